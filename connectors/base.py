@@ -1,0 +1,265 @@
+"""The contract between a connector and the engine: Connector, Capabilities, Page, Record.
+
+A connector reads one vendor or file format, in two steps, so that unchanged records are never
+parsed: ``pages()`` serves raw records as bytes and ends with a certificate; ``identify()`` and
+``parse()`` are pure, and the engine calls them only for the raw records whose bytes it has not met
+before. The engine reads a connector's flags, never its class. A connector knows nothing of
+storage, policy or other vendors.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import ConfigError
+from core.models import Kind, NormalizedSchool, NormalizedUser, Role
+
+DEFAULT_ROLES: tuple[Role, ...] = (Role.STUDENT, Role.TEACHER, Role.STAFF, Role.ADMIN)
+"""Guardians become users only where a district asks for them."""
+
+
+class ConnectorConfig(BaseModel):
+    """The config fields that every connector has. A connector subclasses this with its own.
+
+    Secrets are ``SecretStr``; each field carries a ``description``, from which the documentation
+    and the command line are made. Unknown keys are refused.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    roles: tuple[Role, ...] = Field(
+        default=DEFAULT_ROLES, description="Roles to read; all but contact by default."
+    )
+    schools: tuple[str, ...] = Field(
+        default=(), description="Restrict the source to these school ids or names; empty: all."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a connector can do. The engine asks these flags, never the connector's name."""
+
+    origin: Literal["sync", "file"] = "sync"
+    """The origin of users whom this connector brings in first."""
+    partial_is_usable: bool = True
+    """True: an incomplete fetch may still create and update from records read whole (F1)."""
+    incremental: bool = False
+    """``pages()`` accepts a cursor and then serves only what changed since."""
+    skips_unchanged: bool = False
+    """``pages()`` may answer "nothing new at the vendor" (certificate ``unchanged``)."""
+    discovery: bool = False
+    """``districts()`` lists the districts a vendor account may read."""
+    reads_by_id: bool = False
+    """``exists()`` can be asked for single external ids (F3)."""
+    joined: bool = False
+    """Users are joined from several rows: ``parse`` gives Parts and ``combine`` joins them."""
+    scoped_by_role: bool = False
+    """A fetch speaks only for the roles it has people of (F6)."""
+    unique_email: bool = False
+    """An address may stand in one row only; the first row is kept (flex.md 3.10)."""
+    upload_only: bool = False
+    """Fed by upload only: never scheduled, and absence never archives."""
+    binds_email_domains: bool = False
+    """The district's ``email_domains`` bind this source (F9)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One raw record as it was served: its bytes and, in a file, its line (1 is the first line)."""
+
+    raw: bytes
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One stretch of raw records in the order in which the vendor served them.
+
+    ``stream`` names the kind of rows (``users``, ``schools``, ``roles`` …); it is one of the
+    connector's ``streams``. ``body`` is what was served: equal bodies hold equal records, so the
+    engine splits a page only when its body is new. ``split(body)`` gives the raw records, each
+    standing alone. ``context`` is whatever else decides how a raw record reads (a CSV header): a
+    new context makes every record of the stream new. ``file`` and ``first_line`` say where the
+    page stands in a file; ``lines(rows)`` is asked for line numbers only when one is needed.
+    """
+
+    stream: str
+    body: bytes
+    split: Callable[[bytes], Sequence[bytes]]
+    context: bytes = b""
+    file: str | None = None
+    lines: Callable[[Sequence[bytes]], Sequence[int]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one raw record (or the joined rows of one entry) says: a user or a school.
+
+    Just one of ``user`` and ``school`` is set, unless ``deleted`` is true (the vendor's own word
+    that the entry is gone, ``tobedeleted``), when both may be None. ``former_keys`` are ids under
+    which the same source may have known the entry before (F9). ``unknown`` lists vocabulary that
+    was met and not understood, as ``field=token``; it never holds personal data.
+    """
+
+    kind: Kind
+    key: str
+    user: NormalizedUser | None = None
+    school: NormalizedSchool | None = None
+    deleted: bool = False
+    former_keys: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One row of an entry that is joined from several rows (``Capabilities.joined``).
+
+    ``owner`` is the external id of the entry, ``key`` the row's own id in its stream, ``data`` a
+    JSON-able mapping which ``combine`` understands. A part with ``deleted`` is gone.
+    """
+
+    owner: str
+    key: str
+    data: Mapping[str, Any]
+    deleted: bool = False
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRequest:
+    """What the engine asks of ``pages()``.
+
+    ``cursor`` is None for a full fetch; otherwise the ``cursor`` of the last certificate, for an
+    incremental one. ``revision`` is the ``revision`` of the last complete fetch when the engine
+    may skip an unchanged roster, else None. ``directory`` is the working folder for relative paths.
+    """
+
+    cursor: Mapping[str, Any] | None = None
+    revision: str | None = None
+    directory: str = "."
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What a fetch proves. Only a complete one can show that somebody left (rule 3).
+
+    ``reason`` says in a sentence why it is incomplete. ``declared`` maps a stream to the total
+    that the vendor declared for it; the engine counts for itself and compares. ``by_stream`` is
+    not needed: the engine counts. ``absent_streams`` are streams of which this fetch says nothing
+    (delta files): nobody is missed in them. ``unchanged``: the vendor says nothing is new and
+    nothing was read. ``revision`` is the vendor's own mark of its data, ``cursor`` where an
+    incremental fetch goes on, ``vendor_time`` (aware, UTC) the date of the vendor's data,
+    ``vendor_state`` the vendor's own word on its season (``paused``, ``pending``, ``error`` …).
+    """
+
+    complete: bool
+    reason: str | None = None
+    pages: int = 0
+    declared: Mapping[str, int] = field(default_factory=dict)
+    incremental: bool = False
+    unchanged: bool = False
+    absent_streams: frozenset[str] = frozenset()
+    vendor_district: str | None = None
+    vendor_time: datetime | None = None
+    vendor_state: str | None = None
+    revision: str | None = None
+    cursor: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences for the admin that name no person (a column out of order, a blank mode …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorDistrict:
+    """One district that a vendor account may read. ``state`` is the vendor's word, if it has one."""
+
+    id: str
+    name: str
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of ``rostersync check``: what was tried, whether it works, and a sentence."""
+
+    name: str
+    passed: bool
+    message: str
+
+
+class Connector(ABC):
+    """Reads one vendor or file format.
+
+    Construct it with its validated config. It holds no state that outlives a fetch. Rosters are
+    read through ``pages``; everything the engine keeps comes out of ``parse`` (and ``combine``).
+    Errors raised: ``ConfigError``, ``CredentialsRefused``, ``WrongDistrict``, ``FileRefused``,
+    ``VendorFailure``, ``IncompleteFetch``, ``Disconnected``, ``RestartFetch``; ``SkipRecord`` from
+    ``identify``, ``parse`` and ``combine`` only. None of their messages holds personal data.
+    """
+
+    name: ClassVar[str]
+    """The name used in the district file, and the entry point's name."""
+    version: ClassVar[str]
+    """Raised whenever ``parse`` would read the same bytes differently: it forces a full re-read."""
+    title: ClassVar[str]
+    """One line for ``rostersync connectors``."""
+    docs: ClassVar[str] = ""
+    """Where the vendor describes its side."""
+    config_model: ClassVar[type[ConnectorConfig]]
+    capabilities: ClassVar[Capabilities]
+    streams: ClassVar[Mapping[str, Kind]]
+    """The streams that pages may carry, and the kind of entry that their rows build. Streams are
+    served one after the other, each whole, schools first."""
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve the roster page by page, and return its certificate.
+
+        Raise ``IncompleteFetch`` (or return a certificate that is not complete) when the reading
+        ends early: pages already served count as read.
+        """
+
+    @abstractmethod
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the external id of one raw record (for joined streams: the row's own id)."""
+
+    @abstractmethod
+    def parse(self, stream: str, raw: bytes) -> Record | Part:
+        """Return what one raw record says. Pure: the same bytes give the same answer."""
+
+    def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
+        """Join the rows of one entry, given as (stream, part). None: they do not make an entry."""
+        raise NotImplementedError(f"{self.name} does not join rows")
+
+    def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
+        """Return the raw record as a mapping, for mapping rules and ``source try``."""
+        decoded = msgspec.json.decode(raw)
+        return decoded if isinstance(decoded, dict) else {"value": decoded}
+
+    def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
+        """Ask the vendor for single external ids (F3): id → is it still there."""
+        raise NotImplementedError(f"{self.name} cannot be asked for single ids")
+
+    def check(self) -> Iterable[Check]:
+        """Try credentials, reach and permissions without changing anything."""
+        return ()
+
+    @classmethod
+    def districts(cls, config: ConnectorConfig) -> Sequence[VendorDistrict]:
+        """List the districts that the account in ``config`` may read."""
+        raise ConfigError(
+            f"The connector {cls.name} cannot list districts.",
+            hint="Only vendors with a discovery service can; configure the source directly.",
+        )
+
+    def close(self) -> None:
+        """Let go of connections and files. Called once, after the last page."""

@@ -1,0 +1,176 @@
+"""The one user model that every roster is normalised into, and its parts.
+
+A connector makes these, the engine compares them, nothing else reaches a table. There is no place
+here for demographics or passwords: what has no field is dropped on reading.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+
+class Role(StrEnum):
+    """What a person is at a school. A person may hold several."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+    STAFF = "staff"
+    ADMIN = "admin"
+    CONTACT = "contact"
+
+
+class UserStatus(StrEnum):
+    """Where a user of the directory stands. Nobody is ever deleted, but by a purge."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    ARCHIVED = "archived"
+
+
+class Origin(StrEnum):
+    """How a user first came in. It is set once and never changes."""
+
+    SYNC = "sync"
+    FILE = "file"
+    MANUAL = "manual"
+
+
+class Kind(StrEnum):
+    """What an entry of a roster is about."""
+
+    USER = "user"
+    SCHOOL = "school"
+
+
+GRADES: tuple[str, ...] = (
+    "IT", "PR", "PK", "TK", "KG", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11",
+    "12", "13", "PS", "UG", "Other",
+)  # fmt: skip
+"""CEDS entry grade levels, lowest first (https://ceds.ed.gov/element/000100)."""
+
+_GRADE_WORDS = {
+    "infanttoddler": "IT",
+    "infant": "IT",
+    "preschool": "PR",
+    "prekindergarten": "PK",
+    "transitionalkindergarten": "TK",
+    "kindergarten": "KG",
+    "k": "KG",
+    "postgraduate": "PS",
+    "postsecondary": "PS",
+    "ungraded": "UG",
+    "other": "Other",
+    **{grade.lower(): grade for grade in GRADES},
+}
+
+
+def ceds_grade(token: str) -> str | None:
+    """Return the CEDS code for a vendor's grade token, or None where there is none.
+
+    Takes CEDS codes in any case, Clever's words (``Kindergarten``, ``5``) and plain numbers.
+    """
+    word = re.sub(r"[\s_-]", "", token).lower()
+    if word.isdecimal() and 1 <= int(word) <= 13:
+        return f"{int(word):02d}"
+    return _GRADE_WORDS.get(word)
+
+
+def fold_email(email: str) -> str:
+    """Return the form of an address that matching compares; the address itself is kept as given."""
+    return email.strip().casefold()
+
+
+def _clean(value: object) -> object:
+    """Make absent, null, empty and blank one (AC6); refuse what no database stores."""
+    if isinstance(value, str):
+        value = value.strip()
+        if not value:
+            return None
+        if "\x00" in value:
+            raise ValueError("holds a NUL character")
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise ValueError("holds half of a surrogate pair") from None
+    return value
+
+
+def _clean_key(value: object) -> object:
+    return "" if (value := _clean(value)) is None else value
+
+
+Text = Annotated[
+    Annotated[str, StringConstraints(max_length=1024)] | None,
+    BeforeValidator(_clean),
+    Field(default=None),
+]
+Key = Annotated[str, BeforeValidator(_clean_key), StringConstraints(min_length=1, max_length=512)]
+
+
+class Membership(BaseModel):
+    """A role of a person at one school, or at none (``school`` None) for district people.
+
+    ``school`` is the source's own id of the school. At most one membership of a person is primary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    role: Role
+    school: Key | None = None
+    primary: bool = False
+
+
+class NormalizedUser(BaseModel):
+    """One user entry of a roster in our words. Email is optional: schools have people without."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    external_id: Key
+    given_name: Text
+    middle_name: Text
+    family_name: Text
+    preferred_given_name: Text
+    preferred_middle_name: Text
+    preferred_family_name: Text
+    email: Text
+    username: Text
+    memberships: tuple[Membership, ...] = ()
+    grade: str | None = None
+    """A CEDS code, see ``GRADES``."""
+    graduation_year: Annotated[int, Field(ge=1900, le=2200)] | None = None
+    sis_id: Text
+    student_number: Text
+    state_id: Text
+    staff_number: Text
+    crd_id: Text
+    enabled: bool = True
+    """False: present, but must not sign in (OneRoster ``enabledUser``): the user is suspended."""
+    person_key: Text
+    """What joins several entries of one person in one source (I5): ``master:ID`` for OneRoster's
+    userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins."""
+
+
+PROFILE_FIELDS: tuple[str, ...] = (
+    "given_name", "middle_name", "family_name",
+    "preferred_given_name", "preferred_middle_name", "preferred_family_name",
+    "email", "username", "grade", "graduation_year",
+    "sis_id", "student_number", "state_id", "staff_number", "crd_id",
+)  # fmt: skip
+"""The fields of a user that a source may set, in the order in which they are shown."""
+
+
+class NormalizedSchool(BaseModel):
+    """One school of a roster in our words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    external_id: Key
+    name: Key
+    nces_id: Text
+    state_id: Text
+    number: Text

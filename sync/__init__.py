@@ -1,0 +1,1 @@
+"""The engine, by noun: fetch, evidence, situations, plan, apply. Only apply writes users."""
