@@ -1,1 +1,1 @@
-"""One vendor or file format a file. They read; they know nothing of storage, policy or each other."""
+"""One vendor or file format a file. They read; they know nothing of storage or policy."""

@@ -177,7 +177,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class VendorDistrict:
-    """One district that a vendor account may read. ``state`` is the vendor's word, if it has one."""
+    """One district that a vendor account may read; ``state`` is the vendor's word, if any."""
 
     id: str
     name: str
