@@ -1,0 +1,152 @@
+"""The vocabulary of OneRoster 1.1 and 1.2 in our words, whatever the rows came in (JSON or CSV).
+
+Used by every connector that reads OneRoster. Nothing here reads a file or a network, and nothing
+here fails on a word it does not know: 1.2 permits ``ext:`` words, and 1.1 providers use them too.
+Docs: https://www.imsglobal.org/activity/onerosterlis
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from core.models import Role, ceds_grade
+
+ROLES: dict[str, Role] = {
+    "student": Role.STUDENT,
+    "teacher": Role.TEACHER,
+    "administrator": Role.ADMIN,  # 1.1; the next four are 1.2
+    "principal": Role.ADMIN,
+    "siteadministrator": Role.ADMIN,
+    "districtadministrator": Role.ADMIN,
+    "systemadministrator": Role.ADMIN,
+    "aide": Role.STAFF,
+    "proctor": Role.STAFF,
+    "counselor": Role.STAFF,  # 1.2
+    "parent": Role.CONTACT,
+    "guardian": Role.CONTACT,
+    "relative": Role.CONTACT,
+}
+"""A role word of either version, in small letters, to our role."""
+
+DISTRICT_ROLES = frozenset({"districtadministrator", "systemadministrator"})
+"""Roles that belong to the district itself: their org is not a school."""
+
+SCHOOL_KIND = "school"
+"""The org type that is a school of ours; department, district, local, state, national are not."""
+
+GONE = frozenset({"tobedeleted", "inactive"})
+"""Status words that say the entry is gone (``inactive`` is from 1.0)."""
+
+_TRUE = frozenset({"true", "1", "y", "yes", "t"})
+_FALSE = frozenset({"false", "0", "n", "no", "f"})
+
+STATE_ID_TYPES = frozenset({"stateid", "state_id", "state"})
+"""userIds types, in small letters, that carry the state's id of a person."""
+
+
+def our_role(word: str) -> Role | None:
+    """Return our role for a role word in any case, or None for one that is not known."""
+    return ROLES.get(word.strip().lower())
+
+
+def is_gone(status: str | None) -> bool:
+    """Tell whether a status word says that the entry is gone. Blank (a bulk file) is present."""
+    return status is not None and status.strip().lower() in GONE
+
+
+def is_school(org_type: str | None) -> bool:
+    """Tell whether an org type is a school."""
+    return org_type is not None and org_type.strip().lower() == SCHOOL_KIND
+
+
+def truth(value: object, *, default: bool) -> bool | None:
+    """Read a boolean: JSON booleans, the words true/false, TRUE, 1, Y. Blank gives ``default``.
+
+    None: the value is no boolean at all.
+    """
+    if value is None:
+        return default
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if not word:
+        return default
+    if word in _TRUE:
+        return True
+    return False if word in _FALSE else None
+
+
+def split_user_ids(field: str) -> list[tuple[str, str]]:
+    """Read a CSV ``userIds`` field, ``{LDAP:Id},{LTI:Id}``, as (type, identifier) pairs.
+
+    The type ends at the first colon; a value without braces or type has the type ``""``.
+    """
+    pairs: list[tuple[str, str]] = []
+    for part in field.split("},"):
+        word = part.strip().strip("{}").strip()
+        if not word:
+            continue
+        kind, colon, identifier = word.partition(":")
+        pairs.append((kind.strip(), identifier.strip()) if colon else ("", word))
+    return pairs
+
+
+def typed_id(user_ids: Iterable[tuple[str, str]], kind: str) -> str | None:
+    """Return the first identifier of the userIds type ``kind`` (compared without case)."""
+    wanted = kind.strip().lower()
+    for a_kind, identifier in user_ids:
+        if a_kind.strip().lower() == wanted and identifier.strip():
+            return identifier.strip()
+    return None
+
+
+def state_id(user_ids: Iterable[tuple[str, str]]) -> str | None:
+    """Return the state's id of a person out of their userIds, if it is there."""
+    for kind, identifier in user_ids:
+        if kind.strip().lower() in STATE_ID_TYPES and identifier.strip():
+            return identifier.strip()
+    return None
+
+
+def person_key(
+    master: str | None, user_ids: Sequence[tuple[str, str]], person_id_type: str | None
+) -> str | None:
+    """Return what joins several entries of one person (I5); nothing else joins.
+
+    ``master:ID`` for userMasterIdentifier, else ``userid:TYPE:ID`` for the userIds type that the
+    source configures as ``person_id_type``, else None.
+    """
+    if master is not None and (master := master.strip()):
+        return f"master:{master}"
+    if person_id_type and (identifier := typed_id(user_ids, person_id_type)):
+        return f"userid:{person_id_type.strip()}:{identifier}"
+    return None
+
+
+def numbers(identifier: str | None, roles: Iterable[Role]) -> tuple[str | None, str | None]:
+    """Return ``identifier`` as (student number, staff number).
+
+    It is a student's number for students; for teachers, staff and admins their staff number; for
+    guardians neither.
+    """
+    held = set(roles)
+    if Role.STUDENT in held:
+        return identifier, None
+    if held & {Role.TEACHER, Role.STAFF, Role.ADMIN}:
+        return None, identifier
+    return None, None
+
+
+def first_grade(grades: Iterable[str]) -> tuple[str | None, str | None]:
+    """Return (the CEDS code of the first known grade, the first word that is not a grade)."""
+    found: str | None = None
+    strange: str | None = None
+    for word in grades:
+        if not word.strip():
+            continue
+        code = ceds_grade(word)
+        if code is None:
+            strange = strange or word.strip()
+        else:
+            found = found or code
+    return found, strange
