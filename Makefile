@@ -1,0 +1,76 @@
+# Everything a checkout needs: Debian (or another Unix), Python 3.11 to 3.13 with venv, git and make.
+# All set-up happens in .venv inside the checkout; nothing else on the machine is touched.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.rostersync-installed
+WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
+ARGS    ?=
+
+# The first interpreter of a supported version that can make virtual environments.
+find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	command -v "$$python" >/dev/null 2>&1 || continue; \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		>/dev/null 2>&1 && { echo "$$python"; break; }; \
+	done
+
+.PHONY: help venv demo test test-long lint format bench clean
+
+help:  ## Show this list
+	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
+	@echo
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@echo
+	@echo "  ARGS='tests/core -k name'  narrows make test;  WORKERS=4 sets its processes;"
+	@echo "  PYTHON=python3.12 chooses the interpreter."
+
+venv: $(STAMP)  ## Set up the virtual environment
+
+# pyproject.toml is what decides the installation, so a change of it installs again.
+$(STAMP): pyproject.toml
+	@if ! $(BIN)/python -c '' >/dev/null 2>&1; then \
+		python=$$($(find_python)); \
+		if [ -z "$$python" ]; then \
+			echo "No Python 3.11 to 3.13 with venv was found." >&2; \
+			echo "On Debian: apt-get install python3 python3-venv. Or: make PYTHON=/path/to/python" >&2; \
+			exit 1; \
+		fi; \
+		echo "Setting up $(VENV) with $$($$python --version); this happens once."; \
+		rm -rf $(VENV) && "$$python" -m venv $(VENV); \
+	fi
+	@echo "Installing rostersync and its tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## Run the main job on a made-up district, in a temporary folder
+	@$(BIN)/python -m rostersync.demo $(ARGS)
+
+lint: $(STAMP)  ## Check style, types and layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo "Run: make format" >&2; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@report=$$($(BIN)/lint-imports --no-cache 2>&1) || { echo "$$report" >&2; exit 1; }
+	@echo "lint: style, types and layers are in order"
+
+format: $(STAMP)  ## Lay the code out as `make lint` wants it
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+test: lint  ## Lint, then run every quick test (under 15 minutes)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+test-long: lint  ## Lint, then run every test at full size
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
+
+bench: $(STAMP)  ## Measure speed and memory (see bench/)
+	@for file in bench/bench_*.py; do \
+		[ -e "$$file" ] || { echo "There is no benchmark in bench/ yet."; break; }; \
+		$(BIN)/python "$$file" $(ARGS) || exit 1; \
+	done
+
+clean:  ## Remove the virtual environment and every cache
+	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
