@@ -1,0 +1,346 @@
+"""One door to SQLite and PostgreSQL: connections, transactions, bulk loading, locks, JSON in SQL.
+
+A write transaction on SQLite takes the write lock at its start (``BEGIN IMMEDIATE``), so that two
+writers wait for each other instead of failing half way. Whatever else differs between the dialects
+is spelled once, here.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.pool import NullPool
+
+from core.errors import Busy, ConfigError
+from core.secrets import read_secret
+
+SCHEMA_REVISION = "0001"
+"""The newest migration. A test holds it against ``core/migrations/versions``."""
+
+KEY_VARIABLE = "ROSTERSYNC_KEY"
+
+
+class Database:
+    """A database of rostersync: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
+
+    Raises ``ConfigError`` for a URL it cannot use.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url: URL = make_url(url)
+        except ArgumentError:
+            raise ConfigError(
+                "The database URL cannot be read.",
+                hint="Give sqlite:///FILE or postgresql://USER@HOST/NAME.",
+            ) from None
+        backend = self.url.get_backend_name()
+        if backend == "sqlite":
+            if not self.url.database or self.url.database == ":memory:":
+                raise ConfigError(
+                    "An SQLite database in memory cannot be shared by two runs.",
+                    hint="Give a file: sqlite:///rostersync.db.",
+                )
+            self.url = self.url.set(drivername="sqlite")
+        elif backend == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        else:
+            raise ConfigError(
+                f"rostersync stores its data in SQLite or PostgreSQL, not in {backend}.",
+                hint="Give sqlite:///FILE or postgresql://USER@HOST/NAME.",
+            )
+        self.is_sqlite = backend == "sqlite"
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The SQLAlchemy engine. Connections are opened when asked for and closed after use."""
+        if not self.is_sqlite:
+            return create_engine(self.url, pool_pre_ping=True)
+        engine = create_engine(self.url, poolclass=NullPool, connect_args={"timeout": 30})
+
+        @event.listens_for(engine, "connect")
+        def _configure(dbapi: Any, _record: object) -> None:
+            dbapi.isolation_level = None  # transactions begin where we say so, below
+            for pragma in (
+                "journal_mode=WAL",
+                "foreign_keys=ON",
+                "synchronous=NORMAL",
+                "busy_timeout=30000",
+                "temp_store=FILE",
+                "cache_size=-32000",
+            ):
+                dbapi.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            write = connection.get_execution_options().get("rostersync_write", False)
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        return engine
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a write transaction: committed at the end, rolled back on any exception."""
+        with (
+            self.engine.connect().execution_options(rostersync_write=True) as connection,
+            connection.begin(),
+        ):
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a read transaction on one consistent state; what it writes is thrown away."""
+        with self.engine.connect() as connection, connection.begin() as transaction:
+            if not self.is_sqlite:
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+            yield connection
+            if transaction.is_active:
+                transaction.rollback()
+
+    @cached_property
+    def key(self) -> bytes:
+        """The installation's key: it keys every fingerprint of personal data.
+
+        From ``ROSTERSYNC_KEY`` (``env:NAME`` or ``file:PATH``, or the key itself in that variable);
+        beside an SQLite database it is created at first use, mode 0600. Raises ``ConfigError``.
+        """
+        given = os.environ.get(KEY_VARIABLE, "")
+        if given:
+            value = read_secret(given) if given.startswith(("env:", "file:")) else given
+            return blake2b(value.encode(), digest_size=32).digest()
+        if not self.is_sqlite:
+            raise ConfigError(
+                f"{KEY_VARIABLE} is not set: it keys the fingerprints of personal data.",
+                hint=f"Create a key once (openssl rand -hex 32), keep it safe, and set"
+                f" {KEY_VARIABLE}=file:/path/to/it for every command.",
+            )
+        path = Path(f"{self.url.database}.key")
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            pass
+        else:
+            with os.fdopen(handle, "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
+        return blake2b(path.read_text().strip().encode(), digest_size=32).digest()
+
+    # -- schema
+
+    def prepare(self) -> None:
+        """Make sure the schema is there and current.
+
+        A new SQLite file gets its tables at once. Anything else that is not current raises
+        ``ConfigError`` and names the command that upgrades it.
+        """
+        revision = self.revision()
+        if revision == SCHEMA_REVISION:
+            return
+        if revision is None and self.is_sqlite:
+            self.upgrade()
+            return
+        raise ConfigError(
+            "The database has no rostersync tables yet."
+            if revision is None
+            else f"The database is at revision {revision}, this program needs {SCHEMA_REVISION}.",
+            hint="Run: rostersync db upgrade",
+        )
+
+    def revision(self) -> str | None:
+        """Return the migration the database is at, or None where there is none."""
+        if self.is_sqlite and not Path(str(self.url.database)).exists():
+            return None
+        try:
+            with self.read() as connection:
+                found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        except DBAPIError as error:
+            if "alembic_version" in str(error.orig):
+                return None
+            raise ConfigError(
+                "The database cannot be opened.",
+                hint="Check the URL, that the server runs and that the user may connect.",
+            ) from None
+        return str(found) if found else None
+
+    def upgrade(self, revision: str = "head") -> None:
+        """Bring the schema to ``revision``, from nothing or from any earlier one."""
+        from alembic import command  # imported late: it costs a tenth of a second at each start
+
+        if self.is_sqlite:
+            folder = Path(str(self.url.database)).parent
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"The folder of the database does not exist: {folder}",
+                    hint="Create it, or give another --database.",
+                )
+        config = self.alembic_config()
+        with self.write() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+
+    def alembic_config(self) -> Any:
+        """Return the Alembic configuration of our migrations."""
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        return config
+
+    # -- bulk
+
+    def insert(
+        self,
+        connection: Connection,
+        table: Table,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+    ) -> None:
+        """Load ``rows`` (in stored form: times and JSON as text) into ``table``, streamed."""
+        names = ", ".join(f'"{name}"' for name in columns)
+        raw: Any = connection.connection.driver_connection
+        if self.is_sqlite:
+            marks = ", ".join("?" * len(columns))
+            raw.executemany(
+                f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})',  # noqa: S608
+                rows,
+            )
+            return
+        with (
+            raw.cursor() as cursor,
+            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+        ):
+            for row in rows:
+                copy.write_row(row)
+
+    def analyze(self, connection: Connection, *tables: str) -> None:
+        """Let the query planner see the new sizes of ``tables`` after a bulk load."""
+        for name in tables:
+            connection.exec_driver_sql(f'ANALYZE "{name}"')
+
+    # -- dialect words
+
+    def json_text(self, column: str, name: str) -> str:
+        """SQL: the member ``name`` of the JSON ``column`` as text; NULL if missing or null."""
+        if self.is_sqlite:
+            return f"json_extract({column}, '$.{name}')"
+        return f"({column} ->> '{name}')"
+
+    def json_has(self, column: str, name: str) -> str:
+        """SQL: does the JSON ``column`` have the member ``name``, null or not."""
+        if self.is_sqlite:
+            return f"(json_type({column}, '$.{name}') IS NOT NULL)"
+        return f"jsonb_exists({column}, '{name}')"
+
+    def json_member(self, column: str, name: str) -> str:
+        """SQL: the member ``name`` of the JSON ``column`` as JSON."""
+        if self.is_sqlite:
+            return f"json_extract({column}, '$.{name}')"
+        return f"({column} -> '{name}')"
+
+    def json_true(self, column: str, name: str) -> str:
+        """SQL: is the member ``name`` of the JSON ``column`` true."""
+        if self.is_sqlite:
+            return f"(json_extract({column}, '$.{name}') = 1)"
+        return f"(({column} ->> '{name}')::boolean)"
+
+    def json_each(self, column: str, name: str, alias: str) -> str:
+        """SQL, to follow a FROM item and a comma: one row for each element of a JSON list."""
+        if self.is_sqlite:
+            return f"json_each({column}, '$.{name}') AS {alias}"
+        return f"jsonb_array_elements({column} -> '{name}') AS {alias}(value)"
+
+    def json_item(self, alias: str, index: int) -> str:
+        """SQL: the ``index``-th item, as text, of an element that is itself a list."""
+        if self.is_sqlite:
+            return f"json_extract({alias}.value, '$[{index}]')"
+        return f"({alias}.value ->> {index})"
+
+    def to_int(self, expression: str) -> str:
+        """SQL: ``expression`` as a whole number."""
+        return f"CAST({expression} AS INTEGER)"
+
+    # -- locks
+
+    @contextmanager
+    def run_lock(self, district: str, district_id: int) -> Iterator[None]:
+        """Hold the run lock of a district: two runs of one district never overlap.
+
+        The operating system or the server lets go of it when the holder dies. Raises ``Busy``.
+        """
+        busy = Busy(
+            f"Another run of {district} is under way.",
+            hint="Wait until it has ended (rostersync runs shows it), then try again.",
+        )
+        if self.is_sqlite:
+            lock = FileLock(f"{self.url.database}.lock-{district_id}", thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise busy from None
+            try:
+                yield
+            finally:
+                lock.release()
+            return
+        number = {"number": (_RUN_LOCKS << 32) + district_id}
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), number).scalar()
+            if not got:
+                raise busy
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:number)"), number)
+
+    def apply_lock(self, connection: Connection, district_id: int) -> None:
+        """Take the apply lock of a district until the write transaction ends; waits for it."""
+        if not self.is_sqlite:  # on SQLite a write transaction is alone already
+            connection.execute(
+                text("SELECT id FROM districts WHERE id = :id FOR UPDATE"), {"id": district_id}
+            )
+
+
+_RUN_LOCKS = 0x726F7374  # "rost": keeps our advisory locks apart from other programs'
+
+_FAILPOINT = threading.local()
+
+
+def failpoint(name: str) -> None:
+    """Mark a place between two statements where a test may kill the program.
+
+    Does nothing unless ``ROSTERSYNC_FAILPOINT`` names the place: then the process ends at once, as
+    by ``kill -9``.
+    """
+    if os.environ.get("ROSTERSYNC_FAILPOINT") == name:
+        os._exit(137)
+    hook = getattr(_FAILPOINT, "hook", None)
+    if hook is not None:
+        hook(name)
+
+
+@contextmanager
+def at_failpoints(hook: Any) -> Iterator[None]:
+    """Call ``hook(name)`` at every failpoint this thread passes, for tests."""
+    _FAILPOINT.hook = hook
+    try:
+        yield
+    finally:
+        _FAILPOINT.hook = None
+
+
+def open_database(url: str) -> Database:
+    """Open a database and make sure its schema is current. Raises ``ConfigError``."""
+    database = Database(url)
+    database.prepare()
+    return database

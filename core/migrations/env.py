@@ -1,0 +1,39 @@
+"""Alembic's entry: runs our migrations on the connection that ``Database.upgrade`` hands over."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from alembic import context
+from sqlalchemy import JSON
+from sqlmodel import SQLModel
+from sqlmodel.sql.sqltypes import AutoString
+
+import core.tables
+
+
+def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
+    """Write column types in SQLAlchemy's own words, so that a migration needs no code of today."""
+    if kind == "type":
+        if isinstance(item, core.tables.UtcTime):
+            return "sa.String(length=32)"
+        if isinstance(item, AutoString):
+            return (
+                f"sa.String(length={length})"
+                if (length := item.impl_instance.length)
+                else "sa.String()"
+            )
+        if isinstance(item, JSON):
+            return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql')"
+    return False
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=SQLModel.metadata,
+    render_as_batch=True,
+    render_item=render_item,
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

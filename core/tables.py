@@ -1,0 +1,492 @@
+"""The tables. Evidence is what sources said; the directory is what applied plans made of it.
+
+``records``, ``parts``, ``snapshot_chunks`` and ``fetches`` are evidence: each fetch writes them.
+``users``, ``memberships``, ``schools`` and ``links`` are the directory: ``sync/apply.py`` writes
+them, and nothing else does. ``plans`` and ``changes`` are the ledger: applied changes are history.
+Tables do not validate; whatever is written here has been through a model of ``core/models.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+BigId = BigInteger().with_variant(Integer(), "sqlite")
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A point in time, kept as fixed-width ISO text in UTC, so that it sorts and compares alike.
+
+    Raises ``ValueError`` for a naive value.
+    """
+
+    impl = String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        """Write an aware time as UTC text with microseconds."""
+        return None if value is None else utc_text(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
+        """Read the text back as an aware UTC time."""
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def utc_text(value: datetime) -> str:
+    """Return ``value`` as the text that ``UtcTime`` stores. Raises ``ValueError`` if naive."""
+    if value.tzinfo is None:
+        raise ValueError("a time without a zone cannot be stored")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _key(**options: Any) -> Any:
+    return Field(default=None, sa_column=Column(BigId, primary_key=True, **options))
+
+
+class District(SQLModel, table=True):
+    """A tenant. ``serial`` counts its applied changes; ``chain`` is the hash of the last plan."""
+
+    __tablename__ = "districts"
+
+    id: int | None = _key(autoincrement=True)
+    slug: str = Field(max_length=64, unique=True)
+    name: str = Field(max_length=255)
+    settings: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    serial: int = Field(default=0, sa_type=BigInteger)
+    chain: bytes = Field(default=b"", sa_type=LargeBinary)
+    season_state: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json))
+    """What the calendar needs to remember: a pause by hand, the guard of the last return."""
+
+
+class Source(SQLModel, table=True):
+    """One configured connector of a district."""
+
+    __tablename__ = "sources"
+    __table_args__ = (UniqueConstraint("district_id", "name"),)
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))
+    name: str = Field(max_length=64)
+    connector: str = Field(max_length=64)
+    precedence: int
+    config: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+    """As in the district file: secrets are references (``env:NAME``), never the secret itself."""
+    mapping: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    configured: bool = True
+    """False: no longer in the district file. It changes nobody until it is retired (F10)."""
+    retired: bool = False
+    vendor_district: str | None = Field(default=None, max_length=255)
+    """The vendor's own district id, bound at the first sync (L9)."""
+    settings_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Fingerprint of connector version, mapping and filters of the last complete fetch."""
+    evidence_serial: int = Field(default=0, sa_type=BigInteger)
+    snapshot_serial: int | None = Field(default=None, sa_type=BigInteger)
+    """The evidence serial at which the vendor-order snapshot was written; else it is stale."""
+    complete_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    """When the last complete fetch was kept."""
+    full_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    established: bool = False
+    """A complete fetch of this source has been applied: L6 counts from here on."""
+    revision: str | None = Field(default=None, max_length=255)
+    cursor: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    vendor_state: str | None = Field(default=None, max_length=64)
+    vendor_time: datetime | None = Field(default=None, sa_type=UtcTime)
+    health: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json))
+    """Failures in a row and what follows from them."""
+
+
+class Record(SQLModel, table=True):
+    """Evidence: what a source last said about one entry. ``version`` moves with it (P2)."""
+
+    __tablename__ = "records"
+    __table_args__ = (
+        UniqueConstraint("source_id", "kind", "external_id", name="uq_records_key"),
+        Index(
+            "ix_records_open",
+            "source_id",
+            "kind",
+            sqlite_where=text("open"),
+            postgresql_where=text("open"),
+        ),
+        Index("ix_records_email", "email"),
+        Index(
+            "ix_records_person",
+            "source_id",
+            "person_key",
+            sqlite_where=text("person_key IS NOT NULL"),
+            postgresql_where=text("person_key IS NOT NULL"),
+        ),
+    )
+
+    id: int | None = _key(autoincrement=True)
+    source_id: int = Field(sa_column=Column(BigId, nullable=False))
+    kind: str = Field(max_length=8)
+    external_id: str = Field(max_length=512)
+    raw_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Keyed fingerprint of raw bytes whose normalisation is ``data``."""
+    norm_print: bytes = Field(sa_type=LargeBinary)
+    data: str = Field(sa_type=Text)
+    """The normalised entry as JSON, in the shape of the model of its kind."""
+    version: int = 1
+    present: bool = True
+    in_scope: bool = True
+    open: bool = True
+    suspect: bool = False
+    cause: str | None = Field(default=None, max_length=32)
+    """Why the evidence changed, where it was not the vendor: ``settings``, ``shrunk_role`` …"""
+    absent_since: datetime | None = Field(default=None, sa_type=UtcTime)
+    absent_fetches: int = 0
+    email: str | None = Field(default=None, max_length=1024)
+    person_key: str | None = Field(default=None, max_length=1024)
+    roles: str = Field(default="", max_length=64)
+    """Role words between commas (``,student,``), to scope a fetch by role (F6)."""
+
+
+class Part(SQLModel, table=True):
+    """Evidence: one row of an entry that is joined from several rows."""
+
+    __tablename__ = "parts"
+    __table_args__ = (Index("ix_parts_owner", "source_id", "owner"),)
+
+    source_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    stream: str = Field(max_length=32, primary_key=True)
+    key: str = Field(max_length=512, primary_key=True)
+    owner: str = Field(max_length=512)
+    raw_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    data: str = Field(sa_type=Text)
+
+
+class SnapshotChunk(SQLModel, table=True):
+    """The order in which a vendor last served a stream: a cache, page by page.
+
+    ``prints`` joins the 16-byte fingerprints of the page's raw records, ``keys`` their ids (NUL
+    between them); ``digest`` is the fingerprint of the whole page, when it may be trusted whole.
+    """
+
+    __tablename__ = "snapshot_chunks"
+
+    source_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    stream: str = Field(max_length=32, primary_key=True)
+    position: int = Field(primary_key=True)
+    digest: bytes | None = Field(default=None, sa_type=LargeBinary)
+    count: int
+    prints: bytes = Field(sa_type=LargeBinary)
+    keys: bytes = Field(sa_type=LargeBinary)
+
+
+class Touched(SQLModel, table=True):
+    """Keys whose evidence moved after the snapshot was written: it must not vouch for them."""
+
+    __tablename__ = "touched"
+
+    source_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    stream: str = Field(max_length=32, primary_key=True)
+    key: str = Field(max_length=512, primary_key=True)
+
+
+class User(SQLModel, table=True):
+    """The directory: a person as applied plans made them. ``revision`` moves with every change."""
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'suspended', 'archived')", name="ck_users_status"),
+        CheckConstraint("origin IN ('sync', 'file', 'manual')", name="ck_users_origin"),
+        Index("ix_users_district", "district_id", "status"),
+        Index("ix_users_email", "district_id", "email_folded"),
+    )
+
+    id: str = Field(max_length=32, primary_key=True)
+    district_id: int = Field(sa_column=Column(BigId, nullable=False))
+    status: str = Field(max_length=16)
+    origin: str = Field(max_length=8)
+    revision: int = 1
+    protected: bool = False
+    kept_archived: bool = False
+    """Archived by hand to stay so, until ``kept_until`` if given (I2)."""
+    kept_until: str | None = Field(default=None, max_length=10)
+    """A local date of the district, YYYY-MM-DD."""
+    locked_fields: list[str] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
+    given_name: str | None = Field(default=None, max_length=1024)
+    middle_name: str | None = Field(default=None, max_length=1024)
+    family_name: str | None = Field(default=None, max_length=1024)
+    preferred_given_name: str | None = Field(default=None, max_length=1024)
+    preferred_middle_name: str | None = Field(default=None, max_length=1024)
+    preferred_family_name: str | None = Field(default=None, max_length=1024)
+    email: str | None = Field(default=None, max_length=1024)
+    email_folded: str | None = Field(default=None, max_length=1024)
+    username: str | None = Field(default=None, max_length=1024)
+    grade: str | None = Field(default=None, max_length=8)
+    graduation_year: int | None = None
+    sis_id: str | None = Field(default=None, max_length=1024)
+    student_number: str | None = Field(default=None, max_length=1024)
+    state_id: str | None = Field(default=None, max_length=1024)
+    staff_number: str | None = Field(default=None, max_length=1024)
+    crd_id: str | None = Field(default=None, max_length=1024)
+    created_at: datetime = Field(sa_type=UtcTime)
+    archived_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    hand_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    """When a person last acted on this user (I6)."""
+
+
+class Membership(SQLModel, table=True):
+    """The directory: a user's role at one school; ``school_id`` is empty where there is none."""
+
+    __tablename__ = "memberships"
+    __table_args__ = (Index("ix_memberships_school", "school_id", "role"),)
+
+    user_id: str = Field(max_length=32, primary_key=True)
+    role: str = Field(max_length=16, primary_key=True)
+    school_id: str = Field(default="", max_length=32, primary_key=True)
+    is_primary: bool = False
+
+
+class School(SQLModel, table=True):
+    """The directory: one school of a district."""
+
+    __tablename__ = "schools"
+    __table_args__ = (
+        CheckConstraint("status IN ('active', 'archived')", name="ck_schools_status"),
+        Index("ix_schools_district", "district_id"),
+    )
+
+    id: str = Field(max_length=32, primary_key=True)
+    district_id: int = Field(sa_column=Column(BigId, nullable=False))
+    status: str = Field(max_length=16)
+    revision: int = 1
+    name: str = Field(max_length=1024)
+    nces_id: str | None = Field(default=None, max_length=1024)
+    state_id: str | None = Field(default=None, max_length=1024)
+    number: str | None = Field(default=None, max_length=1024)
+
+
+class Link(SQLModel, table=True):
+    """The directory: record → user or school. ``held`` ends when its absence was applied."""
+
+    __tablename__ = "links"
+    __table_args__ = (Index("ix_links_target", "target_id"),)
+
+    record_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    target_id: str = Field(max_length=32)
+    held: bool = True
+
+
+class Run(SQLModel, table=True):
+    """One run of a district: a sync, a dry plan, an apply, a hand act."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("ix_runs_district", "district_id"),)
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))
+    kind: str = Field(max_length=16)
+    status: str = Field(max_length=16)
+    actor: str = Field(max_length=255)
+    started_at: datetime = Field(sa_type=UtcTime)
+    finished_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    error: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+
+
+class Fetch(SQLModel, table=True):
+    """Evidence: one reading of a source, with its certificate and what the engine counted."""
+
+    __tablename__ = "fetches"
+    __table_args__ = (Index("ix_fetches_run", "run_id"), Index("ix_fetches_source", "source_id"))
+
+    id: int | None = _key(autoincrement=True)
+    run_id: int = Field(sa_column=Column(BigId, nullable=False))
+    source_id: int = Field(sa_column=Column(BigId, nullable=False))
+    at: datetime = Field(sa_type=UtcTime)
+    complete: bool
+    certificate: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+
+
+class Finding(SQLModel, table=True):
+    """A row that could not be used, by file and line; no value of the row is kept."""
+
+    __tablename__ = "findings"
+
+    fetch_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    seq: int = Field(primary_key=True)
+    stream: str = Field(max_length=32)
+    file: str | None = Field(default=None, max_length=512)
+    line: int | None = None
+    column: str = Field(default="", max_length=255)
+    rule: str = Field(max_length=64)
+    message: str = Field(sa_type=Text)
+    hint: str = Field(default="", sa_type=Text)
+
+
+class Plan(SQLModel, table=True):
+    """A sealed list of changes. Applied plans of a district form a hash chain."""
+
+    __tablename__ = "plans"
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('draft', 'planned', 'held', 'approved', 'applied', 'rejected',"
+            " 'superseded', 'expired', 'drifted')",
+            name="ck_plans_status",
+        ),
+        Index(
+            "uq_plans_standing",
+            "district_id",
+            unique=True,
+            sqlite_where=text("standing"),
+            postgresql_where=text("standing"),
+        ),
+        Index("ix_plans_district", "district_id", "first_serial"),
+    )
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))
+    run_id: int = Field(sa_column=Column(BigId, nullable=False))
+    kind: str = Field(max_length=16)
+    status: str = Field(max_length=16)
+    standing: bool = False
+    """The district's one held plan; the database allows no second."""
+    digest: bytes = Field(default=b"", sa_type=LargeBinary)
+    created_at: datetime = Field(sa_type=UtcTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    base_serial: int = Field(sa_type=BigInteger)
+    season: str = Field(default="normal", max_length=16)
+    guarded: bool = False
+    counts: dict[str, int] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    schools: dict[str, int] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    held: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
+    certificates: dict[str, Any] = Field(
+        default_factory=dict, sa_column=Column(Json, nullable=False)
+    )
+    establishes: list[int] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
+    """Sources whose first complete fetch this plan applies (L6)."""
+    superseded_by: int | None = Field(default=None, sa_type=BigInteger)
+    approved: bool = False
+    decided_by: str | None = Field(default=None, max_length=255)
+    decided_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    decision_reason: str | None = Field(default=None, sa_type=Text)
+    applied_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    applied_run_id: int | None = Field(default=None, sa_type=BigInteger)
+    first_serial: int | None = Field(default=None, sa_type=BigInteger)
+    """The serial of the change with seq 0; a change's serial is ``first_serial + seq``."""
+    size: int = 0
+    chain: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class Change(SQLModel, table=True):
+    """One step of a plan, with its preconditions. Of an applied plan it is the ledger's line."""
+
+    __tablename__ = "changes"
+    __table_args__ = (Index("ix_changes_target", "target_id"),)
+
+    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    seq: int = Field(primary_key=True)
+    kind: str = Field(max_length=8)
+    action: str = Field(max_length=16)
+    target_id: str = Field(max_length=32)
+    revision: int | None = None
+    """The revision the target must have; None: it must not exist yet."""
+    record_id: int | None = Field(default=None, sa_type=BigInteger)
+    record_version: int | None = None
+    role: str | None = Field(default=None, max_length=16)
+    school_id: str | None = Field(default=None, max_length=32)
+    before: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    after: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    reason: str = Field(max_length=64)
+    salt: bytes | None = Field(default=None, sa_type=LargeBinary)
+    digest: bytes = Field(sa_type=LargeBinary)
+    """Digest of salt and content: what the plan's digest and the chain are made of."""
+    content_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Keyed fingerprint of the content alone: the same step in two plans has the same."""
+
+
+class Basis(SQLModel, table=True):
+    """The other records a person's changes rest on, beside the one that a change names."""
+
+    __tablename__ = "bases"
+
+    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    record_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    version: int
+    target_id: str = Field(max_length=32)
+
+
+class Taking(SQLModel, table=True):
+    """What a plan takes away from one person, counted by the limits (L1, L2)."""
+
+    __tablename__ = "takings"
+    __table_args__ = (Index("ix_takings_source", "source_id"),)
+
+    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    target_id: str = Field(max_length=32, primary_key=True)
+    source_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    school_id: str = Field(default="", max_length=32, primary_key=True)
+    role: str = Field(default="", max_length=16, primary_key=True)
+    what: str = Field(max_length=16)
+    explained: bool = False
+
+
+class Census(SQLModel, table=True):
+    """How many active people a source holds in a group, from one applied plan on (L3)."""
+
+    __tablename__ = "census"
+
+    source_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    scope: str = Field(max_length=16, primary_key=True)
+    school_id: str = Field(default="", max_length=32, primary_key=True)
+    role: str = Field(default="", max_length=16, primary_key=True)
+    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    since: datetime = Field(sa_type=UtcTime)
+    people: int
+
+
+class Conflict(SQLModel, table=True):
+    """Something that a person must decide: whose record this is."""
+
+    __tablename__ = "conflicts"
+    __table_args__ = (
+        Index("ix_conflicts_district", "district_id", "status"),
+        Index("ix_conflicts_record", "record_id"),
+    )
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, nullable=False))
+    kind: str = Field(max_length=8)
+    record_id: int = Field(sa_column=Column(BigId, nullable=False))
+    candidates: list[dict[str, Any]] = Field(sa_column=Column(Json, nullable=False))
+    """Each ``{"id", "evidence": [slugs]}``."""
+    reason: str = Field(max_length=64)
+    status: str = Field(default="open", max_length=16)
+    """``open``, ``resolved`` (``decision`` says how) or ``gone``."""
+    decision: str | None = Field(default=None, max_length=64)
+    decided_by: str | None = Field(default=None, max_length=255)
+    decided_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    created_at: datetime = Field(sa_type=UtcTime)
+
+
+class Rejection(SQLModel, table=True):
+    """A refused change, remembered by its content until its evidence changes (P4)."""
+
+    __tablename__ = "rejections"
+
+    district_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    content_print: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    target_id: str = Field(max_length=32)
+    plan_id: int = Field(sa_column=Column(BigId, nullable=False))
