@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml
 		rm -rf $(VENV) && "$$python" -m venv $(VENV); \
 	fi
 	@echo "Installing rostersync and its tools into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP)  ## Run the main job on a made-up district, in a temporary folder

@@ -1,0 +1,80 @@
+"""The connectors that are installed, ours and strangers', each judged before it is used.
+
+``core.registry`` finds the names; what makes a class a connector is this layer's knowledge, so the
+judging stands here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from connectors.base import Capabilities, Connector, ConnectorConfig
+from core.errors import ConfigError
+from core.models import Kind
+from core.registry import Registered, find, registered
+
+
+def installed() -> tuple[Registered, ...]:
+    """Return every installed connector in order of name, without importing any."""
+    return registered()
+
+
+def load(name: str) -> type[Connector]:
+    """Return the connector class of that name.
+
+    Raise ConfigError when no connector has the name, when two distributions claim it, or when its
+    package is broken; the sentence says which and whose.
+    """
+    return find(name).load(accept)
+
+
+def problem(entry: Registered) -> str:
+    """Return the sentence that says why this connector is disabled, or nothing if it works."""
+    try:
+        entry.load(accept)
+    except ConfigError as error:
+        return error.message
+    return ""
+
+
+def accept(entry: Registered, loaded: object) -> type[Connector]:
+    """Return what an entry point loaded as a connector class, or raise ConfigError saying why not.
+
+    Checks the class only; how it behaves is for the conformance suite (``rostersync.testing``).
+    """
+    if fault := _fault(entry.name, loaded):
+        raise ConfigError(
+            f"{entry.name}, from {entry.distribution} {entry.version}, is disabled: "
+            f"{entry.target} {fault}.",
+            hint=f"Repair or uninstall the package {entry.distribution}.",
+        )
+    assert isinstance(loaded, type)  # noqa: S101 - narrows the type; _fault() refused the rest
+    return loaded
+
+
+def _fault(name: str, loaded: object) -> str:
+    if not (inspect.isclass(loaded) and issubclass(loaded, Connector)):
+        return "is not a subclass of rostersync.Connector"
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(loaded.__abstractmethods__))
+        return f"does not define {missing}"
+    for attribute in ("name", "version", "title"):
+        value = getattr(loaded, attribute, None)
+        if not (isinstance(value, str) and value):
+            return f"has no class attribute {attribute!r} (a text)"
+    if loaded.name != name:
+        return f"calls itself {loaded.name!r}, but its entry point {name!r}"
+    model = getattr(loaded, "config_model", None)
+    if not (inspect.isclass(model) and issubclass(model, ConnectorConfig)):
+        return "has no class attribute 'config_model' (a subclass of rostersync.ConnectorConfig)"
+    if not isinstance(getattr(loaded, "capabilities", None), Capabilities):
+        return "has no class attribute 'capabilities' (a rostersync.Capabilities)"
+    streams = getattr(loaded, "streams", None)
+    if not (
+        isinstance(streams, Mapping)
+        and streams
+        and all(isinstance(kind, Kind) for kind in streams.values())
+    ):
+        return "has no class attribute 'streams' (a mapping of stream names to rostersync.Kind)"
+    return ""
