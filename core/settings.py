@@ -1,0 +1,265 @@
+"""The district file: what an admin decides about districts, sources, pauses and limits.
+
+``read_district_file`` reads the TOML; ``DistrictSettings`` is also what ``districts.settings``
+keeps (without its sources), so the engine reads policy from here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic_core import PydanticCustomError
+
+from core.models import PROFILE_FIELDS, Role
+from core.secrets import HOW_TO, is_reference
+
+LOCKABLE_FIELDS: tuple[str, ...] = (*PROFILE_FIELDS, "role")
+"""The fields that may be locked against the sources; ``role`` stands for all memberships."""
+
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_SOURCE_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
+_DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z0-9]")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+_MONTH_DAY = re.compile(r"\d\d-\d\d")
+
+
+def problem(message: str, *path: str | int) -> PydanticCustomError:
+    """Return a validation error whose place is ``path`` under the model that raises it."""
+    return PydanticCustomError("district_file", "{message}", {"message": message, "path": path})
+
+
+def _slug(value: object) -> object:
+    if isinstance(value, str) and (len(value) > 64 or not _SLUG.fullmatch(value)):
+        raise problem("must be a short name of small letters, digits and hyphens")
+    return value
+
+
+def _source_name(value: object) -> object:
+    if isinstance(value, str) and (len(value) > 64 or not _SOURCE_NAME.fullmatch(value)):
+        raise problem("must be a short name of small letters, digits, hyphens and underscores")
+    return value
+
+
+def _timezone(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            if not available_timezones():
+                raise problem(
+                    "cannot be checked, this machine has no time zone data; install tzdata"
+                ) from None
+            raise problem(
+                "is not a time zone; give a name like America/Chicago (the IANA list)"
+            ) from None
+    return value
+
+
+def _domain(value: object) -> object:
+    if isinstance(value, str):
+        value = value.strip().lower().removeprefix("@")
+        if not _DOMAIN.fullmatch(value):
+            raise problem("is not an email domain; give it like springfield.example")
+    return value
+
+
+def _clock(value: object) -> object:
+    """Take ``"05:00"`` or TOML's own local time."""
+    if isinstance(value, time):
+        value = value.strftime("%H:%M")
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise problem('is not a time of day; give it like "05:00" (24 hours, local time)')
+    return value
+
+
+def _day(value: object) -> object:
+    """Take ``"06-15"`` (every year), ``"2026-06-15"`` or TOML's own local date."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = value.isoformat()
+    if isinstance(value, str):
+        try:
+            # 2000 is a leap year: 02-29 is a day of some years
+            date.fromisoformat(f"2000-{value}" if _MONTH_DAY.fullmatch(value) else value)
+        except ValueError:
+            raise problem(
+                'is not a day; give "06-15" for every year or "2026-06-15" for one'
+            ) from None
+        if not re.fullmatch(r"(\d{4}-)?\d\d-\d\d", value):
+            raise problem('is not a day; give "06-15" for every year or "2026-06-15" for one')
+    return value
+
+
+def _secret_reference(value: object) -> object:
+    if not is_reference(value):
+        raise problem(f"is given in clear. {HOW_TO}")
+    return value
+
+
+def _lockable(value: object) -> object:
+    if isinstance(value, str) and value not in LOCKABLE_FIELDS:
+        raise problem(f"is not a field; it can be one of: {', '.join(LOCKABLE_FIELDS)}")
+    return value
+
+
+Slug = Annotated[str, BeforeValidator(_slug)]
+SourceName = Annotated[str, BeforeValidator(_source_name)]
+Day = Annotated[str, BeforeValidator(_day)]
+Percent = Annotated[StrictInt, Field(ge=0, le=100)]
+Count = Annotated[StrictInt, Field(ge=0)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True
+    )
+
+
+class Grace(_Settings):
+    """How long somebody absent stays: both numbers must be reached (S7)."""
+
+    days: Count = 0
+    fetches: Annotated[StrictInt, Field(ge=1)] = 1
+
+
+def _check_period(start: str, end: str, names: tuple[str, str]) -> None:
+    if len(start) != len(end):
+        raise problem(
+            f"must be written like {names[0]}: both with the year, or both without", names[1]
+        )
+    if len(start) == 10 and end < start:
+        raise problem(f"is before {names[0]}", names[1])
+
+
+class Pause(_Settings):
+    """Whole local days, both ends included (S1). Without years: every year, may wrap new year."""
+
+    start: Day
+    end: Day
+    mode: Literal["paused", "additions_only"] = "paused"
+
+    @model_validator(mode="after")
+    def _is_a_period(self) -> Self:
+        _check_period(self.start, self.end, ("start", "end"))
+        return self
+
+
+class LimitRule(_Settings):
+    """``allowed = max(least, floor(n * percent / 100))`` (L3)."""
+
+    percent: Percent
+    least: Count
+
+
+class LimitOverride(LimitRule):
+    """Another rule for one school, one role or both, perhaps for some days of the year."""
+
+    school: str | None = None
+    """A school's id or name; None: every school."""
+    role: Role | None = None
+    from_: Day | None = Field(default=None, alias="from")
+    to: Day | None = None
+
+    @model_validator(mode="after")
+    def _is_a_period(self) -> Self:
+        if (self.from_ is None) != (self.to is None):
+            raise problem(
+                "give both, from and to, or neither", "to" if self.from_ is None else "from"
+            )
+        if self.from_ is not None and self.to is not None:
+            _check_period(self.from_, self.to, ("from", "to"))
+        return self
+
+
+class Limits(_Settings):
+    """How much one source may take away in a window before a person must approve (L2, L3)."""
+
+    window_days: Annotated[StrictInt, Field(ge=1, le=366)] = 7
+    school_role: LimitRule = LimitRule(percent=10, least=3)
+    district_role: LimitRule = LimitRule(percent=10, least=3)
+    district: LimitRule = LimitRule(percent=5, least=10)
+    override: tuple[LimitOverride, ...] = ()
+
+
+class SourceSettings(_Settings):
+    """One source of a district. ``config`` is checked by its connector, not here."""
+
+    name: SourceName
+    connector: Annotated[str, Field(min_length=1, max_length=64)]
+    precedence: Annotated[StrictInt, Field(ge=1)] = 1
+    """Of two sources that speak of one person, the lower number wins."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    mapping: dict[str, str] = Field(default_factory=dict)
+
+
+class DistrictSettings(_Settings):
+    """One district of the file. Times are local times of ``timezone``."""
+
+    slug: Slug
+    name: Annotated[str, Field(min_length=1, max_length=255)]
+    kind: Literal["school", "firm"] = "school"
+    timezone: Annotated[str, BeforeValidator(_timezone)]
+    email_domains: tuple[Annotated[str, BeforeValidator(_domain)], ...] = ()
+    """Lower case. They bind files and hand entry (F9); empty binds nothing."""
+    sync_times: tuple[Annotated[str, BeforeValidator(_clock)], ...] = ()
+    grace: Grace = Grace()
+    guard: Literal["explain", "approve", "off"] = "explain"
+    freshness_hours: Annotated[StrictInt, Field(ge=1)] = 26
+    retention_days: Count = 0
+    """Days after which archived people may be purged; 0 keeps them."""
+    notify: tuple[Annotated[str, BeforeValidator(_secret_reference)], ...] = ()
+    """Secret references to the addresses to tell, never the addresses."""
+    lock_on_edit: tuple[Annotated[str, BeforeValidator(_lockable)], ...] = ("role",)
+    pause: tuple[Pause, ...] = ()
+    limits: Limits = Limits()
+    source: tuple[SourceSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> Self:
+        names: set[str] = set()
+        ranks: dict[int, str] = {}
+        for index, source in enumerate(self.source):
+            if source.name in names:
+                raise problem(
+                    f"the district has two sources named {source.name}; rename one",
+                    "source", index, "name",
+                )  # fmt: skip
+            if source.precedence in ranks:
+                raise problem(
+                    f"{ranks[source.precedence]} and {source.name} have the same precedence;"
+                    " give each its own number, 1 wins",
+                    "source", index, "precedence",
+                )  # fmt: skip
+            names.add(source.name)
+            ranks[source.precedence] = source.name
+        return self
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The district's time zone."""
+        return ZoneInfo(self.timezone)
+
+    def stored(self) -> dict[str, Any]:
+        """Return what ``districts.settings`` keeps: everything but the sources, as JSON."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"source"})
+
+
+class DistrictFile(_Settings):
+    """A whole district file."""
+
+    district: tuple[DistrictSettings, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _slugs_differ(self) -> Self:
+        seen: set[str] = set()
+        for index, district in enumerate(self.district):
+            if district.slug in seen:
+                raise problem(
+                    f"two districts have the slug {district.slug}; rename one",
+                    "district", index, "slug",
+                )  # fmt: skip
+            seen.add(district.slug)
+        return self
