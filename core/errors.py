@@ -101,6 +101,14 @@ class RestartFetch(RosterSyncError):
     status = "incomplete"
 
 
+class CursorLost(RosterSyncError):
+    """The vendor no longer knows where an incremental fetch should go on: fetch in full."""
+
+    code = "cursor_lost"
+    exit_code = 12
+    status = "incomplete"
+
+
 class SkipRecord(RosterSyncError):
     """One row cannot be used. It is counted and listed; its person stays as they are (F5).
 

@@ -1,6 +1,6 @@
 """The district file: what an admin decides about districts, sources, pauses and limits.
 
-``read_district_file`` reads the TOML; ``DistrictSettings`` is also what ``districts.settings``
+``core/district_file.py`` reads the TOML into these; ``DistrictSettings`` is also what ``districts.settings``
 keeps (without its sources), so the engine reads policy from here and nowhere else.
 """
 

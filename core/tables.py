@@ -377,6 +377,8 @@ class Plan(SQLModel, table=True):
     )
     establishes: list[int] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
     """Sources whose first complete fetch this plan applies (L6)."""
+    additions: dict[str, int] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    """Source id → people created or restored by this plan (L6)."""
     superseded_by: int | None = Field(default=None, sa_type=BigInteger)
     approved: bool = False
     decided_by: str | None = Field(default=None, max_length=255)
@@ -409,23 +411,16 @@ class Change(SQLModel, table=True):
     school_id: str | None = Field(default=None, max_length=32)
     before: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
     after: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    basis: list[list[int | None]] | None = Field(default=None, sa_column=Column(Json))
+    """The person's records this rests on, on their first change: ``[record id, version, held,
+    settles]`` each. ``held`` 1 or 0 is what the link becomes, null leaves it; ``settles`` 1 closes
+    the record once applied. A create or link names its record in ``record_id`` instead."""
     reason: str = Field(max_length=64)
     salt: bytes | None = Field(default=None, sa_type=LargeBinary)
     digest: bytes = Field(sa_type=LargeBinary)
     """Digest of salt and content: what the plan's digest and the chain are made of."""
     content_print: bytes | None = Field(default=None, sa_type=LargeBinary)
     """Keyed fingerprint of the content alone: the same step in two plans has the same."""
-
-
-class Basis(SQLModel, table=True):
-    """The other records a person's changes rest on, beside the one that a change names."""
-
-    __tablename__ = "bases"
-
-    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
-    record_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
-    version: int
-    target_id: str = Field(max_length=32)
 
 
 class Taking(SQLModel, table=True):

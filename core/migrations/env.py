@@ -18,11 +18,8 @@ def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
         if isinstance(item, core.tables.UtcTime):
             return "sa.String(length=32)"
         if isinstance(item, AutoString):
-            return (
-                f"sa.String(length={length})"
-                if (length := item.impl_instance.length)
-                else "sa.String()"
-            )
+            length = getattr(item.impl_instance, "length", None)
+            return f"sa.String(length={length})" if length else "sa.String()"
         if isinstance(item, JSON):
             return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql')"
     return False

@@ -1,0 +1,163 @@
+"""Reading a district file: TOML in, ``DistrictFile`` out, errors that name the key and the line.
+
+``sync/load.py`` reads with this, and says in the same words what a connector finds wrong with its
+own config. No error quotes a value, so a secret given in clear is never echoed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from core.errors import ConfigError
+from core.settings import DistrictFile
+from core.toml_lines import Path, TomlLines
+
+_SHOWN = 10
+"""How many problems one error lists: more than an admin corrects at one sitting."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong: where, and what to do about it."""
+
+    path: Path
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class DistrictDocument:
+    """A district file that was read, and where its keys stand."""
+
+    name: str
+    file: DistrictFile
+    lines: TomlLines
+
+    def refuse(self, problems: Iterable[Problem]) -> ConfigError:
+        """Return the error that lists ``problems`` with their keys and lines."""
+        return _refusal(self.name, self.lines, problems)
+
+
+def read_district_file(path: FilePath) -> DistrictDocument:
+    """Read and check a district file, all but the config of its connectors.
+
+    UTF-8, with or without a byte order mark. Raises ``ConfigError``.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no file {path}.", hint="Give the path of the district file (TOML)."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"The file {path} cannot be read: {error.strerror}.",
+            hint="Check that it is a file and that this user may read it.",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path.name} is not UTF-8 text (byte {error.start + 1}).",
+            hint="Save it as UTF-8 in your editor.",
+        ) from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{path.name} is not valid TOML: {error}.",
+            hint="Correct that line; texts stand in double quotes, lists in [ ].",
+        ) from None
+    lines = TomlLines(text)
+    try:
+        return DistrictDocument(path.name, DistrictFile.model_validate(values), lines)
+    except ValidationError as error:
+        raise _refusal(path.name, lines, problems_of(error, DistrictFile, values)) from None
+
+
+def problems_of(
+    error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], under: Path = ()
+) -> list[Problem]:
+    """Put what ``model`` found wrong with ``values`` into our words; ``under`` is their place."""
+    return [
+        Problem((*under, *place), _sentence(detail, model, place))
+        for detail in error.errors(include_url=False, include_input=False)
+        if (place := _place(detail, values)) is not None
+    ]
+
+
+def _place(detail: ErrorDetails, values: object) -> Path:
+    """Return the key path of an error, without pydantic's own steps (names of union members)."""
+    path: list[str | int] = []
+    for step in (*detail["loc"], *detail.get("ctx", {}).get("path", ())):
+        if isinstance(values, Mapping) and step in values:
+            values = values[step]
+        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+            values = values[step]
+        elif detail["type"] != "missing" or step != detail["loc"][-1]:
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _sentence(detail: ErrorDetails, model: type[BaseModel], place: Path) -> str:
+    kind = detail["type"]
+    context = detail.get("ctx", {})
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "extra_forbidden":
+        known = _keys_at(model, place[:-1])
+        near = difflib.get_close_matches(str(place[-1]), known, n=1)
+        if near:
+            return f"is not a key here; did you mean {near[0]}?"
+        return f"is not a key here; there are: {', '.join(known)}"
+    if kind == "district_file":
+        return str(context["message"])
+    if kind == "value_error":
+        return str(context.get("error", detail["msg"]))
+    words = detail["msg"].replace("Input should", "should")
+    return words[:1].lower() + words[1:]
+
+
+def _keys_at(model: type[BaseModel], place: Path) -> list[str]:
+    """Return the keys that the model at ``place`` under ``model`` knows."""
+    for step in place:
+        if isinstance(step, int):
+            continue
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        inner = next(models_in(fields[step].annotation), None) if step in fields else None
+        if inner is None:
+            return []
+        model = inner
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def models_in(annotation: object) -> Iterable[type[BaseModel]]:
+    """Yield the models that a type annotation is built from (``tuple[Pause, ...]``: Pause)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def _refusal(name: str, lines: TomlLines, problems: Iterable[Problem]) -> ConfigError:
+    found = sorted((lines.line(problem.path), problem) for problem in problems)
+    said = [
+        f"{name}, line {line}: {_key_name(problem.path)} {problem.sentence}"
+        for line, problem in found[:_SHOWN]
+    ]
+    if len(found) > _SHOWN:
+        said.append(f"and {len(found) - _SHOWN} more.")
+    return ConfigError(
+        "\n".join(line if line.endswith((".", "?")) else f"{line}." for line in said),
+        hint=f"Correct {name} and run the command again; nothing was changed.",
+    )
+
+
+def _key_name(path: Path) -> str:
+    """Write a path as the file does: the numbers of tables are left to the line."""
+    return ".".join(str(step) for step in path if not isinstance(step, int)) or "The file"
