@@ -212,7 +212,9 @@ class Connector(ABC):
     docs: ClassVar[str] = ""
     """Where the vendor describes its side."""
     config_model: ClassVar[type[ConnectorConfig]]
-    capabilities: ClassVar[Capabilities]
+    capabilities: Capabilities
+    """Set on the class. A connector whose format decides (OneRoster 1.1 or 1.2) may narrow it on
+    the instance, at the latest before its first page: the engine reads it there."""
     streams: ClassVar[Mapping[str, Kind]]
     """The streams that pages may carry, and the kind of entry that their rows build. Streams are
     served one after the other, each whole, schools first."""
