@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, NamedTuple, get_args
@@ -86,17 +86,16 @@ def problems_of(
     return [
         Problem((*under, *place), _sentence(detail, model, place))
         for detail in error.errors(include_url=False, include_input=False)
-        if (place := _place(detail, values)) is not None
+        for place in [_place(detail, values)]
     ]
 
 
-def _place(detail: ErrorDetails, values: object) -> Path:
+def _place(detail: ErrorDetails, values: Any) -> Path:
     """Return the key path of an error, without pydantic's own steps (names of union members)."""
     path: list[str | int] = []
     for step in (*detail["loc"], *detail.get("ctx", {}).get("path", ())):
-        if isinstance(values, Mapping) and step in values:
-            values = values[step]
-        elif isinstance(values, list) and isinstance(step, int) and step < len(values):
+        inside = isinstance(values, Mapping) and step in values
+        if inside or (isinstance(values, list) and isinstance(step, int) and step < len(values)):
             values = values[step]
         elif detail["type"] != "missing" or step != detail["loc"][-1]:
             continue
@@ -136,7 +135,7 @@ def _keys_at(model: type[BaseModel], place: Path) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def models_in(annotation: object) -> Iterable[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
     """Yield the models that a type annotation is built from (``tuple[Pause, ...]``: Pause)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
@@ -145,10 +144,10 @@ def models_in(annotation: object) -> Iterable[type[BaseModel]]:
 
 
 def _refusal(name: str, lines: TomlLines, problems: Iterable[Problem]) -> ConfigError:
-    found = sorted((lines.line(problem.path), problem) for problem in problems)
+    found = sorted(problems, key=lambda problem: lines.line(problem.path))
     said = [
-        f"{name}, line {line}: {_key_name(problem.path)} {problem.sentence}"
-        for line, problem in found[:_SHOWN]
+        f"{name}, line {lines.line(path)}: {_key_name(path)} {sentence}"
+        for path, sentence in found[:_SHOWN]
     ]
     if len(found) > _SHOWN:
         said.append(f"and {len(found) - _SHOWN} more.")

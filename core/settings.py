@@ -1,7 +1,7 @@
 """The district file: what an admin decides about districts, sources, pauses and limits.
 
-``core/district_file.py`` reads the TOML into these; ``DistrictSettings`` is also what ``districts.settings``
-keeps (without its sources), so the engine reads policy from here and nowhere else.
+``core/district_file.py`` reads the TOML into these. ``DistrictSettings`` is also what
+``districts.settings`` keeps (without its sources), so the engine reads policy from nowhere else.
 """
 
 from __future__ import annotations
@@ -250,10 +250,12 @@ class DistrictSettings(_Settings):
 class DistrictFile(_Settings):
     """A whole district file."""
 
-    district: tuple[DistrictSettings, ...] = Field(min_length=1)
+    district: tuple[DistrictSettings, ...] = ()
 
     @model_validator(mode="after")
     def _slugs_differ(self) -> Self:
+        if not self.district:
+            raise problem("holds no [[district]] table; add one")
         seen: set[str] = set()
         for index, district in enumerate(self.district):
             if district.slug in seen:
