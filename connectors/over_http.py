@@ -1,0 +1,82 @@
+"""What every connector that reads a vendor over HTTP has in common: config fields and clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from connectors.base import Connector, ConnectorConfig
+from connectors.http import Action, Authorizer, VendorHttp
+from connectors.pacing import Clock, Pacer
+
+
+class HttpConfig(ConnectorConfig):
+    """The fields of every connector that reads over HTTP."""
+
+    page_size: int = Field(
+        default=10000, ge=1, le=50000, description="Records asked for in one request."
+    )
+    read_timeout: float = Field(
+        default=120.0, gt=0, le=3600, description="Seconds to wait for an answer to go on."
+    )
+    attempts: int = Field(
+        default=6, ge=1, le=20, description="Tries of one request before the run gives up."
+    )
+    retry_wait: float = Field(
+        default=1.0, ge=0, le=60, description="Seconds before a second try; then growing."
+    )
+
+
+class HttpConnector(Connector):
+    """A connector that reads over HTTP. ``clock`` may be replaced, so that tests never wait."""
+
+    vendor: ClassVar[str]
+    """The vendor's name as messages say it."""
+    clock: Clock = Clock()
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__(config)
+        self._clients: list[VendorHttp] = []
+
+    def client(
+        self,
+        authorizer: Authorizer,
+        *,
+        statuses: Mapping[int, Action] | None = None,
+        pacer: Pacer | None = None,
+    ) -> VendorHttp:
+        """Return a new client with this source's time-outs; ``close()`` closes it."""
+        config = self.config
+        if not isinstance(config, HttpConfig):
+            raise TypeError(f"the config model of {self.name} must derive from HttpConfig")
+        http = VendorHttp(
+            self.vendor,
+            authorizer,
+            clock=self.clock,
+            read_seconds=config.read_timeout,
+            attempts=config.attempts,
+            first_wait=config.retry_wait,
+            statuses=statuses,
+            pacer=pacer,
+        )
+        self._clients.append(http)
+        return http
+
+    @property
+    def requests_sent(self) -> int:
+        """Requests sent so far, retries and token requests included."""
+        return sum(http.requests for http in self._clients)
+
+    def vendor_district(self) -> str | None:
+        """Ask for the vendor's own id of the district (L9), before any person is read.
+
+        None: this vendor or these credentials do not tell.
+        """
+        return None
+
+    def close(self) -> None:
+        """Close all connections."""
+        for http in self._clients:
+            http.close()
