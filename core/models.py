@@ -107,7 +107,6 @@ def _clean_key(value: object) -> object:
 Text = Annotated[
     Annotated[str, StringConstraints(max_length=1024)] | None,
     BeforeValidator(_clean),
-    Field(default=None),
 ]
 Key = Annotated[str, BeforeValidator(_clean_key), StringConstraints(min_length=1, max_length=512)]
 
@@ -131,26 +130,26 @@ class NormalizedUser(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     external_id: Key
-    given_name: Text
-    middle_name: Text
-    family_name: Text
-    preferred_given_name: Text
-    preferred_middle_name: Text
-    preferred_family_name: Text
-    email: Text
-    username: Text
+    given_name: Text = None
+    middle_name: Text = None
+    family_name: Text = None
+    preferred_given_name: Text = None
+    preferred_middle_name: Text = None
+    preferred_family_name: Text = None
+    email: Text = None
+    username: Text = None
     memberships: tuple[Membership, ...] = ()
     grade: str | None = None
     """A CEDS code, see ``GRADES``."""
     graduation_year: Annotated[int, Field(ge=1900, le=2200)] | None = None
-    sis_id: Text
-    student_number: Text
-    state_id: Text
-    staff_number: Text
-    crd_id: Text
+    sis_id: Text = None
+    student_number: Text = None
+    state_id: Text = None
+    staff_number: Text = None
+    crd_id: Text = None
     enabled: bool = True
     """False: present, but must not sign in (OneRoster ``enabledUser``): the user is suspended."""
-    person_key: Text
+    person_key: Text = None
     """What joins several entries of one person in one source (I5): ``master:ID`` for OneRoster's
     userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins."""
 
@@ -171,6 +170,6 @@ class NormalizedSchool(BaseModel):
 
     external_id: Key
     name: Key
-    nces_id: Text
-    state_id: Text
-    number: Text
+    nces_id: Text = None
+    state_id: Text = None
+    number: Text = None

@@ -1,0 +1,532 @@
+"""Files of a roster: open a folder or a zip, and serve its CSV files as pages of whole rows.
+
+Used by every file connector. Memory is flat: a file is read in stretches of 2 MiB, never whole.
+Encodings: UTF-8 with or without byte order mark, UTF-16 with one; CRLF, LF and CR line ends. All
+rows come out as UTF-8 with LF, so that a file saved in another encoding holds equal rows.
+"""
+
+from __future__ import annotations
+
+import codecs
+import lzma
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import IO, Self
+
+from pydantic import Field, model_validator
+
+from connectors.base import ConnectorConfig, FetchRequest, Page
+from connectors.csv_rows import (
+    MAX_ROW_BYTES,
+    Header,
+    fields_of,
+    first_rows,
+    header_of,
+    is_cut,
+    row_lines,
+    split_rows,
+    whole_rows,
+)
+from core.errors import FileRefused, IncompleteFetch, SkipRecord
+
+PAGE_BYTES = 2 << 20
+MAX_FILE_BYTES = 4 << 30
+MAX_RATIO = 200
+"""Rosters shrink to a twentieth; what shrinks to a two-hundredth was made to fill a disk."""
+_RATIO_COUNTS_FROM = 32 << 20
+_MAX_DIRECTORY_BYTES = 16 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    OverflowError,
+)
+_NOTHING = b', \t\n"\xef\xbb\xbf'
+_IGNORED = {"thumbs.db", "desktop.ini"}
+
+
+class FileConfig(ConnectorConfig):
+    """The config of a connector that reads files."""
+
+    path: str | None = Field(
+        default=None,
+        description="The folder or zip to read; a relative path starts at the district file.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if not (self.path and self.path.strip()):
+            raise ValueError("path is missing: name the folder or zip to read")
+        return self
+
+    def place(self, request: FetchRequest) -> Path:
+        """Return the path to read."""
+        return Path(request.directory, Path(self.path or "").expanduser())
+
+
+# ------------------------------------------------------------------------------- one CSV file
+
+
+def _decoder(file: str, start: bytes) -> tuple[int, str]:
+    """Return (length of the byte order mark, encoding) for the first bytes of a file."""
+    if start.startswith(codecs.BOM_UTF8):
+        return 3, "utf-8"
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise FileRefused(f"{file} is UTF-32.", hint="Save the file as CSV UTF-8.")
+    if start.startswith(codecs.BOM_UTF16_LE):
+        return 2, "utf-16-le"
+    if start.startswith(codecs.BOM_UTF16_BE):
+        return 2, "utf-16-be"
+    return 0, "utf-8"
+
+
+def _looks_like_a_workbook(start: bytes) -> bool:
+    return start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
+
+
+def _stretches(file: str, stream: IO[bytes]) -> Iterator[bytes]:
+    """Read a stream as stretches of UTF-8 with LF line ends. Raises ``FileRefused``."""
+    start = stream.read(PAGE_BYTES)
+    if _looks_like_a_workbook(start):
+        raise FileRefused(
+            f"{file} is not CSV but a workbook or an archive.", hint="Save it as CSV UTF-8."
+        )
+    skip, encoding = _decoder(file, start)
+    decoder = codecs.getincrementaldecoder(encoding)("strict")
+    chunk, carry, line, total = start[skip:], b"", 1, 0
+    pending = False  # the decoder holds the first bytes of a character that goes on
+    while True:
+        more = stream.read(PAGE_BYTES)
+        total += len(chunk)
+        if total > MAX_FILE_BYTES:
+            raise FileRefused(f"{file} is larger than 4 GiB.")
+        if encoding == "utf-8" and not pending and chunk.isascii():
+            text = chunk
+        else:
+            try:
+                decoded = decoder.decode(chunk, final=not more)
+            except UnicodeDecodeError as problem:
+                raise _bad_encoding(file, encoding, problem, line, at_end=not more) from None
+            pending = bool(decoder.getstate()[0])
+            text = decoded.encode()
+        text = carry + text if carry else text
+        carry = b""
+        if more and text.endswith(b"\r"):
+            text, carry = text[:-1], b"\r"
+        if b"\r" in text:
+            text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        line += text.count(b"\n")
+        if text:
+            yield text
+        if not more:
+            return
+        chunk = more
+
+
+def _bad_encoding(
+    file: str, encoding: str, problem: UnicodeDecodeError, line: int, *, at_end: bool
+) -> FileRefused | IncompleteFetch:
+    if (
+        at_end
+        and problem.end >= len(problem.object)
+        and problem.reason
+        in (
+            "unexpected end of data",
+            "truncated data",
+        )
+    ):
+        return IncompleteFetch(f"{file} is cut in the middle: it ends inside a character.")
+    before = problem.object[: problem.start]
+    if encoding == "utf-8":
+        line += before.count(b"\n") or before.count(b"\r")
+        return FileRefused(
+            f"{file} is not UTF-8: line {line} holds a byte that UTF-8 does not have.",
+            hint="It looks like Windows-1252 or Latin-1. Save the file as CSV UTF-8.",
+        )
+    return FileRefused(f"{file} is not the UTF-16 that it says it is.", hint="Save it as UTF-8.")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """One CSV file of a set. ``name`` is its name as found, without folders."""
+
+    name: str
+    _open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+    def header(self) -> Header:
+        """Read the first row that is not blank.
+
+        Raises ``IncompleteFetch`` for an empty file, ``FileRefused`` for one that is no CSV.
+        """
+        with self._open() as stream:
+            header, _, _ = self._first(_stretches(self.name, stream))
+            return header
+
+    def _first(self, stretches: Iterator[bytes]) -> tuple[Header, bytes, int]:
+        """Return the header, what was read beyond it, and the line on which that begins."""
+        buffer, line, ended = b"", 1, True
+        while True:
+            blank = 0
+            lines = buffer.split(b"\n")[:-1]
+            for row, end in first_rows(lines):
+                if row.strip(_NOTHING):
+                    header = header_of(self.name, row, line, ended=ended)
+                    rest = sum(len(line) + 1 for line in lines[:end])
+                    return header, buffer[rest:], line + end - blank
+                line += end - blank
+                blank = end
+            buffer = buffer[sum(len(line) + 1 for line in lines[:blank]) :]
+            if not ended:
+                raise IncompleteFetch(f"{self.name} is cut in the middle of its first line.")
+            if len(buffer) > MAX_ROW_BYTES:
+                raise FileRefused(f"{self.name}: its first line is longer than 1 MiB.")
+            more = next(stretches, None)
+            if more is None:
+                if not buffer.strip(_NOTHING):
+                    raise IncompleteFetch(f"{self.name} is empty: it has not even a header.")
+                ended = False
+                more = b"\n"
+            buffer += more
+
+    def pages(self, stream: str, expected: Header, context: bytes) -> Generator[Page, None, int]:
+        """Serve the rows after the header, and return the number of pages.
+
+        ``expected`` is the header that ``header()`` read. Raises ``IncompleteFetch`` for a file
+        that is cut in the middle or changed meanwhile, ``FileRefused`` for one that is not text.
+        A file without rows has no page.
+        """
+        pages = 0
+        with self._open() as opened:
+            stretches = _stretches(self.name, opened)
+            header, buffer, line = self._first(stretches)
+            if header != expected:
+                raise IncompleteFetch(f"{self.name} changed while it was read.")
+            while True:
+                if end := whole_rows(buffer):
+                    body, buffer = buffer[:end], buffer[end:]
+                    yield self._page(stream, body, line, context)
+                    pages += 1
+                    line += body.count(b"\n")
+                if len(buffer) > MAX_ROW_BYTES:
+                    raise FileRefused(
+                        f"{self.name}: the row on line {line} is longer than 1 MiB.",
+                        hint="Look for a quote that is never closed.",
+                    )
+                more = next(stretches, None)
+                if more is None:
+                    break
+                buffer = buffer + more if buffer else more
+        if buffer.strip(_NOTHING) or is_cut(buffer):
+            self._refuse_a_cut_row(buffer, line, len(header.names))
+            yield self._page(stream, buffer + b"\n", line, context)
+            pages += 1
+        return pages
+
+    def _page(self, stream: str, body: bytes, line: int, context: bytes) -> Page:
+        lines = partial(_lines, body, line)
+        return Page(stream, body, split_rows, context=context, file=self.name, lines=lines)
+
+    def _refuse_a_cut_row(self, row: bytes, line: int, width: int) -> None:
+        """Refuse a last row without line end that cannot be whole: its values may be halves."""
+        if is_cut(row):
+            raise IncompleteFetch(
+                f"{self.name} is cut in the middle: a quote that opens on line {line} never closes."
+            )
+        try:
+            whole = len(fields_of(row)) >= width
+        except SkipRecord:
+            whole = True
+        if not whole:
+            raise IncompleteFetch(
+                f"{self.name} is cut in the middle: its last line, {line}, ends too early."
+            )
+
+    def rows(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (line, row) of a small file."""
+        for page in self.pages("", self.header(), b""):
+            yield from zip(row_lines_of(page), page.split(page.body), strict=True)
+
+
+def _lines(body: bytes, first_line: int, rows: object) -> list[int]:
+    return row_lines(body, first_line)
+
+
+def row_lines_of(page: Page) -> list[int]:
+    """Return the line on which each row of a page begins."""
+    return list(page.lines(())) if page.lines else []
+
+
+# ----------------------------------------------------------------------------- a set of files
+
+
+class FileSet:
+    """The CSV files in a folder or a zip, found by name. Open with ``open_files``; then close."""
+
+    def __init__(self, label: str, files: list[CsvFile], found: list[str], when: float) -> None:
+        self.label = label
+        self.found = found
+        self.modified = datetime.fromtimestamp(when, UTC)
+        """The newest change of the folder's files, or of the zip."""
+        self.notes: list[str] = []
+        self._files: dict[str, CsvFile] = {}
+        for file in files:
+            if file.name.casefold() in self._files:
+                raise FileRefused(
+                    f"{label} holds {file.name} twice.", hint="Leave only one of the two."
+                )
+            self._files[file.name.casefold()] = file
+
+    def file(self, name: str) -> CsvFile | None:
+        """Return the file of this name, in whatever case it is written, or None."""
+        file = self._files.get(name.casefold())
+        if file is not None and file.name != name:
+            note = f"{file.name} is read as {name}."
+            if note not in self.notes:
+                self.notes.append(note)
+        return file
+
+    def files(self) -> list[CsvFile]:
+        """Return all CSV files of the set."""
+        return list(self._files.values())
+
+    def listing(self) -> str:
+        """Say in a few words what was found, for a refusal."""
+        shown = sorted(self.found)[:8]
+        more = len(self.found) - len(shown)
+        return (", ".join(shown) or "nothing") + (f" and {more} more" if more else "")
+
+
+@contextmanager
+def open_files(path: Path) -> Iterator[FileSet]:
+    """Open a folder, a zip, or one CSV file. Raises ``FileRefused`` and ``IncompleteFetch``."""
+    try:
+        if path.is_dir():
+            yield _folder(path)
+        elif not path.is_file():
+            raise FileRefused(
+                f"There is no folder or file {path.name}.",
+                hint="Check path; a relative path starts at the folder of the district file.",
+            )
+        elif _is_zip(path):
+            with _zip(path) as files:
+                yield files
+        else:
+            file = CsvFile(path.name, partial(_open_file, path))
+            yield FileSet(path.name, [file], [path.name], path.stat().st_mtime)
+    except OSError as problem:
+        raise FileRefused(
+            f"{path.name} cannot be read: {problem.strerror or type(problem).__name__}.",
+            hint="Check that the file is there and that this user may read it.",
+        ) from None
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06") or path.suffix.lower() == ".zip"
+
+
+@contextmanager
+def _open_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, and find out at the end whether somebody was still writing it."""
+    with path.open("rb") as stream:
+        before = path.stat()
+        yield stream
+        after = path.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise IncompleteFetch(f"{path.name} was still being written while it was read.")
+
+
+def _ignored(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _IGNORED or name == "__MACOSX"
+
+
+def _csv_in(folder: Path) -> list[Path]:
+    inside = folder.resolve()
+    files = []
+    for path in sorted(folder.iterdir()):
+        if _ignored(path.name) or path.suffix.lower() != ".csv" or not path.is_file():
+            continue
+        if inside not in path.resolve().parents:
+            raise FileRefused(f"{path.name} is a link that leads out of its folder.")
+        files.append(path)
+    return files
+
+
+def _folder(folder: Path) -> FileSet:
+    paths, note = _csv_in(folder), ""
+    entries = [path for path in sorted(folder.iterdir()) if not _ignored(path.name)]
+    if not paths:
+        inner = [path for path in entries if path.is_dir() and _csv_in(path)]
+        if len(inner) == 1:
+            paths, note = _csv_in(inner[0]), f"The files lie in the folder {inner[0].name}."
+    found = [path.name for path in entries if not path.is_dir()]
+    found += [
+        f"{path.name}/{inside.name}"
+        for path in entries
+        if path.is_dir()
+        for inside in sorted(path.iterdir())[:20]
+        if not _ignored(inside.name)
+    ]
+    files = [CsvFile(path.name, partial(_open_file, path)) for path in paths]
+    times = [path.stat().st_mtime for path in paths or [folder]]
+    opened = FileSet(folder.name, files, found, max(times))
+    if note:
+        opened.notes.append(note)
+    return opened
+
+
+@contextmanager
+def _zip(path: Path) -> Iterator[FileSet]:
+    _refuse_a_huge_directory(path)
+    try:
+        archive = zipfile.ZipFile(path)
+    except (*_DAMAGED, NotImplementedError):
+        with path.open("rb") as stream:
+            if stream.read(2) == b"PK" or path.stat().st_size == 0:
+                raise IncompleteFetch(
+                    f"{path.name} is cut in the middle or damaged: it cannot be unpacked.",
+                    hint="Send the zip again.",
+                ) from None
+        raise FileRefused(f"{path.name} is not a zip.") from None
+    with archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        for member in members:
+            _refuse_a_hostile_member(path.name, member)
+        members = [
+            member
+            for member in members
+            if not any(_ignored(part) for part in PurePosixPath(member.filename).parts)
+        ]
+        yield _members(path, archive, members)
+
+
+def _members(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> FileSet:
+    tables = [member for member in members if member.filename.lower().endswith(".csv")]
+    folders = {str(PurePosixPath(member.filename).parent) for member in tables}
+    root = "." if "." in folders or len(folders) != 1 else folders.pop()
+    files = [
+        CsvFile(PurePosixPath(member.filename).name, partial(_open_member, archive, member))
+        for member in tables
+        if str(PurePosixPath(member.filename).parent) == root
+    ]
+    found = [member.filename for member in members]
+    opened = FileSet(path.name, files, found, path.stat().st_mtime)
+    if root != ".":
+        opened.notes.append(f"The files lie in the folder {root} of the zip.")
+    return opened
+
+
+def _refuse_a_huge_directory(path: Path) -> None:
+    """Look at the zip's own word on its list of files, before the list is read into memory."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - 66_000))
+        tail = stream.read()
+    at = tail.rfind(b"PK\x05\x06")
+    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _MAX_DIRECTORY_BYTES:
+        raise FileRefused(f"{path.name} holds too many files.")
+
+
+def _refuse_a_hostile_member(label: str, member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    parts = re.split(r"[/\\]", name)
+    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\\" in name:
+        raise FileRefused(
+            f"{label} holds a file whose path leads out of the zip.",
+            hint="Pack the CSV files at the root of the zip.",
+        )
+    if name.lower().endswith(".zip"):
+        raise FileRefused(
+            f"{label} holds another zip.", hint="Pack the CSV files themselves into one zip."
+        )
+    if member.flag_bits & 0x1:
+        raise FileRefused(f"{label} is protected by a password.", hint="Pack it without one.")
+    if stat.S_ISLNK(member.external_attr >> 16):
+        raise FileRefused(f"{label} holds a link instead of a file.")
+    if member.file_size > MAX_FILE_BYTES:
+        raise FileRefused(f"{label} holds a file larger than 4 GiB.")
+    if member.file_size > max(_RATIO_COUNTS_FROM, MAX_RATIO * member.compress_size):
+        raise FileRefused(
+            f"{label} holds a file that grows more than {MAX_RATIO} times when it is unpacked."
+        )
+
+
+@contextmanager
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
+    name = PurePosixPath(member.filename).name
+    try:
+        with archive.open(member) as stream:
+            yield stream
+    except _DAMAGED:
+        raise IncompleteFetch(
+            f"{name} is damaged inside the zip.", hint="Send the zip again."
+        ) from None
+    except NotImplementedError:
+        raise FileRefused(
+            f"{name} is packed with a method that is not supported.", hint="Pack with Deflate."
+        ) from None
+
+
+# -------------------------------------------------------------- a set that is something else
+
+_MARKS: tuple[tuple[str, frozenset[str], int], ...] = (
+    (
+        "Microsoft School Data Sync (SDS)",
+        frozenset(
+            {"student.csv", "school.csv", "teacherroster.csv", "studentenrollment.csv"}
+            | {"userflags.csv", "relationships.csv"}
+        ),
+        1,
+    ),
+    ("an Excel workbook", frozenset({"workbook.xml"}), 1),
+    (
+        "a Clever roster (connector clever_csv)",
+        frozenset({"schools.csv", "students.csv", "teachers.csv"}),
+        2,
+    ),
+    (
+        "OneRoster CSV (connector oneroster_csv)",
+        frozenset({"manifest.csv", "users.csv", "orgs.csv", "academicsessions.csv"}),
+        2,
+    ),
+)
+
+
+def resemblance(files: FileSet) -> str:
+    """Name the format whose file names were found, or return nothing."""
+    names = {PurePosixPath(name).name.casefold() for name in files.found}
+    for format_name, marks, enough in _MARKS:
+        if len(marks & names) >= enough:
+            return format_name
+    return ""
+
+
+def no_such_set(files: FileSet, wanted: str, expected: str) -> FileRefused:
+    """Return the refusal of a folder or zip that holds nothing of ``wanted``."""
+    looks = resemblance(files)
+    return FileRefused(
+        f"{files.label} holds no {wanted} files. Found: {files.listing()}."
+        + (f" It looks like {looks}." if looks else ""),
+        hint=f"Expected {expected}.",
+    )
+
+
+def not_this_set(files: FileSet, problem: FileRefused, connector: str) -> FileRefused:
+    """Add to a refusal which other format the files look like."""
+    looks = resemblance(files)
+    if not looks or connector in looks:
+        return problem
+    return FileRefused(f"{problem.message} The files look like {looks}.", hint=problem.hint)

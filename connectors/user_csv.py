@@ -1,0 +1,229 @@
+"""The user file: one CSV with everybody who should be active, in seven columns.
+
+Header ``firstname,lastname,email,role,gradyear,status,idnumber``; letter case does not matter
+anywhere, nor does the order of the columns. One file may hold everybody, or only the students, or
+only the adults: a file speaks for the roles it has people of (``scoped_by_role``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from connectors.base import Capabilities, Certificate, Connector, FetchRequest, Page, Record
+from connectors.csv_rows import Header, Shape, Table, invalid, near
+from connectors.files import CsvFile, FileConfig, FileSet, no_such_set, open_files
+from core.errors import FileRefused, SkipRecord
+from core.models import Kind, Membership, NormalizedUser, Role, fold_email
+
+# ------------------------------------------------------------------------------------ config
+
+
+class UserCsvConfig(FileConfig):
+    """Config of ``user_csv``."""
+
+    path: str | None = Field(
+        default=None,
+        description="The CSV file (or a zip or folder that holds just one); a relative path "
+        "starts at the district file.",
+    )
+    scope_roles: tuple[Role, ...] = Field(
+        default=(),
+        description="The roles this file speaks for. Empty: the roles it has people of.",
+    )
+
+
+# ------------------------------------------------------------------------------- wire shapes
+
+
+class UserRow(NamedTuple):
+    """One row of the file."""
+
+    firstname: str
+    lastname: str
+    email: str
+    role: str
+    gradyear: str
+    status: str
+    idnumber: str
+
+
+_SHAPE = Shape(UserRow, key="email", required=("firstname", "lastname", "email"))
+_ROLES = {
+    "": Role.STUDENT,
+    "student": Role.STUDENT,
+    "teacher": Role.TEACHER,
+    "staff": Role.STAFF,
+    "admin": Role.ADMIN,
+}
+_ACTIVE = {"", "active", "1"}
+_EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_YEAR = re.compile(r"(?:19|20|21)\d\d")
+_FROM = {
+    "external_id": "idnumber",
+    "given_name": "firstname",
+    "family_name": "lastname",
+    "email": "email",
+    "graduation_year": "gradyear",
+    "student_number": "idnumber",
+    "staff_number": "idnumber",
+}
+
+# --------------------------------------------------------------------------------- the class
+
+
+class UserCsv(Connector):
+    """Reads the user file."""
+
+    name = "user_csv"
+    version = "1"
+    title = "User file: one CSV with everybody who should be active"
+    config_model = UserCsvConfig
+    capabilities = Capabilities(
+        origin="file",
+        partial_is_usable=False,
+        scoped_by_role=True,
+        unique_email=True,
+        binds_email_domains=True,
+    )
+    streams = {"users": Kind.USER}  # noqa: RUF012
+    config: UserCsvConfig
+
+    def __init__(self, config: UserCsvConfig) -> None:
+        super().__init__(config)
+        self._table: Table[UserRow] | None = None
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
+        with open_files(self.config.place(request)) as files:
+            file = _the_file(files)
+            header = file.header()
+            _check(header)
+            table = self._table = Table(header, _SHAPE)
+            notes = [*files.notes, *table.notes]
+            if not table.has("role"):
+                notes.append(f"{file.name} has no role column: everybody is read as a student.")
+            pages = yield from file.pages("users", header, table.context)
+            return Certificate(
+                complete=True, pages=pages, vendor_time=files.modified, notes=tuple(notes)
+            )
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""
+        return _key(self._read(raw))
+
+    def parse(self, stream: str, raw: bytes) -> Record:
+        """Return the user of one row."""
+        row = self._read(raw)
+        key = _key(row)
+        if row.status.casefold() not in _ACTIVE:
+            raise SkipRecord(
+                "status is neither Active nor 1.",
+                rule="status",
+                column="status",
+                key=key,
+                hint="The file lists active people only: to remove somebody, leave the row out.",
+            )
+        role = _ROLES.get(row.role.casefold())
+        if role is None:
+            raise SkipRecord(
+                "role is none of admin, teacher, staff, student.",
+                rule="unknown-role",
+                column="role",
+                key=key,
+                hint="Blank means student.",
+            )
+        for column, value in (("firstname", row.firstname), ("lastname", row.lastname)):
+            if not value:
+                raise SkipRecord(
+                    f"{column} is blank.", rule="missing-value", column=column, key=key
+                )
+        email = _email(row, key)
+        student = role is Role.STUDENT
+        try:
+            user = NormalizedUser(
+                external_id=key,
+                given_name=row.firstname,
+                family_name=row.lastname,
+                email=email,
+                memberships=(Membership(role=role),),
+                graduation_year=_year(row, key) if student else None,
+                student_number=row.idnumber if student else None,
+                staff_number=None if student else row.idnumber,
+            )
+        except ValidationError as problem:
+            raise invalid(problem, key, _FROM) from None
+        former = (f"email:{fold_email(email)}",) if row.idnumber else ()
+        return Record(Kind.USER, key, user, former_keys=former)
+
+    def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
+        """Return the row as column → value."""
+        assert self._table is not None, "rows are read after pages() began"  # noqa: S101
+        return self._table.mapping(raw)
+
+    def _read(self, raw: bytes) -> UserRow:
+        assert self._table is not None, "rows are read after pages() began"  # noqa: S101
+        return self._table.read(raw)
+
+
+def _the_file(files: FileSet) -> CsvFile:
+    found = files.files()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise no_such_set(files, "CSV", "one CSV file")
+    raise FileRefused(
+        f"{files.label} holds {len(found)} CSV files: {files.listing()}.",
+        hint="Name the user file itself in path.",
+    )
+
+
+def _check(header: Header) -> None:
+    """Refuse a header with a name that the format does not have (flex 2.2)."""
+    known = set(UserRow._fields)
+    strangers = [n for n in header.names if n and n.casefold() not in known]
+    if strangers and header.ended and known.intersection(header.folded):
+        stranger = strangers[0]
+        raise FileRefused(
+            f"{header.file}: the column {stranger[:40]} is not known.{near(stranger, known)}",
+            hint=f"The columns are {', '.join(UserRow._fields)}.",
+        )
+
+
+def _key(row: UserRow) -> str:
+    if row.idnumber:
+        return f"id:{row.idnumber.casefold()}"
+    return f"email:{fold_email(_email(row, None))}"
+
+
+def _email(row: UserRow, key: str | None) -> str:
+    if not row.email:
+        raise SkipRecord(
+            "email is blank.",
+            rule="missing-value",
+            column="email",
+            key=key,
+            hint="Every row needs an email address.",
+        )
+    if not _EMAIL.fullmatch(row.email):
+        raise SkipRecord(
+            "email is not an email address.", rule="email-format", column="email", key=key
+        )
+    return row.email
+
+
+def _year(row: UserRow, key: str) -> int | None:
+    if not row.gradyear:
+        return None
+    if not (row.gradyear.isascii() and _YEAR.fullmatch(row.gradyear)):
+        raise SkipRecord(
+            "gradyear is not a year of four digits.",
+            rule="gradyear",
+            column="gradyear",
+            key=key,
+            hint="Write 2027, or leave it blank.",
+        )
+    return int(row.gradyear)
