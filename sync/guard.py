@@ -1,0 +1,160 @@
+"""The guard: whether a run is the first complete one after a pause, and how it is judged then.
+
+Used by the engine between reading and planning, and by ``pause`` and ``resume``. Values in, values
+out; ``SeasonState`` is what a district remembers from one run to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import UsageError
+from core.settings import Pause
+from sync.season import HandPause, Season, SeasonOnDay, season_on
+
+UNCHANGED_DAYS = 14
+"""After so many days without any change, a rollover may explain what leaves (S6)."""
+
+_DAY = timedelta(days=1)
+
+
+class Guard(StrEnum):
+    """How a run is judged because of a pause that came before it."""
+
+    NONE = "none"
+    """The limits alone judge."""
+    EXPLAINS = "explains"
+    """A rollover explains what it can; the limits judge the rest (S6)."""
+    HOLDS = "holds"
+    """Guarded (S3): a rollover explains what it can; every other taking is held (S5)."""
+
+
+class SeasonState(BaseModel):
+    """What ``districts.season_state`` keeps.
+
+    ``SeasonState.model_validate(stored)`` reads it, also the empty one of a new district;
+    ``model_dump(mode="json")`` writes it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hand: HandPause | None = None
+    resumed: date | None = None
+    """The day of the last resume by hand, see ``season_on``."""
+    complete_on: date | None = None
+    """The day of the last complete run outside every pause of ours."""
+    paused_seen: date | None = None
+    """The last day seen in a pause of ours since then: the guard is owed."""
+    vendor_paused: Mapping[str, date] = Field(default_factory=dict)
+    """Source → the last day it was seen in its vendor's own pause, and not complete since."""
+    returned: date | None = None
+    """The first day after the last pause: from here the days of S6 count. None in a pause."""
+    waiting: tuple[str, ...] = ()
+    """Ids of the schools that had not rolled over: for them the guard still stands (S6)."""
+
+    def on(self, day: date, pauses: Sequence[Pause]) -> SeasonOnDay:
+        """Return the season of a day, with what was done by hand."""
+        return season_on(day, pauses, self.hand, self.resumed)
+
+
+def paused_by_hand(
+    state: SeasonState,
+    today: date,
+    until: date | None = None,
+    mode: Literal["paused", "additions_only"] = "paused",
+) -> SeasonState:
+    """Return the state after ``pause``. It takes effect at once, and the guard is owed after it.
+
+    Raises ``UsageError`` if it would have ended already.
+    """
+    if until is not None and until < today:
+        raise UsageError(
+            f"A pause until {until} would be over already, today is {today}.",
+            hint="Give the last day of the pause, today or later.",
+        )
+    hand = HandPause(since=today, until=until, mode=mode)
+    return state.model_copy(update={"hand": hand, "paused_seen": today, "returned": None})
+
+
+def resumed_by_hand(state: SeasonState, today: date, pauses: Sequence[Pause]) -> SeasonState:
+    """Return the state after ``resume``; unchanged if there is no pause today."""
+    if state.on(today, pauses).season is Season.NORMAL:
+        return state
+    return state.model_copy(update={"hand": None, "resumed": today, "paused_seen": today})
+
+
+def returns_from(
+    state: SeasonState, on: SeasonOnDay, vendor_paused: Mapping[str, bool] | None = None
+) -> date | None:
+    """Return the first day after the pause from which a run on this day returns, if it does.
+
+    None in a pause, and when a complete run has come since the last one. A pause that passed
+    while nothing ran counts like any other. For ``vendor_paused`` see ``advance``.
+    """
+    if on.season is not Season.NORMAL:
+        return None
+    back: list[date] = []
+    marks = [mark for mark in (state.complete_on, state.paused_seen) if mark is not None]
+    if on.since is not None and any(mark < on.since for mark in marks):
+        back.append(on.since)
+    if state.paused_seen is not None:
+        back.append(state.paused_seen + _DAY)
+    for source, paused in (vendor_paused or {}).items():
+        if not paused and source in state.vendor_paused:
+            back.append(state.vendor_paused[source] + _DAY)
+    return min(max(back), on.day) if back else None
+
+
+def advance(
+    state: SeasonState,
+    on: SeasonOnDay,
+    *,
+    complete: bool,
+    during_pause: bool = False,
+    vendor_paused: Mapping[str, bool] | None = None,
+    unchanged_since: date | None = None,
+) -> tuple[SeasonState, Guard]:
+    """Return how to judge a run, and the state to keep if the run is kept.
+
+    Call it between reading and planning. ``complete``: every source that the district syncs was
+    read whole. ``vendor_paused``: for each source read, whether its vendor is in a pause of its
+    own (Clever ``paused``, a GG4L suspension) or the district was disconnected (S3);
+    ``unchanged_since``: the last day before this run on which the rosters changed. A run that
+    keeps nothing (``plan``) drops the state. The guard is owed after any pause and used up by a
+    complete run outside one; with ``during_pause`` a run in a pause is guarded and uses up
+    nothing (S1).
+    """
+    vendors = dict(vendor_paused or {})
+    seen = dict(state.vendor_paused) | {name: on.day for name, paused in vendors.items() if paused}
+    if on.season is not Season.NORMAL:
+        guarded = during_pause and on.season is Season.PAUSED
+        update: dict[str, Any] = {"paused_seen": on.day, "vendor_paused": seen, "returned": None}
+        return state.model_copy(update=update), Guard.HOLDS if guarded else Guard.NONE
+    back = returns_from(state, on, vendors)
+    after: dict[str, Any] = {"vendor_paused": seen}
+    if back is not None:
+        after |= {"returned": back}
+    if complete:
+        owed = {name: day for name, day in seen.items() if vendors.get(name, True)}
+        after |= {"vendor_paused": owed, "complete_on": on.day, "paused_seen": None}
+        if back is not None:
+            after |= {"waiting": ()}
+    return state.model_copy(update=after), _guard(on.day, back, unchanged_since)
+
+
+def _guard(day: date, back: date | None, unchanged_since: date | None) -> Guard:
+    if back is not None:
+        return Guard.HOLDS
+    if unchanged_since is not None and (day - unchanged_since).days >= UNCHANGED_DAYS:
+        return Guard.EXPLAINS
+    return Guard.NONE
+
+
+def wait_for(state: SeasonState, schools: Iterable[str]) -> SeasonState:
+    """Return the state after a kept run that leaves these schools waiting for their rollover."""
+    return state.model_copy(update={"waiting": tuple(sorted(set(schools)))})
