@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from pydantic import Field
 from connectors.base import Connector, ConnectorConfig
 from connectors.http import Action, Authorizer, VendorHttp
 from connectors.pacing import Clock, Pacer
+from core.errors import Disconnected, IncompleteFetch, SkipRecord, VendorFailure
 
 
 class HttpConfig(ConnectorConfig):
@@ -80,3 +82,14 @@ class HttpConnector(Connector):
         """Close all connections."""
         for http in self._clients:
             http.close()
+
+
+@contextmanager
+def early_end() -> Iterator[None]:
+    """Turn a vendor's failure into ``IncompleteFetch``: what was served so far counts as read."""
+    try:
+        yield
+    except (IncompleteFetch, Disconnected):
+        raise
+    except (VendorFailure, SkipRecord) as error:
+        raise IncompleteFetch(error.message, hint=error.hint) from error

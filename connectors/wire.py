@@ -7,21 +7,20 @@ fields we use: what has no field is never decoded. No message here holds a value
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ValidationError
 
-from core.errors import SkipRecord
+from core.errors import RetryableError, SkipRecord
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
 
 Word = str | int | float | bool | None
 """A field that should be a string; numbers and booleans are met and read as their words."""
-
-Raws = Annotated[list[msgspec.Raw], "raw records"]
 
 _AT = re.compile(r"at `\$\.?([^`]*)`")
 
@@ -34,6 +33,7 @@ class Keyed(msgspec.Struct):
 
 
 _keyed = msgspec.json.Decoder(Keyed)
+_array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def text(value: Word) -> str | None:
@@ -94,12 +94,36 @@ def build(model: type[ModelT], key: str, values: dict[str, Any]) -> ModelT:
         ) from None
 
 
-def split_once(body: bytes, records: Sequence[bytes]) -> Callable[[bytes], Sequence[bytes]]:
-    """Return a ``Page.split`` for a body that was taken apart already."""
+def json_of(decoder: msgspec.json.Decoder[T], body: bytes, vendor: str) -> T:
+    """Decode an answer's envelope; one that is cut, or a web page, may be whole the next time."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = "a web page" if body.lstrip()[:1] == b"<" else "something that is cut or unknown"
+        raise RetryableError(
+            f"{vendor} answered with {found} instead of data.",
+            hint="If it stays so, check the base URL and the credentials of this source.",
+        ) from None
 
-    def split(asked: bytes) -> Sequence[bytes]:
-        if asked is not body and asked != body:
-            raise ValueError("this page's split knows its own body only")
-        return records
 
-    return split
+def split_array(body: bytes) -> list[bytes]:
+    """Return the records of a bare array."""
+    return [bytes(raw) for raw in _array.decode(body)]
+
+
+def read_time(word: Word) -> datetime | None:
+    """Read an ISO time as an aware one; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text(word) or "")
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def without(fields: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
+    """Return a record without some keys, however deep they stand."""
+    return {
+        name: without(value, dropped) if isinstance(value, dict) else value
+        for name, value in fields.items()
+        if name not in dropped
+    }

@@ -1,0 +1,185 @@
+"""Clever's school and user records, and what they say in our words. Used by ``clever.py`` only.
+
+Docs: https://dev.clever.com/docs/users, https://dev.clever.com/docs/schools
+Absent, null and ``""`` are the same: all three occur. Demographics have no field here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from connectors.base import Record
+from connectors.wire import Word, build, decode, text
+from core.errors import SkipRecord
+from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
+
+ROLES: dict[str, Role] = {
+    "student": Role.STUDENT,
+    "teacher": Role.TEACHER,
+    "staff": Role.STAFF,
+    "district_admin": Role.ADMIN,
+    "contact": Role.CONTACT,
+}
+"""A key of a user's ``roles`` to our role. v3 shows school admins as staff."""
+
+
+class SchoolRecord(msgspec.Struct):
+    """A school."""
+
+    id: Word
+    name: Word = None
+    school_number: Word = None
+    state_id: Word = None
+    nces_id: Word = None
+    rostersync_deleted: bool = False
+
+
+class Name(msgspec.Struct):
+    """A name; contacts may carry it whole in ``last``."""
+
+    first: Word = None
+    middle: Word = None
+    last: Word = None
+
+
+class Credentials(msgspec.Struct):
+    """How a person signs in at the district. Passwords are not read."""
+
+    district_username: Word = None
+
+
+class RoleRecord(msgspec.Struct):
+    """What any of the role objects may carry of what we use."""
+
+    school: Word = None
+    schools: list[Word] | None = None
+    sis_id: Word = None
+    state_id: Word = None
+    student_number: Word = None
+    teacher_number: Word = None
+    staff_id: Word = None
+    grade: Word = None
+    graduation_year: Word = None
+    email: Word = None
+    credentials: Credentials | None = None
+    preferred_name: Name | None = None
+
+
+class UserRecord(msgspec.Struct):
+    """A user with the roles it has."""
+
+    id: Word
+    name: Name | None = None
+    email: Word = None
+    roles: dict[str, RoleRecord | None] | None = None
+    rostersync_deleted: bool = False
+
+
+_school = msgspec.json.Decoder(SchoolRecord)
+_user = msgspec.json.Decoder(UserRecord)
+
+
+def parse_school(raw: bytes) -> Record:
+    """Return the school that a record describes."""
+    wire = decode(_school, raw, "id")
+    key = text(wire.id) or ""
+    if wire.rostersync_deleted:
+        return Record(Kind.SCHOOL, key, deleted=True)
+    school = build(
+        NormalizedSchool,
+        key,
+        {
+            "external_id": key,
+            "name": text(wire.name),
+            "nces_id": text(wire.nces_id),
+            "state_id": text(wire.state_id),
+            "number": text(wire.school_number),
+        },
+    )
+    return Record(Kind.SCHOOL, key, school=school)
+
+
+def parse_user(raw: bytes) -> Record:
+    """Return the user that a record describes, with all its roles."""
+    wire = decode(_user, raw, "id")
+    key = text(wire.id) or ""
+    if wire.rostersync_deleted:
+        return Record(Kind.USER, key, deleted=True)
+    roles: dict[Role, RoleRecord] = {}
+    unknown: list[str] = []
+    for word, record in (wire.roles or {}).items():
+        if record is None:
+            continue
+        if word in ROLES:
+            roles[ROLES[word]] = record
+        else:
+            unknown.append(f"role={word}")
+    if not roles:
+        raise SkipRecord(
+            "A user has no role that is known.",
+            rule="unknown-role",
+            column="roles",
+            key=key,
+            hint="Ask the district which data it shares with the app.",
+        )
+    student = roles.get(Role.STUDENT, RoleRecord())
+    teacher = roles.get(Role.TEACHER, RoleRecord())
+    staff = roles.get(Role.STAFF, RoleRecord())
+    grade_word = text(student.grade)
+    grade = ceds_grade(grade_word) if grade_word else None
+    if grade_word and grade is None:
+        unknown.append(f"grade={grade_word}")
+    name = wire.name or Name()
+    preferred = student.preferred_name or Name()
+    user = build(
+        NormalizedUser,
+        key,
+        {
+            "external_id": key,
+            "given_name": text(name.first),
+            "middle_name": text(name.middle),
+            "family_name": text(name.last),
+            "preferred_given_name": text(preferred.first),
+            "preferred_middle_name": text(preferred.middle),
+            "preferred_family_name": text(preferred.last),
+            "email": text(wire.email) or text(student.email),
+            "username": _first(
+                role.credentials.district_username for role in roles.values() if role.credentials
+            ),
+            "memberships": tuple(_memberships(roles)),
+            "grade": grade,
+            "graduation_year": _year(text(student.graduation_year)),
+            "sis_id": _first(role.sis_id for role in roles.values()),
+            "student_number": text(student.student_number),
+            "state_id": _first(role.state_id for role in roles.values()),
+            "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
+        },
+    )
+    return Record(Kind.USER, key, user=user, unknown=tuple(unknown))
+
+
+def _memberships(roles: Mapping[Role, RoleRecord]) -> Iterator[Membership]:
+    """Yield each role at each of its schools, or at none; the first primary school wins."""
+    primary_is_open = True
+    for role, record in roles.items():
+        main = text(record.school)
+        schools = [school for school in map(text, record.schools or ()) if school is not None]
+        if main is not None:
+            schools.insert(0, main)
+        for school in dict.fromkeys(schools):
+            primary = primary_is_open and school == main
+            primary_is_open = primary_is_open and not primary
+            yield Membership(role=role, school=school, primary=primary)
+        if not schools:
+            yield Membership(role=role)
+
+
+def _first(words: Iterable[Word]) -> str | None:
+    return next((found for word in words if (found := text(word)) is not None), None)
+
+
+def _year(word: str | None) -> int | None:
+    return int(word) if word and re.fullmatch(r"(?:19|20|21)\d\d", word) else None
