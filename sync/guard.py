@@ -23,6 +23,16 @@ UNCHANGED_DAYS = 14
 _DAY = timedelta(days=1)
 
 
+PAUSED_WORDS = frozenset({"paused", "suspended", "disconnected"})
+"""States of a vendor that count as its own pause (S3): we go on reading what is frozen there."""
+
+TROUBLED_WORDS = frozenset({"pending", "error"})
+"""States in which a vendor's data are read and shown, and nobody leaves (S3).
+
+Clever: https://dev.clever.com/docs/districts, ``state``.
+"""
+
+
 class Guard(StrEnum):
     """How a run is judged because of a pause that came before it."""
 

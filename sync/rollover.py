@@ -1,0 +1,227 @@
+"""The rollover: has a school moved to its new year, and what does that explain of who is missing.
+
+Used by the engine in guarded runs, and by the rollover report. Values in, values out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Literal
+
+from core.models import GRADES
+from sync.guard import UNCHANGED_DAYS, Guard, SeasonState
+
+LADDER: tuple[str, ...] = GRADES[: GRADES.index("13") + 1]
+"""The grades that follow one another, IT to 13. PS, UG and Other have no next and no place here."""
+
+_RANK = {grade: rank for rank, grade in enumerate(LADDER)}
+
+GuardPolicy = Literal["explain", "approve", "off"]
+"""A district's ``guard``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pupil:
+    """A student whom a source held at a school before the pause: then and now.
+
+    ``grade_now`` is None for somebody who is missing now, and "" for somebody present without a
+    grade. A student of two schools is two of these.
+    """
+
+    user_id: str
+    school_id: str
+    grade_before: str | None
+    grade_now: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollover:
+    """What the students of one school show.
+
+    ``lower`` counts those below ``highest`` before the pause, wherever they are now, the missing
+    included; ``moved_up`` those of them who are one grade up.
+    """
+
+    school_id: str
+    highest: str
+    """The highest grade of the school before the pause: 08 in a K-8 school."""
+    lower: int
+    moved_up: int
+
+    @property
+    def can_tell(self) -> bool:
+        """False: a school of one grade only. Like a school without grades it shows nothing."""
+        return self.lower > 0
+
+    @property
+    def has_rolled_over(self) -> bool:
+        """True when at least half of the non-final-grade students are one grade up (S4)."""
+        return self.can_tell and 2 * self.moved_up >= self.lower
+
+    @property
+    def waits(self) -> bool:
+        """True while the school still shows the old year (S6)."""
+        return self.can_tell and not self.has_rolled_over
+
+    def explains(self, grade_before: str | None) -> bool:
+        """Return whether a missing student of this grade has left by finishing the school."""
+        return self.has_rolled_over and grade_before == self.highest
+
+
+def next_grade(grade: str) -> str | None:
+    """Return the grade one up; None for the last, and for PS, UG, Other and unknown ones."""
+    rank = _RANK.get(grade)
+    return None if rank is None or rank + 1 == len(LADDER) else LADDER[rank + 1]
+
+
+def is_one_up(before: str, now: str | None) -> bool:
+    """Return whether a student went up by one grade.
+
+    Transitional kindergarten exists in few states: from PK both TK and KG are one up.
+    """
+    if now is None or before not in _RANK:
+        return False
+    return now == next_grade(before) or (before, now) == ("PK", "KG")
+
+
+def rollovers(pupils: Iterable[Pupil]) -> dict[str, Rollover]:
+    """Return what each school with grades shows: school id → rollover. One pass, memory flat.
+
+    Students without a grade of the ladder neither count nor hinder. A school that has no other
+    students is left out: nothing is explained there, and nothing waited for (S4).
+    """
+    counted: dict[str, Counter[str]] = defaultdict(Counter)
+    up: dict[str, Counter[str]] = defaultdict(Counter)
+    for pupil in pupils:
+        before = pupil.grade_before
+        if before is None or before not in _RANK:
+            continue
+        counted[pupil.school_id][before] += 1
+        if is_one_up(before, pupil.grade_now):
+            up[pupil.school_id][before] += 1
+    found = {}
+    for school_id, grades in counted.items():
+        highest = max(grades, key=_RANK.__getitem__)
+        found[school_id] = Rollover(
+            school_id,
+            highest,
+            lower=grades.total() - grades[highest],
+            moved_up=up[school_id].total() - up[school_id][highest],
+        )
+    return found
+
+
+def explained(pupils: Iterable[Pupil], schools: Mapping[str, Rollover]) -> Iterator[str]:
+    """Yield the user id of each missing student whom a rollover explains, person by person (S4).
+
+    Somebody who finished two schools at once comes twice.
+    """
+    for pupil in pupils:
+        school = schools.get(pupil.school_id)
+        if pupil.grade_now is None and school is not None and school.explains(pupil.grade_before):
+            yield pupil.user_id
+
+
+def waiting_schools(
+    schools: Mapping[str, Rollover], guard: Guard, state: SeasonState, policy: GuardPolicy
+) -> list[str]:
+    """Return the schools that wait after this run: what ``guard.wait_for`` keeps (S6)."""
+    if policy != "explain":
+        return []
+    return sorted(
+        school_id
+        for school_id, school in schools.items()
+        if school.waits and _guard_at(school_id, guard, state) is Guard.HOLDS
+    )
+
+
+class Verdict(StrEnum):
+    """What the guard says of one taking."""
+
+    EXPLAINED = "explained"
+    """Applied, and never counted by a limit."""
+    LIMITS = "limits"
+    """The guard has nothing to say: the limits judge."""
+    WAITING = "waiting"
+    """It stays open: its school has not rolled over yet."""
+    HELD = "held"
+    """It goes to the held plan, however few they are."""
+
+
+def judge(
+    school_ids: Collection[str],
+    finished: str | None,
+    *,
+    schools: Mapping[str, Rollover],
+    guard: Guard,
+    state: SeasonState,
+    policy: GuardPolicy,
+    day: date,
+    held_before: bool = False,
+) -> Verdict:
+    """Return what the guard says of one taking (S4-S6).
+
+    ``school_ids``: where the person is taken from; none, or "", for district people. ``finished``:
+    the grade before the pause of a *missing student*, None for every other taking (a teacher, a
+    suspension, a lost role). ``guard`` and ``state`` come from ``guard.advance``; ``held_before``:
+    a guarded run held this taking and nobody has decided yet: it stays held, else the next run
+    would let it through.
+    """
+    if policy == "off":
+        return Verdict.LIMITS
+    guards = {school_id: _guard_at(school_id, guard, state) for school_id in school_ids or ("",)}
+    holds = held_before or Guard.HOLDS in guards.values()
+    if policy == "approve":
+        return Verdict.HELD if holds else Verdict.LIMITS
+    guarded = [
+        schools[place] for place in guards if guards[place] is not Guard.NONE and place in schools
+    ]
+    if any(school.explains(finished) for school in guarded):
+        return Verdict.EXPLAINED
+    if not holds:
+        return Verdict.LIMITS
+    if not _is_late(state, day) and any(
+        school.waits and guards[school.school_id] is Guard.HOLDS for school in guarded
+    ):
+        return Verdict.WAITING
+    return Verdict.HELD
+
+
+def explains_newcomer(
+    school_id: str,
+    *,
+    schools: Mapping[str, Rollover],
+    guard: Guard,
+    state: SeasonState,
+    policy: GuardPolicy,
+) -> bool:
+    """Return whether a newcomer at this school is explained, so that L6 does not count them."""
+    school = schools.get(school_id)
+    return (
+        policy == "explain"
+        and school is not None
+        and school.has_rolled_over
+        and _guard_at(school_id, guard, state) is not Guard.NONE
+    )
+
+
+def holds_additions(guard: Guard, policy: GuardPolicy) -> bool:
+    """Return whether creates and updates are held too: a guarded run under ``approve`` (S5)."""
+    return guard is Guard.HOLDS and policy == "approve"
+
+
+def _guard_at(school_id: str, guard: Guard, state: SeasonState) -> Guard:
+    """A waiting school has not had its guarded run yet, whenever its rollover comes."""
+    return Guard.HOLDS if school_id in state.waiting else guard
+
+
+def _is_late(state: SeasonState, day: date) -> bool:
+    """Return whether the pause ended so long ago that nobody waits any more.
+
+    ``returned`` is the day after its last day, so that day 14 is counted from the pause's end.
+    """
+    return state.returned is not None and (day - state.returned).days + 1 >= UNCHANGED_DAYS
