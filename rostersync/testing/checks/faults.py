@@ -1,0 +1,102 @@
+"""What a connector makes of a vendor that fails: nothing incomplete is ever called complete."""
+
+from __future__ import annotations
+
+from core.errors import CredentialsRefused, FileRefused, VendorFailure
+from rostersync.testing.bench import Bench, check, demand, over_http
+from rostersync.testing.loopback import RETRY_AFTER
+from rostersync.testing.scenario import Situation
+
+
+@check()
+def a_truncated_roster_is_never_complete(bench: Bench) -> None:
+    """A reading that ends early raises, or is certified incomplete: absence needs proof."""
+    reading = bench.read(Situation.TRUNCATED)
+    demand(not reading.complete, "a truncated roster was certified complete")
+    demand(
+        reading.error is None or isinstance(reading.error, VendorFailure | FileRefused),
+        f"a truncated roster raised {type(reading.error).__name__}",
+    )
+
+
+@check()
+def an_incomplete_reading_says_why(bench: Bench) -> None:
+    """A certificate that is not complete gives its reason, and an error its sentence."""
+    reading = bench.read(Situation.TRUNCATED)
+    certificate, error = reading.certificate, reading.error
+    said = error.message if error else certificate.reason if certificate else None
+    demand(said and said.strip(), "an incomplete reading does not say why")
+
+
+@check(over_http)
+def refused_credentials_are_told_apart(bench: Bench) -> None:
+    """A 401 is CredentialsRefused: the admin must act, retrying is in vain."""
+    reading = bench.read(Situation.REFUSED)
+    demand(
+        isinstance(reading.error, CredentialsRefused),
+        f"a refusal raised {type(reading.error).__name__}, not CredentialsRefused",
+    )
+    demand(not reading.complete and not reading.users, "people came out of a refusal")
+
+
+@check(over_http)
+def throttling_is_waited_out(bench: Bench) -> None:
+    """A 429 is retried after the delay that the vendor asks for, and the reading is whole."""
+    reading = bench.read(Situation.THROTTLED)
+    demand(reading.complete, f"the reading did not get over a 429: {reading.error}")
+    demand(len(reading.users) == bench.scenario.people, "people are missing after a 429")
+    _, setting, slept = bench.take(Situation.THROTTLED)
+    exchanges = setting.exchanges
+    if exchanges is None:
+        demand(slept > 0, "the connector did not wait after a 429")
+        return
+    throttled = [place for place, exchange in enumerate(exchanges) if exchange.status == 429]
+    demand(throttled, "the scenario's vendor never answered 429")
+    first = throttled[0]
+    demand(len(exchanges) > first + 1, "the 429 was not retried")
+    waited = exchanges[first + 1].at - exchanges[first].at + slept
+    demand(waited >= RETRY_AFTER, f"retried after {waited:.2f} s; {RETRY_AFTER} s were asked for")
+
+
+def _failure(bench: Bench, situation: Situation) -> None:
+    reading = bench.read(situation)
+    demand(not reading.complete, f"a {situation.value} vendor was certified complete")
+    demand(
+        isinstance(reading.error, VendorFailure) or reading.certificate is not None,
+        f"a {situation.value} vendor raised {type(reading.error).__name__}, not VendorFailure",
+    )
+
+
+@check(over_http)
+def a_failing_vendor_is_a_vendor_failure(bench: Bench) -> None:
+    """A 500 that lasts is a VendorFailure: nobody leaves, the next run tries again."""
+    _failure(bench, Situation.FAILING)
+
+
+@check(over_http)
+def bad_json_is_a_vendor_failure(bench: Bench) -> None:
+    """An answer 200 whose JSON breaks off is a VendorFailure, no crash and no empty roster."""
+    _failure(bench, Situation.GARBLED)
+
+
+@check(over_http)
+def a_page_of_html_is_a_vendor_failure(bench: Bench) -> None:
+    """An answer 200 with a page of HTML (maintenance, a login) is a VendorFailure."""
+    _failure(bench, Situation.HTML)
+
+
+@check(over_http)
+def a_failing_vendor_is_given_up(bench: Bench) -> None:
+    """Retries have an end: a vendor that fails for ever is asked a few times, not for ever."""
+    setting = bench.take(Situation.FAILING).setting
+    asked = len(setting.exchanges or ())
+    demand(asked <= 50, f"a failing vendor was asked {asked} times")
+
+
+@check(over_http)
+def check_tells_a_refusal(bench: Bench) -> None:
+    """``check()`` tells refused credentials as a sentence, not as an exception."""
+    with bench.open(Situation.REFUSED) as (connector, _):
+        lines = list(connector.check())
+    demand(any(not line.passed for line in lines), "check() passes though the vendor refuses us")
+    demand(all(line.message.strip() for line in lines), "a line of check() has no sentence")
