@@ -14,20 +14,21 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Self
+from typing import IO, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from connectors.base import ConnectorConfig, FetchRequest, Page
+from connectors.base import Connector, ConnectorConfig, FetchRequest, Page
 from connectors.csv_rows import (
     MAX_ROW_BYTES,
     Header,
+    Table,
     fields_of,
     first_rows,
     header_of,
@@ -75,6 +76,21 @@ class FileConfig(ConnectorConfig):
     def place(self, request: FetchRequest) -> Path:
         """Return the path to read."""
         return Path(request.directory, Path(self.path or "").expanduser())
+
+
+class FileConnector(Connector):
+    """A connector whose rows are read by the header of their file, known once pages() began."""
+
+    hidden: ClassVar[tuple[str, ...]] = ()
+    """Columns that ``fields`` never shows."""
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__(config)
+        self.tables: dict[str, Table[Any]] = {}
+
+    def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
+        """Return the row as column → value."""
+        return self.tables[stream].mapping(raw, hide=self.hidden)
 
 
 # ------------------------------------------------------------------------------- one CSV file

@@ -8,14 +8,14 @@ only the adults: a file speaks for the roles it has people of (``scoped_by_role`
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Generator
+from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.base import Capabilities, Certificate, Connector, FetchRequest, Page, Record
+from connectors.base import Capabilities, Certificate, FetchRequest, Page, Record
 from connectors.csv_rows import Header, Shape, Table, invalid, near
-from connectors.files import CsvFile, FileConfig, FileSet, no_such_set, open_files
+from connectors.files import CsvFile, FileConfig, FileConnector, FileSet, no_such_set, open_files
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 
@@ -75,7 +75,7 @@ _FROM = {
 # --------------------------------------------------------------------------------- the class
 
 
-class UserCsv(Connector):
+class UserCsv(FileConnector):
     """Reads the user file."""
 
     name = "user_csv"
@@ -92,17 +92,13 @@ class UserCsv(Connector):
     streams = {"users": Kind.USER}  # noqa: RUF012
     config: UserCsvConfig
 
-    def __init__(self, config: UserCsvConfig) -> None:
-        super().__init__(config)
-        self._table: Table[UserRow] | None = None
-
     def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
         """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
         with open_files(self.config.place(request)) as files:
             file = _the_file(files)
             header = file.header()
             _check(header)
-            table = self._table = Table(header, _SHAPE)
+            table = self.tables["users"] = Table(header, _SHAPE)
             notes = [*files.notes, *table.notes]
             if not table.has("role"):
                 notes.append(f"{file.name} has no role column: everybody is read as a student.")
@@ -111,13 +107,17 @@ class UserCsv(Connector):
                 complete=True, pages=pages, vendor_time=files.modified, notes=tuple(notes)
             )
 
+    def _row(self, raw: bytes) -> UserRow:
+        row: UserRow = self.tables["users"].read(raw)
+        return row
+
     def identify(self, stream: str, raw: bytes) -> str:
         """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""
-        return _key(self._read(raw))
+        return _key(self._row(raw))
 
     def parse(self, stream: str, raw: bytes) -> Record:
         """Return the user of one row."""
-        row = self._read(raw)
+        row = self._row(raw)
         key = _key(row)
         if row.status.casefold() not in _ACTIVE:
             raise SkipRecord(
@@ -158,15 +158,6 @@ class UserCsv(Connector):
             raise invalid(problem, key, _FROM) from None
         former = (f"email:{fold_email(email)}",) if row.idnumber else ()
         return Record(Kind.USER, key, user, former_keys=former)
-
-    def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
-        """Return the row as column → value."""
-        assert self._table is not None, "rows are read after pages() began"  # noqa: S101
-        return self._table.mapping(raw)
-
-    def _read(self, raw: bytes) -> UserRow:
-        assert self._table is not None, "rows are read after pages() began"  # noqa: S101
-        return self._table.read(raw)
 
 
 def _the_file(files: FileSet) -> CsvFile:

@@ -1,0 +1,340 @@
+"""Clever CSV, "Basic Roster": schools.csv, students.csv, teachers.csv and, optionally, staff.csv.
+
+Docs: https://support.clever.com/hc/en-us/articles/203114867 (Clever's SFTP files); GG4L delivers
+the same files as "Basic Roster". Headers are read in any case and any order. The files list active
+people only. A person at two schools has two rows, so each person is joined from rows. Ids are
+unique within one file only: the key of a person carries the file's role (``student:ID``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from connectors.base import Capabilities, Certificate, FetchRequest, Page, Part, Record
+from connectors.csv_rows import Shape, Table, invalid, unknown_token
+from connectors.files import (
+    FileConfig,
+    FileConnector,
+    FileSet,
+    no_such_set,
+    not_this_set,
+    open_files,
+)
+from core.errors import FileRefused, IncompleteFetch, SkipRecord
+from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
+
+# ------------------------------------------------------------------------------------ config
+
+
+class CleverCsvConfig(FileConfig):
+    """Config of ``clever_csv``."""
+
+
+# ------------------------------------------------------------------------------- wire shapes
+
+
+class SchoolRow(NamedTuple):
+    """What is read of a row of schools.csv."""
+
+    School_id: str
+    School_name: str
+    School_number: str
+    State_id: str
+    NCES_id: str
+
+
+class StudentRow(NamedTuple):
+    """What is read of a row of students.csv. Never demographics, contacts or the password."""
+
+    School_id: str
+    Student_id: str
+    Student_number: str
+    State_id: str
+    Last_name: str
+    Middle_name: str
+    First_name: str
+    Preferred_first_name: str
+    Preferred_middle_name: str
+    Preferred_last_name: str
+    Grade: str
+    Graduation_year: str
+    Student_email: str
+    Username: str
+
+
+class TeacherRow(NamedTuple):
+    """What is read of a row of teachers.csv."""
+
+    School_id: str
+    Teacher_id: str
+    Teacher_number: str
+    State_teacher_id: str
+    Teacher_email: str
+    First_name: str
+    Middle_name: str
+    Last_name: str
+    Username: str
+
+
+class StaffRow(NamedTuple):
+    """What is read of a row of staff.csv."""
+
+    School_id: str
+    Staff_id: str
+    Staff_email: str
+    First_name: str
+    Middle_name: str
+    Last_name: str
+    Username: str
+
+
+_SHAPES: dict[str, Shape[Any]] = {
+    "schools": Shape(
+        SchoolRow,
+        "School_id",
+        ("School_id", "School_name"),
+        ("School_id",),
+        {"Nces_school_id": "NCES_id"},
+    ),
+    "students": Shape(
+        StudentRow,
+        "Student_id",
+        ("School_id", "Student_id", "Last_name", "First_name"),
+        ("School_id", "Student_id", "Student_number", "State_id"),
+        {"Email": "Student_email"},
+    ),
+    "teachers": Shape(
+        TeacherRow,
+        "Teacher_id",
+        ("School_id", "Teacher_id", "Last_name", "First_name"),
+        ("School_id", "Teacher_id", "Teacher_number", "State_teacher_id"),
+        {"State_id": "State_teacher_id", "Email": "Teacher_email"},
+    ),
+    "staff": Shape(
+        StaffRow,
+        "Staff_id",
+        ("School_id", "Staff_id", "Last_name", "First_name"),
+        ("School_id", "Staff_id"),
+        {"Email": "Staff_email"},
+    ),
+}
+_ROLES = {"students": Role.STUDENT, "teachers": Role.TEACHER, "staff": Role.STAFF}
+_NEEDED = ("schools", "students", "teachers")
+
+# --------------------------------------------------------------------------------- the class
+
+
+class CleverCsv(FileConnector):
+    """Reads the CSV files of a Clever "Basic Roster"."""
+
+    name = "clever_csv"
+    version = "1"
+    title = 'Clever CSV ("Basic Roster"), as a zip or a folder'
+    docs = "https://support.clever.com/hc/en-us/articles/203114867"
+    config_model = CleverCsvConfig
+    capabilities = Capabilities(origin="file", partial_is_usable=False, joined=True)
+    streams = {  # noqa: RUF012
+        "schools": Kind.SCHOOL,
+        "students": Kind.USER,
+        "teachers": Kind.USER,
+        "staff": Kind.USER,
+    }
+    hidden = ("Password", "DOB", "Gender", "Race", "Hispanic_Latino", "Home_language",
+              "ELL_status", "FRL_status", "IEP_status")  # fmt: skip
+    config: CleverCsvConfig
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve schools, students, teachers and, if there is such a file, staff.
+
+        Raises ``FileRefused`` for a set that is none or lacks a required column, and
+        ``IncompleteFetch`` for one that lacks a file or is cut.
+        """
+        with open_files(self.config.place(request)) as files:
+            notes = _survey(files)
+            found = {n: file for n in _SHAPES if (file := files.file(f"{n}.csv"))}
+            headers = {name: file.header() for name, file in found.items()}
+            for name, header in headers.items():
+                try:
+                    table = self.tables[name] = Table(header, _SHAPES[name])
+                except FileRefused as problem:
+                    raise not_this_set(files, problem, self.name) from None
+                notes += table.notes
+            pages = 0
+            for name, header in headers.items():
+                context = self.tables[name].context
+                pages += yield from found[name].pages(name, header, context)
+            return Certificate(
+                complete=True,
+                pages=pages,
+                absent_streams=frozenset(_SHAPES.keys() - found.keys()),
+                vendor_time=files.modified,
+                notes=(*files.notes, *notes),
+            )
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the school's id, or ``student:ID@SCHOOL`` for a person's row at a school."""
+        row = self.tables[stream].read(raw)
+        if stream == "schools":
+            return _filled(row.School_id, "School_id")
+        return f"{_owner(stream, row)}@{row.School_id}"
+
+    def parse(self, stream: str, raw: bytes) -> Record | Part:
+        """Return a school, or one row of a person."""
+        key = self.identify(stream, raw)
+        row = self.tables[stream].read(raw)
+        if stream == "schools":
+            return _school(key, row)
+        owner = _owner(stream, row)
+        if not (row.First_name or row.Last_name):
+            raise SkipRecord(
+                "First_name and Last_name are blank.",
+                rule="missing-value",
+                column="Last_name",
+                key=key,
+            )
+        profile, unknown = _PROFILES[stream](row)
+        try:
+            school = Membership(role=_ROLES[stream], school=row.School_id or None).school
+            user = NormalizedUser(
+                external_id=owner,
+                given_name=row.First_name,
+                middle_name=row.Middle_name,
+                family_name=row.Last_name,
+                username=row.Username,
+                sis_id=row[1],
+                **profile,
+            )
+        except ValidationError as problem:
+            raise invalid(problem, key, _FROM) from None
+        data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
+        return Part(owner, key, data, unknown=tuple(unknown))
+
+    def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
+        """Join the rows of one person.
+
+        Where rows differ, the row of the school with the lowest id wins, and others fill its
+        blanks: the order of the rows must not matter. Nothing in the format names the primary
+        school of somebody who has two, so nobody's is named then.
+        """
+        rows = sorted(
+            ((stream, part.data) for stream, part in parts if not part.deleted),
+            key=lambda row: row[1]["school"] or "\U0010ffff",
+        )
+        if not rows:
+            return None
+        profile: dict[str, Any] = {}
+        for _, data in rows:
+            for name, value in data.items():
+                if name != "school":
+                    profile.setdefault(name, value)
+        pairs = {(_ROLES[stream], data["school"]) for stream, data in rows}
+        if any(school for _, school in pairs):
+            pairs = {(role, school) for role, school in pairs if school}
+        alone = len(pairs) == 1
+        memberships = tuple(
+            Membership(role=role, school=school, primary=alone and bool(school))
+            for role, school in sorted(pairs, key=lambda pair: pair[1] or "")
+        )
+        return Record(Kind.USER, owner, NormalizedUser(**profile, memberships=memberships))
+
+
+def _survey(files: FileSet) -> list[str]:
+    """Check that the set is there. Returns notes."""
+    there = {name for name in _SHAPES if files.file(f"{name}.csv")}
+    expected = "schools.csv, students.csv, teachers.csv and, optionally, staff.csv"
+    if not there:
+        raise no_such_set(files, "Clever", expected)
+    gone = [f"{name}.csv" for name in _NEEDED if name not in there]
+    if gone:
+        raise IncompleteFetch(
+            f"{files.label} lacks {', '.join(gone)}.", hint=f"A set is {expected}."
+        )
+    if files.file("admins.csv"):
+        return ["admins.csv is not read: Clever replaced it by staff.csv."]
+    return []
+
+
+# ------------------------------------------------------------------------ values of the rows
+
+_FROM = {
+    "external_id": "id",
+    "sis_id": "id",
+    "given_name": "First_name",
+    "middle_name": "Middle_name",
+    "family_name": "Last_name",
+    "preferred_given_name": "Preferred_first_name",
+    "preferred_middle_name": "Preferred_middle_name",
+    "preferred_family_name": "Preferred_last_name",
+    "staff_number": "Teacher_number",
+    "graduation_year": "Graduation_year",
+    "school": "School_id",
+    "name": "School_name",
+    "number": "School_number",
+    "nces_id": "NCES_id",
+}
+
+
+def _filled(value: str, column: str) -> str:
+    if not value:
+        raise SkipRecord(f"{column} is blank.", rule="missing-value", column=column)
+    return value
+
+
+def _owner(stream: str, row: Any) -> str:
+    """Return the key of a person: the second column of each shape is the id."""
+    return f"{_ROLES[stream].value}:{_filled(row[1], row._fields[1])}"
+
+
+def _school(key: str, row: SchoolRow) -> Record:
+    try:
+        school = NormalizedSchool(
+            external_id=key,
+            name=row.School_name,
+            nces_id=row.NCES_id,
+            state_id=row.State_id,
+            number=row.School_number,
+        )
+    except ValidationError as problem:
+        raise invalid(problem, key, _FROM) from None
+    return Record(Kind.SCHOOL, key, school=school)
+
+
+def _student(row: StudentRow) -> tuple[dict[str, Any], list[str]]:
+    unknown = []
+    grade = ceds_grade(row.Grade) if row.Grade else None
+    if row.Grade and grade is None:
+        unknown.append(unknown_token("grade", row.Grade))
+    year = row.Graduation_year
+    known = year.isascii() and year.isdecimal() and len(year) == 4 and 1900 <= int(year) <= 2200
+    if year and not known:
+        unknown.append(unknown_token("graduation_year", year))
+    profile = {
+        "email": row.Student_email,
+        "preferred_given_name": row.Preferred_first_name,
+        "preferred_middle_name": row.Preferred_middle_name,
+        "preferred_family_name": row.Preferred_last_name,
+        "grade": grade,
+        "graduation_year": int(year) if known else None,
+        "student_number": row.Student_number,
+        "state_id": row.State_id,
+    }
+    return profile, unknown
+
+
+def _teacher(row: TeacherRow) -> tuple[dict[str, Any], list[str]]:
+    profile = {
+        "email": row.Teacher_email,
+        "staff_number": row.Teacher_number,
+        "state_id": row.State_teacher_id,
+    }
+    return profile, []
+
+
+def _staff(row: StaffRow) -> tuple[dict[str, Any], list[str]]:
+    return {"email": row.Staff_email}, []
+
+
+_PROFILES: dict[str, Any] = {"students": _student, "teachers": _teacher, "staff": _staff}
