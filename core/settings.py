@@ -192,7 +192,8 @@ class SourceSettings(_Settings):
     precedence: Annotated[StrictInt, Field(ge=1)] = 1
     """Of two sources that speak of one person, the lower number wins."""
     config: dict[str, Any] = Field(default_factory=dict)
-    mapping: dict[str, str] = Field(default_factory=dict)
+    mapping: dict[str, Any] = Field(default_factory=dict)
+    """Our field = rule; ``sync/mapping.py`` reads the rules."""
 
 
 class DistrictSettings(_Settings):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -24,7 +24,9 @@ from core.district_file import DistrictDocument, Problem, read_district_file
 from core.errors import ConfigError, UsageError
 from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
+from core.toml_lines import Path
 from sync.connect import check_config
+from sync.mapping import read_rules
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
@@ -79,13 +81,13 @@ class LoadResult:
         }
 
 
-def load_district_file(database: Database, path: Path, dry_run: bool = False) -> LoadResult:
+def load_district_file(database: Database, path: FilePath, dry_run: bool = False) -> LoadResult:
     """Create or update the districts and sources of a district file; the same file again: nothing.
 
     All or nothing. Raises ``ConfigError`` naming key and line, ``UsageError`` for a change that
     needs another command.
     """
-    document = read_district_file(Path(path))
+    document = read_district_file(FilePath(path))
     _check_sources(document)
     if dry_run:
         with database.read() as connection:
@@ -107,8 +109,18 @@ def _check_sources(document: DistrictDocument) -> None:
                 problems.append(Problem((*at, "connector"), said))
                 continue
             problems += check_config(kind, source.config, (*at, "config"))
+            problems += _check_mapping(source, (*at, "mapping"))
     if problems:
         raise document.refuse(problems)
+
+
+def _check_mapping(source: SourceSettings, under: Path) -> Iterator[Problem]:
+    for field_name, rule in source.mapping.items():
+        try:
+            read_rules({field_name: rule}, source.name)
+        except ConfigError as error:
+            said = error.message.partition(": ")[2] or error.message
+            yield Problem((*under, field_name), f"cannot be used: {said} {error.hint}".strip())
 
 
 def _load_all(

@@ -286,3 +286,13 @@ def test_a_connector_is_opened_with_its_secrets_read_at_that_moment(
     assert opened.config.sftp.password == SecretStr("s3cret")
     assert "t0ken" not in repr(opened.config)
     assert secret_fields(PaperConfig) == ["token", "keys", "sftp.password"]
+
+
+def test_a_mapping_rule_that_cannot_be_read_is_refused_by_key_and_line(
+    database: Database, tmp_path: Path
+) -> None:
+    body = source() + '[district.source.mapping]\nusername = "{sis.id}"\nemial = "{email}"\n'
+    with pytest.raises(ConfigError) as refused:
+        load_district_file(database, write(tmp_path, body))
+    assert "a.toml, line 13: district.source.mapping.emial cannot be used" in refused.value.message
+    assert "username cannot" not in refused.value.message
