@@ -1,0 +1,470 @@
+"""The emulator: one district (and some neighbours) served as a vendor would, over real HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from types import TracebackType
+from typing import Any, Protocol, Self
+from urllib.parse import unquote
+
+import msgspec
+
+from rostersync.emulator.clever import Clever
+from rostersync.emulator.faults import FAULTS, Fault, FaultBox
+from rostersync.emulator.generator import DayView, District
+from rostersync.emulator.wire import Reply, Request, Spool, Stored, WireServer
+
+VENDORS: tuple[str, ...] = ("clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12")
+"""What ``Emulator(vendor=...)`` takes, besides ``all``."""
+SITES: dict[str, str] = {
+    "clever": "clever",
+    "clever31": "clever",
+    "classlink": "classlink",
+    "gg4l": "gg4l",
+    "oneroster": "oneroster",
+    "oneroster12": "oneroster",
+}
+_CONTROL = "/_emulator/"
+
+
+class Site(Protocol):
+    """One vendor's side of the emulator, mounted at a prefix."""
+
+    name: str
+
+    def reply(self, request: Request) -> Reply:
+        """Answer one request, its path below the prefix."""
+        ...
+
+    def config(self, base_url: str, tenant: Tenant, vendor: str, mode: str) -> dict[str, Any]:
+        """Return a connector config for a tenant, with its secrets in clear."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """One request as it was answered. No header is kept, and so no secret."""
+
+    method: str
+    path: str
+    status: int
+    stream: str
+    page: int
+    bytes: int
+
+
+class Tenant:
+    """One district at the vendor, with the credentials that open it."""
+
+    def __init__(self, emulator: Emulator, district: District, *, main: bool) -> None:
+        self.district = district
+        self.seed = district.seed
+        self.main = main
+        self.turn = 0
+        self._emulator = emulator
+
+    @property
+    def day(self) -> int:
+        """The day that is served; the neighbours stay at day 0."""
+        return self._emulator.day if self.main else 0
+
+    @property
+    def view(self) -> DayView:
+        """The district on that day."""
+        return self.district.view(self.day)
+
+    def secret(self, use: str, size: int = 20) -> str:
+        """Return one of the tenant's (made-up) secrets in hex; another one after a rotation."""
+        text = f"{use} {self.seed} {self.turn}".encode()
+        return blake2b(text, digest_size=size).hexdigest()
+
+    @property
+    def token(self) -> str:
+        """The bearer token of a Clever district app: 40 hex digits."""
+        return self.secret("clever token")
+
+
+class Emulator:
+    """Serves a district on loopback. A context manager; ``base_url`` is known once entered.
+
+    ``vendor`` is one of ``VENDORS``, served at the root of its own port, or ``all``: every vendor
+    on one port, under /clever, /classlink, /gg4l and /oneroster. ``neighbours`` are small further
+    districts that discovery lists and that have their own credentials. ``rate_limit`` is Clever's
+    requests a minute for each token, None for none. ``events`` switches the feeds of changes on.
+    ``keep_bodies`` keeps each page's bytes in a temporary file, so that it is made only once.
+    ``options`` go to the vendor (see the vendor's module).
+    """
+
+    def __init__(
+        self,
+        district: District,
+        vendor: str = "clever",
+        *,
+        day: int = 0,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        neighbours: int = 1,
+        rate_limit: int | None = 1200,
+        events: bool = True,
+        keep_bodies: bool = True,
+        **options: Any,
+    ) -> None:
+        if vendor != "all" and vendor not in VENDORS:
+            raise ValueError(f"No vendor {vendor!r}: all, {', '.join(VENDORS)}.")
+        self.vendor = vendor
+        self.district = district
+        self.rate_limit = rate_limit
+        self.events = events
+        self.vendor_state: str | None = None
+        self.faults = FaultBox()
+        self.requests: list[Logged] = []
+        self.options = options
+        self.tenants = [Tenant(self, district, main=True)]
+        for number in range(neighbours):
+            self.add_district(
+                District(
+                    seed=district.seed + 1_000 + number,
+                    users=60,
+                    name=f"Neighbour {number + 1} USD",
+                    domain=f"neighbour{number + 1}.example",
+                )
+            )
+        self._host, self._port = host, port
+        self._keep = keep_bodies
+        self._server: WireServer | None = None
+        self._spool: Spool | None = None
+        self._bodies: dict[object, Stored] = {}
+        self._making = threading.Lock()
+        self._day = 0
+        self.day = day
+        names = dict.fromkeys(SITES.values()) if vendor == "all" else [SITES[vendor]]
+        self._sites: dict[str, Site] = {
+            name: _SITE_TYPES[name](self, f"/{name}" if vendor == "all" else "") for name in names
+        }
+
+    # Life.
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to serve. ``OSError`` if the port is taken."""
+        self._spool = Spool()
+        self._server = WireServer((self._host, self._port), self._answer)
+        self._server.start()
+
+    def stop(self) -> None:
+        """Hang up and stop."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+        if self._spool is not None:
+            self._bodies.clear()
+            self._spool.close()
+            self._spool = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port."""
+        if self._server is None:
+            raise RuntimeError("The emulator is not serving: use it in a `with` statement.")
+        host, port = self._server.server_address[:2]
+        return f"http://{host if isinstance(host, str) else host.decode()}:{port}"
+
+    @property
+    def base_url(self) -> str:
+        """The base URL that the connector of this vendor is configured with."""
+        return str(self.config()["base_url" if self.vendor != "gg4l" else "api_url"])
+
+    def config(self, mode: str = "", *, vendor: str | None = None) -> dict[str, Any]:
+        """Return a ready connector config of the main district, its secrets in clear.
+
+        ``mode`` chooses among the vendor's ways in: Clever ``token`` or ``lookup``; ClassLink
+        ``proxy``, ``direct`` or ``discovery``; GG4L ``district`` or ``discovery``; OneRoster
+        ``oauth2``, ``oauth1`` or ``bearer``. The first is the default.
+        """
+        vendor = vendor or self.vendor
+        if vendor == "all":
+            raise ValueError("Name the vendor whose config is meant.")
+        site = self._sites[SITES[vendor]]
+        prefix = f"/{site.name}" if self.vendor == "all" else ""
+        return site.config(self.origin + prefix, self.tenants[0], vendor, mode)
+
+    # Time and trouble.
+
+    @property
+    def day(self) -> int:
+        """The scripted day that is served; set it to move on (or back)."""
+        return self._day
+
+    @day.setter
+    def day(self, day: int) -> None:
+        self.district.view(day)
+        self._day = day
+
+    @property
+    def skew(self) -> float:
+        """How many seconds the vendor's clock is fast."""
+        fault = self.faults.get("clock_skew")
+        return fault.amount if fault is not None else 0.0
+
+    def fail(
+        self,
+        name: str,
+        *,
+        stream: str | None = None,
+        page: int | None = None,
+        times: int | None = None,
+        amount: float | None = None,
+        role: str | None = None,
+    ) -> Fault:
+        """Put a fault in force. ``ValueError`` if there is no such fault, or not at this vendor.
+
+        ``stream`` (``users``, ``schools``, ``events``, ``discovery``, ``token``, ``user``) and
+        ``page`` (from 1) say where it strikes, ``times`` how often.
+        """
+        given = FAULTS[name].amount if amount is None and name in FAULTS else amount or 0.0
+        fault = Fault(name, stream, page, times, given, role)
+        self.faults.add(fault, None if self.vendor == "all" else self.vendor.removesuffix("31"))
+        if self._server is not None:
+            self._server.skew = self.skew
+        return fault
+
+    def heal(self) -> None:
+        """End every fault."""
+        self.faults.clear()
+        if self._server is not None:
+            self._server.skew = 0.0
+
+    def rotate(self) -> None:
+        """Give the main district new credentials; the old ones are refused from now on."""
+        self.tenants[0].turn += 1
+
+    def add_district(self, district: District) -> Tenant:
+        """Let another district share with the application."""
+        tenant = Tenant(self, district, main=False)
+        self.tenants.append(tenant)
+        return tenant
+
+    def counts(self) -> Counter[str]:
+        """Return how many requests each stream had."""
+        return Counter(logged.stream or "other" for logged in self.requests)
+
+    def warm(self, urls: Sequence[str] = ()) -> None:
+        """Make every page of a day's roster before anybody asks: follows no link, sends nothing.
+
+        ``urls`` are paths with queries, as the client will ask for them.
+        """
+        for url in urls:
+            path, _, query = url.partition("?")
+            self._answer(
+                Request("GET", path, query, {"authorization": f"Bearer {self.tenants[0].token}"})
+            )
+
+    # What the vendors' sites ask.
+
+    def tenant_of(self, token: str) -> Tenant | None:
+        """Return the district that a Clever token opens, None for a token that opens none."""
+        return self.tenant_by(lambda tenant: hmac.compare_digest(tenant.token, token))
+
+    def tenant_by(self, fits: Callable[[Tenant], bool]) -> Tenant | None:
+        """Return the district whose credentials fit, as the faults of accounts leave it."""
+        tenant = next((tenant for tenant in self.tenants if fits(tenant)), None)
+        if tenant is None or not tenant.main:
+            return tenant
+        if self.faults.strike("token_revoked") or self.faults.get("district_vanished"):
+            return None
+        if self.faults.strike("token_swapped"):
+            return self.swapped()
+        return tenant
+
+    def swapped(self) -> Tenant:
+        """Return the district that answers in the main one's place."""
+        if len(self.tenants) < 2:
+            raise ValueError("token_swapped needs a neighbour.")
+        return self.tenants[1]
+
+    def discovered(self) -> list[Tenant]:
+        """Return the districts that discovery lists."""
+        if self.faults.get("discovery_empty"):
+            return []
+        gone = self.faults.get("district_vanished") is not None
+        return [tenant for tenant in self.tenants if not (tenant.main and gone)]
+
+    @property
+    def partner_id(self) -> str:
+        """The partner's client id (or, at ClassLink, what its API key is made from)."""
+        return blake2b(b"partner id", digest_size=10).hexdigest()
+
+    @property
+    def partner_secret(self) -> str:
+        """The partner's client secret, or API key."""
+        return blake2b(b"partner secret", digest_size=20).hexdigest()
+
+    def partner_knows(self, authorization: str) -> bool:
+        """Return whether a Basic header holds the partner's client id and secret."""
+        pair = basic(authorization)
+        return pair == (self.partner_id, self.partner_secret)
+
+    def body(self, key: object, make: Callable[[], bytes]) -> bytes | Stored:
+        """Return a body, from the spool if it was made before. Key None: not kept."""
+        if key is None or not self._keep or self._spool is None:
+            return make()
+        found = self._bodies.get(key)
+        if found is None:
+            with self._making:
+                found = self._bodies.get(key)
+                if found is None:
+                    found = self._bodies[key] = self._spool.put(make())
+        return found
+
+    # Answering.
+
+    def _answer(self, request: Request) -> Reply:
+        if request.path.startswith(_CONTROL) and self.vendor == "all":
+            return self._control(request)
+        if self.vendor == "all":
+            site = self._sites.get(request.path.split("/", 2)[1])
+            prefix = f"/{site.name}" if site is not None else ""
+        else:
+            site, prefix = self._sites[SITES[self.vendor]], ""
+        if site is None:
+            reply = Reply(404, b'{"message":"no vendor lives here"}')
+        else:
+            reply = self._strike(site.reply(request.below(prefix) if prefix else request))
+        path = request.path + (f"?{request.query}" if request.query else "")
+        self.requests.append(
+            Logged(request.method, path, reply.status, reply.stream, reply.page, len(reply.body))
+        )
+        return reply
+
+    def _strike(self, reply: Reply) -> Reply:
+        """Put the faults of the transport on an answer."""
+        for name, kind in FAULTS.items():
+            if not kind.transport and name != "forbidden":
+                continue
+            if name == "bad_gateway":
+                box = self.faults.get(name)
+                if box is not None and box.amount and reply.limit <= box.amount:
+                    continue
+            fault = self.faults.strike(name, reply.stream, reply.page)
+            if fault is not None:
+                return _spoil(reply, fault)
+        return reply
+
+    def _control(self, request: Request) -> Reply:
+        """Answer the emulator's own door: GET status, POST day, fault, heal, rotate."""
+        what = request.path.removeprefix(_CONTROL)
+        try:
+            asked = msgspec.json.decode(request.body) if request.body else {}
+            match request.method, what:
+                case "GET", "status":
+                    pass
+                case "GET", "requests":
+                    rows = [msgspec.to_builtins(r) for r in self.requests[-1000:]]
+                    return Reply(200, msgspec.json.encode(rows))
+                case "POST", "day":
+                    self.day = int(asked["day"])
+                case "POST", "fault":
+                    self.fail(**asked)
+                case "POST", "heal":
+                    self.heal()
+                case "POST", "rotate":
+                    self.rotate()
+                case _:
+                    return Reply(
+                        404, b'{"message":"GET status, requests; POST day, fault, heal, rotate"}'
+                    )
+        except (ValueError, TypeError, KeyError) as error:
+            return Reply(400, msgspec.json.encode({"message": str(error)}))
+        status = {
+            "day": self.day,
+            "last_day": self.district.last_day,
+            "users": len(self.district.view(self.day).slots()),
+            "requests": dict(self.counts()),
+        }
+        return Reply(200, msgspec.json.encode(status))
+
+
+def basic(authorization: str) -> tuple[str, str] | None:
+    """Return (id, secret) of a Basic header, unescaped as RFC 6749 2.3.1 has it, else None."""
+    scheme, _, text = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return None
+    name, colon, secret = decoded.partition(":")
+    return (unquote(name), unquote(secret)) if colon else None
+
+
+_MAINTENANCE = (
+    b"<!doctype html><html><head><title>Sign in</title></head>"
+    b"<body><h1>We will be right back</h1></body></html>"
+)
+
+
+def _spoil(reply: Reply, fault: Fault) -> Reply:
+    where = {"stream": reply.stream, "page": reply.page, "limit": reply.limit}
+    wait = {"Retry-After": f"{fault.amount:g}"}
+    match fault.name:
+        case "rate_limited":
+            return Reply(429, b'{"message":"Too many requests"}', wait, **where)  # type: ignore[arg-type]
+        case "rate_limited_empty":
+            reset = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(_soon(fault.amount))}
+            return Reply(429, b"", wait | reset, "", **where)  # type: ignore[arg-type]
+        case "server_error":
+            return Reply(500, b'{"message":"Internal error"}', **where)  # type: ignore[arg-type]
+        case "forbidden":
+            return Reply(403, b'{"message":"Not shared"}', **where)  # type: ignore[arg-type]
+        case "bad_gateway":
+            return Reply(502, b"<html>502 Bad Gateway</html>", {}, "text/html", **where)  # type: ignore[arg-type]
+        case "html_503":
+            return Reply(503, _MAINTENANCE, {}, "text/html; charset=utf-8", **where)  # type: ignore[arg-type]
+        case "html_200":
+            return Reply(200, _MAINTENANCE, {}, "text/html; charset=utf-8", **where)  # type: ignore[arg-type]
+        case "timeout":
+            return Reply(504, hang=max(fault.amount, 0.001), **where)  # type: ignore[arg-type]
+        case "reset":
+            return Reply(0, b"", cut=-1, **where)  # type: ignore[arg-type]
+    body = reply.body.read() if isinstance(reply.body, Stored) else reply.body
+    match fault.name:
+        case "cut_off":
+            reply.cut = len(body) // 2
+        case "truncated_json":
+            reply.body = body[: len(body) // 2]
+        case "gzip_broken":
+            import gzip
+
+            packed = gzip.compress(body)
+            middle = len(packed) // 2
+            reply.body = packed[:middle] + bytes(b ^ 0x5A for b in packed[middle:])
+            reply.headers["Content-Encoding"] = "gzip"
+    return reply
+
+
+def _soon(seconds: float) -> int:
+    import time
+
+    return int(time.time() + seconds)
+
+
+_SITE_TYPES: dict[str, Callable[[Emulator, str], Site]] = {
+    "clever": Clever,
+}
