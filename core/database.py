@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
@@ -199,10 +199,10 @@ class Database:
 
     # -- bulk
 
-    def insert(
+    def insert_into(
         self,
         connection: Connection,
-        table: Table,
+        table: str,
         columns: Sequence[str],
         rows: Iterable[Sequence[Any]],
     ) -> None:
@@ -212,13 +212,13 @@ class Database:
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
             raw.executemany(
-                f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})',  # noqa: S608
+                f'INSERT INTO "{table}" ({names}) VALUES ({marks})',
                 rows,
             )
             return
         with (
             raw.cursor() as cursor,
-            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+            cursor.copy(f'COPY "{table}" ({names}) FROM STDIN') as copy,
         ):
             for row in rows:
                 copy.write_row(row)

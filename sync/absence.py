@@ -1,0 +1,406 @@
+"""Absence: who a reading did not find, and whether that is proof (rule 3; F1-F6).
+
+Works on the stage only. ``find_absent`` leaves in ``stage_gone`` whoever was proven to be gone, and
+returns a ``Verdict``; nothing here writes evidence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, text
+
+from connectors.base import Connector
+from core.models import Kind
+from core.tables import Source
+from sync.fetch import Reading, Terms, allowed_schools
+from sync.join import join_entries
+from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
+from sync.stage import FINDING_COLUMNS, Stage, State
+
+ASKED_BY_ID = 200
+"""How many of the missing are asked for by id where no total was declared (F3)."""
+
+SHRUNK_ROLE = "shrunk_role"
+"""The cause of an absence that is held because the role has shrunk by more than half (F6)."""
+
+_PLACE_MASK = (1 << 24) - 1
+
+
+@dataclass(slots=True)
+class Verdict:
+    """Whether a reading proves absence, and why not; what was left out on purpose.
+
+    ``withheld`` counts leavers who were not believed because a row's key could not be read (F5).
+    """
+
+    complete: bool
+    reason: str | None = None
+    withheld: int = 0
+    absent: int = 0
+    findings: int = 0
+    untrusted: set[str] = field(default_factory=set)
+    """Kinds of whose absence this reading says nothing, though it was read to its end."""
+
+
+def find_absent(
+    stage: Stage,
+    source: Source,
+    connector: Connector,
+    terms: Terms,
+    reading: Reading,
+    *,
+    scope_roles: frozenset[str],
+    vendor_trusted: bool,
+) -> Verdict:
+    """Clean up the stage and find out who is gone.
+
+    ``scope_roles`` are the roles a file speaks for, empty where it does not say (F6);
+    ``vendor_trusted`` is False while the vendor itself reports an error (S3).
+    """
+    stage.ready()
+    verdict = _completeness(stage, source, connector, reading)
+    joined = connector.capabilities.joined
+    with stage.transaction() as connection:
+        _drop_repeated(stage, connection, source, reading, parts=False)
+        if joined:
+            _drop_repeated(stage, connection, source, reading, parts=True)
+    proven = verdict.complete and not reading.certificate.incremental
+    with stage.transaction() as connection:
+        if joined and proven:
+            _gone_parts(connection, source, connector, reading)
+    if joined:
+        with stage.transaction() as connection:
+            schools = allowed_schools(connection, source, connector)
+        join_entries(stage, source, connector, terms, schools)
+        stage.ready()
+    with stage.transaction() as connection:
+        if connector.capabilities.unique_email:
+            _drop_shared_emails(connection, source, compared=any(reading.compared.values()))
+        if proven:
+            _gone(connection, source, connector, reading)
+            keyless = {connector.streams[name].value for name in reading.keyless}
+            if keyless:
+                verdict.withheld = _count(connection, "stage_gone")
+                verdict.untrusted |= keyless
+            if not vendor_trusted or connector.capabilities.upload_only:
+                verdict.untrusted |= {kind.value for kind in Kind}
+            for kind in sorted(verdict.untrusted):
+                connection.execute(text("DELETE FROM stage_gone WHERE kind = :k"), {"k": kind})
+            if connector.capabilities.scoped_by_role:
+                _keep_scope(connection, source, scope_roles)
+    if proven and (reason := _still_there(stage, connector, reading)):
+        verdict.complete, verdict.reason = False, reason
+    with stage.transaction() as connection:
+        if not verdict.complete:
+            connection.exec_driver_sql("DELETE FROM stage_gone")
+            connection.exec_driver_sql("DELETE FROM stage_gone_parts")
+        verdict.absent = _count(connection, "stage_gone")
+        verdict.findings = _count(connection, "stage_findings")
+    return verdict
+
+
+def _count(connection: Connection, table: str) -> int:
+    return int(connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar_one())
+
+
+# -- is it complete
+
+
+def _completeness(stage: Stage, source: Source, connector: Connector, reading: Reading) -> Verdict:
+    certificate = reading.certificate
+    if not certificate.complete:
+        return Verdict(False, certificate.reason or "The reading ended early.")
+    for stream, declared in certificate.declared.items():
+        counted = reading.counted.get(stream, 0)
+        if counted != declared:
+            return Verdict(
+                False, f"{stream}: {declared} rows were declared, {counted} were served."
+            )
+    if certificate.incremental:
+        return Verdict(True)
+    with stage.transaction() as connection:
+        people = 0
+        for stream, kind in connector.streams.items():
+            counted = reading.counted.get(stream, 0)
+            people += counted if kind is Kind.USER else 0
+            silent = stream in certificate.absent_streams
+            if counted == 0 and not silent and _had_rows(connection, source, connector, stream):
+                return Verdict(
+                    False,
+                    f"{stream}: no row was served, although this source had some before."
+                    " An empty roster is never taken as proof that everybody left.",
+                )
+        if people == 0:
+            return Verdict(False, "No person was served.")
+    return Verdict(True)
+
+
+def _had_rows(connection: Connection, source: Source, connector: Connector, stream: str) -> bool:
+    """Say whether evidence holds anything that came from this stream."""
+    kind = connector.streams[stream]
+    about = {"source": source.id, "stream": stream, "kind": kind.value}
+    if connector.capabilities.joined and kind is Kind.USER:
+        query = "SELECT 1 FROM parts WHERE source_id = :source AND stream = :stream LIMIT 1"
+    else:
+        query = (
+            "SELECT 1 FROM records WHERE source_id = :source AND kind = :kind AND present LIMIT 1"
+        )
+    return connection.execute(text(query), about).first() is not None
+
+
+def _still_there(stage: Stage, connector: Connector, reading: Reading) -> str | None:
+    """Ask for some of the missing by id (F3); return why the reading is not complete after all."""
+    if not connector.capabilities.reads_by_id:
+        return None
+    user_streams = [name for name, kind in connector.streams.items() if kind is Kind.USER]
+    if all(name in reading.certificate.declared for name in user_streams):
+        return None
+    with stage.transaction() as connection:
+        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID}).scalars())
+    if not keys:
+        return None
+    found = sum(connector.exists(keys).values())
+    if not found:
+        return None
+    return (
+        f"{found} of {len(keys)} people who were missing answered when asked for by id:"
+        " pages must have been left out."
+    )
+
+
+_SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
+
+
+# -- rows that stand twice
+
+
+def _drop_repeated(
+    stage: Stage, connection: Connection, source: Source, reading: Reading, *, parts: bool
+) -> None:
+    """Keep the first row of each key, list the others, and have them read again next time."""
+    table, group = ("stage_parts", "stream") if parts else ("stage_entries", "kind")
+    repeated = list(
+        connection.execute(
+            text(
+                f"SELECT s.seq, s.place, s.stream, s.file, s.line FROM {table} s JOIN"
+                f" (SELECT {group} AS g, key, MIN(seq) AS first FROM {table} GROUP BY {group}, key"
+                f"  HAVING COUNT(*) > 1) AS twice ON s.{group} = twice.g AND s.key = twice.key"
+                " AND s.seq > twice.first WHERE s.place IS NOT NULL ORDER BY s.seq"
+            )
+        )
+    )
+    for stream in sorted(name for name, compared in reading.compared.items() if compared):
+        # the snapshot has met this key already in the page's order, unchanged
+        known = (
+            "parts p WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key"
+            if parts
+            else "records p WHERE p.source_id = :source AND p.kind = s.kind"
+            " AND p.external_id = s.key AND p.present AND p.in_scope"
+        )
+        repeated += connection.execute(
+            text(
+                f"SELECT s.seq, s.place, s.stream, s.file, s.line FROM {table} s"
+                " WHERE s.stream = :stream AND s.place IS NOT NULL"
+                f" AND EXISTS (SELECT 1 FROM {known})"
+                " AND NOT EXISTS (SELECT 1 FROM stage_passed p"
+                "  WHERE p.stream = s.stream AND p.key = s.key)"
+            ),
+            {"stream": stream, "source": source.id},
+        ).all()
+    if not repeated:
+        return
+    rows = {row[0]: row for row in repeated}
+    for seq, _, stream, file, line in rows.values():
+        connection.execute(text(f"DELETE FROM {table} WHERE seq = :seq"), {"seq": seq})
+        finding = (
+            stream, file, line, "", "repeated-id",
+            "The row's id stands in an earlier row already; the first row is used.",
+            "Give each row an id of its own, or remove the repeated row.",
+        )  # fmt: skip
+        stage.add("stage_findings", FINDING_COLUMNS, [finding])
+    _void(connection, [(row[2], row[1]) for row in rows.values()], keep_keys=False)
+
+
+def _void(connection: Connection, places: list[tuple[str, int]], *, keep_keys: bool) -> None:
+    """Make the snapshot forget some rows, so that they are looked at again next time."""
+    by_chunk: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for stream, place in places:
+        by_chunk[stream, place >> 24].append(place & _PLACE_MASK)
+    for (stream, position), numbers in by_chunk.items():
+        about = {"stream": stream, "position": position}
+        row = connection.execute(_CHUNK, about).one_or_none()
+        if row is None:
+            continue
+        chunk = Chunk(position, None, row[0], row[1], row[2])
+        prints, keys = chunk.print_list(), chunk.key_list()
+        for number in numbers:
+            prints[number] = VOID
+            if not keep_keys:
+                keys[number] = NO_KEY
+        connection.execute(_VOIDED, about | {"prints": b"".join(prints), "keys": join_keys(keys)})
+
+
+_CHUNK = text(
+    "SELECT count, prints, keys FROM stage_chunks WHERE stream = :stream AND position = :position"
+)
+_VOIDED = text(
+    "UPDATE stage_chunks SET digest = NULL, prints = :prints, keys = :keys"
+    " WHERE stream = :stream AND position = :position"
+)
+assert len(VOID) == WIDTH  # noqa: S101
+
+
+def _drop_shared_emails(connection: Connection, source: Source, *, compared: bool) -> None:
+    """Keep the first row of each address of a file, and list the others (flex.md 3.10)."""
+    shared = connection.execute(_SHARED, {"source": source.id, "compared": int(compared)}).all()
+    for seq, _, stream, _, file, line in shared:
+        connection.execute(
+            text(
+                f"UPDATE stage_entries SET state = {State.UNREADABLE:d}, data = NULL, email = NULL"
+                " WHERE seq = :seq"
+            ),
+            {"seq": seq},
+        )
+        connection.execute(
+            _FINDING,
+            {
+                "stream": stream,
+                "file": file,
+                "line": line,
+                "col": "email",
+                "rule": "repeated-email",
+                "message": "The email address stands in another row already;"
+                " the first row is used.",
+                "hint": "Give each person an address of their own.",
+            },
+        )
+    _void(connection, [(row[2], row[1]) for row in shared if row[1] is not None], keep_keys=True)
+
+
+_SHARED = text(
+    "SELECT s.seq, s.place, s.stream, s.key, s.file, s.line FROM stage_entries s"
+    f" WHERE s.state = {State.DATA:d} AND s.email IS NOT NULL AND ("
+    # an earlier row of this reading
+    "  EXISTS (SELECT 1 FROM stage_entries o WHERE o.email = s.email AND o.seq < s.seq"
+    "   AND o.key <> s.key)"
+    # a row that says what it said before
+    "  OR EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
+    "   AND r.email = s.email AND r.present AND r.external_id <> s.key"
+    "   AND r.external_id <> COALESCE(s.former, '')"
+    "   AND (EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
+    f"    AND e.key = r.external_id AND e.state = {State.SEEN:d})"
+    "    OR (:compared = 1"
+    "     AND NOT EXISTS (SELECT 1 FROM stage_passed p WHERE p.key = r.external_id)"
+    "     AND NOT EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
+    "      AND e.key = r.external_id)))))"
+    " ORDER BY s.seq"
+)
+_FINDING = text(
+    "INSERT INTO stage_findings (stream, file, line, col, rule, message, hint)"
+    " VALUES (:stream, :file, :line, :col, :rule, :message, :hint)"
+)
+
+
+# -- who is gone
+
+
+def _gone_parts(
+    connection: Connection, source: Source, connector: Connector, reading: Reading
+) -> None:
+    for stream, kind in connector.streams.items():
+        silent = stream in reading.certificate.absent_streams or stream in reading.keyless
+        if kind is not Kind.USER or silent:
+            continue
+        compared = reading.compared.get(stream, False)
+        base = (
+            "SELECT DISTINCT g.stream, g.key FROM stage_passed g WHERE g.stream = :stream"
+            if compared
+            else "SELECT g.stream, g.key FROM parts g"
+            " WHERE g.source_id = :source AND g.stream = :stream"
+        )
+        connection.execute(
+            text(
+                f"INSERT INTO stage_gone_parts {base} AND NOT EXISTS (SELECT 1 FROM stage_parts s"
+                " WHERE s.stream = g.stream AND s.key = g.key)"
+            ),
+            {"source": source.id, "stream": stream},
+        )
+
+
+def _gone(connection: Connection, source: Source, connector: Connector, reading: Reading) -> None:
+    for stream, kind in connector.streams.items():
+        if stream in reading.certificate.absent_streams:
+            continue
+        if connector.capabilities.joined and kind is Kind.USER:
+            continue  # joining has found them
+        about = {"source": source.id, "stream": stream, "kind": kind.value}
+        passed = (
+            " AND EXISTS (SELECT 1 FROM stage_passed p"
+            "  WHERE p.stream = :stream AND p.key = r.external_id)"
+            if reading.compared.get(stream, False)
+            else ""
+        )
+        connection.execute(
+            text(
+                "INSERT INTO stage_gone SELECT r.kind, r.external_id, NULL FROM records r"
+                f" WHERE r.source_id = :source AND r.kind = :kind AND r.present{passed}"
+                " AND NOT EXISTS (SELECT 1 FROM stage_entries s"
+                "  WHERE s.kind = r.kind AND (s.key = r.external_id OR s.former = r.external_id))"
+            ),
+            about,
+        )
+    connection.execute(
+        text(
+            "DELETE FROM stage_gone WHERE NOT EXISTS (SELECT 1 FROM records r"
+            " WHERE r.source_id = :source AND r.kind = stage_gone.kind"
+            " AND r.external_id = stage_gone.key AND r.present)"
+        ),
+        {"source": source.id},
+    )
+
+
+def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:
+    """Miss only people of the roles that the file speaks for; mark roles that shrank (F6)."""
+    held: dict[str, int] = defaultdict(int)
+    gone: dict[str, int] = defaultdict(int)
+    for roles, count, missing in connection.execute(_BY_ROLE, {"source": source.id}):
+        for role in roles.strip(",").split(","):
+            held[role] += count
+            gone[role] += missing
+    arrived: dict[str, int] = defaultdict(int)
+    for roles, count in connection.execute(_ARRIVED, {"source": source.id}):
+        for role in roles.strip(",").split(","):
+            arrived[role] += count
+    there = {role: held[role] - gone[role] + arrived[role] for role in held}
+    for role in held:
+        about = {"role": f"%,{role},%", "source": source.id, "cause": SHRUNK_ROLE}
+        spoken_for = role in scope_roles if scope_roles else there[role] > 0
+        if not spoken_for:
+            continue
+        shrunk = not scope_roles and there[role] * 2 < held[role]
+        connection.execute(_SPEAKS if not shrunk else _SHRUNK, about)
+    connection.execute(text("DELETE FROM stage_gone WHERE kind = 'user' AND cause IS NULL"))
+    connection.execute(text("UPDATE stage_gone SET cause = NULL WHERE cause = 'spoken'"))
+
+
+_BY_ROLE = text(
+    "SELECT r.roles, COUNT(*), COUNT(g.key) FROM records r LEFT JOIN stage_gone g"
+    " ON g.kind = r.kind AND g.key = r.external_id"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND r.present GROUP BY r.roles"
+)
+_ARRIVED = text(
+    "SELECT s.roles, COUNT(*) FROM stage_entries s WHERE s.kind = 'user'"
+    f" AND s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM records r"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND r.external_id = s.key AND r.present)"
+    " GROUP BY s.roles"
+)
+_OF_ROLE = (
+    " AND EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
+    " AND r.external_id = stage_gone.key AND r.roles LIKE :role)"
+)
+_SPEAKS = text(
+    f"UPDATE stage_gone SET cause = 'spoken' WHERE kind = 'user' AND cause IS NULL{_OF_ROLE}"
+)
+_SHRUNK = text(f"UPDATE stage_gone SET cause = :cause WHERE kind = 'user'{_OF_ROLE}")

@@ -1,0 +1,369 @@
+"""Evidence: the stage becomes what a source last said, in one transaction.
+
+``keep`` is the only writer of records, parts, snapshots and fetches. A record's ``version`` moves
+with its presence or its normalised fingerprint, never with the raw one (P2); whatever moves is
+open until an applied plan settles it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from connectors.base import Connector
+from core.database import failpoint
+from core.models import Kind
+from core.tables import Source, utc_text
+from sync.absence import Verdict
+from sync.fetch import Reading, Terms
+from sync.stage import Stage, State
+
+SETTINGS = "settings"
+"""The cause of evidence that moved because we read it differently (L8)."""
+
+MANY_TOUCHED = 50_000
+"""Past so many keys that the snapshot may not vouch for, it is dropped instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What keeping a reading came to."""
+
+    fetch_id: int
+    complete: bool
+    certificate: dict[str, Any]
+
+
+def keep(
+    stage: Stage,
+    source: Source,
+    connector: Connector,
+    terms: Terms,
+    reading: Reading,
+    verdict: Verdict,
+    *,
+    run_id: int,
+    now: datetime,
+    paused: bool = False,
+) -> Kept:
+    """Merge the stage into the evidence and record the fetch.
+
+    An incomplete reading changes records only where the connector says that what was read whole is
+    usable (F1), and then ends nothing. In a pause absences do not age (S7).
+    """
+    certificate = reading.certificate
+    usable = verdict.complete or connector.capabilities.partial_is_usable
+    full = verdict.complete and not certificate.incremental
+    reread = source.settings_print is not None and source.settings_print != terms.print
+    with stage.merge() as connection:
+        stage.database.apply_lock(connection, source.district_id)
+        about = {
+            "source": source.id,
+            "now": utc_text(now),
+            "cause": SETTINGS if reread else None,
+        }
+        serial = source.evidence_serial
+        if usable and not certificate.unchanged:
+            serial += 1
+            _merge_records(connection, about, incremental=not full)
+            failpoint("evidence.records")
+            if connector.capabilities.joined:
+                _merge_parts(connection, about)
+            _open_members(connection, about)
+            if not paused and full:
+                connection.execute(_AGE, about)
+            _keep_snapshot(connection, source, reading, full=full)
+        failpoint("evidence.snapshot")
+        document = _document(reading, verdict)
+        fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
+        connection.execute(
+            _SOURCE,
+            {
+                "id": source.id,
+                "serial": serial,
+                "print": terms.print if full else source.settings_print,
+                "complete_at": utc_text(now) if verdict.complete else _text(source.complete_at),
+                "full_at": utc_text(now) if full else _text(source.full_at),
+                "vendor_district": certificate.vendor_district or source.vendor_district,
+                "vendor_state": certificate.vendor_state,
+                "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
+                "revision": certificate.revision if verdict.complete else source.revision,
+                "cursor": _json(certificate.cursor if verdict.complete else source.cursor),
+                "snapshot": _snapshot_serial(source, serial, full),
+            },
+        )
+        failpoint("evidence.source")
+    failpoint("evidence.committed")
+    return Kept(fetch_id, verdict.complete, document)
+
+
+def _text(value: datetime | None) -> str | None:
+    return None if value is None else utc_text(value)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _snapshot_serial(source: Source, serial: int, full: bool) -> int | None:
+    if full or source.snapshot_serial == source.evidence_serial:
+        return serial
+    return source.snapshot_serial
+
+
+def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
+    """Return the certificate as it is kept and shown."""
+    certificate = reading.certificate
+    return {
+        "complete": verdict.complete,
+        "reason": verdict.reason,
+        "pages": certificate.pages,
+        "records": sum(reading.counted.values()),
+        "declared_total": sum(certificate.declared.values()) if certificate.declared else None,
+        "incremental": certificate.incremental,
+        "unchanged": certificate.unchanged,
+        "rows": dict(reading.counted),
+        "parsed": reading.parsed,
+        "absent": verdict.absent,
+        "withheld": verdict.withheld,
+        "skipped": verdict.findings,
+        "unknown": dict(sorted(reading.unknown.items())),
+        "vendor_state": certificate.vendor_state,
+        "vendor_time": _text(certificate.vendor_time),
+        "notes": list(certificate.notes),
+    }
+
+
+# -- records
+
+
+def _merge_records(connection: Connection, about: dict[str, Any], *, incremental: bool) -> None:
+    connection.execute(_REKEY, about)
+    connection.execute(_INSERT, about)
+    failpoint("evidence.inserted")
+    connection.execute(_UPDATE, about)
+    connection.execute(_SEEN_AGAIN, about)
+    connection.execute(_EXCLUDE, about)
+    connection.execute(_SUSPECT if incremental else _DELETE, about)
+    connection.execute(_GONE, about)
+
+
+_REKEY = text(
+    "UPDATE records SET external_id = s.key, version = version + 1, open = TRUE"
+    " FROM stage_entries s WHERE records.source_id = :source AND records.kind = s.kind"
+    " AND s.former IS NOT NULL AND records.external_id = s.former AND s.former <> s.key"
+    f" AND s.state = {State.DATA:d}"
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = s.kind AND o.key = s.former)"
+    " AND NOT EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = s.kind"
+    "  AND r.external_id = s.key)"
+)
+_INSERT = text(
+    "INSERT INTO records (source_id, kind, external_id, raw_print, norm_print, data, version,"
+    " present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
+    " SELECT CAST(:source AS BIGINT), s.kind, s.key, s.raw_print, s.norm_print, s.data, 1, TRUE,"
+    " TRUE, TRUE, FALSE, 0, :cause, s.email, s.person_key, s.roles FROM stage_entries s"
+    f" WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM records r"
+    " WHERE r.source_id = :source AND r.kind = s.kind AND r.external_id = s.key)"
+    " ORDER BY s.seq"
+)
+_UPDATE = text(
+    "UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
+    " version = version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
+    " absent_since = NULL, absent_fetches = 0, cause = :cause, email = s.email,"
+    " person_key = s.person_key, roles = s.roles FROM stage_entries s"
+    f" WHERE records.source_id = :source AND s.state = {State.DATA:d}"
+    " AND records.kind = s.kind AND records.external_id = s.key"
+    " AND (records.norm_print <> s.norm_print OR NOT records.present OR NOT records.in_scope)"
+)
+_SEEN_AGAIN = text(
+    "UPDATE records SET version = version + 1, present = TRUE, open = TRUE, absent_since = NULL,"
+    " absent_fetches = 0, suspect = FALSE, cause = NULL FROM stage_entries s"
+    f" WHERE records.source_id = :source AND s.state = {State.SEEN:d}"
+    " AND records.kind = s.kind AND records.external_id = s.key"
+    " AND (NOT records.present OR records.suspect)"
+)
+_EXCLUDE = text(
+    "UPDATE records SET version = version + 1, in_scope = FALSE, open = TRUE, present = TRUE,"
+    " absent_since = NULL, absent_fetches = 0, cause = :cause FROM stage_entries s"
+    f" WHERE records.source_id = :source AND s.state = {State.EXCLUDED:d}"
+    " AND records.kind = s.kind AND records.external_id = s.key"
+    " AND (records.in_scope OR NOT records.present)"
+)
+_ENDS = (
+    "version = version + 1, present = FALSE, open = TRUE, suspect = FALSE, absent_since = :now,"
+    " absent_fetches = 0"
+)
+_DELETE = text(
+    f"UPDATE records SET {_ENDS}, cause = NULL FROM stage_entries s"
+    f" WHERE records.source_id = :source AND s.state = {State.DELETED:d}"
+    " AND records.kind = s.kind AND records.external_id = s.key AND records.present"
+)
+_SUSPECT = text(
+    "UPDATE records SET suspect = TRUE FROM stage_entries s"
+    f" WHERE records.source_id = :source AND s.state = {State.DELETED:d}"
+    " AND records.kind = s.kind AND records.external_id = s.key AND records.present"
+)
+_GONE = text(
+    f"UPDATE records SET {_ENDS}, cause = g.cause FROM stage_gone g"
+    " WHERE records.source_id = :source AND records.kind = g.kind"
+    " AND records.external_id = g.key AND records.present"
+)
+_AGE = text(
+    "UPDATE records SET absent_fetches = absent_fetches + 1"
+    " WHERE source_id = :source AND open AND NOT present"
+)
+
+
+def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
+    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW):
+        connection.execute(query, about)
+
+
+_PARTS_GONE = text(
+    "DELETE FROM parts WHERE source_id = :source AND ("
+    " EXISTS (SELECT 1 FROM stage_gone_parts g WHERE g.stream = parts.stream AND g.key = parts.key)"
+    " OR EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = parts.stream AND s.key = parts.key"
+    f" AND s.state = {State.DELETED:d}))"
+)
+_PARTS_CHANGED = text(
+    "UPDATE parts SET owner = s.owner, raw_print = s.raw_print, data = s.data FROM stage_parts s"
+    " WHERE parts.source_id = :source AND parts.stream = s.stream AND parts.key = s.key"
+    f" AND s.state = {State.DATA:d}"
+)
+_PARTS_NEW = text(
+    "INSERT INTO parts (source_id, stream, key, owner, raw_print, data)"
+    " SELECT CAST(:source AS BIGINT), s.stream, s.key, s.owner, s.raw_print, s.data"
+    f" FROM stage_parts s WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM parts p"
+    " WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key)"
+)
+
+
+def _open_members(connection: Connection, about: dict[str, Any]) -> None:
+    """Open everybody who names a school that came, went or was found to be no school."""
+    moved = connection.execute(
+        text(
+            "SELECT s.key FROM stage_entries s JOIN records r ON r.source_id = :source"
+            " AND r.kind = s.kind AND r.external_id = s.key"
+            f" WHERE s.kind = '{Kind.SCHOOL}' AND s.state <> {State.SEEN:d} AND r.open"
+            f" UNION SELECT key FROM stage_gone WHERE kind = '{Kind.SCHOOL}'"
+        ),
+        about,
+    ).scalars()
+    for key in moved.all():
+        quoted = msgspec.json.encode(key).decode()
+        pattern = quoted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        connection.execute(_OPEN_MEMBERS, about | {"pattern": f'%"school":{pattern}%'})
+
+
+_OPEN_MEMBERS = text(
+    "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user' AND present"
+    " AND NOT open AND data LIKE :pattern ESCAPE '\\'"
+)
+
+
+# -- snapshot, fetch, source
+
+
+def _keep_snapshot(connection: Connection, source: Source, reading: Reading, *, full: bool) -> None:
+    about: dict[str, Any] = {"source": source.id}
+    if not full:
+        # the snapshot stays, but must not vouch for what this reading has moved
+        for table in ("stage_entries", "stage_parts"):
+            connection.execute(text(_TOUCH.format(table=table)), about)
+        touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
+        if touched > MANY_TOUCHED:
+            connection.execute(_DROP_SNAPSHOT, about)
+            connection.execute(_CLEAR_TOUCHED, about)
+        return
+    connection.execute(_CLEAR_TOUCHED, about)
+    for stream in (*reading.counted, *_unread(connection, about, reading)):
+        wanted = about | {"stream": stream}
+        connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
+        connection.execute(_KEEP_CHUNKS, wanted)
+    connection.execute(_TOUCH_UNSEEN, about)
+
+
+def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> list[str]:
+    """Return the streams that the snapshot has and this reading was silent about or found empty."""
+    stored = connection.execute(
+        text("SELECT DISTINCT stream FROM snapshot_chunks WHERE source_id = :source"), about
+    ).scalars()
+    silent = reading.certificate.absent_streams
+    return [name for name in stored if name not in reading.counted and name not in silent]
+
+
+_TOUCH = (
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
+    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM touched t WHERE t.source_id = :source"
+    " AND t.stream = s.stream AND t.key = s.key)"
+)
+_COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
+_CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")
+_DROP_SNAPSHOT = text("DELETE FROM snapshot_chunks WHERE source_id = :source")
+_DROP_REPLACED = text(
+    "DELETE FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
+    " AND (position >= :pages OR position IN"
+    " (SELECT position FROM stage_chunks WHERE stream = :stream))"
+)
+_KEEP_CHUNKS = text(
+    "INSERT INTO snapshot_chunks (source_id, stream, position, digest, count, prints, keys)"
+    " SELECT CAST(:source AS BIGINT), stream, position, digest, count, prints, keys"
+    " FROM stage_chunks WHERE stream = :stream"
+)
+_TOUCH_UNSEEN = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT DISTINCT CAST(:source AS BIGINT), p.stream, p.key FROM stage_passed p"
+    " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.stream = p.stream AND s.key = p.key)"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
+    " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.external_id = p.key"
+    "  AND r.present) OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
+    "  AND r.stream = p.stream AND r.key = p.key))"
+)
+
+
+def _insert_fetch(
+    connection: Connection,
+    source: Source,
+    run_id: int,
+    now: datetime,
+    verdict: Verdict,
+    document: dict[str, Any],
+) -> int:
+    fetch_id = int(
+        connection.execute(
+            _FETCH,
+            {
+                "run": run_id,
+                "source": source.id,
+                "now": utc_text(now),
+                "complete": verdict.complete,
+                "certificate": _json(document),
+            },
+        ).scalar_one()
+    )
+    connection.execute(_FINDINGS, {"fetch": fetch_id})
+    return fetch_id
+
+
+_FETCH = text(
+    "INSERT INTO fetches (run_id, source_id, at, complete, certificate)"
+    " VALUES (:run, :source, :now, :complete, :certificate) RETURNING id"
+)
+_FINDINGS = text(
+    'INSERT INTO findings (fetch_id, seq, stream, file, line, "column", rule, message, hint)'
+    " SELECT CAST(:fetch AS BIGINT), ROW_NUMBER() OVER (ORDER BY stream, file, line, col, rule),"
+    " stream, file, line, COALESCE(col, ''), rule, message, COALESCE(hint, '')"
+    " FROM stage_findings"
+)
+_SOURCE = text(
+    "UPDATE sources SET evidence_serial = :serial, settings_print = :print,"
+    " complete_at = :complete_at, full_at = :full_at, vendor_district = :vendor_district,"
+    " vendor_state = :vendor_state, vendor_time = :vendor_time, revision = :revision,"
+    " cursor = :cursor, snapshot_serial = :snapshot WHERE id = :id"
+)

@@ -1,0 +1,149 @@
+"""Joining: an entry that stands in several rows is put together again when one of them changes.
+
+Works on the stage and the stored parts, in sets and in batches; the changed entries end up on the
+stage like those of a source whose entries stand in one row each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, text
+
+from connectors.base import Connector, Part, Record
+from core.errors import SkipRecord
+from core.models import Kind
+from core.tables import Source
+from sync.fetch import Terms, entry_facts, main_stream, remapped
+from sync.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
+
+_BATCH = 500
+
+
+def join_entries(
+    stage: Stage,
+    source: Source,
+    connector: Connector,
+    terms: Terms,
+    schools: frozenset[str] | None,
+) -> None:
+    """Stage the entry of every owner of whom a row is new, changed or gone."""
+    about = {"source": source.id}
+    main = main_stream(connector)
+    with stage.transaction() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS stage_owners")
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE stage_owners (owner TEXT)")
+        connection.execute(_OWNERS, about)
+        seq = int(
+            connection.execute(text("SELECT COALESCE(MAX(seq), 0) FROM stage_parts")).scalar_one()
+        )
+    for owners in _owners(stage):
+        with stage.transaction() as connection:
+            rows: list[tuple[Any, ...]] = []
+            gone: list[tuple[str, str, None]] = []
+            known = _known(connection, source, owners)
+            unreadable, parts = _parts(connection, connector, about, owners)
+            for owner in owners:
+                seq += 1
+                facts: tuple[Any, ...] | None
+                if owner in unreadable:
+                    facts = _bare(main, owner, State.UNREADABLE)
+                else:
+                    try:
+                        record = _combined(connector, owner, parts.get(owner, []))
+                        facts = None
+                        if record is not None:
+                            facts = entry_facts(
+                                terms, connector, main, record, None, known.get(owner), schools
+                            )
+                    except SkipRecord as error:
+                        finding = (None, None, error.column, error.rule, error.message, error.hint)
+                        stage.add("stage_findings", FINDING_COLUMNS, [(main, *finding)])
+                        facts = _bare(main, owner, State.UNREADABLE)
+                if facts is None:
+                    gone.append((Kind.USER.value, owner, None))
+                else:
+                    rows.append((seq, None, *facts, None, None))
+            stage.add("stage_entries", ENTRY_COLUMNS, rows)
+            stage.add("stage_gone", ("kind", "key", "cause"), gone)
+
+
+def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
+    record = connector.combine(owner, parts) if parts else None
+    if record is not None and record.user is not None and not record.deleted:
+        mapped = next((part.data["mapped"] for _, part in parts if "mapped" in part.data), None)
+        if mapped is not None:
+            record = remapped(record, mapped)
+    return record
+
+
+def _bare(stream: str, owner: str, state: State) -> tuple[Any, ...]:
+    return (Kind.USER.value, stream, owner, state, *(None,) * 7)
+
+
+def _owners(stage: Stage) -> Iterator[list[str]]:
+    last = ""
+    while True:
+        with stage.transaction() as connection:
+            owners = list(connection.execute(_NEXT_OWNERS, {"last": last, "n": _BATCH}).scalars())
+        if not owners:
+            return
+        yield owners
+        last = owners[-1]
+
+
+def _known(
+    connection: Connection, source: Source, owners: Sequence[str]
+) -> dict[str, tuple[bytes | None, ...]]:
+    rows = connection.execute(_KNOWN, {"source": source.id, "owners": owners})
+    return {row[0]: (None, row[1]) for row in rows}
+
+
+def _parts(
+    connection: Connection, connector: Connector, about: dict[str, Any], owners: Sequence[str]
+) -> tuple[set[str], dict[str, list[tuple[str, Part]]]]:
+    """Return the owners with an unreadable row, and the rows of each owner as they now stand."""
+    wanted = about | {"owners": owners}
+    unreadable = set(connection.execute(_UNREADABLE, wanted).scalars())
+    parts: dict[str, list[tuple[str, Part]]] = {}
+    for stream, key, owner, data in connection.execute(_STANDING, wanted):
+        decoded = msgspec.json.decode(data)
+        part = Part(owner, key, decoded, deleted=bool(decoded.pop("deleted", False)))
+        parts.setdefault(owner, []).append((stream, part))
+    order = list(connector.streams)
+    for rows in parts.values():
+        rows.sort(key=lambda row: (order.index(row[0]), row[1].key))
+    return unreadable, parts
+
+
+_NOT_REPLACED = (
+    " NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key"
+    f" AND s.state IN ({State.DATA:d}, {State.DELETED:d}))"
+    " AND NOT EXISTS (SELECT 1 FROM stage_gone_parts g WHERE g.stream = p.stream AND g.key = p.key)"
+)
+
+_OWNERS = text(
+    "INSERT INTO stage_owners SELECT DISTINCT owner FROM ("
+    f"SELECT owner FROM stage_parts WHERE state = {State.DATA:d}"
+    " UNION SELECT p.owner FROM parts p JOIN stage_parts s ON s.stream = p.stream"
+    f" AND s.key = p.key AND s.state <> {State.SEEN:d} WHERE p.source_id = :source"
+    " UNION SELECT p.owner FROM parts p JOIN stage_gone_parts g ON g.stream = p.stream"
+    " AND g.key = p.key WHERE p.source_id = :source) AS touched_owners"
+)
+_NEXT_OWNERS = text("SELECT owner FROM stage_owners WHERE owner > :last ORDER BY owner LIMIT :n")
+_KNOWN = text(
+    "SELECT external_id, norm_print FROM records WHERE source_id = :source AND kind = 'user'"
+    " AND in_scope AND present AND external_id IN :owners"
+).bindparams(bindparam("owners", expanding=True))
+_UNREADABLE = text(
+    "SELECT p.owner FROM parts p JOIN stage_parts s ON s.stream = p.stream AND s.key = p.key"
+    f" AND s.state = {State.UNREADABLE:d} WHERE p.source_id = :source AND p.owner IN :owners"
+).bindparams(bindparam("owners", expanding=True))
+_STANDING = text(
+    "SELECT p.stream, p.key, p.owner, p.data FROM parts p"
+    f" WHERE p.source_id = :source AND p.owner IN :owners AND {_NOT_REPLACED}"
+    " UNION ALL SELECT stream, key, owner, data FROM stage_parts"
+    f" WHERE owner IN :owners AND state = {State.DATA:d}"
+).bindparams(bindparam("owners", expanding=True))

@@ -1,0 +1,133 @@
+"""The stage: temporary tables where one reading of a source waits until it is kept or thrown away.
+
+``sync/fetch.py`` fills it while the source is read, ``sync/evidence.py`` merges it into the
+evidence in one transaction. Nothing on the stage is evidence yet: dropping it undoes the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.database import Database
+
+
+class State(IntEnum):
+    """What the reading found out about one key."""
+
+    SEEN = 0
+    """Still there, and says what it said before."""
+    DATA = 1
+    """New, or says something else: ``data`` holds it."""
+    DELETED = 2
+    """The vendor's own word that it is gone (F4)."""
+    EXCLUDED = 3
+    """Still there, but outside the roles and schools this source is asked for."""
+    UNREADABLE = 4
+    """Still there, but the row could not be used: its person stays as they are (F5)."""
+
+
+ENTRY_COLUMNS = (
+    "seq", "place", "kind", "stream", "key", "state", "raw_print", "norm_print", "data", "email",
+    "person_key", "roles", "former", "file", "line",
+)  # fmt: skip
+PART_COLUMNS = ("seq", "place", "stream", "key", "owner", "state", "raw_print", "data",
+                "file", "line")  # fmt: skip
+CHUNK_COLUMNS = ("stream", "position", "digest", "count", "prints", "keys")
+PASSED_COLUMNS = ("stream", "key")
+FINDING_COLUMNS = ("stream", "file", "line", "col", "rule", "message", "hint")
+
+_TABLES = {
+    "stage_entries": "seq BIGINT, place BIGINT, kind TEXT, stream TEXT, key TEXT, state INTEGER,"
+    " raw_print {blob}, norm_print {blob}, data TEXT, email TEXT, person_key TEXT, roles TEXT,"
+    " former TEXT, file TEXT, line INTEGER",
+    "stage_parts": "seq BIGINT, place BIGINT, stream TEXT, key TEXT, owner TEXT, state INTEGER,"
+    " raw_print {blob}, data TEXT, file TEXT, line INTEGER",
+    "stage_passed": "stream TEXT, key TEXT",
+    "stage_gone": "kind TEXT, key TEXT, cause TEXT",
+    "stage_gone_parts": "stream TEXT, key TEXT",
+    "stage_chunks": "stream TEXT, position INTEGER, digest {blob}, count INTEGER, prints {blob},"
+    " keys {blob}",
+    "stage_findings": "stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT,"
+    " hint TEXT",
+}
+
+
+class Stage:
+    """The stage of one reading, on a connection of its own."""
+
+    def __init__(self, database: Database, connection: Connection) -> None:
+        self.database = database
+        self.connection = connection
+        self._blob = "BLOB" if database.is_sqlite else "BYTEA"
+
+    def reset(self) -> None:
+        """Throw away whatever is on the stage and make it ready for a reading."""
+        with self.transaction():
+            for name, columns in _TABLES.items():
+                self.connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+                self.connection.exec_driver_sql(
+                    f"CREATE TEMPORARY TABLE {name} ({columns.format(blob=self._blob)})"
+                )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Open a short transaction that writes nothing but the stage."""
+        self.connection.execution_options(rostersync_write=False)
+        with self.connection.begin():
+            yield self.connection
+
+    @contextmanager
+    def merge(self) -> Iterator[Connection]:
+        """Open the write transaction in which the stage becomes evidence."""
+        self.connection.execution_options(rostersync_write=True)
+        try:
+            with self.connection.begin():
+                yield self.connection
+        finally:
+            self.connection.execution_options(rostersync_write=False)
+
+    def add(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Put rows on the stage."""
+        if rows:
+            self.database.insert_into(self.connection, table, columns, rows)
+
+    def ready(self) -> None:
+        """Index what was read, before it is compared in sets."""
+        with self.transaction() as connection:
+            for name, columns in (
+                ("stage_entries", "kind, key"),
+                ("stage_parts", "stream, key"),
+                ("stage_passed", "stream, key"),
+            ):
+                connection.exec_driver_sql(
+                    f"CREATE INDEX IF NOT EXISTS ix_{name} ON {name} ({columns})"
+                )
+            if not self.database.is_sqlite:
+                for name in _TABLES:
+                    connection.exec_driver_sql(f"ANALYZE {name}")
+
+    def findings(self) -> int:
+        """Count the rows that could not be used."""
+        with self.transaction() as connection:
+            return int(connection.execute(text("SELECT COUNT(*) FROM stage_findings")).scalar_one())
+
+
+@contextmanager
+def open_stage(database: Database) -> Iterator[Stage]:
+    """Open a stage on a connection of its own; it is gone afterwards."""
+    with database.engine.connect() as connection:
+        stage = Stage(database, connection)
+        stage.reset()
+        try:
+            yield stage
+        finally:
+            if not database.is_sqlite and not connection.closed:
+                connection.rollback()
+                with stage.transaction():
+                    for name in _TABLES:
+                        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
