@@ -122,6 +122,7 @@ _SHAPES: dict[str, Shape[Any]] = {
     ),
 }
 _ROLES = {"students": Role.STUDENT, "teachers": Role.TEACHER, "staff": Role.STAFF}
+_EXPECTED = "schools.csv, students.csv, teachers.csv and, optionally, staff.csv"
 _NEEDED = ("schools", "students", "teachers")
 
 # --------------------------------------------------------------------------------- the class
@@ -142,8 +143,12 @@ class CleverCsv(FileConnector):
         "teachers": Kind.USER,
         "staff": Kind.USER,
     }
-    hidden = ("Password", "DOB", "Gender", "Race", "Hispanic_Latino", "Home_language",
-              "ELL_status", "FRL_status", "IEP_status")  # fmt: skip
+    hidden = (
+        "Password", "DOB", "Gender", "Race", "Hispanic_Latino", "Home_language", "ELL_status",
+        "FRL_status", "IEP_status", "Section_504_status", "Gifted_status", "Disability_status",
+        "Disability_type", "Disability_code", "Unweighted_gpa", "Weighted_gpa",
+        "Student_street", "Student_city", "Student_state", "Student_zip",
+    )  # fmt: skip
     config: CleverCsvConfig
 
     def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
@@ -160,7 +165,7 @@ class CleverCsv(FileConnector):
                 try:
                     table = self.tables[name] = Table(header, _SHAPES[name])
                 except FileRefused as problem:
-                    raise not_this_set(files, problem, self.name) from None
+                    raise not_this_set(files, problem, self.name, _EXPECTED) from None
                 notes += table.notes
             pages = 0
             for name, header in headers.items():
@@ -244,13 +249,12 @@ class CleverCsv(FileConnector):
 def _survey(files: FileSet) -> list[str]:
     """Check that the set is there. Returns notes."""
     there = {name for name in _SHAPES if files.file(f"{name}.csv")}
-    expected = "schools.csv, students.csv, teachers.csv and, optionally, staff.csv"
     if not there:
-        raise no_such_set(files, "Clever", expected)
+        raise no_such_set(files, "Clever", _EXPECTED)
     gone = [f"{name}.csv" for name in _NEEDED if name not in there]
     if gone:
         raise IncompleteFetch(
-            f"{files.label} lacks {', '.join(gone)}.", hint=f"A set is {expected}."
+            f"{files.label} lacks {', '.join(gone)}.", hint=f"Expected {_EXPECTED}."
         )
     if files.file("admins.csv"):
         return ["admins.csv is not read: Clever replaced it by staff.csv."]

@@ -24,7 +24,7 @@ MAX_ROW_BYTES = 1 << 20
 """A row longer than this is no row of a roster, but a quote that was never closed."""
 MAX_COLUMNS = 10_000
 
-_BLANK = b', \t"'
+_BLANK = b', \t\n"'
 """What a row of nothing is made of: spreadsheets leave rows of bare commas behind."""
 
 

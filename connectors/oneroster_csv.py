@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.base import Capabilities, Certificate, FetchRequest, Page, Part, Record
+from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, invalid, unknown_token
 from connectors.files import (
-    CsvFile,
     FileConfig,
     FileConnector,
     FileSet,
@@ -169,6 +169,8 @@ _FILES = frozenset(
     )
 )  # fmt: skip
 
+_EXPECTED = "manifest.csv, orgs.csv, users.csv and, for OneRoster 1.2, roles.csv"
+
 _ROLES = {
     "student": Role.STUDENT,
     "teacher": Role.TEACHER,
@@ -256,7 +258,7 @@ class OneRosterCsv(FileConnector):
                             f"{header.file} lacks the column status, which a delta file needs."
                         )
                 except FileRefused as problem:
-                    raise not_this_set(files, problem, self.name) from None
+                    raise not_this_set(files, problem, self.name, _EXPECTED) from None
                 self.tables[_STREAMS[name]] = table
                 notes += _header_notes(table, survey.version, name)
             pages = 0
@@ -312,7 +314,7 @@ class OneRosterCsv(FileConnector):
         if not roles:
             raise _no_role(key, met=bool(unknown and row.role))
         orgs: list[str | None] = [*_list(row.orgSourcedIds)] or [None]
-        primary = row.primaryOrgSourcedId or orgs[0]
+        primary = row.primaryOrgSourcedId if row.primaryOrgSourcedId in orgs else orgs[0]
         pairs = [(role, org) for role in roles for org in orgs]
         profile = self._profile(key, row, unknown, student=Role.STUDENT in roles)
         user = NormalizedUser(**profile, memberships=_memberships(pairs, primary))
@@ -343,7 +345,7 @@ class OneRosterCsv(FileConnector):
         if enabled is None:
             unknown.append(unknown_token("enabledUser", row.enabledUser))
         state_id, person_key = self._ids(row)
-        return {
+        profile = {
             "external_id": key,
             "given_name": row.givenName,
             "middle_name": row.middleName,
@@ -359,6 +361,8 @@ class OneRosterCsv(FileConnector):
             "enabled": enabled is not False,
             "person_key": person_key,
         }
+        # The model need not look at what is blank: this is half of its work.
+        return {name: value for name, value in profile.items() if value or value is False}
 
     def _ids(self, row: UserRow) -> tuple[str | None, str | None]:
         """Return (state id, what joins the rows of one person) of userIds and master id."""
@@ -390,7 +394,10 @@ class OneRosterCsv(FileConnector):
         if roles and not known:
             raise _no_role(owner, met=True)
         known.sort(key=lambda r: (not r[2], _RANK[r[0]], r[1] or ""))
-        primary = user.data.get("primary") or (known[0][1] if known else None)
+        orgs = [org for _, org, _ in known]
+        primary = user.data.get("primary")
+        if primary not in orgs:
+            primary = orgs[0] if orgs else None
         profile = {k: v for k, v in user.data.items() if k not in ("identifier", "primary")}
         student = any(role is Role.STUDENT for role, _, _ in known)
         profile["student_number" if student else "staff_number"] = user.data.get("identifier")
@@ -410,10 +417,8 @@ def _survey(files: FileSet) -> _Survey:
     manifest = files.file("manifest.csv")
     version, modes, notes = _read_manifest(manifest) if manifest else ("", {}, [])
     there = {name for name in _FILES if files.file(f"{name}.csv")}
-    if not there:
-        raise no_such_set(
-            files, "OneRoster", "manifest.csv, orgs.csv, users.csv and, for 1.2, roles.csv"
-        )
+    if not there.intersection(("manifest", "users", "orgs", "roles")):
+        raise no_such_set(files, "OneRoster", _EXPECTED)
     if not manifest:
         notes.append("manifest.csv is missing: every file is read as bulk.")
     version = _settle_version(files, version, notes)
@@ -426,15 +431,8 @@ def _survey(files: FileSet) -> _Survey:
     silent = {n for n in needed if n not in there and modes.get(n) == "absent" and not whole}
     gone = [f"{n}.csv" for n in needed if n not in there and n not in silent]
     if gone:
-        if not there.intersection(needed) and not manifest:
-            raise not_this_set(
-                files,
-                no_such_set(files, "OneRoster user", "orgs.csv and users.csv"),
-                OneRosterCsv.name,
-            )
         raise IncompleteFetch(
-            f"{files.label} lacks {', '.join(gone)}.",
-            hint="A set needs orgs.csv, users.csv and, for 1.2, roles.csv.",
+            f"{files.label} lacks {', '.join(gone)}.", hint=f"Expected {_EXPECTED}."
         )
     found = {n: file for n in needed if (file := files.file(f"{n}.csv"))}
     delta = frozenset(n for n in found if modes.get(n) == "delta")

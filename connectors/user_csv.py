@@ -14,8 +14,9 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.base import Capabilities, Certificate, FetchRequest, Page, Record
+from connectors.csv_file import CsvFile
 from connectors.csv_rows import Header, Shape, Table, invalid, near
-from connectors.files import CsvFile, FileConfig, FileConnector, FileSet, no_such_set, open_files
+from connectors.files import FileConfig, FileConnector, FileSet, no_such_set, open_files
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 
