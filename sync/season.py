@@ -82,6 +82,20 @@ def season_on(
     return SeasonOnDay(day, season, why, calendar.first(day, season), calendar.last(day, season))
 
 
+ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
+"""The actions of a source that additions only lets through (S2)."""
+
+
+def allows(season: Season, action: str, *, during_pause: bool = False) -> bool:
+    """Return whether a source's change may be planned for applying; if not, it waits as open.
+
+    Hand acts are not asked: they work in every season (rule 7).
+    """
+    if season is Season.PAUSED:
+        return during_pause
+    return season is Season.NORMAL or action in ADDITIONS
+
+
 def at(
     now: datetime,
     timezone: str,

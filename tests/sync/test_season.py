@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings import Pause
-from sync.season import HandPause, Season, at, next_change, season_on
+from sync.season import HandPause, Season, allows, at, next_change, season_on
 
 NORMAL, ADDITIONS, PAUSED = Season.NORMAL, Season.ADDITIONS_ONLY, Season.PAUSED
 SUMMER = Pause(start="06-15", end="08-10")
@@ -205,6 +205,20 @@ def test_s1_a_pause_begins_and_ends_at_local_midnight(
     moments = (before, before + second, after - second, after)
     seasons = [at(moment, zone, (SUMMER,)).season for moment in moments]
     assert seasons == [NORMAL, PAUSED, PAUSED, NORMAL]
+
+
+def test_s2_additions_only_lets_people_in_and_nothing_else() -> None:
+    actions = ["create", "restore", "link", "adopt", "update", "archive", "suspend", "unsuspend"]
+    allowed = [action for action in actions if allows(ADDITIONS, action)]
+    assert allowed == ["create", "restore", "link", "adopt"]
+    assert not allows(ADDITIONS, "unlink", during_pause=True)
+    assert all(allows(NORMAL, action) for action in actions)
+
+
+def test_s1_paused_lets_nothing_through_unless_a_person_asks() -> None:
+    assert not allows(PAUSED, "create")
+    assert allows(PAUSED, "create", during_pause=True)
+    assert allows(PAUSED, "archive", during_pause=True)
 
 
 def test_a_time_without_a_zone_has_no_season() -> None:
