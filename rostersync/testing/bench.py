@@ -11,7 +11,9 @@ from unittest.mock import patch
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import Connector, ConnectorConfig, FetchRequest
+from connectors.base import Capabilities, Connector, ConnectorConfig, FetchRequest
+from connectors.over_http import HttpConnector
+from connectors.pacing import Clock
 from rostersync.testing.reading import Reading, read
 from rostersync.testing.scenario import Scenario, Setting, Situation
 
@@ -91,6 +93,11 @@ class Bench:
         )
         return reading
 
+    @property
+    def flags(self) -> Capabilities:
+        """The capabilities as the connector had them once it knew its roster's format."""
+        return self.roster().connector.capabilities
+
 
 @contextmanager
 def hurried() -> Iterator[list[float]]:
@@ -108,7 +115,9 @@ def hurried() -> Iterator[list[float]]:
         else:
             naps.append(seconds)
 
-    with patch.object(time, "sleep", nap):
+    # Our own clients hold on to the clock they were made with, so theirs asks `time` each time.
+    clock = Clock(sleep=lambda seconds: time.sleep(seconds))
+    with patch.object(time, "sleep", nap), patch.object(HttpConnector, "clock", clock):
         yield naps
 
 

@@ -55,7 +55,7 @@ def joined_rows_make_people(bench: Bench) -> None:
     """``joined``: user rows are Parts that ``combine`` joins; without it, no Part is served."""
     reading = bench.roster()
     parts = [row for row in reading.served if isinstance(row.said, Part)]
-    joined = bench.connector.capabilities.joined
+    joined = bench.flags.joined
     demand(bool(parts) == joined, "joined says otherwise than the records that parse() gives")
     for row in parts:
         assert isinstance(row.said, Part)  # noqa: S101 - narrows the type for what follows
@@ -70,7 +70,7 @@ def cursors_come_with_incremental_fetches(bench: Bench) -> None:
     """``incremental``: a full fetch hands out a cursor that can be stored, the next takes it."""
     certificate = bench.roster().certificate
     assert certificate is not None  # noqa: S101 - roster() is a reading without error
-    if not bench.connector.capabilities.incremental:
+    if not bench.flags.incremental:
         demand(certificate.cursor is None, "a cursor is handed out without the flag incremental")
         demand(not certificate.incremental, "a full fetch calls itself incremental")
         return
