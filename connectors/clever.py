@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
+from connectors import clever_events
 from connectors.base import (
     Capabilities,
     Certificate,
@@ -32,11 +34,10 @@ from connectors.oauth import Basic, Bearer
 from connectors.over_http import HttpConfig, HttpConnector, early_end
 from connectors.pacing import Pacer
 from connectors.urls import VendorUrl, segment, with_query
-from connectors.wire import Word, decode, json_of, key_of, read_time, split_array, text, without
+from connectors.wire import Word, json_of, key_of, read_time, text, without
 from core.errors import (
     ConfigError,
     CredentialsRefused,
-    CursorLost,
     Disconnected,
     IncompleteFetch,
     RosterSyncError,
@@ -48,8 +49,6 @@ from core.models import Kind
 REQUESTS_PER_MINUTE = 1200
 """For each token (https://dev.clever.com/docs/paging-and-limits)."""
 SMALLEST_PAGE = 100
-EVENT_DAYS = 29
-"""Events are kept 30 days; a cursor is given up a day earlier."""
 
 
 class CleverConfig(HttpConfig):
@@ -125,20 +124,6 @@ class DistrictRecord(msgspec.Struct):
     pause_end: Word = None
 
 
-class EventBody(msgspec.Struct):
-    """What changed: the whole record as it is now, or was last. Former values are not needed."""
-
-    object: msgspec.Raw | None = None
-
-
-class EventRecord(msgspec.Struct):
-    """One change, ``users.updated`` and the like."""
-
-    id: str
-    type: str = ""
-    data: EventBody | None = None
-
-
 class TokenOwner(msgspec.Struct):
     """Whom a token belongs to."""
 
@@ -166,7 +151,6 @@ _listing = msgspec.json.Decoder(Listing)
 _links = msgspec.json.Decoder(list[Link])
 _single = msgspec.json.Decoder(Single)
 _district = msgspec.json.Decoder(DistrictRecord)
-_event = msgspec.json.Decoder(EventRecord)
 _tokens = msgspec.json.Decoder(TokenList)
 
 _LAST_LINKS = re.compile(rb'"links"\s*:\s*(\[[^\[\]]*\])\s*\}\s*\Z')
@@ -201,7 +185,7 @@ class Clever(HttpConnector):
         super().__init__(config)
         self._http: VendorHttp | None = None
         self._tokens_http: VendorHttp | None = None
-        self._scopes: Sequence[str] = ()
+        self.capabilities = replace(Clever.capabilities, incremental=config.events)
 
     # -- reading
 
@@ -352,7 +336,6 @@ class Clever(HttpConnector):
                 hint="Its data is kept. Ask the district whether it still shares with the app.",
             )
         newest = max(found, key=lambda token: token.created)
-        self._scopes = newest.scopes
         return SecretStr(newest.access_token)
 
     def _token_list(self, district: str | None = None) -> list[TokenRecord]:
@@ -397,53 +380,26 @@ class Clever(HttpConnector):
         except (VendorFailure, CredentialsRefused):
             notes.append("Clever's events are not open to these credentials; fetching in full.")
             return None
-        items = _listing.decode(body).data
-        return self._cursor(key_of(items[-1].data, "id") if items else None)
-
-    def _cursor(self, event: str | None) -> dict[str, Any]:
-        return {"event": event, "at": int(self.clock.now())}
+        newest = split_listing(body)[-1:]
+        return clever_events.cursor(key_of(newest[0], "id") if newest else None, self.clock.now())
 
     def _changes(
         self, cursor: Mapping[str, Any], notes: list[str]
     ) -> Generator[Page, None, tuple[int, dict[str, Any]]]:
-        """Serve the last word of the events on each record, in the raw form of a full fetch."""
-        last = self._still_known(cursor)
-        params = {} if last is None else {"starting_after": last}
-        latest: dict[str, dict[str, bytes]] = {stream: {} for stream in self.streams}
-        strange: set[str] = set()
+        """Serve what the events after ``cursor`` last said about each record."""
+        last = clever_events.event_of(cursor, self.clock.now())
+        if last is not None and not self._is_there(f"events/{segment(last)}", "the last event"):
+            raise clever_events.forgotten()
+        changes = clever_events.Changes(self.streams, last)
         served = 0
         with early_end():
-            for body in self._bodies("events", params):
+            for body in self._bodies("events", {} if last is None else {"starting_after": last}):
                 served += 1
-                for item in _listing.decode(body).data:
-                    event = decode(_event, item.data, "id")
-                    last = event.id
-                    stream, _, verb = event.type.partition(".")
-                    if stream in latest and verb in ("created", "updated", "deleted"):
-                        key, raw = _evidence(event, verb)
-                        latest[stream].pop(key, None)
-                        latest[stream][key] = raw
-                    elif stream not in _OTHER_EVENTS:
-                        strange.add(re.sub(r"[^\w.]", "?", event.type)[:40])
-        notes += [f"Events of an unknown type were left out: {word}." for word in sorted(strange)]
-        for stream, records in latest.items():
-            if records:
-                yield Page(stream, b"[" + b",".join(records.values()) + b"]", split_array)
-        return served, self._cursor(last)
-
-    def _still_known(self, cursor: Mapping[str, Any]) -> str | None:
-        """Return the event to go on after; Clever must still have it."""
-        event, at = cursor.get("event"), cursor.get("at")
-        lost = "Clever's events no longer reach back to the last fetch."
-        if not self.config.events or not isinstance(at, int):
-            raise CursorLost(lost)
-        if self.clock.now() - at > EVENT_DAYS * 86400:
-            raise CursorLost(lost)
-        if event is None:
-            return None
-        if not self._is_there(f"events/{segment(str(event))}", "the last event"):
-            raise CursorLost(lost)
-        return str(event)
+                for event in split_listing(body):
+                    changes.take(event)
+        notes += [f"Events of an unknown type were left out: {e}." for e in sorted(changes.strange)]
+        yield from changes.pages()
+        return served, clever_events.cursor(changes.last, self.clock.now())
 
     # -- looking around
 
@@ -489,9 +445,6 @@ class Clever(HttpConnector):
             return [_describe(cls, config, token) for token in lister._token_list()]
         finally:
             lister.close()
-
-
-_OTHER_EVENTS = frozenset({"courses", "districts", "resources", "sections", "terms"})
 
 
 def _describe(connector: type[Clever], config: CleverConfig, token: TokenRecord) -> VendorDistrict:
@@ -555,17 +508,6 @@ def _read_districts(answer: Answer) -> list[DistrictRecord]:
 
 def _read_tokens(answer: Answer) -> TokenList:
     return json_of(_tokens, answer.body, "Clever")
-
-
-def _evidence(event: EventRecord, verb: str) -> tuple[str, bytes]:
-    """Return an event's record id, and the record as a full fetch would show it."""
-    if event.data is None or event.data.object is None or bytes(event.data.object) == b"null":
-        raise CursorLost("An event of Clever carries no record.")
-    raw = bytes(event.data.object)
-    key = key_of(raw, "id")
-    if verb == "deleted":
-        raw = msgspec.json.encode({"id": key, "rostersync_deleted": True})
-    return key, raw
 
 
 def _state(district: DistrictRecord) -> str | None:
