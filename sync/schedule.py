@@ -21,8 +21,9 @@ SPREAD = timedelta(minutes=5)
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
-_LOOK_BACK = 3
-"""Days: a zone may have left out a whole day, so yesterday's times may all be today's midnight."""
+_AROUND = (1, 0, -1, -2)
+"""Days in which the last due time may lie: tomorrow, where a clock went back over midnight, and
+one more behind, where a zone left out a whole day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ def next_due(after: datetime, timezone: str, sync_times: Sequence[str]) -> datet
     """Return the first due time later than ``after`` (aware); None without sync times."""
     if not sync_times:
         return None
-    # the times of one day can all fall together on the next one's midnight, hence the second look
-    day = local_day(after, timezone) - _DAY
+    day = local_day(after, timezone)
     while True:
         for due in due_times(day, timezone, sync_times):
             if due > after:
@@ -69,8 +69,8 @@ def next_due(after: datetime, timezone: str, sync_times: Sequence[str]) -> datet
 def last_due(until: datetime, timezone: str, sync_times: Sequence[str]) -> datetime | None:
     """Return the last due time not later than ``until`` (aware); None without sync times."""
     today = local_day(until, timezone)
-    for back in range(_LOOK_BACK):
-        for due in reversed(due_times(today - back * _DAY, timezone, sync_times)):
+    for step in _AROUND:
+        for due in reversed(due_times(today + step * _DAY, timezone, sync_times)):
             if due <= until:
                 return due
     return None

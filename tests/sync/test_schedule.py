@@ -145,6 +145,17 @@ def test_the_next_due_time_is_found_across_a_day_that_the_zone_left_out() -> Non
     assert next_due(left_out, "Pacific/Apia", ["05:00"]) == utc("2011-12-30T15:00")
 
 
+def test_a_midnight_that_the_clock_goes_back_over_is_due_once() -> None:
+    """At St. John's in 2006 the clock went from 00:01 back to 23:01 of the day before."""
+    zone, times = "America/St_Johns", ["00:00", "23:30"]
+    midnight = utc("2006-10-29T02:30")
+    in_the_hour_that_comes_again = midnight + timedelta(minutes=40)
+    assert last_due(in_the_hour_that_comes_again, zone, times) == midnight
+    assert next_due(midnight, zone, times) == utc("2006-10-30T03:00")
+    due = catch_up(midnight, in_the_hour_that_comes_again, zone, times, "springfield")
+    assert due is None
+
+
 def test_a_machine_that_slept_for_a_week_catches_up_once() -> None:
     handled = utc("2026-05-05T10:00")
     now = utc("2026-05-12T16:00")
@@ -260,6 +271,12 @@ def test_the_next_run_may_be_one_that_is_due_and_has_not_started() -> None:
     found = next_run(district(), SeasonState(), due + SECOND)
     assert found is not None
     assert found.due == due
+
+
+def test_the_next_run_may_have_been_due_before_midnight_and_start_after_it() -> None:
+    found = next_run(district(times=("23:59",)), SeasonState(), utc("2026-05-06T05:00"))
+    assert found is not None
+    assert f"{found.due:%m-%d %H:%M}" == "05-05 23:59"
 
 
 def test_there_is_no_next_run_without_times_or_in_a_pause_without_an_end() -> None:

@@ -86,6 +86,13 @@ def test_s1_a_pause_on_the_29th_of_february_works_in_every_year(
     assert {season_on(d(day), pause).season for day in normal} == {NORMAL}
 
 
+def test_s1_a_pause_up_to_the_29th_of_february_ends_on_the_28th_in_other_years() -> None:
+    pause = (Pause(start="02-20", end="02-29"),)
+    assert season_on(d("2027-02-25"), pause).until == d("2027-02-28")
+    assert season_on(d("2028-02-25"), pause).until == d("2028-02-29")
+    assert season_on(d("2027-03-05"), (Pause(start="02-29", end="03-09"),)).since == d("2027-03-01")
+
+
 def test_a_pause_of_one_leap_day_is_next_seen_eight_years_later_around_1900() -> None:
     leap_day = (Pause(start="02-29", end="02-29"),)
     assert next_change(d("1896-03-01"), leap_day) == d("1904-02-29")
