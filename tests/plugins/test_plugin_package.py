@@ -1,0 +1,113 @@
+"""A stranger's connector, as a package of its own beside the wheel of this project."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rostersync.scaffold import new_connector
+
+PROJECT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A fresh virtual environment that has this project and the plugin from their wheels only."""
+
+    python: Path
+    package: Path
+    """The plugin's folder, as `rostersync connector new` wrote it."""
+
+    def call(self, *arguments: str) -> str:
+        """Run the environment's Python in the plugin's folder, and return what it prints."""
+        done = subprocess.run(
+            [str(self.python), *arguments],
+            cwd=self.package,
+            # Nothing of the checkout may leak in.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ask(self, program: str) -> Any:
+        """Run a program that prints JSON."""
+        return json.loads(self.call("-I", "-c", program))
+
+
+def _pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    folder = tmp_path_factory.mktemp("plugin")
+    package, wheels, fresh = folder / "package", folder / "wheels", folder / "venv"
+    new_connector("fruit_sis", package)
+    for source in (PROJECT, package):
+        _pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, source)
+    venv.create(fresh, symlinks=True)
+    python = fresh / "bin" / "python"
+    _pip("--python", python, "install", "--no-deps", "--no-index", *wheels.glob("*.whl"))
+    # What both depend on is taken from where the tests run, which saves downloading it again.
+    # A path added like this comes last and its own .pth files, such as that of an editable
+    # installation of this project, are not read.
+    site = Path(sysconfig.get_path("purelib", vars={"base": str(fresh)}))
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return Environment(python, package)
+
+
+def test_the_project_comes_from_its_wheel(environment: Environment) -> None:
+    places = environment.ask(
+        "import json, rostersync, connectors, core, sync\n"
+        "print(json.dumps([p.__file__ for p in (rostersync, connectors, core, sync)]))"
+    )
+    assert all(Path(place).is_relative_to(environment.python.parents[1]) for place in places)
+
+
+def test_the_plugin_is_listed_beside_our_own_connectors(environment: Environment) -> None:
+    listed = environment.ask(
+        "import json\n"
+        "from connectors.installed import installed, problem\n"
+        "print(json.dumps([[e.name, e.distribution, e.version, problem(e)] for e in installed()]))"
+    )
+    assert ["fruit_sis", "rostersync-fruit-sis", "0.1.0", ""] in listed
+    assert {name for name, distribution, *_ in listed if distribution == "rostersync"} >= {
+        "oneroster_csv", "clever_csv", "user_csv",
+    }  # fmt: skip
+
+
+def test_the_plugin_passes_the_conformance_suite_at_once(environment: Environment) -> None:
+    report = environment.ask(
+        "import json\n"
+        "from connectors.installed import load\n"
+        "from rostersync.testing import run_conformance, scenario_of\n"
+        "report = run_conformance(load('fruit_sis'), scenario_of('fruit_sis'))\n"
+        "print(json.dumps(report.as_json()))"
+    )
+    failed = [check for check in report["checks"] if check["outcome"] == "failed"]
+    assert failed == []
+    assert report["counts"]["exempt"] == 0
+    assert report["counts"]["passed"] >= 25
+
+
+def test_the_plugins_own_test_passes_at_once(environment: Environment) -> None:
+    printed = environment.call("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert "failed" not in printed
+    assert "passed" in printed
+
+
+# The sync of the plugin's fixture through the installed command line belongs here: `load
+# district.toml`, `sync example --json`, `users example --json` by environment.call("-m", ...).
