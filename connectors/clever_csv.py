@@ -181,7 +181,7 @@ class CleverCsv(FileConnector):
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the school's id, or ``student:ID@SCHOOL`` for a person's row at a school."""
-        row = self.tables[stream].read(raw)
+        row = self.tables[stream].ids(raw)
         if stream == "schools":
             return _filled(row.School_id, "School_id")
         return f"{_owner(stream, row)}@{row.School_id}"
@@ -189,7 +189,7 @@ class CleverCsv(FileConnector):
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return a school, or one row of a person."""
         key = self.identify(stream, raw)
-        row = self.tables[stream].read(raw)
+        row = self._row(stream, raw, key)
         if stream == "schools":
             return _school(key, row)
         owner = _owner(stream, row)

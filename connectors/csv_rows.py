@@ -292,40 +292,50 @@ class Table(Generic[R]):
         return "\x1f".join(self.header.folded).encode()
 
     def read(self, raw: bytes) -> R:
-        """Return one row. Raises ``SkipRecord``; a row of the wrong width has no sure fields.
-
-        Too few fields: the file may have lost bytes, so no key is claimed (F5: then nobody of the
-        file's scope leaves). Too many: see ``Shape.ids``.
-        """
+        """Return one row. Raises ``SkipRecord``; a row of the wrong width has no sure fields."""
         if self._last is not None and self._last[0] is raw:
             return self._last[1]
         values = fields_of(raw)
         if len(values) != self._width:
-            self._wrong_width(values)
+            raise self._wrong_width(values)
         values.append("")
         row: R = self._make(self._pick(values))
         self._last = (raw, row)
         return row
 
-    def _wrong_width(self, values: list[str]) -> NoReturn:
-        if len(values) < self._width:
-            raise SkipRecord(
-                f"The row has {len(values)} fields; the header has {self._width}.",
-                rule="too-few-fields",
-                hint="Look for a line break inside a field, or a row cut short.",
-            )
-        raise SkipRecord(
+    def ids(self, raw: bytes) -> R:
+        """Return one row for the sake of its key, which may be sure where the rest is not (F5).
+
+        With too many fields, what stands up to the key is returned and all else is blank, if
+        nothing but ``Shape.ids`` stands before the key. With too few the file may have lost bytes:
+        ``SkipRecord``, and the row has no key.
+        """
+        try:
+            return self.read(raw)
+        except SkipRecord as problem:
+            if problem.rule != "too-many-fields" or not self._key_survives:
+                raise
+            sure = fields_of(raw)[: self._key_at + 1]
+            values = sure + [""] * (self._width + 1 - len(sure))
+            row: R = self._make(self._pick(values))
+            return row
+
+    def _wrong_width(self, values: list[str]) -> SkipRecord:
+        few = len(values) < self._width
+        return SkipRecord(
             f"The row has {len(values)} fields; the header has {self._width}.",
-            rule="too-many-fields",
-            key=(values[self._key_at] or None) if self._key_survives else None,
-            hint="Put a field that holds a comma between quotes.",
+            rule="too-few-fields" if few else "too-many-fields",
+            column=self.header.names[len(values) if few else -1],
+            hint="Look for a line break inside a field, or a row cut short."
+            if few
+            else "Put a field that holds a comma between quotes.",
         )
 
     def mapping(self, raw: bytes, *, hide: Iterable[str] = ()) -> dict[str, str]:
         """Return the row as column → value, as written, without the columns in ``hide``."""
         values = fields_of(raw)
         if len(values) != self._width:
-            self._wrong_width(values)
+            raise self._wrong_width(values)
         hidden = {name.casefold() for name in hide}
         return {
             name: value
@@ -353,9 +363,9 @@ def invalid(problem: ValidationError, key: str | None, columns: Mapping[str, str
     first = problem.errors(include_input=False, include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     column = columns.get(name, name)
-    if first["type"] == "string_too_long":
+    if first["type"].endswith("too_long"):
         reason, rule = "is too long", "too-long"
-    elif first["type"] == "string_too_short":
+    elif first["type"].endswith("too_short"):
         reason, rule = "is blank", "missing-value"
     else:
         reason, rule = "cannot be used", "bad-value"

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from connectors.base import Connector, ConnectorConfig, FetchRequest
 from connectors.csv_file import MAX_FILE_BYTES, CsvFile
 from connectors.csv_rows import Table
-from core.errors import FileRefused, IncompleteFetch
+from core.errors import FileRefused, IncompleteFetch, SkipRecord
 
 MAX_RATIO = 200
 """Rosters shrink to a twentieth; what shrinks to a two-hundredth was made to fill a disk."""
@@ -71,6 +71,14 @@ class FileConnector(Connector):
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__(config)
         self.tables: dict[str, Table[Any]] = {}
+
+    def _row(self, stream: str, raw: bytes, key: str) -> Any:
+        """Return the row; the ``SkipRecord`` of one that is no good carries its key."""
+        try:
+            return self.tables[stream].read(raw)
+        except SkipRecord as problem:
+            problem.key = key
+            raise
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the row as column → value."""

@@ -5,15 +5,18 @@ https://www.imsglobal.org/oneroster-v11-final-csv-tables (1.1).
 
 Only the files that users are built from are read; the others may come or not. Columns are read by
 name: order, case, the misspellings met in the wild and missing optional columns become notes. In
-1.1 a user is one row; in 1.2 a user is a row of users.csv joined with rows of roles.csv. A file in
-mode delta speaks only of what changed: its stream is one of the certificate's ``absent_streams``.
+1.1 a user is one row; in 1.2 a user is a row of users.csv joined with rows of roles.csv. A set with
+a file in mode delta speaks only of what changed: its certificate is ``incremental``. Membership at
+an org that is no school (the district) is membership at no school.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
@@ -238,6 +241,8 @@ class OneRosterCsv(FileConnector):
     streams = {"schools": Kind.SCHOOL, "users": Kind.USER, "roles": Kind.USER}  # noqa: RUF012
     hidden = ("password",)
     config: OneRosterCsvConfig
+    _not_schools: frozenset[str] = frozenset()
+    """Orgs that are no schools: a membership there is one at no school."""
 
     def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
         """Serve schools, users and (1.2) roles.
@@ -261,26 +266,35 @@ class OneRosterCsv(FileConnector):
                     raise not_this_set(files, problem, self.name, _EXPECTED) from None
                 self.tables[_STREAMS[name]] = table
                 notes += _header_notes(table, survey.version, name)
+            if "schools" in self.tables:
+                self._not_schools = _not_schools(survey.files["orgs"], self.tables["schools"])
+            context = self._context(survey.version)
             pages = 0
             for name, header in headers.items():
                 stream = _STREAMS[name]
-                settings = f"{survey.version}\x1e{self.config.person_id_type or ''}\x1e".encode()
-                context = settings + self.tables[stream].context
-                pages += yield from survey.files[name].pages(stream, header, context)
+                served = survey.files[name].pages(
+                    stream, header, context + self.tables[stream].context
+                )
+                pages += yield from served
             quiet = {_STREAMS[name] for name in survey.delta | survey.silent}
-            if survey.version == "1.1":
-                quiet.add("roles")
             return Certificate(
                 complete=True,
                 pages=pages,
-                absent_streams=frozenset(quiet),
+                incremental=bool(quiet),
+                absent_streams=frozenset(quiet | ({"roles"} if survey.version == "1.1" else set())),
                 vendor_time=files.modified,
                 notes=(*files.notes, *notes),
             )
 
+    def _context(self, version: str) -> bytes:
+        """Return what beside its header decides how a row reads."""
+        districts = blake2b("\x1f".join(sorted(self._not_schools)).encode(), digest_size=16)
+        joins = self.config.person_id_type or ""
+        return f"{version}\x1e{joins}\x1e{districts.hexdigest()}\x1e".encode()
+
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the row's sourcedId."""
-        key: str = self.tables[stream].read(raw).sourcedId
+        key: str = self.tables[stream].ids(raw).sourcedId
         if not key:
             raise SkipRecord("sourcedId is blank.", rule="missing-value", column="sourcedId")
         return key
@@ -288,12 +302,12 @@ class OneRosterCsv(FileConnector):
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return a school, a user (1.1), or a part of a user (1.2)."""
         key = self.identify(stream, raw)
-        row = self.tables[stream].read(raw)
+        row = self._row(stream, raw, key)
         try:
             if stream == "schools":
                 return _school(key, row)
             if stream == "roles":
-                return _role(key, row)
+                return _role(key, row, self._not_schools)
             if self.capabilities.joined:
                 return self._part(key, row)
             return self._user(key, row)
@@ -313,7 +327,8 @@ class OneRosterCsv(FileConnector):
                 unknown.append(unknown_token("role", token))
         if not roles:
             raise _no_role(key, met=bool(unknown and row.role))
-        orgs: list[str | None] = [*_list(row.orgSourcedIds)] or [None]
+        schools = [org for org in _list(row.orgSourcedIds) if org not in self._not_schools]
+        orgs: list[str | None] = [*schools] or [None]
         primary = row.primaryOrgSourcedId if row.primaryOrgSourcedId in orgs else orgs[0]
         pairs = [(role, org) for role in roles for org in orgs]
         profile = self._profile(key, row, unknown, student=Role.STUDENT in roles)
@@ -410,6 +425,17 @@ class OneRosterCsv(FileConnector):
 
 
 # ---------------------------------------------------------------------------- what is there
+
+
+def _not_schools(file: CsvFile, table: Table[OrgRow]) -> frozenset[str]:
+    """Return the ids of the district, its departments and the like, of orgs.csv."""
+    ids = set()
+    for _, raw in file.rows():
+        with suppress(SkipRecord):
+            row = table.read(raw)
+            if row.type.casefold() != "school":
+                ids.add(row.sourcedId)
+    return frozenset(ids)
 
 
 def _survey(files: FileSet) -> _Survey:
@@ -574,7 +600,7 @@ def _school(key: str, row: OrgRow) -> Record:
     return Record(Kind.SCHOOL, key, school=school, unknown=tuple(unknown))
 
 
-def _role(key: str, row: RoleRow) -> Part:
+def _role(key: str, row: RoleRow, not_schools: frozenset[str]) -> Part:
     if not row.userSourcedId:
         raise SkipRecord(
             "userSourcedId is blank.", rule="missing-value", column="userSourcedId", key=key
@@ -587,7 +613,7 @@ def _role(key: str, row: RoleRow) -> Part:
         unknown.append(unknown_token("role", row.role))
     data = {
         "role": role and role.value,
-        "org": row.orgSourcedId or None,
+        "org": None if row.orgSourcedId in not_schools else row.orgSourcedId or None,
         "primary": row.roleType.casefold() == "primary",
     }
     return Part(row.userSourcedId, key, data, unknown=tuple(unknown))

@@ -108,17 +108,13 @@ class UserCsv(FileConnector):
                 complete=True, pages=pages, vendor_time=files.modified, notes=tuple(notes)
             )
 
-    def _row(self, raw: bytes) -> UserRow:
-        row: UserRow = self.tables["users"].read(raw)
-        return row
-
     def identify(self, stream: str, raw: bytes) -> str:
         """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""
-        return _key(self._row(raw))
+        return _key(self.tables[stream].read(raw))
 
     def parse(self, stream: str, raw: bytes) -> Record:
         """Return the user of one row."""
-        row = self._row(raw)
+        row: UserRow = self.tables[stream].read(raw)
         key = _key(row)
         if row.status.casefold() not in _ACTIVE:
             raise SkipRecord(

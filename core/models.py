@@ -74,7 +74,7 @@ def ceds_grade(token: str) -> str | None:
     Takes CEDS codes in any case, Clever's words (``Kindergarten``, ``5``) and plain numbers.
     """
     word = re.sub(r"[\s_-]", "", token).lower()
-    if word.isdecimal() and 1 <= int(word) <= 13:
+    if word.isdecimal() and len(word) < 9 and 1 <= int(word) <= 13:
         return f"{int(word):02d}"
     return _GRADE_WORDS.get(word)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectors.base import Certificate, Connector, FetchRequest, Part, Record
 from core.errors import RosterSyncError, SkipRecord
 from core.models import NormalizedSchool, NormalizedUser
+from rostersync.testing import NotSupplied, Scenario, Setting, Situation
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
@@ -98,3 +103,71 @@ def refusal(connector: Connector, directory: Path | str = ".") -> RosterSyncErro
     assert reading.error is not None, "the fetch went through"
     assert reading.certificate is None
     return reading.error
+
+
+Edit = Callable[[str], str]
+
+
+def copy_of(fixture: str, to: Path, edits: Mapping[str, Edit | None] | None = None) -> Path:
+    """Copy a fixture's folder; edit files, add them, or (None) leave them out. Line ends stay."""
+    folder = to / "set"
+    shutil.copytree(FIXTURES / fixture, folder)
+    for name, edit in (edits or {}).items():
+        path = folder / name
+        if edit is None:
+            path.unlink()
+        else:
+            before = path.read_bytes().decode() if path.exists() else ""
+            path.write_bytes(edit(before).encode())
+    return folder
+
+
+def swap(old: str, new: str) -> Edit:
+    """Replace text that must be there."""
+
+    def edit(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    return edit
+
+
+def more(*rows: str) -> Edit:
+    """Add rows at the end."""
+    return lambda text: text + "".join(f"{row}\n" for row in rows)
+
+
+def header_only(text: str) -> str:
+    return text.split("\n")[0] + "\n"
+
+
+def cut(text: str) -> str:
+    """End in the middle of the last row."""
+    return text.rstrip("\n").rpartition(",")[0].rpartition(",")[0]
+
+
+class EditedFolder(Scenario):
+    """A scenario whose situations are edits of one fixture."""
+
+    def __init__(
+        self,
+        fixture: str,
+        edits: Mapping[Situation, Mapping[str, Edit | None]],
+        *,
+        people: int,
+        schools: int,
+        file: str = "",
+        exempt: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(people=people, schools=schools, exempt=exempt)
+        self._fixture = fixture
+        self._edits = {Situation.ROSTER: {}, **edits}
+        self._file = file
+
+    @contextmanager
+    def open(self, situation: Situation) -> Iterator[Setting]:
+        if situation not in self._edits:
+            raise NotSupplied(situation)
+        with tempfile.TemporaryDirectory() as name:
+            folder = copy_of(self._fixture, Path(name), self._edits[situation])
+            yield Setting({"path": str(folder / self._file)}, directory=name)
