@@ -20,9 +20,13 @@ RETRY_AFTER = 1
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, as the vendor got it; ``headers`` have names in lower case."""
+    """One request, as the vendor got it; ``headers`` have names in lower case.
+
+    ``target`` is path and query as they came over the wire, ``path`` the path alone.
+    """
 
     method: str
+    target: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -87,9 +91,18 @@ class HttpScenario(Scenario):
         def respond(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
             url = urlsplit(target)
             asked = Asked(
-                method, url.path, dict(parse_qsl(url.query)), headers, body, situation, base_url
+                method,
+                target,
+                url.path,
+                dict(parse_qsl(url.query)),
+                headers,
+                body,
+                situation,
+                base_url,
             )
-            answer = self._faulty(asked, first=not exchanges)
+            answer = self._faulty(
+                asked, first=all(exchange.path in self._spared for exchange in exchanges)
+            )
             exchanges.append(Exchange(time.monotonic(), url.path, answer.status))
             return answer
 

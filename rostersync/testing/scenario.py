@@ -17,8 +17,9 @@ CANARY = "canarybird"
 class Situation(StrEnum):
     """What the vendor is like when a check reads it: always the same roster, one thing different.
 
-    The roster has at least three people, a student without email, a name that is not ASCII, and a
-    school. The last five situations are asked of scenarios over HTTP only.
+    The roster has at least three people, a student without email, a name that is not ASCII, and,
+    where the format has schools, a school. The last five situations are asked of scenarios over
+    HTTP only.
     """
 
     ROSTER = "roster"

@@ -103,6 +103,18 @@ def test_the_plugin_passes_the_conformance_suite_at_once(environment: Environmen
     assert report["counts"]["passed"] >= 25
 
 
+def test_our_own_connectors_can_be_tested_from_the_wheel(environment: Environment) -> None:
+    passed = environment.ask(
+        "import json\n"
+        "from connectors.installed import load\n"
+        "from rostersync.testing import run_conformance, scenario_of\n"
+        "names = ['oneroster_csv', 'clever_csv', 'user_csv']\n"
+        "reports = [run_conformance(load(name), scenario_of(name)) for name in names]\n"
+        "print(json.dumps([report.passed for report in reports]))"
+    )
+    assert passed == [True, True, True]
+
+
 def test_the_plugins_own_test_passes_at_once(environment: Environment) -> None:
     printed = environment.call("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert "failed" not in printed
