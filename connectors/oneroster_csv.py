@@ -7,7 +7,9 @@ Only the files that users are built from are read; the others may come or not. C
 name: order, case, the misspellings met in the wild and missing optional columns become notes. In
 1.1 a user is one row; in 1.2 a user is a row of users.csv joined with rows of roles.csv. A set with
 a file in mode delta speaks only of what changed: its certificate is ``incremental``. Membership at
-an org that is no school (the district) is membership at no school.
+an org that is no school (the district) is membership at no school. ``identifier`` is the number of
+a student or of an adult; ``sis_id`` has no column in OneRoster and is left to mapping rules. Begin
+and end dates of roles are not read: what a row says must not depend on the day it is read.
 """
 
 from __future__ import annotations
