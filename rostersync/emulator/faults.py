@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-_ONEROSTER = frozenset({"classlink", "gg4l", "oneroster", "oneroster12"})
 _TOTALS = frozenset({"classlink", "oneroster", "oneroster12"})
 _DISCOVERY = frozenset({"clever", "classlink", "gg4l"})
 _EVENTS = frozenset({"clever", "gg4l"})
@@ -58,7 +57,14 @@ FAULTS: dict[str, FaultKind] = {
     "wrong_total": FaultKind(
         "the declared total is wrong by amount (negative: too low)", 5, _TOTALS
     ),
-    "token_revoked": FaultKind("the district's credentials are refused: 401"),
+    "token_revoked": FaultKind(
+        "the district's credentials are refused: 401; with a stream and page, from there on",
+        transport=True,
+    ),
+    "token_expired": FaultKind(
+        "401 for the access token in use; a new one works",
+        vendors=frozenset({"gg4l", "oneroster", "oneroster12"}),
+    ),
     "token_swapped": FaultKind("the same credentials answer for another district"),
     "clock_skew": FaultKind("the vendor's clock is amount seconds fast", 3600),
     "district_vanished": FaultKind(
@@ -68,7 +74,7 @@ FAULTS: dict[str, FaultKind] = {
     "revision_changes": FaultKind(
         "the revision of the roster is another one from this page on", 0, frozenset({"classlink"})
     ),
-    "forbidden": FaultKind("403: the district does not share this collection"),
+    "forbidden": FaultKind("403: the district does not share this collection", transport=True),
     "lost_events": FaultKind("every second event is missing from the feed", 0, _EVENTS),
 }
 """Every fault by name."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import base64
+import gzip
 import hmac
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from types import TracebackType
 from typing import Any, Protocol, Self
-from urllib.parse import unquote
 
 import msgspec
 
+from rostersync.emulator.classlink import ClassLink
 from rostersync.emulator.clever import Clever
 from rostersync.emulator.faults import FAULTS, Fault, FaultBox
 from rostersync.emulator.generator import DayView, District
+from rostersync.emulator.gg4l import Gg4l
+from rostersync.emulator.grants import basic
+from rostersync.emulator.oneroster import OneRoster
 from rostersync.emulator.wire import Reply, Request, Spool, Stored, WireServer
 
 VENDORS: tuple[str, ...] = ("clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12")
@@ -166,6 +170,7 @@ class Emulator:
         """Begin to serve. ``OSError`` if the port is taken."""
         self._spool = Spool()
         self._server = WireServer((self._host, self._port), self._answer)
+        self._server.skew = self.skew
         self._server.start()
 
     def stop(self) -> None:
@@ -238,6 +243,8 @@ class Emulator:
         ``stream`` (``users``, ``schools``, ``events``, ``discovery``, ``token``, ``user``) and
         ``page`` (from 1) say where it strikes, ``times`` how often.
         """
+        if name == "token_expired":
+            times = times or 1  # for ever would be token_revoked
         given = FAULTS[name].amount if amount is None and name in FAULTS else amount or 0.0
         fault = Fault(name, stream, page, times, given, role)
         self.faults.add(fault, None if self.vendor == "all" else self.vendor.removesuffix("31"))
@@ -254,6 +261,9 @@ class Emulator:
     def rotate(self) -> None:
         """Give the main district new credentials; the old ones are refused from now on."""
         self.tenants[0].turn += 1
+        for site in self._sites.values():
+            if isinstance(site, OneRoster | Gg4l):
+                site.grants.forget()
 
     def add_district(self, district: District) -> Tenant:
         """Let another district share with the application."""
@@ -264,17 +274,6 @@ class Emulator:
     def counts(self) -> Counter[str]:
         """Return how many requests each stream had."""
         return Counter(logged.stream or "other" for logged in self.requests)
-
-    def warm(self, urls: Sequence[str] = ()) -> None:
-        """Make every page of a day's roster before anybody asks: follows no link, sends nothing.
-
-        ``urls`` are paths with queries, as the client will ask for them.
-        """
-        for url in urls:
-            path, _, query = url.partition("?")
-            self._answer(
-                Request("GET", path, query, {"authorization": f"Bearer {self.tenants[0].token}"})
-            )
 
     # What the vendors' sites ask.
 
@@ -356,15 +355,16 @@ class Emulator:
     def _strike(self, reply: Reply) -> Reply:
         """Put the faults of the transport on an answer."""
         for name, kind in FAULTS.items():
-            if not kind.transport and name != "forbidden":
+            if not kind.transport or (fault := self.faults.get(name)) is None:
                 continue
-            if name == "bad_gateway":
-                box = self.faults.get(name)
-                if box is not None and box.amount and reply.limit <= box.amount:
-                    continue
-            fault = self.faults.strike(name, reply.stream, reply.page)
-            if fault is not None:
-                return _spoil(reply, fault)
+            if name == "bad_gateway" and fault.amount and reply.limit <= fault.amount:
+                continue
+            if name == "token_revoked" and fault.stream is None:
+                continue  # the vendor's own check has seen to it
+            onward = name == "token_revoked"
+            struck = self.faults.strike(name, reply.stream, reply.page, onward=onward)
+            if struck is not None:
+                return _spoil(reply, struck)
         return reply
 
     def _control(self, request: Request) -> Reply:
@@ -401,19 +401,7 @@ class Emulator:
         return Reply(200, msgspec.json.encode(status))
 
 
-def basic(authorization: str) -> tuple[str, str] | None:
-    """Return (id, secret) of a Basic header, unescaped as RFC 6749 2.3.1 has it, else None."""
-    scheme, _, text = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    try:
-        decoded = base64.b64decode(text, validate=True).decode()
-    except ValueError:
-        return None
-    name, colon, secret = decoded.partition(":")
-    return (unquote(name), unquote(secret)) if colon else None
-
-
+_GATEWAY = b"<html><body>502 Bad Gateway</body></html>"
 _MAINTENANCE = (
     b"<!doctype html><html><head><title>Sign in</title></head>"
     b"<body><h1>We will be right back</h1></body></html>"
@@ -421,28 +409,32 @@ _MAINTENANCE = (
 
 
 def _spoil(reply: Reply, fault: Fault) -> Reply:
-    where = {"stream": reply.stream, "page": reply.page, "limit": reply.limit}
+    """Return the answer as a fault of the transport leaves it."""
     wait = {"Retry-After": f"{fault.amount:g}"}
+    html = "text/html; charset=utf-8"
     match fault.name:
         case "rate_limited":
-            return Reply(429, b'{"message":"Too many requests"}', wait, **where)  # type: ignore[arg-type]
+            return replace(reply, status=429, body=_error("Too many requests"), headers=wait)
         case "rate_limited_empty":
-            reset = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(_soon(fault.amount))}
-            return Reply(429, b"", wait | reset, "", **where)  # type: ignore[arg-type]
+            reset = str(int(time.time() + fault.amount))
+            spent = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}
+            return replace(reply, status=429, body=b"", headers=wait | spent, kind="")
         case "server_error":
-            return Reply(500, b'{"message":"Internal error"}', **where)  # type: ignore[arg-type]
+            return replace(reply, status=500, body=_error("Internal error"), headers={})
         case "forbidden":
-            return Reply(403, b'{"message":"Not shared"}', **where)  # type: ignore[arg-type]
+            return replace(reply, status=403, body=_error("Not shared"), headers={})
+        case "token_revoked":
+            return replace(reply, status=401, body=_error("Not authorised"), headers={})
         case "bad_gateway":
-            return Reply(502, b"<html>502 Bad Gateway</html>", {}, "text/html", **where)  # type: ignore[arg-type]
+            return replace(reply, status=502, body=_GATEWAY, headers={}, kind=html)
         case "html_503":
-            return Reply(503, _MAINTENANCE, {}, "text/html; charset=utf-8", **where)  # type: ignore[arg-type]
+            return replace(reply, status=503, body=_MAINTENANCE, headers={}, kind=html)
         case "html_200":
-            return Reply(200, _MAINTENANCE, {}, "text/html; charset=utf-8", **where)  # type: ignore[arg-type]
+            return replace(reply, status=200, body=_MAINTENANCE, headers={}, kind=html)
         case "timeout":
-            return Reply(504, hang=max(fault.amount, 0.001), **where)  # type: ignore[arg-type]
+            return replace(reply, status=0, hang=max(fault.amount, 0.001))
         case "reset":
-            return Reply(0, b"", cut=-1, **where)  # type: ignore[arg-type]
+            return replace(reply, status=0, cut=-1)
     body = reply.body.read() if isinstance(reply.body, Stored) else reply.body
     match fault.name:
         case "cut_off":
@@ -450,8 +442,6 @@ def _spoil(reply: Reply, fault: Fault) -> Reply:
         case "truncated_json":
             reply.body = body[: len(body) // 2]
         case "gzip_broken":
-            import gzip
-
             packed = gzip.compress(body)
             middle = len(packed) // 2
             reply.body = packed[:middle] + bytes(b ^ 0x5A for b in packed[middle:])
@@ -459,12 +449,13 @@ def _spoil(reply: Reply, fault: Fault) -> Reply:
     return reply
 
 
-def _soon(seconds: float) -> int:
-    import time
-
-    return int(time.time() + seconds)
+def _error(text: str) -> bytes:
+    return msgspec.json.encode({"message": text})
 
 
 _SITE_TYPES: dict[str, Callable[[Emulator, str], Site]] = {
     "clever": Clever,
+    "classlink": ClassLink,
+    "gg4l": Gg4l,
+    "oneroster": OneRoster,
 }
