@@ -18,6 +18,7 @@ import re
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -332,7 +333,7 @@ class OneRosterCsv(FileConnector):
         schools = [org for org in _list(row.orgSourcedIds) if org not in self._not_schools]
         orgs: list[str | None] = [*schools] or [None]
         primary = row.primaryOrgSourcedId if row.primaryOrgSourcedId in orgs else orgs[0]
-        pairs = [(role, org) for role in roles for org in orgs]
+        pairs = tuple((role, org) for role in roles for org in orgs)
         profile = self._profile(key, row, unknown, student=Role.STUDENT in roles)
         user = NormalizedUser(**profile, memberships=_memberships(pairs, primary))
         return Record(Kind.USER, key, user, unknown=tuple(unknown))
@@ -419,7 +420,7 @@ class OneRosterCsv(FileConnector):
         student = any(role is Role.STUDENT for role, _, _ in known)
         profile["student_number" if student else "staff_number"] = user.data.get("identifier")
         try:
-            memberships = _memberships([(role, org) for role, org, _ in known], primary)
+            memberships = _memberships(tuple((role, org) for role, org, _ in known), primary)
             joined = NormalizedUser(**profile, memberships=memberships)
         except ValidationError as problem:
             raise invalid(problem, owner, _FROM) from None
@@ -542,6 +543,8 @@ def _status(token: str) -> tuple[bool, list[str]]:
 
 def _list(value: str) -> list[str]:
     """Return the items of a list field, each once, trimmed."""
+    if "," not in value:
+        return [value] if value else []
     return list(dict.fromkeys(item for part in value.split(",") if (item := part.strip())))
 
 
@@ -569,10 +572,14 @@ def _grade(value: str, unknown: list[str]) -> str | None:
     return grade
 
 
+@lru_cache(maxsize=4096)
 def _memberships(
-    pairs: Iterable[tuple[Role, str | None]], primary: str | None
+    pairs: tuple[tuple[Role, str | None], ...], primary: str | None
 ) -> tuple[Membership, ...]:
-    """Return each role at each org once, in one order whatever the order of the rows."""
+    """Return each role at each org once, in one order whatever the order of the rows.
+
+    Kept: a school's people share a few values of this, and making them is a third of a row's cost.
+    """
     distinct = sorted(set(pairs), key=lambda pair: (_RANK[pair[0]], pair[1] or ""))
     first = next((pair for pair in distinct if pair[1] and pair[1] == primary), None)
     return tuple(
