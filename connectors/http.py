@@ -223,39 +223,54 @@ class VendorHttp:
         """Close the connections."""
         self._session.close()
 
-    def get(self, url: str, what: str, read: Callable[[Answer], T]) -> T:
+    def get(
+        self,
+        url: str,
+        what: str,
+        read: Callable[[Answer], T],
+        statuses: Mapping[int, Action] | None = None,
+    ) -> T:
         """GET ``url`` and return what ``read`` makes of its answer.
 
-        ``what`` names the collection in messages. ``read`` raises ``RetryableError`` for a body
-        that it cannot understand: a cut body may be whole the next time.
+        ``what`` names the collection in messages, ``statuses`` overrides rows for this request.
+        ``read`` raises ``RetryableError`` for a body that it cannot understand: a cut body may be
+        whole the next time.
         """
-        result: T = self._retrying()(self._attempt, "GET", url, what, None, read)
+        result: T = self._retrying()(self._attempt, "GET", url, what, None, read, statuses)
         return result
+
+    def get_once(self, url: str, what: str, read: Callable[[Answer], T]) -> T:
+        """GET as ``get`` does, without trying again: for questions that may stay unanswered."""
+        return self._attempt("GET", url, what, None, read, None)
 
     def post_form(
         self, url: str, what: str, form: Mapping[str, str], read: Callable[[Answer], T]
     ) -> T:
         """POST a form, as a token endpoint wants it; otherwise as ``get``."""
         body = "&".join(f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in form.items())
-        result: T = self._retrying()(self._attempt, "POST", url, what, body.encode(), read)
+        result: T = self._retrying()(self._attempt, "POST", url, what, body.encode(), read, None)
         return result
 
     # -- one request
 
     def _attempt(
-        self, method: str, url: str, what: str, body: bytes | None, read: Callable[[Answer], T]
+        self,
+        method: str,
+        url: str,
+        what: str,
+        body: bytes | None,
+        read: Callable[[Answer], T],
+        statuses: Mapping[int, Action] | None,
     ) -> T:
+        table = {**self._statuses, **statuses} if statuses else self._statuses
         answer = self._exchange(method, url, what, body)
-        action = self._action(answer.status)
+        action = _action(table, answer.status)
         if action is Action.REAUTHENTICATE and self.authorizer.renew(answer):
             answer = self._exchange(method, url, what, body)
-            action = self._action(answer.status)
+            action = _action(table, answer.status)
         if action is Action.READ:
             return read(answer)
         raise self._error(action, answer, what)
-
-    def _action(self, status: int) -> Action:
-        return self._statuses.get(status, Action.RETRY if status >= 500 else Action.FAIL)
 
     def _exchange(self, method: str, url: str, what: str, body: bytes | None) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
@@ -434,6 +449,10 @@ class VendorHttp:
             http_status=status,
             hint="Check the base URL of this source." if status in (404, 405) else "",
         )
+
+
+def _action(table: Mapping[int, Action], status: int) -> Action:
+    return table.get(status, Action.RETRY if status >= 500 else Action.FAIL)
 
 
 def http_date(value: str) -> float | None:

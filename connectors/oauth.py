@@ -174,14 +174,18 @@ class ClientCredentials:
         scope: str = "",
         in_body: bool = False,
         escape: bool = True,
+        look_up: Callable[[], tuple[str, SecretStr]] | None = None,
     ) -> None:
+        self._look_up = look_up
+        self._escape = escape
+        self._make_http = http
         self._token_url = token_url
         self._client_id = client_id
         self._client_secret = client_secret
         self._clock = clock
         self._scope = scope
         self._in_body = in_body
-        self._http = http(None if in_body else Basic(client_id, client_secret, escape=escape))
+        self._http: VendorHttp | None = None
         self._token: SecretStr | None = None
         self._until: float | None = None
 
@@ -199,20 +203,16 @@ class ClientCredentials:
         return True
 
     def _fetch(self) -> None:
-        form = {"grant_type": "client_credentials"}
-        if self._scope:
-            form["scope"] = self._scope
-        if self._in_body:
-            form["client_id"] = self._client_id
-            form["client_secret"] = self._client_secret.get_secret_value()
         try:
-            answer = self._http.post_form(self._token_url, "the access token", form, _read_token)
-        except StatusError as error:
-            if error.http_status in (400, 422):  # invalid_client, invalid_scope
-                raise CredentialsRefused(
-                    error.message, hint="Check id, secret and scope."
-                ) from None
-            raise
+            answer = self._ask()
+        except CredentialsRefused:
+            if self._look_up is None:
+                raise
+            found = self._look_up()
+            if found == (self._client_id, self._client_secret):
+                raise
+            (self._client_id, self._client_secret), self._http = found, None
+            answer = self._ask()
         self._token = SecretStr(answer.access_token)
         self._until = None
         try:
@@ -222,6 +222,25 @@ class ClientCredentials:
         if seconds is not None:
             early = min(_RENEW_EARLY, seconds / 2)
             self._until = self._clock.monotonic() + seconds - early
+
+    def _ask(self) -> TokenAnswer:
+        if self._http is None:
+            basic = Basic(self._client_id, self._client_secret, escape=self._escape)
+            self._http = self._make_http(None if self._in_body else basic)
+        form = {"grant_type": "client_credentials"}
+        if self._scope:
+            form["scope"] = self._scope
+        if self._in_body:
+            form["client_id"] = self._client_id
+            form["client_secret"] = self._client_secret.get_secret_value()
+        try:
+            return self._http.post_form(self._token_url, "the access token", form, _read_token)
+        except StatusError as error:
+            if error.http_status in (400, 422):  # invalid_client, invalid_scope
+                raise CredentialsRefused(
+                    error.message, hint="Check id, secret and scope."
+                ) from None
+            raise
 
 
 def _read_token(answer: Answer) -> TokenAnswer:

@@ -7,9 +7,10 @@ Docs: https://www.imsglobal.org/activity/onerosterlis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from core.models import Role, ceds_grade
+from core.models import Membership, Role, ceds_grade
 
 ROLES: dict[str, Role] = {
     "student": Role.STUDENT,
@@ -40,8 +41,11 @@ GONE = frozenset({"tobedeleted", "inactive"})
 _TRUE = frozenset({"true", "1", "y", "yes", "t"})
 _FALSE = frozenset({"false", "0", "n", "no", "f"})
 
-STATE_ID_TYPES = frozenset({"stateid", "state_id", "state"})
-"""userIds types, in small letters, that carry the state's id of a person."""
+STATE_ID_TYPES = frozenset({"stateid", "state"})
+"""userIds types, without blanks, ``_`` and ``-``, that carry the state's id of a person."""
+
+_NCES = re.compile(r"\d{12}")
+_RANK = {role: rank for rank, role in enumerate(Role)}
 
 
 def our_role(word: str) -> Role | None:
@@ -103,7 +107,7 @@ def typed_id(user_ids: Iterable[tuple[str, str]], kind: str) -> str | None:
 def state_id(user_ids: Iterable[tuple[str, str]]) -> str | None:
     """Return the state's id of a person out of their userIds, if it is there."""
     for kind, identifier in user_ids:
-        if kind.strip().lower() in STATE_ID_TYPES and identifier.strip():
+        if re.sub(r"[\s_-]", "", kind).lower() in STATE_ID_TYPES and identifier.strip():
             return identifier.strip()
     return None
 
@@ -150,3 +154,27 @@ def first_grade(grades: Iterable[str]) -> tuple[str | None, str | None]:
         else:
             found = found or code
     return found, strange
+
+
+def memberships(
+    pairs: Iterable[tuple[Role, str | None]], primary: str | None
+) -> tuple[Membership, ...]:
+    """Return each role at each org once, in one order whatever the order of the rows.
+
+    ``primary`` is the org of the primary membership, if one of them is there.
+    """
+    distinct = sorted(set(pairs), key=lambda pair: (_RANK[pair[0]], pair[1] or ""))
+    first = next((pair for pair in distinct if pair[1] and pair[1] == primary), None)
+    return tuple(
+        Membership(role=role, school=org, primary=(role, org) == first) for role, org in distinct
+    )
+
+
+def school_numbers(identifier: str | None) -> tuple[str | None, str | None]:
+    """Return an org's ``identifier`` as (NCES id, number).
+
+    It is "for example the NCES id" to the standard: twelve digits are one, anything else is not.
+    """
+    if identifier is not None and _NCES.fullmatch(identifier.strip()):
+        return identifier.strip(), None
+    return None, identifier

@@ -9,7 +9,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from connectors.base import Connector, ConnectorConfig
-from connectors.http import Action, Authorizer, VendorHttp
+from connectors.http import Action, Anonymous, Authorizer, VendorHttp
+from connectors.oauth import Basic
 from connectors.pacing import Clock, Pacer
 from core.errors import Disconnected, IncompleteFetch, SkipRecord, VendorFailure
 
@@ -65,6 +66,10 @@ class HttpConnector(Connector):
         )
         self._clients.append(http)
         return http
+
+    def token_client(self, basic: Basic | None) -> VendorHttp:
+        """Return a client for a token endpoint, which wants Basic or credentials in its form."""
+        return self.client(Anonymous() if basic is None else basic)
 
     @property
     def requests_sent(self) -> int:

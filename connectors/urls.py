@@ -12,7 +12,8 @@ from pydantic import AfterValidator
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def _safe_url(url: str) -> str:
+def safe_url(url: str) -> str:
+    """Return a URL that credentials may be sent to; raise ``ValueError`` for any other."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be a full URL that begins with https://")
@@ -23,7 +24,7 @@ def _safe_url(url: str) -> str:
     return url.rstrip("/")
 
 
-VendorUrl = Annotated[str, AfterValidator(_safe_url)]
+VendorUrl = Annotated[str, AfterValidator(safe_url)]
 """A config field that holds a URL: https, or http on loopback; without a slash at its end."""
 
 

@@ -1,0 +1,436 @@
+"""OneRoster 1.1 and 1.2 over REST: schools and users of any provider that follows the standard.
+
+Docs: https://www.imsglobal.org/spec/oneroster/v1p2 (1.2),
+https://www.imsglobal.org/oneroster-v11-final-specification (1.1)
+API version: the base URL's. Authorised by OAuth 2 client credentials, OAuth 1.0a (1.1 only) or a
+static bearer token. ``OneRosterReader`` is what the ClassLink and GG4L connectors share with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from pydantic import Field, SecretStr, model_validator
+
+from connectors.base import (
+    Capabilities,
+    Certificate,
+    Check,
+    ConnectorConfig,
+    FetchRequest,
+    Page,
+    Record,
+)
+from connectors.http import Answer, Authorizer, Forbidden, StatusError, VendorHttp, http_date
+from connectors.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
+from connectors.oneroster_paging import KEYS, Collection, Rows
+from connectors.oneroster_records import (
+    DROPPED,
+    org_type,
+    parse_school,
+    parse_user,
+    rows_of,
+    single_of,
+    split_rows,
+    touched,
+)
+from connectors.over_http import HttpConfig, HttpConnector, early_end
+from connectors.urls import VendorUrl, segment, with_query
+from connectors.wire import key_of, read_time, without
+from core.errors import (
+    ConfigError,
+    CredentialsRefused,
+    CursorLost,
+    IncompleteFetch,
+    RosterSyncError,
+    SkipRecord,
+    VendorFailure,
+)
+from core.models import Kind
+
+SCOPES = {
+    "1.1": "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly",
+    "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly",
+}
+"""All that reading schools and users needs. Demographics are never asked for."""
+
+
+class OneRosterFields(HttpConfig):
+    """The fields that every OneRoster connector has."""
+
+    person_id_type: str | None = Field(
+        default=None,
+        description="A type of userIds (such as Fed) that joins several entries of one person; "
+        "userMasterIdentifier wins over it.",
+    )
+    delta: bool = Field(
+        default=False,
+        description="Between full fetches read only what changed, by dateLastModified.",
+    )
+    overlap_minutes: int = Field(
+        default=60, ge=0, le=10080, description="How far a delta reaches back before the last one."
+    )
+
+
+class OneRosterConfig(OneRosterFields):
+    """Config of the oneroster connector."""
+
+    base_url: VendorUrl = Field(
+        description="Up to and with /ims/oneroster/v1p1 or /ims/oneroster/rostering/v1p2."
+    )
+    auth: Literal["oauth2", "oauth1", "bearer"] = Field(
+        default="oauth2", description="How the server wants to be asked."
+    )
+    token_url: VendorUrl | None = Field(default=None, description="oauth2: where tokens come from.")
+    client_id: str | None = Field(default=None, description="oauth2: the client id.")
+    client_secret: SecretStr | None = Field(default=None, description="oauth2: the client secret.")
+    scope: str | None = Field(
+        default=None, description="oauth2: scopes to ask for; by default roster-core.readonly."
+    )
+    credentials_in: Literal["header", "body"] = Field(
+        default="header", description="oauth2: where the token endpoint expects id and secret."
+    )
+    consumer_key: str | None = Field(default=None, description="oauth1: the consumer key.")
+    consumer_secret: SecretStr | None = Field(
+        default=None, description="oauth1: the consumer secret."
+    )
+    signature_method: SignatureMethod = Field(
+        default="HMAC-SHA256", description="oauth1: HMAC-SHA256 or HMAC-SHA1."
+    )
+    bearer: SecretStr | None = Field(default=None, description="bearer: the token.")
+    page_size: int = Field(
+        default=5000, ge=1, le=50000, description="Records asked for in one request."
+    )
+
+    @model_validator(mode="after")
+    def _has_credentials(self) -> OneRosterConfig:
+        needed = {
+            "oauth2": ("token_url", "client_id", "client_secret"),
+            "oauth1": ("consumer_key", "consumer_secret"),
+            "bearer": ("bearer",),
+        }[self.auth]
+        missing = [field for field in needed if getattr(self, field) is None]
+        if missing:
+            raise ValueError(f"auth = {self.auth!r} needs {' and '.join(missing)}")
+        return self
+
+
+# --- the connectors -------------------------------------------------------------------------------
+
+
+class OneRosterReader(HttpConnector):
+    """Reads schools and users over OneRoster REST. A subclass says where and with what credentials.
+
+    What a vendor does differently is a hook: ``root``, ``authorizer``, ``heavy``, ``sorts``,
+    ``begin`` (before anything is read), ``watch`` (every answer of a collection).
+    """
+
+    streams: ClassVar[Mapping[str, Kind]] = {"schools": Kind.SCHOOL, "users": Kind.USER}
+    sorts: ClassVar[bool] = True
+    heavy: ClassVar[frozenset[int]] = frozenset()
+    """Statuses that ask for a smaller page, beside 413."""
+
+    config: OneRosterFields
+
+    def __init__(self, config: OneRosterFields) -> None:
+        super().__init__(config)
+        self._http: VendorHttp | None = None
+        self._newest = ""
+        self._server_time: float | None = None
+        self.capabilities = replace(type(self).capabilities, incremental=self._is_incremental())
+
+    # -- what a vendor decides
+
+    def root(self) -> str:
+        """Return the URL below which the collections stand."""
+        raise NotImplementedError
+
+    def authorizer(self) -> Authorizer:
+        """Return what gives requests their credentials."""
+        raise NotImplementedError
+
+    def begin(self, request: FetchRequest) -> Certificate | None:
+        """Prepare a reading. Return a certificate if there is nothing to read."""
+        return None
+
+    def watch(self, answer: Answer) -> None:
+        """Look at each answer of a collection before its records are served."""
+
+    def finish(self, certificate: Certificate) -> Certificate:
+        """Add to the certificate what only this vendor tells."""
+        return certificate
+
+    def unchanged(self, request: FetchRequest) -> bool:
+        """Tell, after the first answer, whether the vendor calls its data unchanged."""
+        return False
+
+    def _is_incremental(self) -> bool:
+        return self.config.delta
+
+    # -- reading
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve schools, then users; with a cursor, only those touched since."""
+        self._newest, self._server_time = "", None
+        known = self.begin(request)
+        if known is not None:
+            return known
+        district = self.vendor_district()
+        certificate = Certificate(complete=True, vendor_district=district)
+        if request.cursor is not None:
+            certificate = yield from self.changes(request.cursor, certificate)
+        else:
+            certificate = yield from self._whole(request, certificate)
+        return self.finish(certificate)
+
+    def _whole(
+        self, request: FetchRequest, certificate: Certificate
+    ) -> Generator[Page, None, Certificate]:
+        declared: dict[str, int] = {}
+        silent: set[str] = set()
+        notes: list[str] = []
+        short: str | None = None
+        served = 0
+        for stream in self.streams:
+            reading = self.collection(stream)
+            counted = 0
+            try:
+                with early_end():
+                    for rows in reading.pages():
+                        if served == 0 and self.unchanged(request):
+                            return replace(certificate, unchanged=True, revision=request.revision)
+                        served += 1
+                        counted += len(rows.records)
+                        yield self._page(stream, rows)
+            except (Forbidden, IncompleteFetch) as error:
+                if stream == "users" or not _is_closed(error):
+                    raise
+                silent.add(stream)
+                notes.append(f"{self.vendor} does not share its {stream}.")
+            if reading.total is not None:
+                declared[stream] = reading.total
+                if reading.total != counted:
+                    short = f"{self.vendor} declares {reading.total} {stream} and served {counted}."
+        return replace(
+            certificate,
+            complete=short is None,
+            reason=short,
+            pages=served,
+            declared=declared,
+            absent_streams=frozenset(silent),
+            cursor=self.cursor(),
+            notes=(*certificate.notes, *notes),
+        )
+
+    def collection(self, path: str, params: Mapping[str, str | int] | None = None) -> Collection:
+        """Return a new reading of a collection."""
+        return Collection(
+            self.http(),
+            self.root(),
+            path,
+            limit=self.config.page_size,
+            params=params,
+            sort=self.sorts,
+            heavy=self.heavy,
+            watch=self._watch,
+        )
+
+    def _watch(self, answer: Answer) -> None:
+        if self._server_time is None:
+            self._server_time = http_date(answer.headers.get("Date", ""))
+        self.watch(answer)
+
+    def _page(self, stream: str, rows: Rows) -> Page:
+        if self.config.delta:
+            self._remember_newest(rows.records)
+        return Page(stream, rows.body, partial(split_rows, keys=KEYS[stream]))
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the sourcedId, unique for its type within one provider."""
+        return key_of(raw, "sourcedId")
+
+    def parse(self, stream: str, raw: bytes) -> Record:
+        """Return the school or user that a record describes."""
+        if stream == "schools":
+            return parse_school(raw)
+        return parse_user(raw, self.config.person_id_type)
+
+    def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
+        """Return the record without passwords and profiles, for mapping rules."""
+        return without(super().fields(stream, raw), DROPPED)
+
+    def http(self) -> VendorHttp:
+        """Return the client of this source."""
+        if self._http is None:
+            self._http = self.client(self.authorizer())
+        return self._http
+
+    # -- what changed
+
+    def changes(
+        self, cursor: Mapping[str, Any], certificate: Certificate
+    ) -> Generator[Page, None, Certificate]:
+        """Serve what was touched since ``cursor``. Raises ``CursorLost`` if it cannot be asked."""
+        since = read_time(cursor.get("since"))
+        if since is None or not self.config.delta:
+            raise CursorLost(f"The last fetch of {self.vendor} left no date to go on from.")
+        after = since - timedelta(minutes=self.config.overlap_minutes)
+        self._newest = since.isoformat()
+        params = {"filter": f"dateLastModified>='{_stamp(after)}'"}
+        served = 0
+        for stream in self.streams:
+            try:
+                with early_end():
+                    for rows in self.collection(stream, params).pages():
+                        served += 1
+                        yield self._page(stream, rows)
+            except Forbidden:
+                continue
+            except VendorFailure as error:
+                cause = error.__cause__
+                if isinstance(cause, StatusError) and cause.http_status in (400, 422, 501):
+                    raise CursorLost(f"{self.vendor} cannot be asked for changes.") from error
+                raise
+        return replace(certificate, pages=served, incremental=True, cursor=self.cursor())
+
+    def _remember_newest(self, records: Iterable[msgspec.Raw]) -> None:
+        newest = read_time(self._newest)
+        for raw in records:
+            found = read_time(touched(raw))
+            if found is not None and (newest is None or found > newest):
+                newest = found
+        self._newest = newest.isoformat() if newest is not None else ""
+
+    def cursor(self) -> dict[str, Any] | None:
+        """Return the cursor after this reading: the newest date of the vendor's own records.
+
+        Never our clock, and never later than the server's: a record dated in the future would
+        hide whatever changes until then.
+        """
+        newest = read_time(self._newest)
+        if not self.config.delta or newest is None:
+            return None
+        if self._server_time is not None:
+            newest = min(newest, datetime.fromtimestamp(self._server_time, UTC))
+        return {"since": _stamp(newest)}
+
+    # -- single questions
+
+    def vendor_district(self) -> str | None:
+        """Return the id of the one org of type district, if the provider shows just one.
+
+        The standard has no other name for the district. A provider that cannot be asked so gives
+        None, which binds nothing.
+        """
+        url = with_query(f"{self.root()}/orgs", {"filter": "type='district'", "limit": 2})
+        try:
+            orgs = self.http().get_once(url, "the district", _read_orgs)
+        except (VendorFailure, CredentialsRefused, SkipRecord):
+            return None
+        if len(orgs) == 1 and orgs[0][0] and orgs[0][1] == "district":
+            return f"org:{orgs[0][0]}"
+        return None
+
+    def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
+        """Ask for single users; one marked ``tobedeleted`` is not there."""
+        return {key: self.single(key) is not None for key in keys}
+
+    def single(self, key: str) -> bytes | None:
+        """Return one user's raw record, or None if it is gone."""
+        url = f"{self.root()}/users/{segment(key)}"
+        try:
+            raw = self.http().get(url, "one user", lambda answer: single_of(answer.body, "user"))
+        except StatusError as error:
+            if error.http_status == 404:
+                return None
+            raise
+        try:
+            return None if self.parse("users", raw).deleted else raw
+        except SkipRecord:
+            return raw
+
+    def check(self) -> Iterable[Check]:
+        """Try the credentials, and what is shared."""
+        try:
+            self.begin(FetchRequest())
+        except RosterSyncError as error:
+            yield Check("credentials", False, f"{error.message} {error.hint}".strip())
+            return
+        for path in ("schools", "users", "students", "teachers"):
+            yield self._shares(path)
+
+    def _shares(self, path: str) -> Check:
+        url = with_query(f"{self.root()}/{path}", {"limit": 1})
+        try:
+            found, total = self.http().get(url, path, partial(_read_count, path=path))
+        except RosterSyncError as error:
+            return Check(path, False, f"{error.message} {error.hint}".strip())
+        many = f"{total} {path}" if total is not None else path if found else f"no {path}"
+        return Check(path, bool(found), f"{self.vendor} shares {many}.")
+
+
+class OneRoster(OneRosterReader):
+    """Reads one provider's OneRoster service."""
+
+    name: ClassVar[str] = "oneroster"
+    version: ClassVar[str] = "1"
+    title: ClassVar[str] = "OneRoster REST 1.1 and 1.2"
+    vendor: ClassVar[str] = "The OneRoster server"
+    docs: ClassVar[str] = "https://www.imsglobal.org/spec/oneroster/v1p2"
+    config_model: ClassVar[type[ConnectorConfig]] = OneRosterConfig
+    capabilities = Capabilities(incremental=True, reads_by_id=True)
+
+    config: OneRosterConfig
+
+    def root(self) -> str:
+        """Return the configured base URL."""
+        return self.config.base_url
+
+    def authorizer(self) -> Authorizer:
+        """Return the credentials of the configured kind."""
+        config = self.config
+        if config.auth == "bearer" and config.bearer is not None:
+            return Bearer(config.bearer)
+        if config.auth == "oauth1" and config.consumer_key and config.consumer_secret:
+            return OAuth1(
+                config.consumer_key,
+                config.consumer_secret,
+                self.clock,
+                method=config.signature_method,
+            )
+        if config.token_url and config.client_id and config.client_secret:
+            version = "1.2" if "v1p2" in config.base_url else "1.1"
+            return ClientCredentials(
+                self.token_client,
+                config.token_url,
+                config.client_id,
+                config.client_secret,
+                self.clock,
+                scope=SCOPES[version] if config.scope is None else config.scope,
+                in_body=config.credentials_in == "body",
+            )
+        raise ConfigError(f"The credentials for auth = {config.auth!r} are not complete.")
+
+
+def _is_closed(error: Exception) -> bool:
+    """Tell whether a collection is not shared: forbidden, or not found at all."""
+    cause = error.__cause__
+    missing = isinstance(cause, StatusError) and cause.http_status == 404
+    return isinstance(error, Forbidden) or missing
+
+
+def _stamp(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
+
+
+def _read_orgs(answer: Answer) -> list[tuple[str, str]]:
+    return [org_type(raw) for raw in rows_of(answer.body, KEYS["orgs"])]
+
+
+def _read_count(answer: Answer, path: str) -> tuple[int, int | None]:
+    return len(rows_of(answer.body, KEYS[path])), answer.number("X-Total-Count")
