@@ -64,7 +64,8 @@ test: lint  ## Lint, then run every quick test (under 15 minutes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 test-long: lint  ## Lint, then run every test at full size
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
+	@HYPOTHESIS_PROFILE=long \
+		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
 
 bench: $(STAMP)  ## Measure speed and memory (see bench/)
 	@for file in bench/bench_*.py; do \

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
+
+from tests import conftest
 
 
 def _leave_a_table(url: str) -> list[str]:
@@ -32,3 +35,15 @@ def test_the_postgresql_of_the_tests_is_a_real_one(postgresql_url: str) -> None:
     finally:
         engine.dispose()
     assert int(version) >= 160000
+
+
+def test_what_cannot_run_here_is_skipped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "IN_CI", False)
+    with pytest.raises(pytest.skip.Exception, match="there is no server"):
+        conftest.cannot_run("there is no server")
+
+
+def test_what_cannot_run_in_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "IN_CI", True)
+    with pytest.raises(pytest.fail.Exception, match="there is no server"):
+        conftest.cannot_run("there is no server")
