@@ -27,6 +27,7 @@ from core.tables import District, Record, Source
 from core.toml_lines import Path
 from sync.connect import check_config
 from sync.mapping import read_rules
+from sync.views import district_row, source_row
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
@@ -208,3 +209,17 @@ def _differences(
             yield from _differences(old, new, f"{under}{key}.")
         elif old != new:
             yield f"{under}{key}", [old, new]
+
+
+def resume_source(database: Database, slug: str, name: str) -> bool:
+    """Forget the failures of a source that was left alone, so that the next run polls it.
+
+    Return whether there were any. Raises ``UsageError``.
+    """
+    with database.write() as connection:
+        row = source_row(connection, district_row(connection, slug), name)
+        with Session(connection) as session:
+            source = session.get_one(Source, row.id)
+            known, source.health = bool(source.health), {}
+            session.flush()
+    return known

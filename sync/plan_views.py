@@ -6,7 +6,7 @@ The ledger is the applied plans' changes: a change's serial is its plan's ``firs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -116,17 +116,34 @@ def iter_changes(
     at = offset
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)
-        page: Any = connection.execute(_page(plan_id, at, size)).all()
+        query = _query(plan_id).where(col(Change.seq) >= at).limit(size)
+        page: Any = connection.execute(query).all()
         if not page:
             return
-        records = _named_by_basis(connection, page)
-        for row in page:
-            yield _change_json(row, schools, records)
+        yield from _shown(connection, page, schools)
         at = page[-1].seq + 1
         left = None if left is None else left - len(page)
 
 
-def _page(plan_id: int, offset: int, limit: int) -> Any:
+def changes_at(
+    connection: Connection, plan_id: int, seqs: Sequence[int], schools: Mapping[str, str]
+) -> dict[int, Json]:
+    """Return the changes with these seqs, by seq; ``schools`` as ``school_names`` gives them."""
+    found: dict[int, Json] = {}
+    for start in range(0, len(seqs), _PAGE):
+        some = seqs[start : start + _PAGE]
+        page: Any = connection.execute(_query(plan_id).where(col(Change.seq).in_(some))).all()
+        found |= {change["seq"]: change for change in _shown(connection, page, schools)}
+    return found
+
+
+def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Iterator[Json]:
+    records = _named_by_basis(connection, page)
+    for row in page:
+        yield _change_json(row, schools, records)
+
+
+def _query(plan_id: int) -> Any:
     return (
         select(
             Change,
@@ -138,9 +155,8 @@ def _page(plan_id: int, offset: int, limit: int) -> Any:
         .outerjoin(User, col(User.id) == col(Change.target_id))
         .outerjoin(Record, col(Record.id) == col(Change.record_id))
         .outerjoin(Source, col(Source.id) == col(Record.source_id))
-        .where(col(Change.plan_id) == plan_id, col(Change.seq) >= offset)
+        .where(col(Change.plan_id) == plan_id)
         .order_by(col(Change.seq))
-        .limit(limit)
     )
 
 

@@ -1,0 +1,88 @@
+"""The program ``rostersync``: its rooms, and the boundary where every error becomes a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+
+import typer
+
+from rostersync.cli import conflicts, hand, history, people, plans, setup, sources
+from rostersync.cli.door import DatabaseOption, report_error
+from rostersync.cli.outcome import as_error
+
+app = typer.Typer(
+    name="rostersync",
+    help="Keep a school app's users equal to the rosters of its districts, by plans that a person"
+    " can review.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for room in (setup, sources, plans, history, people, hand, conflicts):
+    room.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rostersync {version('rostersync')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    context: typer.Context,
+    database: DatabaseOption = None,
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", callback=_version, is_eager=True
+    ),
+) -> None:
+    context.obj = database
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Nothing that is raised gets out."""
+    as_json = "--json" in arguments or _asks_json_format(arguments)
+    try:
+        returned = app(args=list(arguments), prog_name="rostersync", standalone_mode=False)
+    except KeyboardInterrupt:
+        return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
+        return 0
+    except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a sentence
+        return _report(error, as_json=as_json)
+    return returned if isinstance(returned, int) else 0
+
+
+def _asks_json_format(arguments: Sequence[str]) -> bool:
+    return "--format=json" in arguments or any(
+        pair == ("--format", "json") for pair in pairwise(arguments)
+    )
+
+
+def _document(code: str, message: str, hint: str = "") -> dict[str, str]:
+    return {"code": code, "message": message, "hint": hint}
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    if isinstance(error, typer.Abort):
+        return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
+    if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
+        message = str(error.format_message())
+        # What was typed may be somebody's name or address: it is not repeated.
+        message = (
+            message.partition("extra argument")[0] + "extra argument."
+            if ("extra argument" in message)
+            else message
+        )
+        hint = "rostersync --help lists the commands; COMMAND --help shows how to call one."
+        return report_error(_document("usage", message, hint), 2, as_json=as_json)
+    shown = as_error(error)
+    return report_error(shown.as_json(), shown.exit_code, as_json=as_json)

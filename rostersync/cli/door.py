@@ -1,0 +1,220 @@
+"""What every command has at hand: the database, the two consoles, JSON, the actor.
+
+``command`` gives a function ``f(door, ...)`` the options that all commands share. A result goes to
+stdout, everything else to stderr; with ``--json`` stdout holds exactly one JSON document.
+"""
+
+from __future__ import annotations
+
+import getpass
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from sqlalchemy import Connection
+
+    from core.database import Database
+
+URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
+DEFAULT_URL = "sqlite:///rostersync.db"
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help=f"Where the data lives; else {URL_VARIABLE}, else {DEFAULT_URL}.",
+        show_default=False,
+    ),
+]
+ActorOption = Annotated[
+    str | None,
+    typer.Option("--actor", help="Who does this, for the history; default: the login name."),
+]
+DistrictArgument = Annotated[str, typer.Argument(metavar="DISTRICT", help="The district's slug.")]
+
+
+class Door:
+    """One call of a command."""
+
+    def __init__(self, *, as_json: bool = False, url: str | None = None) -> None:
+        self.as_json = as_json
+        self._url = url
+
+    @cached_property
+    def url(self) -> str:
+        """The database URL that was asked for."""
+        return self._url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, with its schema current. Raises ``ConfigError``."""
+        from core.database import open_database
+
+        return open_database(self.url)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a read transaction: everything a command prints is one consistent state."""
+        with self.database.read() as connection:
+            yield connection
+
+    @cached_property
+    def out(self) -> Console:
+        """Where people read a result."""
+        return _console(stderr=False)
+
+    @cached_property
+    def err(self) -> Console:
+        """Where everything that is not a result goes."""
+        return _console(stderr=True)
+
+    def say(self, line: str = "", *, style: str | None = None) -> None:
+        """Print a line of a result for people: as it is, no markup, long lines unbroken."""
+        self.out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def document(self, value: Any) -> None:
+        """Print the one JSON document of this call; iterators inside become lists, streamed."""
+        for piece in json_pieces(value):
+            sys.stdout.write(piece)
+        sys.stdout.write("\n")
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str], None] | None]:
+        """Show what a long run is at, on a terminal only and never among the results."""
+        if self.as_json or not self.err.is_terminal:
+            yield None
+            return
+        with self.err.status("Starting ...") as status:
+            yield status.update
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if "database" in self.__dict__:
+            self.database.engine.dispose()
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    # rich honours NO_COLOR and a stream that is no terminal by itself
+    return Console(stderr=stderr, highlight=False, emoji=False)
+
+
+def login_name() -> str:
+    """Return the name of whoever runs this, for the history."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
+
+
+def json_pieces(value: Any) -> Iterator[str]:
+    """Yield the JSON text of ``value`` piece by piece; iterators become lists, never held whole."""
+    import msgspec
+
+    if isinstance(value, dict) and any(isinstance(item, Iterator) for item in value.values()):
+        for index, (key, item) in enumerate(value.items()):
+            yield f"{', ' if index else '{'}{msgspec.json.encode(key).decode()}: "
+            yield from json_pieces(item)
+        yield "}"
+    elif isinstance(value, Iterator):
+        yield "["
+        for index, item in enumerate(value):
+            if index:
+                yield ",\n "
+            yield from json_pieces(item)
+        yield "]"
+    else:
+        yield msgspec.json.encode(value).decode()
+
+
+def report_error(error: dict[str, str], exit_code: int, *, as_json: bool) -> int:
+    """Print an error on stderr, with ``--json`` also as the document; return its exit code."""
+    if as_json:
+        sys.stdout.write("".join(json_pieces({"error": error})) + "\n")
+    console = _console(stderr=True)
+    say = {"markup": False, "highlight": False, "soft_wrap": True}
+    console.print(error["message"], style="red", **say)  # type: ignore[arg-type]
+    if error["hint"]:
+        console.print(error["hint"], **say)  # type: ignore[arg-type]
+    return exit_code
+
+
+def command(
+    app: typer.Typer,
+    name: str,
+    *,
+    json: bool = True,
+    more: Sequence[inspect.Parameter] = (),
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Register ``f(door, ...)`` as a command, with ``--database`` and, if it prints, ``--json``.
+
+    ``more`` are further options, for a function that takes them as ``**values``.
+    """
+
+    def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        hints = get_type_hints(function, include_extras=True)
+        own = [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(function).parameters.values())[1:]
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        own += more
+        shared: list[tuple[str, Any, Any]] = [
+            ("context_", typer.Context, inspect.Parameter.empty),
+            ("database_", DatabaseOption, None),
+        ]
+        if json:
+            shared.append(("json_", JsonOption, False))
+        own += [
+            inspect.Parameter(
+                word, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+            for word, annotation, default in shared
+        ]
+
+        def call(**values: Any) -> int | None:
+            before = values.pop("context_").obj  # a --database given before the command
+            door = Door(
+                as_json=values.pop("json_", False), url=values.pop("database_", None) or before
+            )
+            try:
+                return function(door, **values)
+            finally:
+                door.close()
+
+        call.__doc__ = function.__doc__
+        call.__name__ = function.__name__
+        call.__signature__ = inspect.Signature(own)  # type: ignore[attr-defined]
+        call.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+        app.command(name)(call)
+        return function
+
+    return register
+
+
+def table(door: Door, columns: Iterable[str], rows: Iterable[Iterable[Any]], empty: str) -> None:
+    """Print a short table for people, or the sentence ``empty``."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    if shown.row_count:
+        door.out.print(shown)
+    else:
+        door.say(empty)

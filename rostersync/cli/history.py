@@ -1,0 +1,102 @@
+"""What happened: ``runs``, ``changes`` and ``why``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from rostersync.cli.door import DistrictArgument, Door, command, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "runs")(runs)
+    command(app, "changes")(changes)
+    command(app, "why")(why)
+
+
+def runs(
+    door: Door,
+    district: DistrictArgument,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+) -> None:
+    """List the runs of a district."""
+    from sync import views
+
+    with door.reading() as connection:
+        found = views.runs(connection, views.district_row(connection, district), limit=limit)
+        if door.as_json:
+            door.document(found)
+            return
+        table(
+            door,
+            ("run", "kind", "status", "started", "by", "plans", "sources"),
+            (
+                (
+                    one["id"],
+                    one["kind"],
+                    one["status"].replace("_", " "),
+                    one["started_at"],
+                    one["actor"],
+                    ", ".join(one["plans"]),
+                    _readings(one["certificates"]),
+                )
+                for one in found
+            ),
+            empty=f"{district} has had no run yet. Start one: rostersync plan {district}",
+        )
+
+
+def _readings(certificates: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {'complete' if one.get('complete') else 'incomplete'}"
+        for name, one in certificates.items()
+    )
+
+
+def changes(
+    door: Door,
+    district: DistrictArgument,
+    since: Annotated[
+        int, typer.Option(min=0, metavar="SERIAL", help="The last serial the app has seen.")
+    ] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+) -> None:
+    """Print the applied changes after a serial: the feed that an app follows."""
+    from rostersync.cli.lines import change_line
+    from sync import plan_views, views
+
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        end = plan_views.feed_end(connection, row, since, limit)
+        found = plan_views.feed(connection, row, since, end)
+        if door.as_json:
+            door.document({"district": district, "serial": end, "changes": found})
+            return
+        for one in found:
+            door.say(f"{one['serial']}  {one['at']}  {one['actor']}  {change_line(one)}")
+        if end == since:
+            door.say(f"Nothing has changed after serial {since}.")
+
+
+def why(
+    door: Door,
+    district: DistrictArgument,
+    user: Annotated[
+        str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")
+    ],
+) -> None:
+    """Show the timeline of one person and the reasons for their state."""
+    from rostersync.cli.timeline import say_timeline
+    from sync import people_views, views
+    from sync.why import why as reasons
+
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        user_id = people_views.resolve_user(connection, row, user)
+    told = reasons(door.database, district, user_id)
+    if door.as_json:
+        door.document(told)
+    else:
+        say_timeline(door, told)

@@ -1,0 +1,42 @@
+"""One change in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rostersync.cli import words
+
+_FIRST_SEEN = ("grade", "graduation_year", "email", "username")
+
+
+def who(change: dict[str, Any]) -> str:
+    """Return the name of the person or school of a change, or their id where there is none."""
+    return change["name"] or change["user_id"] or change["school_id"] or ""
+
+
+def detail(change: dict[str, Any]) -> str:
+    """Return what a change says of its person, for a line under its group."""
+    fields = change["fields"]
+    if change["action"] == "create":
+        seen = [words.value(fields[name][1]) for name in _FIRST_SEEN if name in fields]
+        return ", ".join([who(change), *seen])
+    record = f" ({change['source']}:{change['external_id']})" if change["source"] else ""
+    told = {name: pair for name, pair in fields.items() if name not in {"status", "archived_at"}}
+    if (
+        change["action"] in {"archive", "suspend", "unsuspend", "leaves_scope", "unlink"}
+        or not told
+    ):
+        return f"{who(change)}{record}: {words.reason(change['reason'])}"
+    return f"{who(change)}: {words.edits(told)}"
+
+
+def change_line(change: dict[str, Any]) -> str:
+    """Return a change that stands alone: whom, where, what."""
+    action = change["action"]
+    school = change["kind"] == "school"
+    what = words.verb(action, 1, school=school)
+    if school:
+        return f"{words.glyph(action)} {detail(change)}: school {what}"
+    role = words.ROLE_NOUNS.get(change["role"] or "", words.ROLE_NOUNS[""])[0]
+    where = f"{role} of {change['school']}" if change["school"] else role
+    return f"{words.glyph(action)} {where} {what}: {detail(change)}"

@@ -1,0 +1,153 @@
+"""What an act came to, for people and as JSON: the shared end of every command that changes.
+
+An act that fails after its district or plan was found still prints its own shape, with the error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from rostersync.cli.door import Door
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from core.errors import RosterSyncError
+    from sync.engine import Outcome
+
+DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"
+
+SERIOUS_FIRST = (1, 2, 14, 15, 12, 11, 10, 13, 0)
+
+_SAID = {
+    "applied": "Done: the directory now equals what the rosters say.",
+    "nothing_to_do": "Nothing to do: nothing has changed.",
+    "planned": "Nobody was changed yet.",
+    "held": "What was safe is done; the rest waits for a person's approval.",
+    "partial": "A source could not be read; nobody left because of it. The others are up to date.",
+    "paused": "The district is paused: nobody was changed.",
+    "waiting": "What is left waits for the schools to roll over.",
+    "incomplete": "The roster could not be read whole: nobody left because of it.",
+    "refused": "Nothing was changed.",
+    "drifted": "The plan no longer fits: nothing was changed.",
+    "busy": "Another run of this district is under way.",
+    "failed": "It failed: nothing was changed.",
+}
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the most serious of several exit codes."""
+    return min(codes, key=SERIOUS_FIRST.index, default=0)
+
+
+def as_error(error: Exception) -> RosterSyncError:
+    """Return any exception as an error that may be shown: no message of a stranger's, no data."""
+    from core.errors import RosterSyncError
+
+    if isinstance(error, RosterSyncError):
+        return error
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    return RosterSyncError(
+        f"An error of rostersync itself ({type(error).__name__}): please report it.",
+        hint=f"Run it again with {DEBUG_VARIABLE}=1 to see where; look the output over before you"
+        " send it, it may hold personal data.",
+    )
+
+
+def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
+    """Do it; what it raises becomes an outcome with that error."""
+    from sync.engine import Outcome
+
+    try:
+        return act()
+    except Exception as raised:  # noqa: BLE001 - the act has its own shape for failures
+        error = as_error(raised)
+        return Outcome(slug, error.status, None, [], {}, error)
+
+
+def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
+    """Return the document of ``sync``, ``apply`` and ``approve``."""
+    from sync import plan_views
+    from sync.views import RUN, shown_id
+
+    run = outcome.run_id
+    return {
+        "district": outcome.district,
+        "status": outcome.status,
+        "run_id": None if run is None else shown_id(RUN, run),
+        "plans": [plan_views.plan_by_id(connection, number) for number in outcome.plan_ids],
+        "certificates": outcome.certificates,
+        "error": None if outcome.error is None else outcome.error.as_json(),
+    }
+
+
+def show_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> int:
+    """Print an outcome and return its exit code; ``whole``: with the changes of its plans."""
+    if door.as_json:
+        with door.reading() as connection:
+            door.document(outcome_json(connection, outcome))
+    else:
+        say_outcome(door, outcome, whole=whole)
+    return int(outcome.exit_code)
+
+
+def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
+    """Tell an outcome to a person: its readings, its plans, the sentence of its status."""
+    for name, certificate in outcome.certificates.items():
+        door.say(reading_sentence(name, certificate))
+    with door.reading() as connection:
+        for number in _held_first(connection, outcome.plan_ids):
+            if outcome.certificates:
+                door.say()
+            say_plan(door, connection, number, whole=whole)
+    if outcome.error is not None:
+        door.err.print(outcome.error.message, style="red", markup=False, soft_wrap=True)
+        if outcome.error.hint:
+            door.err.print(outcome.error.hint, markup=False, soft_wrap=True)
+    said = _SAID.get(outcome.status, outcome.status)
+    if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
+        door.say()
+        door.say(f"{outcome.district}: {outcome.status.replace('_', ' ')}. {said}")
+
+
+def _held_first(connection: Connection, numbers: list[int]) -> list[int]:
+    from sync import plan_views
+
+    held = {
+        number: plan_views.plan_by_id(connection, number)["status"] == "held" for number in numbers
+    }
+    return sorted(numbers, key=lambda number: not held[number])
+
+
+def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
+    """Tell one reading of a source: ``sis: read whole, 837 records``."""
+    from rostersync.cli.words import count
+
+    records = certificate.get("records")
+    read = f", {count(records)} records" if isinstance(records, int) else ""
+    if certificate.get("unchanged"):
+        return f"{name}: nothing new at the vendor"
+    if certificate.get("complete"):
+        part = "read the latest changes" if certificate.get("incremental") else "read whole"
+        return f"{name}: {part}{read}"
+    return f"{name}: NOT read whole{read}. {certificate.get('reason') or ''}".rstrip()
+
+
+def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
+    """Print one plan; ``whole``: with its changes by school and role."""
+    from rostersync.cli.render import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
+    from sync import plan_summary, plan_views
+
+    plan = plan_views.plan_by_id(connection, number)
+    summary = None
+    if whole:
+        summary = plan_summary.summarize(
+            connection, number, schools=SCHOOLS_SHOWN, each=SAMPLES_SHOWN
+        )
+    for line in plan_lines(plan, summary):
+        door.say(line.text, style=line.style)

@@ -1,0 +1,191 @@
+"""People, to read: ``users`` and ``export``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from rostersync.cli.door import DistrictArgument, Door, command, table
+from rostersync.cli.words import person_name, state
+
+SHOWN = 50
+"""How many users the table shows when no limit is given."""
+
+
+class RoleWord(StrEnum):
+    """Our names of the roles."""
+
+    STUDENT = "student"
+    TEACHER = "teacher"
+    STAFF = "staff"
+    ADMIN = "admin"
+    CONTACT = "contact"
+
+
+class StatusWord(StrEnum):
+    """Where a user stands."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    ARCHIVED = "archived"
+
+
+class OriginWord(StrEnum):
+    """How a user first came in."""
+
+    SYNC = "sync"
+    FILE = "file"
+    MANUAL = "manual"
+
+
+class ExportFormat(StrEnum):
+    """How ``export`` writes."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "users")(users)
+    command(app, "export", json=False)(export)
+
+
+def users(
+    door: Door,
+    district: DistrictArgument,
+    status: Annotated[StatusWord | None, typer.Option(help="Only these.")] = None,
+    role: Annotated[RoleWord | None, typer.Option(help="Only people with this role.")] = None,
+    school: Annotated[
+        str | None, typer.Option(help="Only people of this school, by name or id.")
+    ] = None,
+    origin: Annotated[OriginWord | None, typer.Option(help="How they first came in.")] = None,
+    stale: Annotated[
+        bool,
+        typer.Option("--stale", help="Active, in no roster, and untouched by hand for 180 days."),
+    ] = False,
+    search: Annotated[
+        str | None, typer.Option(metavar="T", help="A part of a name, address or number.")
+    ] = None,
+    offset: Annotated[int, typer.Option(min=0, help="Leave out so many.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+) -> None:
+    """List the users of a district."""
+    from core.models import Role, UserStatus
+    from rostersync.cli.words import count
+    from sync import people_views, views
+
+    wanted = people_views.UserFilter(
+        status=None if status is None else UserStatus(status.value),
+        role=None if role is None else Role(role.value),
+        school=school,
+        origin=None if origin is None else origin.value,
+        stale=stale,
+        search=search,
+    )
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        if door.as_json:
+            door.document(people_views.users(connection, row, wanted, offset=offset, limit=limit))
+            return
+        total = people_views.count_users(connection, row, wanted)
+        shown = list(
+            people_views.users(
+                connection, row, wanted, offset=offset, limit=limit or SHOWN, by_name=True
+            )
+        )
+        table(
+            door,
+            ("user", "name", "roles", "school", "grade", "email", "status", "from"),
+            (
+                (
+                    one["id"],
+                    person_name(one),
+                    ", ".join(one["roles"]),
+                    _first_school(one),
+                    one["grade"],
+                    one["email"],
+                    state(one),
+                    ", ".join(one["sources"]) or one["origin"],
+                )
+                for one in shown
+            ),
+            empty="Nobody.",
+        )
+        rest = total - offset - len(shown)
+        if rest > 0:
+            door.say(f"and {count(rest)} more: add --offset {offset + len(shown)}, or --search")
+
+
+def _first_school(user: dict[str, Any]) -> str:
+    names = [school["name"] for school in user["schools"]]
+    return f"{names[0]} (+{len(names) - 1})" if len(names) > 1 else "".join(names[:1])
+
+
+# -- export
+
+_HEADER = ("firstname", "lastname", "email", "role", "gradyear", "status", "idnumber")
+_EXPORT_ROLES = ("admin", "teacher", "staff", "student")
+"""The roles the user file knows; of a person with several, the first of these."""
+
+
+def export(
+    door: Door,
+    district: DistrictArgument,
+    source: Annotated[
+        str | None, typer.Option(metavar="S", help="Only people whom this source holds.")
+    ] = None,
+    format_: Annotated[
+        ExportFormat, typer.Option("--format", help="csv is a user file.")
+    ] = ExportFormat.CSV,
+) -> None:
+    """Write the active users: as a user file (csv), or as JSON with everything known."""
+    from core.models import UserStatus
+    from sync import people_views, views
+
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        if source is not None:
+            views.source_row(connection, row, source)
+        wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=source)
+        found = people_views.users(connection, row, wanted)
+        if format_ is ExportFormat.JSON:
+            door.document(found)
+            return
+        left_out = _write_user_file(found)
+    if left_out:
+        door.err.print(
+            f"{left_out} left out: a user file needs an email address and one of the roles"
+            f" {', '.join(_EXPORT_ROLES)}. --format json has them all.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _write_user_file(found: Iterator[dict[str, Any]]) -> int:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(_HEADER)
+    left_out = 0
+    for user in found:
+        role = next((role for role in _EXPORT_ROLES if role in user["roles"]), None)
+        if role is None or not user["email"]:
+            left_out += 1
+            continue
+        number = user["student_number"] if role == "student" else user["staff_number"]
+        writer.writerow(
+            (
+                user["given_name"] or "",
+                user["family_name"] or "",
+                user["email"],
+                role,
+                user["graduation_year"] or "",
+                "Active",
+                number or user["sis_id"] or "",
+            )
+        )
+    return left_out

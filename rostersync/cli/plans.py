@@ -1,0 +1,337 @@
+"""Plans: ``plan``, ``plans``, ``show``, ``apply``, ``approve``, ``reject`` and ``sync``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.outcome import outcome_json, run_act, say_outcome, show_outcome, worst
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+FLAT_LIMIT = 200
+"""How many changes ``show --offset`` prints when no limit is given."""
+
+PlanArgument = Annotated[str, typer.Argument(metavar="PLAN", help="Its id as printed, like P12.")]
+SourceOption = Annotated[
+    list[str] | None,
+    typer.Option("--source", metavar="S", help="Read only this source; may be repeated."),
+]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="Read everything anew, skip nothing that seems unchanged.")
+]
+PauseOption = Annotated[
+    bool, typer.Option("--during-pause", help="Do it although the district is paused.")
+]
+
+
+class Format(StrEnum):
+    """How ``show`` prints a plan."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "plan")(plan)
+    command(app, "plans")(plans)
+    command(app, "show")(show)
+    command(app, "apply")(apply)
+    command(app, "approve")(approve)
+    command(app, "reject")(reject)
+    command(app, "sync")(sync)
+
+
+def plan(
+    door: Door,
+    district: DistrictArgument,
+    source: SourceOption = None,
+    full: FullOption = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="The sums only, without the changes.")
+    ] = False,
+    actor: ActorOption = None,
+) -> int:
+    """Read the rosters, store and show what would change; change nobody.
+
+    Ends with exit code 10 if something would be held.
+    """
+    from sync.engine import plan_district
+
+    with door.progress() as progress:
+        outcome = plan_district(
+            door.database,
+            district,
+            sources=source or (),
+            full=full,
+            actor=actor or login_name(),
+            progress=progress,
+        )
+    if door.as_json:
+        with door.reading() as connection:
+            head = outcome_json(connection, outcome)
+            found = _documents(connection, outcome.plan_ids, whole=not summary)
+            door.document({**head, "plans": found})
+    else:
+        say_outcome(door, outcome, whole=not summary)
+    return int(outcome.exit_code)
+
+
+def _documents(
+    connection: Connection,
+    numbers: list[int],
+    *,
+    whole: bool = True,
+    offset: int = 0,
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    from sync import plan_views
+
+    for number in numbers:
+        document: dict[str, Any] = {"plan": plan_views.plan_by_id(connection, number)}
+        if whole:
+            document["changes"] = plan_views.iter_changes(connection, number, offset, limit)
+        yield document
+
+
+def plans(
+    door: Door,
+    district: DistrictArgument,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+) -> None:
+    """List the plans of a district."""
+    from rostersync.cli import words
+    from sync import plan_views, views
+
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        found = plan_views.plans(connection, row, limit=limit)
+        if door.as_json:
+            door.document(found)
+            return
+        table(
+            door,
+            ("plan", "kind", "status", "made", "what"),
+            (
+                (
+                    one["id"],
+                    one["kind"],
+                    one["status"],
+                    one["created_at"],
+                    words.counted(one["counts"]),
+                )
+                for one in found
+            ),
+            empty=f"{district} has no plan yet. Make one: rostersync plan {district}",
+        )
+
+
+def show(
+    door: Door,
+    plan: PlanArgument,
+    format_: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TABLE,
+    offset: Annotated[
+        int | None, typer.Option(min=0, help="Print change by change, from this one on.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many changes.")] = None,
+) -> None:
+    """Show a plan: what it changes, by school and role, or change by change."""
+    from sync import plan_views
+
+    with door.reading() as connection:
+        row = plan_views.plan_row(connection, plan)
+        if door.as_json or format_ is Format.JSON:
+            found = _documents(connection, [row.id], offset=offset or 0, limit=limit)
+            certificates = plan_views.certificates(connection, [row.id])
+            door.document({"plans": found, "certificates": certificates})
+        elif format_ is Format.CSV:
+            _write_csv(plan_views.iter_changes(connection, row.id, offset or 0, limit))
+        elif offset is None and limit is None:
+            from rostersync.cli.outcome import say_plan
+
+            say_plan(door, connection, row.id, whole=True)
+        else:
+            _say_flat(door, connection, row, offset or 0, limit or FLAT_LIMIT)
+
+
+def _say_flat(door: Door, connection: Connection, row: Any, offset: int, limit: int) -> None:
+    from rostersync.cli import words
+    from rostersync.cli.lines import change_line
+    from sync import plan_views
+    from sync.views import PLAN, shown_id
+
+    last = offset - 1
+    for change in plan_views.iter_changes(connection, row.id, offset, limit):
+        door.say(f"{change['seq']:>6}  {change_line(change)}")
+        last = change["seq"]
+    rest = row.size - last - 1
+    if rest > 0:
+        name = shown_id(PLAN, row.id)
+        door.say(f"and {words.count(rest)} more: rostersync show {name} --offset {last + 1}")
+
+
+_CSV_COLUMNS = (
+    "seq", "action", "user_id", "name", "source", "external_id", "role", "school", "reason",
+)  # fmt: skip
+
+
+def _write_csv(changes: Iterator[dict[str, Any]]) -> None:
+    from rostersync.cli import words
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*_CSV_COLUMNS, "changes"))
+    for change in changes:
+        cells = [change[name] for name in _CSV_COLUMNS]
+        writer.writerow([_inert(cell) for cell in (*cells, words.edits(change["fields"]))])
+
+
+def _inert(cell: Any) -> Any:
+    """Keep a spreadsheet from running a cell that somebody's roster made a formula."""
+    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{cell}"
+    return cell
+
+
+def apply(
+    door: Door, plan: PlanArgument, during_pause: PauseOption = False, actor: ActorOption = None
+) -> int:
+    """Apply a planned or approved plan: exactly what was shown, or nothing."""
+    from sync.engine import apply_plan
+
+    number, slug = _plan(door, plan)
+    outcome = run_act(
+        slug,
+        lambda: apply_plan(
+            door.database, number, actor=actor or login_name(), during_pause=during_pause
+        ),
+    )
+    return show_outcome(door, outcome)
+
+
+def approve(
+    door: Door,
+    plan: PlanArgument,
+    reason: Annotated[str | None, typer.Option(help="Why, for the history.")] = None,
+    no_apply: Annotated[
+        bool, typer.Option("--no-apply", help="Release it only; apply it later.")
+    ] = False,
+    during_pause: PauseOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Release a held plan and apply it."""
+    from sync.engine import approve_plan
+
+    number, slug = _plan(door, plan)
+    outcome = run_act(
+        slug,
+        lambda: approve_plan(
+            door.database,
+            number,
+            actor=actor or login_name(),
+            reason=reason,
+            apply=not no_apply,
+            during_pause=during_pause,
+        ),
+    )
+    return show_outcome(door, outcome)
+
+
+def reject(
+    door: Door,
+    plan: PlanArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")],
+    actor: ActorOption = None,
+) -> int:
+    """Refuse a plan. It is remembered until the roster changes what it says."""
+    from sync.engine import reject_plan
+
+    number, slug = _plan(door, plan)
+    outcome = run_act(
+        slug,
+        lambda: reject_plan(door.database, number, actor=actor or login_name(), reason=reason),
+    )
+    return show_outcome(door, outcome)
+
+
+def _plan(door: Door, word: str) -> tuple[int, str]:
+    """Return a plan's number and the slug of its district. Raises ``UsageError``."""
+    from sync import plan_views
+
+    with door.reading() as connection:
+        row = plan_views.plan_row(connection, word)
+        return row.id, str(plan_views.plan_json(connection, row)["district"])
+
+
+def sync(
+    door: Door,
+    district: Annotated[
+        str | None, typer.Argument(metavar="DISTRICT", help="The district's slug.")
+    ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="Every district, one after the other.")
+    ] = False,
+    source: SourceOption = None,
+    full: FullOption = False,
+    during_pause: PauseOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Read the rosters and apply what is safe; what is not waits for a person's approval."""
+    from core.errors import UsageError
+    from sync import views
+    from sync.engine import sync_district
+
+    if (district is None) == (not all_):
+        raise UsageError("Say which district to sync.", hint="Give DISTRICT, or --all.")
+    if all_ and source:
+        raise UsageError(
+            "--source goes with one district.", hint="Give DISTRICT, or leave out --source."
+        )
+    with door.reading() as connection:
+        slugs = (
+            [one["district"] for one in views.districts(connection)]
+            if district is None
+            else [views.district_row(connection, district).slug]
+        )
+
+    def one(slug: str) -> Any:
+        with door.progress() as progress:
+            return run_act(
+                slug,
+                lambda: sync_district(
+                    door.database,
+                    slug,
+                    sources=source or (),
+                    full=full,
+                    during_pause=during_pause,
+                    actor=actor or login_name(),
+                    progress=progress,
+                ),
+            )
+
+    if not all_:
+        return show_outcome(door, one(slugs[0]))
+    outcomes = []
+    documents = []
+    for slug in slugs:
+        outcome = one(slug)
+        outcomes.append(outcome)
+        if door.as_json:
+            with door.reading() as connection:
+                documents.append(outcome_json(connection, outcome))
+        else:
+            say_outcome(door, outcome)
+            door.say()
+    if door.as_json:
+        door.document(documents)
+    elif not slugs:
+        door.say("No district yet. Load a district file: rostersync load FILE.toml")
+    return worst(outcome.exit_code for outcome in outcomes)

@@ -1,0 +1,213 @@
+"""The printed plan: what is held first, then the sum, then by school and role, never a wall.
+
+Values in, lines out. A line is text and a style (a rich style or none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from rostersync.cli import words
+from rostersync.cli.lines import detail, who
+from sync.plan_summary import Group, Summary
+
+SCHOOLS_SHOWN = 15
+SAMPLES_SHOWN = 5
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+_VERB_ORDER = {action: index for index, action in enumerate(words.VERBS)}
+_ROLE_ORDER = {role: index for index, role in enumerate(words.ROLE_NOUNS)}
+
+
+class Line(NamedTuple):
+    """One printed line."""
+
+    text: str = ""
+    style: str | None = None
+
+
+def plan_lines(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
+    """Tell a plan. Without a ``summary``: its head, sums and what to do next."""
+    yield Line(f"Plan {plan['id']} of {plan['district']}: {_status(plan)}", "bold")
+    yield Line(_made(plan))
+    if plan["held"]:
+        yield Line()
+        yield Line("Held, because so many at once may be a mistake:", "bold red")
+        for group in plan["held"]:
+            yield Line(f"  - {held_sentence(group)}", "red")
+    yield Line()
+    yield from _sums(plan, summary)
+    if summary is not None:
+        yield from _schools(plan, summary)
+    following = list(next_steps(plan))
+    if following:
+        yield Line()
+        yield from following
+
+
+def _status(plan: dict[str, Any]) -> str:
+    status = str(plan["status"])
+    if status == "superseded" and plan["superseded_by"]:
+        return f"superseded by {plan['superseded_by']}"
+    if status == "rejected" and plan["decision_reason"]:
+        return f"rejected by {plan['decided_by']}: {plan['decision_reason']}"
+    return status
+
+
+_KINDS = {
+    "sync": "by a sync",
+    "upload": "by an upload",
+    "hand": "by hand",
+    "retire": "to retire a source",
+    "switch": "to switch the vendor",
+    "domain": "to change a domain",
+    "undo": "to undo a run",
+}
+
+
+def _made(plan: dict[str, Any]) -> str:
+    made = f"made {_time(plan['created_at'])} {_KINDS.get(plan['kind'], plan['kind'])}"
+    if plan["applied_at"]:
+        return f"{made}, applied {_time(plan['applied_at'])}"
+    if plan["expires_at"] and plan["status"] in {"held", "approved"}:
+        return f"{made}, expires {_time(plan['expires_at'])}"
+    return made
+
+
+def _time(shown: str) -> str:
+    return f"{shown[:10]} {shown[11:16]} UTC"
+
+
+def held_sentence(group: dict[str, Any]) -> str:
+    """Return one held group with the numbers of its limit.
+
+    ``7 of 120 students of Lincoln High leave, allowed 5``.
+    """
+    role = group.get("role")
+    number = group.get("of")
+    found = words.count(group["found"])
+    whom = f"{found} of {words.count(number)}" if number is not None else found
+    noun = (
+        words.noun(role) if number is not None or group["found"] != 1 else words.people(1, role)[2:]
+    )
+    where = f" of {group['school']}" if group.get("school") else ""
+    what = {"additions": "join"}.get(group["limit"], "leave" if group["found"] != 1 else "leaves")
+    return f"{whom} {noun}{where} {what}, allowed {words.count(group['allowed'])}"
+
+
+def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
+    counts = plan["counts"]
+    told = [action for action in words.VERBS if counts.get(action)]
+    for action in told:
+        number = counts[action]
+        roles = _by_role(summary, action) if summary is not None else ""
+        sign = words.glyph(action)
+        yield Line(
+            f"  {sign} {words.people(number)} {words.verb(action, number)}{roles}", _STYLES[sign]
+        )
+    for action, number in plan["schools"].items():
+        if number:
+            sign = words.glyph(action)
+            noun = "school" if number == 1 else "schools"
+            what = words.verb(action, number, school=True)
+            yield Line(f"  {sign} {words.count(number)} {noun} {what}", _STYLES[sign])
+    if not told and not any(plan["schools"].values()):
+        yield Line("  Nothing changes.")
+    yield from _kept(plan)
+
+
+def _by_role(summary: Summary, action: str) -> str:
+    found: dict[str, int] = {}
+    for group in summary.groups:
+        if group.kind != "school" and group.action == action:
+            found[group.role] = found.get(group.role, 0) + group.count
+    if set(found) <= {""}:
+        return ""
+    roles = sorted(found, key=lambda role: _ROLE_ORDER.get(role, 99))
+    told = (words.people(found[role], role) if role else f"{found[role]} others" for role in roles)
+    return f": {', '.join(told)}"
+
+
+def _kept(plan: dict[str, Any]) -> Iterator[Line]:
+    counts = plan["counts"]
+    if number := counts.get("protected"):
+        verb = "is" if number == 1 else "are"
+        yield Line(f"    {words.people(number)} without a source {verb} protected and stay")
+    if number := counts.get("locked"):
+        verb = "keeps" if number == 1 else "keep"
+        yield Line(f"    {words.people(number)} {verb} fields that were locked by hand")
+    if number := counts.get("conflict"):
+        noun = "conflict waits" if number == 1 else "conflicts wait"
+        yield Line(
+            f"    {words.count(number)} {noun} for a decision:"
+            f" rostersync conflicts {plan['district']}"
+        )
+    if number := counts.get("skipped"):
+        noun = "row" if number == 1 else "rows"
+        yield Line(f"    {words.count(number)} {noun} could not be used; nobody leaves for that")
+
+
+def _schools(plan: dict[str, Any], summary: Summary) -> Iterator[Line]:
+    by_school: dict[str, list[Group]] = {}
+    for group in summary.groups:
+        if group.kind == "school":
+            by_school.setdefault("/schools", []).append(group)
+        else:
+            by_school.setdefault(group.school_id, []).append(group)
+    if "/schools" in by_school:
+        yield Line()
+        yield Line("Schools", "bold")
+        for group in by_school.pop("/schools"):
+            yield from _group(plan, group)
+    for school in summary.shown:
+        yield Line()
+        yield Line(summary.schools.get(school, school) or "Without a school", "bold")
+        for group in sorted(by_school[school], key=_order):
+            yield from _group(plan, group)
+    hidden = [school for school in by_school if school not in summary.shown]
+    if hidden:
+        number = sum(group.count for school in hidden for group in by_school[school])
+        noun = "school" if len(hidden) == 1 else "schools"
+        yield Line()
+        yield Line(
+            f"and {words.count(len(hidden))} more {noun} with {words.count(number)} changes:"
+            f" rostersync show {plan['id']} --offset 0"
+        )
+
+
+def _order(group: Group) -> tuple[int, int]:
+    return _VERB_ORDER.get(group.action, 99), _ROLE_ORDER.get(group.role, 99)
+
+
+def _group(plan: dict[str, Any], group: Group) -> Iterator[Line]:
+    sign = words.glyph(group.action)
+    school = group.kind == "school"
+    what = words.verb(group.action, group.count, school=school)
+    if school:
+        noun = "school" if group.count == 1 else "schools"
+        whom = f"{words.count(group.count)} {noun}"
+    else:
+        whom = words.people(group.count, group.role)
+    yield Line(f"  {sign} {whom} {what}", _STYLES[sign])
+    for change in group.samples:
+        told = who(change) if school and group.action == "create" else detail(change)
+        yield Line(f"      {told}")
+    rest = group.count - len(group.samples)
+    if rest:
+        yield Line(
+            f"      and {words.count(rest)} more: rostersync show {plan['id']}"
+            f" --offset {group.next_seq or 0}"
+        )
+
+
+def next_steps(plan: dict[str, Any]) -> Iterator[Line]:
+    """Say which command comes next, ready to be copied."""
+    name = plan["id"]
+    if plan["status"] == "planned" and plan["size"]:
+        yield Line(f"To do this:    rostersync apply {name}")
+    elif plan["status"] == "held":
+        yield Line(f"To let it go:  rostersync approve {name}")
+        yield Line(f'To refuse it:  rostersync reject {name} --reason "..."')
+    elif plan["status"] == "approved":
+        yield Line(f"It is approved. To do it:  rostersync apply {name}")

@@ -1,0 +1,207 @@
+"""Setting up: ``load``, ``districts``, ``connectors`` and ``db``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rostersync.cli.door import Door, command, table
+
+if TYPE_CHECKING:
+    from sync.load import Loaded
+
+_GLYPHS = {"created": "+", "updated": "~", "not_in_file": "-", "unchanged": " "}
+_SAID = {
+    "created": "is new",
+    "updated": "changes",
+    "unchanged": "stays as it is",
+    "not_in_file": "is no longer in the file: it is kept, changes nobody, and ends with"
+    " rostersync source retire",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "load")(load)
+    command(app, "districts")(districts)
+    command(app, "connectors")(connectors)
+    database = typer.Typer(
+        help="The database: bring its tables up to date, verify its history.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    command(database, "upgrade")(upgrade)
+    command(database, "verify")(verify)
+    app.add_typer(database, name="db")
+
+
+def load(
+    door: Door,
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The district file.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change; change nothing.")
+    ] = False,
+) -> None:
+    """Create or update districts and sources from a file. It removes nothing."""
+    from sync.load import load_district_file
+
+    result = load_district_file(door.database, file, dry_run=dry_run)
+    if door.as_json:
+        door.document(result.as_json())
+        return
+    for district in result.districts:
+        _say_loaded(door, f"district {district.name}", district)
+        for source in district.sources:
+            _say_loaded(door, f"  source {source.name}", source)
+    if not result.changed:
+        door.say("Nothing to change.")
+    elif dry_run:
+        door.say("A dry run: nothing was changed.")
+
+
+def _say_loaded(door: Door, what: str, loaded: Loaded) -> None:
+    indent = " " * (len(what) - len(what.lstrip()))
+    door.say(f"{indent}{_GLYPHS[loaded.action]} {what.lstrip()} {_SAID[loaded.action]}")
+    for key, (old, new) in loaded.changes.items():
+        door.say(f"{indent}    {key}: {_value(old)} → {_value(new)}")
+
+
+def _value(value: Any) -> str:
+    import json
+
+    return "none" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def districts(door: Door) -> None:
+    """List the districts."""
+    from sync import views
+
+    with door.reading() as connection:
+        found = views.districts(connection)
+        if door.as_json:
+            door.document(found)
+            return
+        table(
+            door,
+            ("district", "name", "active", "archived", "sources", "waits", "last run"),
+            (
+                (
+                    one["district"],
+                    one["name"],
+                    one["users"]["active"],
+                    one["users"]["archived"],
+                    ", ".join(one["sources"]),
+                    one["held_plan"],
+                    _last_run(one["last_run"]),
+                )
+                for one in found
+            ),
+            empty="No district yet. Load a district file: rostersync load FILE.toml",
+        )
+
+
+def _last_run(run: dict[str, Any] | None) -> str:
+    return "" if run is None else f"{run['status']} {run['started_at']}"
+
+
+def connectors(door: Door) -> None:
+    """List the connectors: name, version, where from, capabilities, config fields."""
+    found = list(_connectors())
+    if door.as_json:
+        door.document(found)
+        return
+    for one in found:
+        door.say(
+            f"{one['name']} {one['version'] or ''}  {one['title'] or ''}  (from {one['from']})"
+        )
+        if one["problem"]:
+            door.say(f"    {one['problem']}")
+            continue
+        door.say(f"    can: {', '.join(one['capabilities']) or 'read in full'}")
+        for field in one["config"]:
+            notes = [
+                word
+                for word, holds in (("required", field["required"]), ("secret", field["secret"]))
+                if holds
+            ]
+            note = f" ({', '.join(notes)})" if notes else ""
+            door.say(f"    {field['name']}{note}: {field['description']}")
+        if one["docs"]:
+            door.say(f"    {one['docs']}")
+    if not found:
+        door.say("No connector is installed.")
+
+
+def _connectors() -> Any:
+    from dataclasses import asdict
+
+    from connectors.installed import accept, installed
+    from core.errors import ConfigError
+    from sync.connect import secret_fields
+
+    for entry in installed():
+        row: dict[str, Any] = {
+            "name": entry.name,
+            "version": None,
+            "title": None,
+            "from": f"{entry.distribution} {entry.version}".strip(),
+            "docs": None,
+            "capabilities": [],
+            "config": [],
+            "problem": None,
+        }
+        try:
+            kind = entry.load(accept)
+        except ConfigError as error:
+            yield row | {"problem": error.message}
+            continue
+        flags = asdict(kind.capabilities)
+        secrets = {name.partition(".")[0] for name in secret_fields(kind.config_model)}
+        yield row | {
+            "version": kind.version,
+            "title": kind.title,
+            "docs": kind.docs or None,
+            "origin": flags.pop("origin"),
+            "capabilities": [name for name, has in flags.items() if has],
+            "config": [
+                {
+                    "name": field.alias or name,
+                    "required": field.is_required(),
+                    "secret": name in secrets,
+                    "description": field.description or "",
+                }
+                for name, field in kind.config_model.model_fields.items()
+            ],
+        }
+
+
+def upgrade(door: Door) -> None:
+    """Bring the tables of the database up to date."""
+    from core.database import SCHEMA_REVISION, Database
+
+    database = Database(door.url)
+    try:
+        before = database.revision()
+        database.upgrade()
+    finally:
+        database.engine.dispose()
+    if door.as_json:
+        door.document({"before": before, "revision": SCHEMA_REVISION})
+    elif before == SCHEMA_REVISION:
+        door.say(f"The database is at revision {SCHEMA_REVISION} already.")
+    else:
+        door.say(f"The database is now at revision {SCHEMA_REVISION}.")
+
+
+def verify(
+    door: Door,
+    district: Annotated[
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+    ] = None,
+) -> int:
+    """Check the hash chain of the history: that no applied plan was altered."""
+    from rostersync.cli.ledger import verify as check
+
+    return check(door, district)

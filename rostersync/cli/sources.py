@@ -1,0 +1,116 @@
+"""Sources: ``sources`` and ``source retire|resume|try``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+
+SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "sources")(sources)
+    group = typer.Typer(
+        help="One source: end its holds, poll it again, try its mapping.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+    command(group, "retire")(retire)
+    command(group, "resume")(resume)
+    command(group, "try")(try_one)
+    app.add_typer(group, name="source")
+
+
+def sources(
+    door: Door,
+    district: Annotated[
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+    ] = None,
+) -> None:
+    """List the sources of a district, or of all."""
+    from sync import views
+
+    with door.reading() as connection:
+        row = None if district is None else views.district_row(connection, district)
+        found = views.sources(connection, row)
+        if door.as_json:
+            door.document(found)
+            return
+        table(
+            door,
+            ("district", "source", "connector", "order", "status", "people", "last complete"),
+            (
+                (
+                    one["district"],
+                    one["source"],
+                    one["connector"],
+                    one["precedence"],
+                    one["status"].replace("_", " "),
+                    one["people"],
+                    one["complete_at"],
+                )
+                for one in found
+            ),
+            empty="No source yet. Load a district file: rostersync load FILE.toml",
+        )
+
+
+def retire(
+    door: Door, district: DistrictArgument, source: SourceArgument, actor: ActorOption = None
+) -> int:
+    """End the holds of a source, by a plan that is printed and waits for apply."""
+    from rostersync.cli.outcome import show_outcome
+    from sync.engine import retire_source
+
+    outcome = retire_source(door.database, district, source, actor=actor or login_name())
+    return show_outcome(door, outcome, whole=True)
+
+
+def resume(door: Door, district: DistrictArgument, source: SourceArgument) -> None:
+    """Poll a source again that was left alone after failures."""
+    from sync import views
+    from sync.load import resume_source
+
+    was_set_aside = resume_source(door.database, district, source)
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        shown = next(one for one in views.sources(connection, row) if one["source"] == source)
+    if door.as_json:
+        door.document(shown)
+    else:
+        door.say(
+            f"{source} is polled again at the next run."
+            if was_set_aside
+            else f"{source} was not set aside: there is nothing to resume."
+        )
+
+
+def try_one(
+    door: Door,
+    district: DistrictArgument,
+    source: SourceArgument,
+    key: Annotated[str, typer.Option("--id", metavar="X", help="The record's external id.")],
+) -> None:
+    """Show how one record reads: its own fields, and what the mapping makes of them."""
+    from sync.trial import try_record
+
+    tried = try_record(door.database, district, source, key)
+    if door.as_json:
+        door.document(tried)
+        return
+    if tried["skipped"]:
+        door.say(f"It cannot be used: {tried['skipped']['message']}")
+        door.say(tried["skipped"]["hint"])
+        return
+    for stream, fields in tried["fields"].items():
+        door.say(f"As served ({stream}):")
+        for name, value in fields.items():
+            door.say(f"    {name} = {value}")
+    door.say("As read:")
+    for name, value in tried["record"].items():
+        mapped = " (by the mapping)" if name in tried["mapped"] else ""
+        door.say(f"    {name} = {value}{mapped}")

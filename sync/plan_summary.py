@@ -1,0 +1,136 @@
+"""A plan in groups, as people read it: who joins, changes and leaves, by school and role.
+
+Used by the command line. Two passes over the plan's changes, both counted and cut off by the
+database, so a plan of a million changes costs as little memory as one of ten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+from sqlmodel import col
+
+from core.tables import Change
+from sync.plan_views import changes_at, school_names
+from sync.views import Json
+
+GroupKey = tuple[str, str, str, str]
+"""(kind, action, school id or "", role or "")"""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The changes of one action in one school and role."""
+
+    kind: str
+    action: str
+    school_id: str
+    role: str
+    count: int
+    samples: tuple[Json, ...] = ()
+    """The first changes of the group."""
+    next_seq: int | None = None
+    """The seq of the first change that ``samples`` leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All groups of a plan; samples only of the schools that are shown."""
+
+    groups: tuple[Group, ...]
+    shown: tuple[str, ...]
+    """The ids of the schools to show ("" is no school), those that lose most people first."""
+    schools: dict[str, str]
+    """School id → name."""
+
+
+TAKING = frozenset({"archive", "suspend", "leaves_scope", "purge", "merge"})
+
+
+def summarize(connection: Connection, plan_id: int, *, schools: int, each: int) -> Summary:
+    """Return a plan's groups, with ``each`` samples of every group of the first ``schools``."""
+    groups = _groups(connection, plan_id)
+    names = school_names(connection, plan_id)
+    shown = _by_loss(groups, names)[:schools]
+    samples = _samples(connection, plan_id, shown, each, names)
+    return Summary(
+        tuple(
+            Group(*key, count, *samples.get(key, ((), None)))
+            for key, count in sorted(groups.items())
+        ),
+        tuple(shown),
+        names,
+    )
+
+
+def _columns() -> tuple[Any, ...]:
+    return (
+        col(Change.kind),
+        col(Change.action),
+        func.coalesce(col(Change.school_id), "").label("school"),
+        func.coalesce(col(Change.role), "").label("role"),
+    )
+
+
+def _groups(connection: Connection, plan_id: int) -> dict[GroupKey, int]:
+    columns = _columns()
+    query: Any = (
+        select(*columns, func.count()).where(col(Change.plan_id) == plan_id).group_by(*columns)
+    )
+    return {(row[0], row[1], row[2], row[3]): row[4] for row in connection.execute(query)}
+
+
+def _by_loss(groups: dict[GroupKey, int], names: dict[str, str]) -> list[str]:
+    """Return the schools of a plan's people: most leaving first, then most changing, by name."""
+    lost: dict[str, int] = {}
+    total: dict[str, int] = {}
+    for (kind, action, school, _), count in groups.items():
+        if kind != "school":
+            total[school] = total.get(school, 0) + count
+            lost[school] = lost.get(school, 0) + (count if action in TAKING else 0)
+    return sorted(total, key=lambda one: (-lost[one], -total[one], names.get(one, ""), one))
+
+
+def _samples(
+    connection: Connection,
+    plan_id: int,
+    schools: Iterable[str],
+    each: int,
+    names: dict[str, str],
+) -> dict[GroupKey, tuple[tuple[Json, ...], int | None]]:
+    columns = _columns()
+    wanted = [school for school in schools if school]
+    numbered: Any = (
+        select(
+            *columns,
+            col(Change.seq),
+            func.row_number().over(partition_by=columns, order_by=col(Change.seq)).label("place"),
+        )
+        .where(
+            col(Change.plan_id) == plan_id,
+            or_(
+                col(Change.school_id).in_(wanted),
+                col(Change.school_id).is_(None),
+                col(Change.school_id) == "",
+            ),
+        )
+        .subquery()
+    )
+    query: Any = select(numbered).where(numbered.c.place <= each + 1).order_by(numbered.c.seq)
+    found: dict[GroupKey, tuple[list[int], int | None]] = {}
+    for row in connection.execute(query):
+        key = (row[0], row[1], row[2], row[3])
+        seqs, _ = found.setdefault(key, ([], None))
+        if row.place > each:
+            found[key] = (seqs, row.seq)
+        else:
+            seqs.append(row.seq)
+    wanted_seqs = [seq for seqs, _ in found.values() for seq in seqs]
+    changes = changes_at(connection, plan_id, wanted_seqs, names)
+    return {
+        key: (tuple(changes[seq] for seq in seqs), following)
+        for key, (seqs, following) in found.items()
+    }
