@@ -42,7 +42,10 @@ FAULTS: dict[str, FaultKind] = {
     "truncated_json": FaultKind(
         "200, and the JSON ends half way although the length fits", transport=True
     ),
-    "gzip_broken": FaultKind("200, said to be gzip, and damaged", transport=True),
+    "gzip_broken": FaultKind("200, gzip, and the checksum is wrong", transport=True),
+    "gzip_cut": FaultKind(
+        "200, gzip, and it ends half way although the length fits", transport=True
+    ),
     "early_last_page": FaultKind("the page says that it is the last one, and it is not"),
     "endless_paging": FaultKind("the page is served again and again, always with a next one"),
     "shifting_pages": FaultKind(

@@ -443,8 +443,12 @@ def _spoil(reply: Reply, fault: Fault) -> Reply:
             reply.body = body[: len(body) // 2]
         case "gzip_broken":
             packed = gzip.compress(body)
-            middle = len(packed) // 2
-            reply.body = packed[:middle] + bytes(b ^ 0x5A for b in packed[middle:])
+            # The last eight bytes are the checksum and the length.
+            reply.body = packed[:-8] + bytes(byte ^ 0x5A for byte in packed[-8:])
+            reply.headers["Content-Encoding"] = "gzip"
+        case "gzip_cut":
+            packed = gzip.compress(body)
+            reply.body = packed[: len(packed) // 2]
             reply.headers["Content-Encoding"] = "gzip"
     return reply
 

@@ -349,11 +349,11 @@ class Service:
         }
         if dialect.two:
             record["preferredFirstName"] = person.preferred
-            record["roles"] = _roles_12(person, schools, ids.district(seed))
+            record["roles"] = roles_12(person, schools, ids.district(seed))
             if schools:
                 record["primaryOrg"] = _ref(schools[0], "org")
         else:
-            record["role"] = _role_11(person)
+            record["role"] = role_11(person)
             record["orgs"] = [_ref(org, "org") for org in orgs]
         record["identifier"] = person.student_number or person.staff_number
         record["email"] = person.email
@@ -414,14 +414,16 @@ def _ref(sourced_id: str, kind: str) -> dict[str, str]:
     return {"href": f"{_HREF}/{kind}s/{sourced_id}", "sourcedId": sourced_id, "type": kind}
 
 
-def _role_11(person: Person) -> str:
+def role_11(person: Person) -> str:
+    """Return the one role word that 1.1 has for a person."""
     role = person.roles[0]
     if role == "contact":
         return _CONTACTS[person.dice % 3]
     return {"staff": "aide", "admin": "administrator"}.get(role, role)
 
 
-def _roles_12(person: Person, schools: list[str], district: str) -> list[dict[str, Any]]:
+def roles_12(person: Person, schools: list[str], district: str) -> list[dict[str, Any]]:
+    """Return the ``roles`` of 1.2: one entry for each role and org, one primary for each org."""
     out = []
     for place, role in enumerate(person.roles):
         word = {

@@ -124,7 +124,7 @@ class WireServer(socketserver.ThreadingTCPServer):
     def start(self) -> None:
         """Serve in a thread of its own."""
         self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+            target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
         )
         self._thread.start()
 
