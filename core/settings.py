@@ -203,6 +203,9 @@ class DistrictSettings(_Settings):
     name: Annotated[str, Field(min_length=1, max_length=255)]
     kind: Literal["school", "firm"] = "school"
     timezone: Annotated[str, BeforeValidator(_timezone)]
+    directory: str = "."
+    """Where relative paths in the configs of its sources start. In the file: relative to the file,
+    and by default its folder; in the database: absolute."""
     email_domains: tuple[Annotated[str, BeforeValidator(_domain)], ...] = ()
     """Lower case. They bind files and hand entry (F9); empty binds nothing."""
     sync_times: tuple[Annotated[str, BeforeValidator(_clock)], ...] = ()

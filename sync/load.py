@@ -1,14 +1,15 @@
 """Loading a district file: districts and sources are created or updated, nothing is removed.
 
 A source that is no longer in the file keeps everything it said and held (F10); a changed config
-keeps the source's evidence, and the next run reads in full. Paths in a config are kept as given: a
-relative one is taken from the working directory of the command that reads the source.
+keeps the source's evidence. Paths in a config are kept as given; a relative one starts at the
+district's ``directory``, which is the district file's folder and becomes absolute here, so that a
+run reads the same files from whatever folder it is started.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -88,13 +89,21 @@ def load_district_file(database: Database, path: FilePath, dry_run: bool = False
     All or nothing. Raises ``ConfigError`` naming key and line, ``UsageError`` for a change that
     needs another command.
     """
-    document = read_district_file(FilePath(path))
+    document = _at_home(read_district_file(FilePath(path)), FilePath(path).resolve().parent)
     _check_sources(document)
     if dry_run:
         with database.read() as connection:
             return LoadResult(True, _load_all(connection, document, dry_run))
     with database.write() as connection:
         return LoadResult(False, _load_all(connection, document, dry_run))
+
+
+def _at_home(document: DistrictDocument, folder: FilePath) -> DistrictDocument:
+    districts = tuple(
+        one.model_copy(update={"directory": str((folder / one.directory).resolve())})
+        for one in document.file.district
+    )
+    return replace(document, file=document.file.model_copy(update={"district": districts}))
 
 
 def _check_sources(document: DistrictDocument) -> None:

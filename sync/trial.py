@@ -27,11 +27,13 @@ def try_record(database: Database, slug: str, name: str, key: str) -> Json:
     where the source has no such record, and whatever its connector raises.
     """
     with database.read() as connection:
-        source = source_row(connection, district_row(connection, slug), name)
+        district = district_row(connection, slug)
+        source = source_row(connection, district, name)
     rules = read_rules(source.mapping, name)
+    request = FetchRequest(directory=str(district.settings.get("directory", ".")))
     connector = open_connector(source)
     try:
-        return {"source": name, "id": key} | _tried(connector, rules, key)
+        return {"source": name, "id": key} | _tried(connector, rules, key, request)
     except SkipRecord as error:
         return {
             "source": name, "id": key, "fields": {}, "record": {}, "mapped": [],
@@ -41,8 +43,8 @@ def try_record(database: Database, slug: str, name: str, key: str) -> Json:
         connector.close()
 
 
-def _tried(connector: Connector, rules: Sequence[Rule], key: str) -> Json:
-    found = _rows_of(connector, key)
+def _tried(connector: Connector, rules: Sequence[Rule], key: str, request: FetchRequest) -> Json:
+    found = _rows_of(connector, key, request)
     if not found:
         raise UsageError(
             "The source has no user record with that id.",
@@ -64,9 +66,9 @@ def _tried(connector: Connector, rules: Sequence[Rule], key: str) -> Json:
     }
 
 
-def _rows_of(connector: Connector, key: str) -> Rows:
+def _rows_of(connector: Connector, key: str, request: FetchRequest) -> Rows:
     """Return the rows of one entry. Of an entry of one row, the reading stops there."""
-    pages = connector.pages(FetchRequest())
+    pages = connector.pages(request)
     joined = connector.capabilities.joined
     found: Rows = []
     try:

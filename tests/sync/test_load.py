@@ -26,6 +26,7 @@ from core.errors import ConfigError, UsageError
 from core.models import Kind
 from sync.connect import open_connector, secret_fields
 from sync.load import load_district_file
+from sync.views import district_row, source_row
 
 
 class Server(BaseModel):
@@ -296,3 +297,17 @@ def test_a_mapping_rule_that_cannot_be_read_is_refused_by_key_and_line(
         load_district_file(database, write(tmp_path, body))
     assert "a.toml, line 13: district.source.mapping.emial cannot be used" in refused.value.message
     assert "username cannot" not in refused.value.message
+
+
+def test_relative_paths_start_at_the_district_file_wherever_it_is_loaded_from(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, source(config='path = "drop"'))
+    monkeypatch.chdir(tmp_path)
+    load_district_file(database, Path("a.toml"))
+    monkeypatch.chdir("/")
+    assert not load_district_file(database, tmp_path / "a.toml").changed
+    with database.read() as connection:
+        row = district_row(connection, "a")
+        assert row.settings["directory"] == str(tmp_path.resolve())
+        assert source_row(connection, row, "one").config == {"path": "drop"}

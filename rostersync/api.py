@@ -1,0 +1,132 @@
+"""What an app that embeds rostersync calls; the command line is a thin door on the same.
+
+Every function takes a ``Database`` (``rostersync.open_database(url)``) and a district's slug. What
+is long comes as an iterator that holds a read transaction until it is used up or closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.database import Database
+
+if TYPE_CHECKING:
+    from sync.engine import Outcome
+    from sync.load import LoadResult
+    from sync.people_views import UserFilter
+
+
+def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:
+    """Create or update districts and sources from a file; it removes nothing.
+
+    Raises ``ConfigError`` naming key and line.
+    """
+    from sync.load import load_district_file
+
+    return load_district_file(database, Path(path), dry_run=dry_run)
+
+
+def plan(
+    database: Database,
+    district: str,
+    *,
+    sources: Sequence[str] = (),
+    full: bool = False,
+    actor: str,
+) -> Outcome:
+    """Read the rosters and store what would change as plans; change nobody.
+
+    The outcome names the plans; ``error`` says why a source could not be read.
+    """
+    from sync.engine import plan_district
+
+    return plan_district(database, district, sources=sources, full=full, actor=actor)
+
+
+def sync(
+    database: Database,
+    district: str,
+    *,
+    sources: Sequence[str] = (),
+    full: bool = False,
+    during_pause: bool = False,
+    actor: str,
+) -> Outcome:
+    """Read the rosters and apply what is safe; what is not waits as a held plan."""
+    from sync.engine import sync_district
+
+    return sync_district(
+        database, district, sources=sources, full=full, during_pause=during_pause, actor=actor
+    )
+
+
+def apply(
+    database: Database, plan_id: str | int, *, during_pause: bool = False, actor: str
+) -> Outcome:
+    """Apply a planned or approved plan: exactly what was sealed, or nothing."""
+    from sync.engine import apply_plan
+
+    return apply_plan(database, _number(plan_id), actor=actor, during_pause=during_pause)
+
+
+def approve(
+    database: Database,
+    plan_id: str | int,
+    *,
+    reason: str | None = None,
+    apply: bool = True,
+    during_pause: bool = False,
+    actor: str,
+) -> Outcome:
+    """Release a held plan and, unless told otherwise, apply it."""
+    from sync.engine import approve_plan
+
+    return approve_plan(
+        database,
+        _number(plan_id),
+        actor=actor,
+        reason=reason,
+        apply=apply,
+        during_pause=during_pause,
+    )
+
+
+def reject(database: Database, plan_id: str | int, *, reason: str, actor: str) -> Outcome:
+    """Refuse a plan; it is remembered until the evidence changes."""
+    from sync.engine import reject_plan
+
+    return reject_plan(database, _number(plan_id), actor=actor, reason=reason)
+
+
+def users(
+    database: Database, district: str, wanted: UserFilter | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the users of a district in the shape of ``rostersync users --json``."""
+    from sync import people_views, views
+
+    with database.read() as connection:
+        row = views.district_row(connection, district)
+        yield from people_views.users(connection, row, wanted)
+
+
+def changes(
+    database: Database, district: str, since: int, limit: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the applied changes after a serial, each with its own: the feed that an app follows.
+
+    Serials only grow: an app that remembers the last one it got misses nothing.
+    """
+    from sync import plan_views, views
+
+    with database.read() as connection:
+        row = views.district_row(connection, district)
+        end = plan_views.feed_end(connection, row, since, limit)
+        yield from plan_views.feed(connection, row, since, end)
+
+
+def _number(plan_id: str | int) -> int:
+    from sync.views import PLAN, parse_id
+
+    return plan_id if isinstance(plan_id, int) else parse_id(PLAN, plan_id)
