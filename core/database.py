@@ -255,10 +255,18 @@ class Database:
         return f"(({column} ->> '{name}')::boolean)"
 
     def json_each(self, column: str, name: str, alias: str) -> str:
-        """SQL, to follow a FROM item and a comma: one row for each element of a JSON list."""
+        """SQL, to follow a FROM item and a comma: one row for each element of a JSON list.
+
+        Without a name the column itself is the list.
+        """
         if self.is_sqlite:
-            return f"json_each({column}, '$.{name}') AS {alias}"
-        return f"jsonb_array_elements({column} -> '{name}') AS {alias}(value)"
+            return (
+                f"json_each({column}, '$.{name}') AS {alias}"
+                if name
+                else (f"json_each({column}) AS {alias}")
+            )
+        inner = f"{column} -> '{name}'" if name else column
+        return f"jsonb_array_elements({inner}) AS {alias}(value)"
 
     def json_item(self, alias: str, index: int) -> str:
         """SQL: the ``index``-th item, as text, of an element that is itself a list."""

@@ -69,14 +69,16 @@ def keep(
         serial = source.evidence_serial
         if usable and not certificate.unchanged:
             serial += 1
-            _merge_records(connection, about, incremental=not full)
+            # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
+            believed = full or (verdict.complete and connector.capabilities.origin == "file")
+            _merge_records(connection, about, believed=believed)
             failpoint("evidence.records")
             if connector.capabilities.joined:
                 _merge_parts(connection, about)
             _open_members(connection, about)
             if not paused and full:
                 connection.execute(_AGE, about)
-            _keep_snapshot(connection, source, reading, full=full)
+            _keep_snapshot(connection, source, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
         fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
@@ -141,14 +143,14 @@ def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
 # -- records
 
 
-def _merge_records(connection: Connection, about: dict[str, Any], *, incremental: bool) -> None:
+def _merge_records(connection: Connection, about: dict[str, Any], *, believed: bool) -> None:
     connection.execute(_REKEY, about)
     connection.execute(_INSERT, about)
     failpoint("evidence.inserted")
     connection.execute(_UPDATE, about)
     connection.execute(_SEEN_AGAIN, about)
     connection.execute(_EXCLUDE, about)
-    connection.execute(_SUSPECT if incremental else _DELETE, about)
+    connection.execute(_DELETE if believed else _SUSPECT, about)
     connection.execute(_GONE, about)
 
 
@@ -173,7 +175,9 @@ _INSERT = text(
 _UPDATE = text(
     "UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
     " version = version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
-    " absent_since = NULL, absent_fetches = 0, cause = :cause, email = s.email,"
+    " absent_since = NULL, absent_fetches = 0, email = s.email,"
+    f" cause = CASE WHEN records.open AND records.cause = '{SETTINGS}' THEN records.cause"
+    " ELSE :cause END,"
     " person_key = s.person_key, roles = s.roles FROM stage_entries s"
     f" WHERE records.source_id = :source AND s.state = {State.DATA:d}"
     " AND records.kind = s.kind AND records.external_id = s.key"
@@ -268,7 +272,15 @@ _OPEN_MEMBERS = text(
 # -- snapshot, fetch, source
 
 
-def _keep_snapshot(connection: Connection, source: Source, reading: Reading, *, full: bool) -> None:
+def _keep_snapshot(
+    connection: Connection,
+    source: Source,
+    connector: Connector,
+    reading: Reading,
+    verdict: Verdict,
+    *,
+    full: bool,
+) -> None:
     about: dict[str, Any] = {"source": source.id}
     if not full:
         # the snapshot stays, but must not vouch for what this reading has moved
@@ -284,7 +296,15 @@ def _keep_snapshot(connection: Connection, source: Source, reading: Reading, *, 
         wanted = about | {"stream": stream}
         connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
         connection.execute(_KEEP_CHUNKS, wanted)
+    # whoever was not met, and is not believed to be gone, is expected by the next reading as well
     connection.execute(_TOUCH_UNSEEN, about)
+    if not (verdict.untrusted or reading.keyless or connector.capabilities.scoped_by_role):
+        return
+    for stream, kind in connector.streams.items():
+        if not reading.compared.get(stream, False):
+            parts = connector.capabilities.joined and kind is Kind.USER
+            wanted = about | {"stream": stream, "kind": kind.value}
+            connection.execute(_TOUCH_PARTS if parts else _TOUCH_RECORDS, wanted)
 
 
 def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> list[str]:
@@ -324,6 +344,20 @@ _TOUCH_UNSEEN = text(
     " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.external_id = p.key"
     "  AND r.present) OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
     "  AND r.stream = p.stream AND r.key = p.key))"
+)
+
+_TOUCH_RECORDS = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT r.source_id, CAST(:stream AS TEXT), r.external_id FROM records r"
+    " WHERE r.source_id = :source AND r.kind = :kind AND r.present"
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
+    "  AND s.key = r.external_id)"
+)
+_TOUCH_PARTS = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT p.source_id, p.stream, p.key FROM parts p"
+    " WHERE p.source_id = :source AND p.stream = :stream"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
 )
 
 

@@ -1,0 +1,416 @@
+"""Apply: the one write path. Nothing else changes a user, a school, a membership or a link.
+
+A sealed plan runs whole, in one transaction and in sets, or not at all. Every precondition of every
+change is checked first; if one does not hold, ``Drift`` names whom, and nothing has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database, failpoint
+from core.errors import Drift
+from core.models import PROFILE_FIELDS
+from core.tables import utc_text
+from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE
+
+NAMED_AT_MOST = 20
+"""How many drifted people an error names."""
+
+SOURCE_KINDS = ("sync", "upload")
+"""Plans that sources made: their takings count in the limits (L4)."""
+
+_FIELDS = (*PROFILE_FIELDS, "email_folded")
+_SCHOOL_FIELDS = ("name", "nces_id", "state_id", "number")
+
+
+class Drifted(Exception):
+    """Whose preconditions do not hold: user or school ids."""
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        super().__init__(f"{len(targets)} targets drifted")
+        self.targets = tuple(targets)
+
+    def as_error(self, plan: str) -> Drift:
+        """Return the error for people."""
+        named = ", ".join(self.targets[:NAMED_AT_MOST])
+        rest = len(self.targets) - NAMED_AT_MOST
+        more = f" and {rest} more" if rest > 0 else ""
+        return Drift(
+            f"The plan {plan} no longer fits: {named}{more} changed after it was made."
+            " Nothing was changed.",
+            hint="Run rostersync plan again and review the new plan.",
+        )
+
+
+def apply_in(
+    database: Database,
+    connection: Connection,
+    plan_id: int,
+    *,
+    run_id: int,
+    now: datetime,
+    approved: bool = False,
+) -> int:
+    """Apply a sealed plan inside the caller's write transaction; return its first serial.
+
+    The caller holds the apply lock and has checked the plan's status. Raises ``Drifted`` before
+    anything is written.
+    """
+    about: dict[str, Any] = {"plan": plan_id, "now": utc_text(now), "run": run_id}
+    plan = connection.execute(_PLAN, about).one()
+    about["district"] = plan.district_id
+    _check_preconditions(database, connection, about)
+    failpoint("apply.checked")
+    shape = _shape(connection, about)
+    before = {} if shape.only_creates else _census(connection, about)
+    failpoint("apply.counted")
+    words = _Words(database)
+    for name, query in words.statements(shape):
+        connection.execute(text(query), about)
+        failpoint(f"apply.{name}")
+    if plan.kind == "hand":
+        connection.execute(_TOUCHED_BY_HAND, about)
+        failpoint("apply.hand")
+    after = _census(connection, about)
+    _write_census(database, connection, about, before, after)
+    failpoint("apply.census")
+    for source_id in _list(plan.establishes):
+        connection.execute(_ESTABLISHED, {"id": source_id})
+    district = connection.execute(_DISTRICT, about).one()
+    chain = chain_of(bytes(district.chain), plan_id, bytes(plan.digest))
+    connection.execute(
+        _APPLIED,
+        about
+        | {"serial": district.serial + 1, "chain": chain, "approved": approved or plan.approved},
+    )
+    failpoint("apply.plan")
+    connection.execute(_ADVANCED, {"district": plan.district_id, "size": plan.size, "chain": chain})
+    failpoint("apply.district")
+    return int(district.serial) + 1
+
+
+def chain_of(previous: bytes, plan_id: int, digest: bytes) -> bytes:
+    """Return the hash that chains a plan to the one applied before it."""
+    return blake2b(previous + plan_id.to_bytes(8, "big") + digest, digest_size=32).digest()
+
+
+_PLAN = text(
+    "SELECT district_id, kind, digest, size, establishes, approved FROM plans WHERE id = :plan"
+)
+_DISTRICT = text("SELECT serial, chain FROM districts WHERE id = :district")
+_ESTABLISHED = text("UPDATE sources SET established = TRUE WHERE id = :id")
+_APPLIED = text(
+    "UPDATE plans SET status = 'applied', standing = FALSE, applied_at = :now,"
+    " applied_run_id = :run, first_serial = :serial, chain = :chain, approved = :approved"
+    " WHERE id = :plan"
+)
+_ADVANCED = text(
+    "UPDATE districts SET serial = serial + :size, chain = :chain WHERE id = :district"
+)
+_TOUCHED_BY_HAND = text(
+    "UPDATE users SET hand_at = :now WHERE id IN"
+    " (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+)
+
+
+def _list(value: Any) -> list[Any]:
+    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
+
+
+# -- preconditions
+
+
+def _check_preconditions(database: Database, connection: Connection, about: dict[str, Any]) -> None:
+    drifted: set[str] = set()
+    for query in _preconditions(database):
+        drifted.update(connection.execute(text(query), about).scalars())
+    if drifted:
+        raise Drifted(sorted(drifted))
+
+
+def _preconditions(database: Database) -> Sequence[str]:
+    """SQL for each precondition: it returns the targets for whom it does not hold."""
+    record, version = database.json_item("b", 0), database.json_item("b", 1)
+    each = database.json_each("c.basis", "", "b")
+    school = database.json_item("m", 1)
+    members = database.json_each("c.after", "memberships", "m")
+    revisions = " UNION ALL ".join(
+        f"SELECT c.target_id FROM changes c LEFT JOIN {table} t ON t.id = c.target_id"
+        f" AND t.district_id = :district WHERE c.plan_id = :plan AND c.kind = '{kind}'"
+        " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
+        " ELSE t.id IS NULL OR t.revision <> c.revision END)"
+        for kind, table in (("user", "users"), ("school", "schools"))
+    )
+    return (
+        # the target is as it was seen; what is created is not there yet
+        revisions,
+        # the evidence is as it was seen
+        "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
+        " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
+        " AND (r.id IS NULL OR r.version <> c.record_version)",
+        f"SELECT c.target_id FROM changes c, {each} LEFT JOIN records r"
+        f" ON r.id = {database.to_int(record)} WHERE c.plan_id = :plan AND c.basis IS NOT NULL"
+        f" AND (r.id IS NULL OR r.version <> {database.to_int(version)})",
+        # this key is not linked yet
+        "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
+        " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
+        " AND l.target_id <> c.target_id",
+        # the schools of its memberships are there, or come with it
+        f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
+        " AND c.kind = 'user' AND c.after IS NOT NULL"
+        f" AND {school} <> ''"
+        f" AND NOT EXISTS (SELECT 1 FROM schools s WHERE s.id = {school})"
+        " AND NOT EXISTS (SELECT 1 FROM changes n WHERE n.plan_id = :plan"
+        f" AND n.kind = 'school' AND n.action = 'create' AND n.target_id = {school})",
+    )
+
+
+# -- what is written
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Which kinds of changes a plan has, so that no statement runs for nothing."""
+
+    actions: frozenset[str]
+    school_actions: frozenset[str]
+
+    @property
+    def only_creates(self) -> bool:
+        return self.actions <= {"create"}
+
+
+def _shape(connection: Connection, about: dict[str, Any]) -> _Shape:
+    rows = connection.execute(
+        text("SELECT DISTINCT kind, action FROM changes WHERE plan_id = :plan"), about
+    ).all()
+    return _Shape(
+        frozenset(action for kind, action in rows if kind == "user"),
+        frozenset(action for kind, action in rows if kind == "school"),
+    )
+
+
+class _Words:
+    """The statements of an apply, in the words of the database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def statements(self, shape: _Shape) -> Sequence[tuple[str, str]]:
+        """Return (name, SQL) in the order in which they run."""
+        done: list[tuple[str, str]] = []
+        if "create" in shape.school_actions:
+            done.append(("schools_created", self._create_schools()))
+        if shape.school_actions - {"create", "link", "unlink"}:
+            done.append(("schools_updated", self._update("schools", "school", _SCHOOL_FIELDS)))
+            done.append(("schools_status", self._status("schools", "school")))
+        if shape.school_actions - {"create"}:
+            done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
+        if "create" in shape.actions:
+            done.append(("created", self._create_users()))
+        if shape.actions & {"update", "adopt", "merge"}:
+            done.append(("updated", self._update("users", "user", _FIELDS)))
+            done.append(("attributes", self._attributes()))
+            done.append(("memberships_ended", self._end_memberships()))
+        if shape.actions & {"create", "update", "adopt", "merge"}:
+            done.append(("memberships", self._memberships()))
+        if not shape.only_creates:
+            done.append(("status", self._status("users", "user")))
+            done.append(("revised", _REVISE.format(table="users", kind="user")))
+        done.append(("linked", _LINK))
+        done.append(("holds", self._hold()))
+        done.append(("settled", _SETTLE))
+        done.append(("settled_basis", self._settle_basis()))
+        return done
+
+    def _create_schools(self) -> str:
+        text_of = self.database.json_text
+        columns = ", ".join(_SCHOOL_FIELDS)
+        values = ", ".join(text_of("c.after", name) for name in _SCHOOL_FIELDS)
+        return (
+            f"INSERT INTO schools (id, district_id, status, revision, {columns})"
+            f" SELECT c.target_id, CAST(:district AS BIGINT), 'active', 1, {values} FROM changes c"
+            " WHERE c.plan_id = :plan AND c.kind = 'school' AND c.action = 'create' ORDER BY c.seq"
+        )
+
+    def _create_users(self) -> str:
+        database = self.database
+        columns = ", ".join(_FIELDS)
+        values = ", ".join(self._value("c.after", name) for name in _FIELDS)
+        protected = (
+            f"CASE WHEN {database.json_has('c.after', 'protected')}"
+            f" THEN {database.json_true('c.after', 'protected')} ELSE FALSE END"
+        )
+        empty = "'[]'" if database.is_sqlite else "'[]'::jsonb"
+        text_of = database.json_text
+        locked = f"COALESCE({database.json_member('c.after', 'locked_fields')}, {empty})"
+        return (
+            "INSERT INTO users (id, district_id, status, origin, revision, protected,"
+            f" kept_archived, locked_fields, created_at, {columns})"
+            f" SELECT c.target_id, CAST(:district AS BIGINT), {text_of('c.after', 'status')},"
+            f" {text_of('c.after', 'origin')},"
+            f" 1, {protected}, FALSE, {locked}, :now, {values} FROM changes c"
+            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action = 'create' ORDER BY c.seq"
+        )
+
+    def _value(self, column: str, name: str) -> str:
+        value = self.database.json_text(column, name)
+        return self.database.to_int(value) if name == "graduation_year" else value
+
+    def _update(self, table: str, kind: str, fields: Sequence[str]) -> str:
+        sets = ", ".join(
+            f"{name} = CASE WHEN {self.database.json_has('c.after', name)}"
+            f" THEN {self._value('c.after', name)} ELSE {table}.{name} END"
+            for name in fields
+        )
+        return (
+            f"UPDATE {table} SET {sets} FROM changes c WHERE c.plan_id = :plan"
+            f" AND c.kind = '{kind}' AND c.target_id = {table}.id"
+            " AND c.action IN ('update', 'adopt', 'merge') AND c.after IS NOT NULL"
+        )
+
+    def _attributes(self) -> str:
+        database = self.database
+        flags = [
+            f"{name} = CASE WHEN {database.json_has('c.after', name)}"
+            f" THEN {read('c.after', name)} ELSE users.{name} END"
+            for name, read in (
+                ("protected", database.json_true),
+                ("kept_archived", database.json_true),
+                ("kept_until", database.json_text),
+                ("locked_fields", database.json_member),
+            )
+        ]
+        return (
+            f"UPDATE users SET {', '.join(flags)} FROM changes c WHERE c.plan_id = :plan"
+            " AND c.kind = 'user' AND c.target_id = users.id"
+            " AND c.action IN ('update', 'adopt', 'merge') AND c.after IS NOT NULL"
+        )
+
+    def _end_memberships(self) -> str:
+        return (
+            "DELETE FROM memberships WHERE user_id IN (SELECT c.target_id FROM changes c"
+            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action <> 'create'"
+            f" AND c.after IS NOT NULL AND {self.database.json_has('c.after', 'memberships')})"
+        )
+
+    def _memberships(self) -> str:
+        database = self.database
+        item = database.json_item
+        primary = f"({item('m', 2)} = 1)" if database.is_sqlite else f"({item('m', 2)})::boolean"
+        return (
+            "INSERT INTO memberships (user_id, role, school_id, is_primary)"
+            f" SELECT c.target_id, {item('m', 0)}, {item('m', 1)}, {primary} FROM changes c,"
+            f" {database.json_each('c.after', 'memberships', 'm')} WHERE c.plan_id = :plan"
+            " AND c.kind = 'user' AND c.after IS NOT NULL"
+        )
+
+    def _status(self, table: str, kind: str) -> str:
+        status = self.database.json_text("c.after", "status")
+        archived_at = (
+            f", archived_at = CASE WHEN {status} = 'archived' THEN :now ELSE NULL END"
+            if table == "users"
+            else ""
+        )
+        return (
+            f"UPDATE {table} SET status = {status}{archived_at} FROM changes c"
+            f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
+            " AND c.action <> 'create' AND c.after IS NOT NULL"
+            f" AND {self.database.json_has('c.after', 'status')}"
+        )
+
+    def _hold(self) -> str:
+        database = self.database
+        record, held = database.json_item("b", 0), database.json_item("b", 2)
+        value = database.to_int(held)
+        return (
+            f"UPDATE links SET held = (h.held = 1) FROM (SELECT {database.to_int(record)} AS id,"
+            f" {value} AS held FROM changes c, {database.json_each('c.basis', '', 'b')}"
+            f" WHERE c.plan_id = :plan AND c.basis IS NOT NULL AND {held} IS NOT NULL) AS h"
+            " WHERE links.record_id = h.id"
+        )
+
+    def _settle_basis(self) -> str:
+        database = self.database
+        record, settles = database.json_item("b", 0), database.json_item("b", 3)
+        return (
+            "UPDATE records SET open = FALSE, cause = NULL WHERE id IN"
+            f" (SELECT {database.to_int(record)} FROM changes c,"
+            f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
+            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} = 1)"
+        )
+
+
+_REVISE = (
+    "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
+    " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL)"
+)
+_LINK = (
+    "INSERT INTO links (record_id, target_id, held) SELECT c.record_id, c.target_id, TRUE"
+    " FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
+    " AND c.action IN ('create', 'link', 'adopt')"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id)"
+)
+_SETTLE = (
+    "UPDATE records SET open = FALSE, cause = NULL WHERE id IN (SELECT record_id FROM changes"
+    " WHERE plan_id = :plan AND record_id IS NOT NULL)"
+)
+
+
+# -- the census (L3)
+
+_Group = tuple[int, str, str, str]
+
+
+def _census(connection: Connection, about: dict[str, Any]) -> dict[_Group, int]:
+    """Count the active people of this plan whom each source holds in each group."""
+    counted: dict[_Group, int] = {}
+    for scope, school, role in (
+        (SCHOOL_ROLE, "COALESCE(m.school_id, '')", "COALESCE(m.role, '')"),
+        (DISTRICT_ROLE, "''", "COALESCE(m.role, '')"),
+        (DISTRICT, "''", "''"),
+    ):
+        query = text(
+            f"SELECT r.source_id, {school}, {role}, COUNT(DISTINCT u.id) FROM users u"
+            " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+            " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+            " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+            f" GROUP BY r.source_id, {school}, {role}"
+        )
+        for source_id, school_id, role_name, people in connection.execute(query, about):
+            counted[source_id, scope, school_id, role_name] = people
+    return counted
+
+
+def _write_census(
+    database: Database,
+    connection: Connection,
+    about: dict[str, Any],
+    before: dict[_Group, int],
+    after: dict[_Group, int],
+) -> None:
+    rows = []
+    for group in sorted(before.keys() | after.keys()):
+        change = after.get(group, 0) - before.get(group, 0)
+        if change:
+            source_id, scope, school, role = group
+            last = connection.execute(
+                _LAST_CENSUS, {"source": source_id, "scope": scope, "school": school, "role": role}
+            ).scalar()
+            rows.append((*group, about["plan"], about["now"], int(last or 0) + change))
+    columns = ("source_id", "scope", "school_id", "role", "plan_id", "since", "people")
+    database.insert_into(connection, "census", columns, rows)
+
+
+_LAST_CENSUS = text(
+    "SELECT people FROM census WHERE source_id = :source AND scope = :scope"
+    " AND school_id = :school AND role = :role ORDER BY since DESC, plan_id DESC LIMIT 1"
+)

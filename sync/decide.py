@@ -1,0 +1,330 @@
+"""Decisions: one person and their records in, the steps of a plan out. Pure.
+
+Collects the facts, asks the table in ``sync/situations.py`` what follows, and writes it down as
+steps with their preconditions, and as takings where something is taken away (L1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core.models import PROFILE_FIELDS, Kind, UserStatus
+from core.settings import Grace
+from sync.draft import Step
+from sync.people import (
+    Membership,
+    RecordView,
+    Sources,
+    UserView,
+    in_precedence,
+    stored_profile,
+    wish_of,
+)
+from sync.situations import Facts, Situation, situation_of
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every decision of one run has in common."""
+
+    sources: Sources
+    origins: Mapping[int, str]
+    """Source id → the origin of users whom it brings in."""
+    grace: Grace
+    zone: ZoneInfo
+    now: datetime
+    failed: frozenset[int] = frozenset()
+    """Sources whose reading failed in this run (F8)."""
+    taking_nothing: bool = False
+    """Additions only (S2): whatever is not an addition stays open."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """What one source takes from a person: ``archive``, ``suspend``, ``role`` or ``hold``.
+
+    ``groups`` are the (school id, role) pairs in which it counts.
+    """
+
+    source_id: int
+    what: str
+    groups: list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a run does about one person."""
+
+    situation: Situation
+    steps: list[Step] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    settles: list[int] = field(default_factory=list)
+    """Records that are closed at once, because there is nothing to do about them."""
+    kept_by_lock: bool = False
+    protected: bool = False
+    added_by: int | None = None
+    """The source whose addition this is (L6)."""
+    caused_by_us: bool = False
+    """A new connector version, mapping or filter is behind it (L8)."""
+    narrowed: bool = False
+    """Something ends because the source was narrowed (F10): always held (L8)."""
+    shrunk: bool = False
+    """Missing from a role that shrank by more than half (F6)."""
+
+
+ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
+
+
+def decide_newcomer(
+    records: Sequence[RecordView], user_id: str, context: Context, reason: str | None = None
+) -> Decision:
+    """Decide about the records of one person whom the directory does not know."""
+    speaking = in_precedence([r for r in records if r.speaks], context.sources)
+    facts = Facts(sources="share" if speaking else "never")
+    situation = situation_of(facts)
+    if situation.action != "create":
+        return Decision(situation, settles=[r.id for r in records])
+    wish = wish_of(speaking, context.sources)
+    first = speaking[0]
+    role, school = _about(wish.memberships)
+    after = {
+        "status": UserStatus.ACTIVE.value if wish.enabled else UserStatus.SUSPENDED.value,
+        "origin": context.origins[first.source_id],
+        **{
+            name: value for name, value in stored_profile(wish.profile).items() if value is not None
+        },
+        "memberships": [list(member) for member in wish.memberships],
+    }
+    steps = [
+        Step(
+            Kind.USER, "create", user_id, None, reason or situation.reason, None, after, None,
+            first.id, first.version, role, school,
+        )
+    ]  # fmt: skip
+    steps += [
+        Step(
+            Kind.USER, "link", user_id, None, "same_person", None, None, None,
+            other.id, other.version, role, school,
+        )
+        for other in records
+        if other is not first
+    ]  # fmt: skip
+    return Decision(
+        situation,
+        steps,
+        added_by=first.source_id,
+        caused_by_us=any(r.cause == "settings" for r in records),
+    )
+
+
+def decide_user(
+    user: UserView,
+    context: Context,
+    *,
+    in_conflict: bool = False,
+    link_reason: str = "same_person",
+    action_for_link: str = "link",
+) -> Decision:
+    """Decide about a user of the directory, from all the records that speak of them.
+
+    Records with ``held`` None are not linked yet; they are linked by this decision.
+    """
+    speaking = in_precedence([r for r in user.records if r.speaks], context.sources)
+    facts = _facts(user, speaking, context, in_conflict)
+    situation = situation_of(facts)
+    decision = Decision(
+        situation, caused_by_us=any(r.cause == "settings" and r.speaks for r in user.records)
+    )
+    if situation.action == "wait":
+        return decision
+    role, school = _about(user.memberships)
+    steps: list[Step] = []
+
+    def step(action: str, reason: str, **more: Any) -> None:
+        steps.append(
+            Step(
+                Kind.USER, action, user.id, user.revision, reason, role=role, school=school, **more
+            )
+        )
+
+    for record in user.records:
+        if record.held is None and situation.action != "nothing":
+            step(action_for_link, link_reason, record_id=record.id, record_version=record.version)
+    match situation.action:
+        case "restore" | "suspend" | "unsuspend":
+            status = UserStatus.ACTIVE if facts.enabled else UserStatus.SUSPENDED
+            step(
+                situation.action, situation.reason,
+                before={"status": user.status}, after={"status": status.value},
+            )  # fmt: skip
+        case "archive" | "leaves_scope":
+            step(
+                situation.action, situation.reason,
+                before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
+            )  # fmt: skip
+    if speaking and situation.action != "nothing":
+        before, after, decision.kept_by_lock = _difference(user, speaking, context)
+        if after:
+            step("update", "changed_in_source", before=before, after=after)
+    ended = [r for r in user.records if r.held and not r.speaks]
+    if situation.action not in ("archive", "leaves_scope"):
+        for record in ended:
+            reason = "absent" if not record.present else "leaves_scope"
+            step("unlink", reason, record_id=record.id, record_version=record.version)
+    decision.protected = situation.name == "left_protected" and bool(ended)
+    returning = [r for r in speaking if r.held is False]
+    if context.taking_nothing and not _only_adds(steps):
+        return Decision(situation)
+    if not steps and not returning:
+        decision.settles = [r.id for r in user.records]
+        return decision
+    if not steps:
+        step("link", "returned")
+    basis = [
+        [r.id, r.version, None if situation.action == "nothing" else int(r.speaks), 1]
+        for r in user.records
+    ]
+    steps[0] = steps[0]._replace(basis=basis)
+    decision.steps = steps
+    decision.taken = _takings(user, situation, speaking, ended, steps)
+    decision.shrunk = any(r.cause == "shrunk_role" for r in ended)
+    decision.narrowed = any(s.reason == "leaves_scope" for s in steps)
+    if situation.action == "restore":
+        decision.added_by = speaking[0].source_id
+    return decision
+
+
+def _only_adds(steps: Sequence[Step]) -> bool:
+    """Say whether steps are an addition (S2); fields may follow the source along with it."""
+    actions = {step.action for step in steps}
+    return not actions or (bool(actions & ADDITIONS) and actions <= ADDITIONS | {"update"})
+
+
+def _facts(
+    user: UserView, speaking: Sequence[RecordView], context: Context, in_conflict: bool
+) -> Facts:
+    held = [r for r in user.records if r.held]
+    if speaking:
+        sources = "share"
+    elif any(r.present for r in held):
+        sources = "out_of_scope"
+    elif user.records:
+        sources = "left"
+    else:
+        sources = "never"
+    first = speaking[0] if speaking else None
+    return Facts(
+        user=user.status,  # type: ignore[arg-type]  # the database checks the word
+        sources=sources,  # type: ignore[arg-type]
+        enabled=first is None
+        or any(r.data.enabled for r in speaking if r.source_id == first.source_id),
+        protected=user.protected,
+        kept_archived=user.kept_archived,
+        in_conflict=in_conflict,
+        in_grace=sources == "left" and _in_grace(held, context),
+        frozen=bool(held) and any(r.source_id in context.failed for r in held),
+    )
+
+
+def _in_grace(held: Sequence[RecordView], context: Context) -> bool:
+    """Say whether the last hold to end is still within its days or fetches (S7)."""
+    today = _local(context.now, context.zone)
+    for record in held:
+        if record.absent_since is None:
+            continue
+        days = (today - _local(record.absent_since, context.zone)).days
+        if days < context.grace.days or record.absent_fetches < context.grace.fetches:
+            return True
+    return False
+
+
+def _local(at: datetime, zone: ZoneInfo) -> date:
+    return at.astimezone(zone).date()
+
+
+def _difference(
+    user: UserView, speaking: Sequence[RecordView], context: Context
+) -> tuple[dict[str, Any], dict[str, Any], bool]:
+    """Return what changes, before and after, and whether a lock kept something from changing."""
+    wish = wish_of(speaking, context.sources)
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    kept = False
+    for name in PROFILE_FIELDS:
+        old, new = user.profile[name], wish.profile[name]
+        if old == new:
+            continue
+        if name in user.locked_fields:
+            kept = True
+            continue
+        before[name], after[name] = old, new
+    if "email" in after:
+        before["email_folded"] = stored_profile(before)["email_folded"]
+        after["email_folded"] = stored_profile(after)["email_folded"]
+    wanted = wish.memberships
+    if "role" in user.locked_fields:
+        wanted, differs = _with_locked_roles(user.memberships, wanted)
+        kept = kept or differs
+    if wanted != user.memberships:
+        before["memberships"] = [list(member) for member in user.memberships]
+        after["memberships"] = [list(member) for member in wanted]
+    return before, after, kept
+
+
+def _with_locked_roles(
+    have: Sequence[Membership], want: Sequence[Membership]
+) -> tuple[list[Membership], bool]:
+    """Keep the roles as they are and let the schools follow the source."""
+    roles = sorted({role for role, _, _ in have})
+    if roles == sorted({role for role, _, _ in want}):
+        return list(want), False
+    schools: dict[str, bool] = {}
+    for _, school, primary in want:
+        schools[school] = schools.get(school, False) or primary
+    if not schools or not roles:
+        return list(have), True
+    kept = [(role, school, schools[school]) for role in roles for school in schools]
+    if len(roles) > 1:  # at most one membership is primary
+        first = True
+        for index, (role, school, primary) in enumerate(kept):
+            kept[index] = (role, school, primary and first)
+            first = first and not primary
+    return sorted(kept), True
+
+
+def _about(memberships: Sequence[Membership]) -> tuple[str | None, str | None]:
+    """Return the role and school under which a change is shown: the primary one, else the first."""
+    best = next((m for m in memberships if m[2]), memberships[0] if memberships else None)
+    return (None, None) if best is None else (best[0], best[1] or None)
+
+
+def _takings(
+    user: UserView,
+    situation: Situation,
+    speaking: Sequence[RecordView],
+    ended: Sequence[RecordView],
+    steps: Sequence[Step],
+) -> list[Taken]:
+    if user.status == UserStatus.ARCHIVED:
+        return []
+    taken = [
+        Taken(
+            record.source_id,
+            "archive" if situation.action in ("archive", "leaves_scope") else "hold",
+            user.groups,
+        )
+        for record in ended
+    ]
+    if situation.action == "suspend":
+        taken.append(Taken(speaking[0].source_id, "suspend", user.groups))
+    update = next((s for s in steps if s.action == "update" and s.after), None)
+    if update is not None and update.after is not None and "memberships" in update.after:
+        still = {member[0] for member in update.after["memberships"]}
+        lost = [(school, role) for role, school, _ in user.memberships if role not in still]
+        if lost and not ended:  # a role that went with its source is counted as the hold
+            taken.append(Taken(speaking[0].source_id, "role", lost))
+    return taken

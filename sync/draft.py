@@ -1,0 +1,157 @@
+"""A draft: the changes of a plan while it is being made, written in bulk as they are found.
+
+A change's content is canonical JSON. ``digest`` covers it with a random salt (the chain is made of
+these, and can be verified after a purge), ``content_print`` is keyed and unsalted (the same step in
+two plans has the same).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from core.database import Database
+from core.models import Kind
+
+CHANGE_COLUMNS = (
+    "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
+    "role", "school_id", "before", "after", "basis", "reason", "salt", "digest", "content_print",
+)  # fmt: skip
+TAKING_COLUMNS = ("plan_id", "target_id", "source_id", "school_id", "role", "what", "explained")
+DIGEST_SIZE = 32
+PRINT_SIZE = 16
+_SALT = 16
+_FLUSH = 5_000
+
+Values = Mapping[str, Any]
+Basis = Sequence[Sequence[int | None]]
+
+
+class Step(NamedTuple):
+    """One change before it is written down; see ``core.tables.Change`` for the fields."""
+
+    kind: Kind
+    action: str
+    target: str
+    revision: int | None
+    reason: str
+    before: Values | None = None
+    after: Values | None = None
+    basis: Basis | None = None
+    record_id: int | None = None
+    record_version: int | None = None
+    role: str | None = None
+    school: str | None = None
+
+
+def canonical(value: object) -> bytes:
+    """Return the one JSON text of a value: keys sorted, no blanks."""
+    return msgspec.json.encode(value, order="deterministic")
+
+
+def content_of(step: Step, before: bytes, after: bytes, basis: bytes) -> bytes:
+    """Return what a change's digest covers; the parts are canonical JSON, ``null`` if missing."""
+    head = canonical(
+        [
+            step.kind, step.action, step.target, step.revision, step.reason,
+            step.record_id, step.record_version, step.role, step.school,
+        ]
+    )  # fmt: skip
+    return b"%b%b%b%b" % (head, before, after, basis)
+
+
+class Draft:
+    """Collects the steps and takings of one plan and writes them in batches."""
+
+    def __init__(self, database: Database, plan_id: int) -> None:
+        self.database = database
+        self.plan_id = plan_id
+        self.size = 0
+        self.counts: Counter[str] = Counter()
+        self.school_counts: Counter[str] = Counter()
+        self.additions: Counter[int] = Counter()
+        self.taken = 0
+        self._key = database.key
+        self._rows: list[tuple[Any, ...]] = []
+        self._takings: list[tuple[Any, ...]] = []
+        self._digest = blake2b(digest_size=DIGEST_SIZE)
+        self._salts = b""
+        self.in_order = True
+        """False once rows were removed again: the digest must then be read off the table."""
+
+    def add(self, steps: Sequence[Step]) -> None:
+        """Write down the steps of one person or school, in this order."""
+        counts = self.counts if steps[0].kind is Kind.USER else self.school_counts
+        counts.update({step.action for step in steps})
+        for step in steps:
+            before = b"null" if step.before is None else canonical(step.before)
+            after = b"null" if step.after is None else canonical(step.after)
+            basis = b"null" if step.basis is None else canonical(step.basis)
+            content = content_of(step, before, after, basis)
+            salt = self._salt()
+            digest = blake2b(salt + content, digest_size=DIGEST_SIZE).digest()
+            self._digest.update(digest)
+            self._rows.append(
+                (
+                    self.plan_id, self.size, step.kind.value, step.action, step.target,
+                    step.revision, step.record_id, step.record_version, step.role, step.school,
+                    None if step.before is None else before.decode(),
+                    None if step.after is None else after.decode(),
+                    None if step.basis is None else basis.decode(),
+                    step.reason, salt, digest,
+                    blake2b(content, digest_size=PRINT_SIZE, key=self._key).digest(),
+                )
+            )  # fmt: skip
+            self.size += 1
+
+    def take(
+        self, target: str, source_id: int, groups: Sequence[tuple[str, str]], what: str,
+        *, explained: bool = False,
+    ) -> None:  # fmt: skip
+        """Write down what one person loses: ``groups`` are their (school id, role) pairs (L2)."""
+        self.taken += 1
+        for school, role in groups or (("", ""),):
+            self._takings.append((self.plan_id, target, source_id, school, role, what, explained))
+
+    def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
+        """Take back everything written down about one person, who did these actions."""
+        self.flush(connection)
+        for table in ("changes", "takings"):
+            connection.exec_driver_sql(
+                f"DELETE FROM {table} WHERE plan_id = {int(self.plan_id)} AND target_id ="
+                + (" ?" if self.database.is_sqlite else " %s"),
+                (target,),
+            )
+        self.counts.subtract(actions)
+        self.in_order = False
+
+    @property
+    def full(self) -> bool:
+        """Time to flush."""
+        return len(self._rows) >= _FLUSH
+
+    def flush(self, connection: Connection) -> None:
+        """Write what has been collected."""
+        if self._rows:
+            self.database.insert_into(connection, "changes", CHANGE_COLUMNS, self._rows)
+            self._rows = []
+        if self._takings:
+            unique = list({row[1:5]: row for row in self._takings}.values())
+            self.database.insert_into(connection, "takings", TAKING_COLUMNS, unique)
+            self._takings = []
+
+    def digest(self) -> bytes:
+        """Return the digest over all changes in order. Only right while ``in_order``."""
+        return self._digest.digest()
+
+    def _salt(self) -> bytes:
+        if not self._salts:
+            self._salts = os.urandom(_SALT * 1024)
+        salt, self._salts = self._salts[:_SALT], self._salts[_SALT:]
+        return salt

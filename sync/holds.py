@@ -1,0 +1,226 @@
+"""Holds: which people of a draft wait for a person's approval, and because of which limit.
+
+Counts takings in SQL, judges with ``sync/limits.py``, and leaves the held people in the temporary
+table ``holds``. All changes of one person go the same way (P1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, text
+
+from core.settings import DistrictSettings
+from core.tables import utc_text
+from sync.draft import Draft
+from sync.limits import (
+    DISTRICT,
+    DISTRICT_ROLE,
+    SCHOOL_ROLE,
+    Group,
+    Trip,
+    additions_allowed,
+    allowed_in,
+    own_changes_allowed,
+    rule_for,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What the counting needs to know beside the draft."""
+
+    district_id: int
+    settings: DistrictSettings
+    source_ids: Sequence[int]
+    now: datetime
+    today: date
+    school_names: Mapping[str, str]
+    established: bool
+    """A first complete fetch of the district has been applied before (L6)."""
+
+
+def create_table(connection: Connection) -> None:
+    """Make the table of the held people."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS holds")
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE holds (target_id TEXT, why TEXT, source_id BIGINT)"
+    )
+
+
+def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
+    """Fill ``holds`` by the limits, and return which of them tripped."""
+    trips: list[Trip] = []
+    if draft.taken:
+        for source_id in counting.source_ids:
+            trips += _takings(connection, draft, counting, source_id)
+    if counting.established:
+        trips += _additions(connection, draft, counting)
+    trips += _marked(connection, counting)
+    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_holds ON holds (target_id)")
+    return trips
+
+
+# -- takings (L1-L5)
+
+
+def _takings(
+    connection: Connection, draft: Draft, counting: Counting, source_id: int
+) -> list[Trip]:
+    window = counting.now - timedelta(days=counting.settings.limits.window_days)
+    about = {"plan": draft.plan_id, "source": source_id, "start": utc_text(window)}
+    trips = []
+    for group, found, taken_now in _found(connection, about, source_id):
+        if not taken_now:
+            continue
+        people = _people(connection, group, about)
+        words = (group.school_id, counting.school_names.get(group.school_id, group.school_id))
+        rule = rule_for(group, counting.settings.limits, words, counting.today)
+        allowed = allowed_in(group, people, rule)
+        if found > allowed:
+            trips.append(Trip(group.scope, allowed, found, people, group, source_id))
+            connection.execute(_HOLD[group.scope], about | _where(group))
+    return trips
+
+
+def _where(group: Group) -> dict[str, str]:
+    return {"school": group.school_id, "role": group.role, "scope": group.scope}
+
+
+def _found(
+    connection: Connection, about: dict[str, Any], source_id: int
+) -> list[tuple[Group, int, int]]:
+    """Return each group with the distinct people taken in the window and now, and those now."""
+    found = []
+    for scope, columns in _COLUMNS.items():
+        query = text(
+            f"SELECT {columns}, COUNT(DISTINCT target_id), SUM(now) FROM ({_ALL_TAKINGS})"
+            f" AS taken GROUP BY {columns} ORDER BY {columns}"
+        )
+        for row in connection.execute(query, about):
+            school = row[0] if scope == SCHOOL_ROLE else ""
+            role = {SCHOOL_ROLE: row[1], DISTRICT_ROLE: row[0]}.get(scope, "")
+            found.append((Group(source_id, scope, school, role), int(row[-2]), int(row[-1])))
+    return found
+
+
+_COLUMNS = {SCHOOL_ROLE: "school_id, role", DISTRICT_ROLE: "role", DISTRICT: "one"}
+_ALL_TAKINGS = (
+    "SELECT target_id, school_id, role, 1 AS now, 1 AS one FROM takings"
+    " WHERE plan_id = :plan AND source_id = :source AND NOT explained"
+    " UNION ALL SELECT t.target_id, t.school_id, t.role, 0, 1 FROM takings t"
+    " JOIN plans p ON p.id = t.plan_id JOIN users u ON u.id = t.target_id"
+    " WHERE t.source_id = :source AND NOT t.explained AND p.status = 'applied'"
+    " AND NOT p.approved AND p.applied_at > :start AND ("  # and not back again (L4)
+    "  (t.what = 'archive' AND u.status = 'archived')"
+    "  OR (t.what = 'suspend' AND u.status = 'suspended')"
+    "  OR (t.what = 'role' AND NOT EXISTS (SELECT 1 FROM memberships m"
+    "   WHERE m.user_id = u.id AND m.role = t.role))"
+    "  OR (t.what = 'hold' AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"
+    "   ON r.id = l.record_id WHERE l.target_id = u.id AND l.held AND r.source_id = :source)))"
+)
+_HOLD = {
+    scope: text(
+        "INSERT INTO holds SELECT DISTINCT target_id, :scope, source_id FROM takings"
+        f" WHERE plan_id = :plan AND source_id = :source AND NOT explained{where}"
+    )
+    for scope, where in {
+        SCHOOL_ROLE: " AND school_id = :school AND role = :role",
+        DISTRICT_ROLE: " AND role = :role",
+        DISTRICT: "",
+    }.items()
+}
+
+
+def _people(connection: Connection, group: Group, about: dict[str, Any]) -> int:
+    """Return n of L3: the greater of the people held when the window began and just now."""
+    return max(
+        int(connection.execute(query, about | _where(group)).scalar() or 0)
+        for query in (_CENSUS_NOW, _CENSUS_THEN)
+    )
+
+
+_CENSUS = (
+    "SELECT people FROM census WHERE source_id = :source AND scope = :scope"
+    " AND school_id = :school AND role = :role"
+)
+_CENSUS_NOW = text(f"{_CENSUS} ORDER BY since DESC, plan_id DESC LIMIT 1")
+_CENSUS_THEN = text(f"{_CENSUS} AND since <= :start ORDER BY since DESC, plan_id DESC LIMIT 1")
+
+
+# -- additions (L6)
+
+
+def _additions(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
+    trips = []
+    active = None
+    for source_id, count in sorted(draft.additions.items()):
+        if not count:
+            continue
+        if active is None:
+            active = int(
+                connection.execute(_ACTIVE, {"district": counting.district_id}).scalar_one()
+            )
+        allowed = additions_allowed(active)
+        window = counting.now - timedelta(days=counting.settings.limits.window_days)
+        about = {"district": counting.district_id, "start": utc_text(window)}
+        earlier = sum(
+            _number(additions, source_id) for (additions,) in connection.execute(_ADDED, about)
+        )
+        if count + earlier > allowed:
+            trips.append(Trip("additions", allowed, count + earlier, active, None, source_id))
+            connection.execute(_HOLD_ADDED, {"source": source_id})
+    return trips
+
+
+def _number(additions: Any, source_id: int) -> int:
+    decoded = msgspec.json.decode(additions) if isinstance(additions, str) else additions
+    return int(decoded.get(str(source_id), 0))
+
+
+_ACTIVE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status = 'active'")
+_ADDED = text(
+    "SELECT additions FROM plans WHERE district_id = :district AND status = 'applied'"
+    " AND NOT approved AND applied_at > :start AND CAST(establishes AS TEXT) = '[]'"
+)
+_HOLD_ADDED = text(
+    "INSERT INTO holds SELECT target_id, 'additions', source_id FROM marks"
+    " WHERE mark = 'added' AND source_id = :source"
+)
+
+
+# -- what the decisions marked (L7, L8, F6, F10)
+
+
+def _marked(connection: Connection, counting: Counting) -> list[Trip]:
+    trips = []
+    for mark, source_id, found in connection.execute(_MARKS).all():
+        if mark == "settings":
+            group = Group(source_id, DISTRICT)
+            people = _people(
+                connection, group, {"source": source_id, "start": utc_text(counting.now)}
+            )
+            allowed = own_changes_allowed(people)
+        else:
+            people, allowed = 0, 0
+        if found > allowed:
+            trips.append(Trip(mark, allowed, found, people, None, source_id))
+            connection.execute(_HOLD_MARKED, {"mark": mark, "source": source_id})
+    return trips
+
+
+ALWAYS_HELD = ("leaves_scope", "shrunk_role", "resembling", "standing", "guard", "undone")
+"""Marks that hold whoever carries them; ``settings`` holds past its limit (L8)."""
+
+_MARKS = text(
+    "SELECT mark, source_id, COUNT(DISTINCT target_id) FROM marks"
+    " WHERE mark IN :marks GROUP BY mark, source_id ORDER BY mark, source_id"
+).bindparams(bindparam("marks", value=[*ALWAYS_HELD, "settings"], expanding=True))
+_HOLD_MARKED = text(
+    "INSERT INTO holds SELECT DISTINCT target_id, mark, source_id FROM marks"
+    " WHERE mark = :mark AND source_id = :source"
+)

@@ -1,0 +1,122 @@
+"""Resembling pairs: somebody who joins and somebody who leaves in the same run (L7).
+
+Works in sets on temporary tables, so that a whole district that moves to a new email domain is one
+join. The same id, or the same local part and the same names: one person, whose record moved. Only
+one of these: both wait for a person's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from core.database import Database
+from core.models import fold_email
+from sync.identity import keys_of, strong_keys, weak_keys
+from sync.people import RecordView, UserView
+
+_COLUMNS = ("person", "word", "value", "kind")
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the tables in which leavers and joiners are compared."""
+    for name, columns in (
+        ("leavers", "person TEXT, word TEXT, value TEXT, kind TEXT"),
+        ("joiners", "person BIGINT, word TEXT, value TEXT, kind TEXT"),
+        ("pairs", "record_id BIGINT, target_id TEXT, moved INTEGER"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+
+
+def add_leavers(database: Database, connection: Connection, users: Iterable[UserView]) -> None:
+    """Note by what each leaver could be known again."""
+    rows: list[_Row] = []
+    for user in users:
+        strong = strong_keys(user.profile, (role for role, _, _ in user.memberships))
+        rows += _rows(user.id, strong, *weak_keys(user.profile), user.profile["email"])
+    database.insert_into(connection, "leavers", _COLUMNS, rows)
+
+
+def add_joiners(database: Database, connection: Connection, records: Iterable[RecordView]) -> None:
+    """Note by what each joiner could be known."""
+    rows: list[_Row] = []
+    for record in records:
+        rows += _rows(record.id, *keys_of(record.data), record.data.email)
+    database.insert_into(connection, "joiners", _COLUMNS, rows)
+
+
+_Row = tuple[object, str, str, str | None]
+
+
+def _rows(
+    person: object, strong: Sequence[str], local: str | None, names: str | None, email: str | None
+) -> list[_Row]:
+    rows: list[_Row] = [(person, "id", key, key.rpartition(":")[0]) for key in strong]
+    if local:
+        rows.append((person, "local", local, None))
+    if names:
+        rows.append((person, "names", names, None))
+    if local and names:
+        rows.append((person, "both", f"{local}|{names}", None))
+    if email:
+        rows.append((person, "email", fold_email(email), None))
+    return rows
+
+
+def find(connection: Connection) -> int:
+    """Compare joiners with leavers; return how many moved. The rest of ``pairs`` resembles.
+
+    Whoever could be two people has not moved: both sides must be unique, and no id may say
+    otherwise.
+    """
+    for table in ("leavers", "joiners"):
+        connection.exec_driver_sql(f"CREATE INDEX ix_{table} ON {table} (value, word)")
+        connection.exec_driver_sql(f"CREATE INDEX ix_{table}_person ON {table} (person)")
+        connection.exec_driver_sql(f"ANALYZE {table}")
+    connection.execute(_PAIR)
+    connection.exec_driver_sql("CREATE INDEX ix_pairs ON pairs (record_id)")
+    connection.exec_driver_sql("CREATE INDEX ix_pairs_target ON pairs (target_id)")
+    for query in (_CONTRADICTED, _NOT_UNIQUE, _DECIDED):
+        connection.execute(query)
+    return int(connection.execute(text("SELECT COUNT(*) FROM pairs WHERE moved = 1")).scalar_one())
+
+
+_PAIR = text(  # names at a new domain are somebody who moved; at the same address, perhaps not
+    "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
+    " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
+    " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
+    " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
+)
+_CONTRADICTED = text(
+    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND EXISTS (SELECT 1 FROM leavers l JOIN joiners j"
+    " ON j.kind = l.kind AND j.value <> l.value WHERE l.person = pairs.target_id"
+    " AND j.person = pairs.record_id AND l.word = 'id' AND j.word = 'id')"
+)
+_NOT_UNIQUE = text(
+    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND ("
+    " record_id IN (SELECT record_id FROM pairs WHERE moved = 1 GROUP BY record_id"
+    "  HAVING COUNT(*) > 1)"
+    " OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1 GROUP BY target_id"
+    "  HAVING COUNT(*) > 1))"
+)
+_DECIDED = text(  # whoever has moved is no longer somebody's likeness
+    "DELETE FROM pairs WHERE moved = 0 AND (record_id IN (SELECT record_id FROM pairs"
+    " WHERE moved = 1) OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1))"
+)
+
+
+def likenesses(connection: Connection, record_ids: Sequence[int]) -> dict[int, list[str]]:
+    """Return record id → the leavers whom it resembles without having moved."""
+    found: dict[int, list[str]] = {}
+    if record_ids:
+        for record_id, target in connection.execute(_LIKE, {"records": list(record_ids)}):
+            found.setdefault(record_id, []).append(target)
+    return found
+
+
+_LIKE = text(
+    "SELECT record_id, target_id FROM pairs WHERE moved = 0 AND record_id IN :records"
+    " ORDER BY record_id, target_id"
+).bindparams(bindparam("records", expanding=True))

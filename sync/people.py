@@ -1,0 +1,248 @@
+"""People as a run sees them: a user with the records that speak of them, and what those want.
+
+Reads evidence and directory in batches, decides nothing, writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.models import PROFILE_FIELDS, fold_email
+
+Membership = tuple[str, str, bool]
+"""(role, school id or "", is primary) as the directory keeps it."""
+
+
+class MemberData(msgspec.Struct):
+    """A membership inside a record's data."""
+
+    role: str
+    school: str | None = None
+    primary: bool = False
+
+
+class UserData(msgspec.Struct):
+    """A record's data, as ``NormalizedUser`` wrote it."""
+
+    external_id: str
+    given_name: str | None = None
+    middle_name: str | None = None
+    family_name: str | None = None
+    preferred_given_name: str | None = None
+    preferred_middle_name: str | None = None
+    preferred_family_name: str | None = None
+    email: str | None = None
+    username: str | None = None
+    memberships: tuple[MemberData, ...] = ()
+    grade: str | None = None
+    graduation_year: int | None = None
+    sis_id: str | None = None
+    student_number: str | None = None
+    state_id: str | None = None
+    staff_number: str | None = None
+    crd_id: str | None = None
+    enabled: bool = True
+    person_key: str | None = None
+
+
+_decode = msgspec.json.Decoder(UserData).decode
+
+
+@dataclass(slots=True)
+class RecordView:
+    """One record of a person. ``held`` is None while no link of theirs rests on it."""
+
+    id: int
+    source_id: int
+    external_id: str
+    version: int
+    present: bool
+    in_scope: bool
+    data: UserData
+    cause: str | None = None
+    absent_since: datetime | None = None
+    absent_fetches: int = 0
+    held: bool | None = None
+    person_key: str | None = None
+
+    @property
+    def speaks(self) -> bool:
+        """Say whether the source shares this entry now."""
+        return self.present and self.in_scope
+
+
+@dataclass(slots=True)
+class UserView:
+    """One user of the directory, with everything a decision needs."""
+
+    id: str
+    status: str
+    origin: str
+    revision: int
+    protected: bool
+    kept_archived: bool
+    locked_fields: list[str]
+    profile: dict[str, Any]
+    memberships: list[Membership] = field(default_factory=list)
+    records: list[RecordView] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """The (school id, role) pairs in which limits count this person."""
+        return [(school, role) for role, school, _ in self.memberships]
+
+
+@dataclass(slots=True)
+class Wish:
+    """What the present records of a person want them to be."""
+
+    profile: dict[str, Any]
+    memberships: list[Membership]
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The sources of a district in their order of precedence, and how they name the schools."""
+
+    rank: Mapping[int, int]
+    names: Mapping[int, str]
+    schools: Mapping[tuple[int, str], str]
+    """(source id, the source's id of the school) → our id of the school."""
+
+
+def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
+    """Return what the records want: field by field the first source that says something wins.
+
+    ``records`` are the present ones, at least one, in the order of ``in_precedence``. Roles and
+    schools add up over all of them.
+    """
+    first = records[0]
+    profile = {name: getattr(first.data, name) for name in PROFILE_FIELDS}
+    if len(records) > 1:
+        for record in records[1:]:
+            for name, value in profile.items():
+                if value is None:
+                    profile[name] = getattr(record.data, name)
+    enabled = any(r.data.enabled for r in records if r.source_id == first.source_id)
+    return Wish(profile, memberships_of(records, sources), enabled)
+
+
+def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Membership]:
+    """Return roles and schools of all records, sorted, at most one of them primary."""
+    found: dict[tuple[str, str], bool] = {}
+    for record in records:
+        for member in record.data.memberships:
+            school = ""
+            if member.school is not None:
+                school = sources.schools.get((record.source_id, member.school), "")
+            key = (member.role, school)
+            found[key] = found.get(key, False) or (member.primary and not any(found.values()))
+    placed = {role for role, school in found if school}
+    return sorted(
+        (role, school, primary)
+        for (role, school), primary in found.items()
+        if school or role not in placed
+    )
+
+
+def in_precedence(records: Sequence[RecordView], sources: Sources) -> list[RecordView]:
+    """Sort records by their source's precedence, then by id: the first one wins."""
+    if len(records) < 2:
+        return list(records)
+    return sorted(records, key=lambda r: (sources.rank.get(r.source_id, 1 << 30), r.external_id))
+
+
+def stored_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a profile as the directory keeps it: with the folded form of the email."""
+    email = profile.get("email")
+    return {**profile, "email_folded": fold_email(email) if email else None}
+
+
+# -- reading in batches
+
+
+def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
+    """Return the users ``first`` to ``last`` of the table ``todo_users``, with their records."""
+    about = {"first": first, "last": last}
+    users = {
+        row.id: UserView(
+            row.id,
+            row.status,
+            row.origin,
+            row.revision,
+            bool(row.protected),
+            bool(row.kept_archived),
+            _list(row.locked_fields),
+            {name: getattr(row, name) for name in PROFILE_FIELDS},
+        )
+        for row in connection.execute(_USERS, about)
+    }
+    for user_id, role, school, primary in connection.execute(_MEMBERSHIPS, about):
+        users[user_id].memberships.append((role, school, bool(primary)))
+    for row in connection.execute(_RECORDS, about):
+        users[row.target_id].records.append(_record(row))
+    return list(users.values())
+
+
+def read_newcomers(connection: Connection, first: int, last: int) -> Iterator[RecordView]:
+    """Yield the records ``first`` to ``last`` of the table ``todo_records``."""
+    for row in connection.execute(_NEWCOMERS, {"first": first, "last": last}):
+        yield _record(row)
+
+
+def _record(row: Any) -> RecordView:
+    held = row.held
+    return RecordView(
+        row.id,
+        row.source_id,
+        row.external_id,
+        row.version,
+        bool(row.present),
+        bool(row.in_scope),
+        _decode(row.data),
+        row.cause,
+        None if row.absent_since is None else datetime.fromisoformat(row.absent_since),
+        row.absent_fetches,
+        None if held is None else bool(held),
+        row.person_key,
+    )
+
+
+def _list(value: Any) -> list[str]:
+    return msgspec.json.decode(value) if isinstance(value, str) else list(value or ())
+
+
+_RECORD_COLUMNS = (
+    "r.id, r.source_id, r.external_id, r.version, r.present, r.in_scope, r.data, r.cause,"
+    " r.absent_since, r.absent_fetches, r.person_key"
+)
+_USERS = text(
+    "SELECT u.id, u.status, u.origin, u.revision, u.protected, u.kept_archived, u.locked_fields, "
+    + ", ".join(f"u.{name}" for name in PROFILE_FIELDS)
+    + " FROM todo_users t JOIN users u ON u.id = t.target_id"
+    " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+)
+_MEMBERSHIPS = text(
+    "SELECT m.user_id, m.role, m.school_id, m.is_primary FROM todo_users t"
+    " JOIN memberships m ON m.user_id = t.target_id WHERE t.n BETWEEN :first AND :last"
+    " ORDER BY m.user_id, m.role, m.school_id"
+)
+_RECORDS = text(
+    f"SELECT t.target_id, {_RECORD_COLUMNS}, l.held FROM todo_users t"
+    " JOIN links l ON l.target_id = t.target_id JOIN records r ON r.id = l.record_id"
+    " WHERE t.n BETWEEN :first AND :last"
+    f" UNION ALL SELECT t.target_id, {_RECORD_COLUMNS}, NULL FROM todo_users t"
+    " JOIN todo_joins j ON j.target_id = t.target_id JOIN records r ON r.id = j.record_id"
+    " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
+)
+_NEWCOMERS = text(
+    f"SELECT {_RECORD_COLUMNS}, NULL AS held FROM todo_records t JOIN records r"
+    " ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+)

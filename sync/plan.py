@@ -1,0 +1,600 @@
+"""The plan: everybody who is open is looked at once, and what follows is written down and sealed.
+
+``make_plans`` makes one plan of what may be applied and at most one held plan (P1). It reads
+evidence and directory and writes plans only; ``sync/apply.py`` alone changes people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import BindParameter, Connection, bindparam, text
+
+from core.database import Database, failpoint
+from core.settings import DistrictSettings
+from core.tables import District, Source, utc_text
+from sync import holds, pairs
+from sync.decide import Context, Decision, decide_newcomer, decide_user
+from sync.draft import Draft
+from sync.identity import (
+    USER_PREFIX,
+    new_id,
+    records_with_emails,
+    users_with_emails,
+)
+from sync.limits import Trip
+from sync.people import RecordView, Sources, UserView, read_newcomers, read_users
+from sync.schools import plan_schools
+from sync.seal import discard_drafts, seal, supersede_standing
+
+BATCH = 1_000
+HELD_DAYS = 7
+"""How long a held plan stands before it expires (P3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What a run asks of planning."""
+
+    district: District
+    settings: DistrictSettings
+    sources: Sequence[Source]
+    """All sources of the district that are configured and not retired, in precedence."""
+    origins: dict[int, str]
+    """Source id → the origin of people it brings in."""
+    run_id: int
+    kind: str
+    now: datetime
+    failed: frozenset[int] = frozenset()
+    certificates: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
+    establishes: tuple[int, ...] = ()
+    season: str = "normal"
+    guarded: bool = False
+    taking_nothing: bool = False
+
+
+@dataclass(slots=True)
+class Plans:
+    """What planning came to: the plan to apply, if there is anything to do, and the held one."""
+
+    plan_id: int | None = None
+    held_id: int | None = None
+    waiting: int = 0
+    """People whose changes wait by themselves: grace, a failed source, a season."""
+    conflicts: int = 0
+    trips: list[Trip] = field(default_factory=list)
+
+
+def make_plans(
+    database: Database, request: PlanRequest, progress: Callable[[int], None] | None = None
+) -> Plans:
+    """Look at everybody who is open and store what follows as sealed plans."""
+    with database.engine.connect() as connection:
+        return _Planner(database, connection, request, progress).make()
+
+
+class _Planner:
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        request: PlanRequest,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self.database = database
+        self.connection = connection
+        self.request = request
+        self.progress = progress
+        self.plans = Plans()
+        self.source_ids = [source.id or 0 for source in request.sources]
+        self.counts: dict[str, int] = {"protected": 0, "locked": 0, "conflict": 0}
+        self.leavers = 0
+        self.standing: set[str] = set()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        self.connection.execution_options(rostersync_write=True)
+        with self.connection.begin():
+            yield self.connection
+
+    def make(self) -> Plans:
+        request = self.request
+        with self.transaction() as connection:
+            discard_drafts(connection, request.district.id or 0)
+            self.draft = Draft(self.database, self._open_plan(connection))
+            self._make_tables(connection)
+            schools = plan_schools(
+                self.database, connection, self.draft, request.district.id or 0, request.sources,
+                request.now,
+            )  # fmt: skip
+            self.draft.flush(connection)
+            connection.execute(_SETTLE_STRANGERS, {"sources": self.source_ids})
+            users, records = self._list_open(connection)
+        self.school_names = schools.names
+        self.context = Context(
+            sources=Sources(
+                {source.id or 0: rank for rank, source in enumerate(request.sources)},
+                {source.id or 0: source.name for source in request.sources},
+                schools.ids,
+            ),
+            origins=request.origins,
+            grace=request.settings.grace,
+            zone=request.settings.zone,
+            now=request.now,
+            failed=request.failed,
+            taking_nothing=request.taking_nothing,
+        )
+        for first in range(1, users + 1, BATCH):
+            with self.transaction() as connection:
+                self._look_at_users(connection, first)
+        if self.leavers and records:
+            self._find_pairs(records)
+        self._look_at_newcomers(records)
+        with self.transaction() as connection:
+            self._protect_conflicts(connection)
+            self._drop_rejected(connection)
+            return self._finish(connection)
+
+    # -- what is open
+
+    def _open_plan(self, connection: Connection) -> int:
+        request = self.request
+        return int(
+            connection.execute(
+                _NEW_PLAN,
+                {
+                    "district": request.district.id,
+                    "run": request.run_id,
+                    "kind": request.kind,
+                    "now": utc_text(request.now),
+                    "season": request.season,
+                    "guarded": request.guarded,
+                    "certificates": _json(request.certificates),
+                    "establishes": _json(list(request.establishes)),
+                },
+            ).scalar_one()
+        )
+
+    def _make_tables(self, connection: Connection) -> None:
+        for name, columns in (
+            ("todo_users", "n INTEGER, target_id TEXT"),
+            ("todo_joins", "record_id BIGINT, target_id TEXT"),
+            ("todo_records", "n INTEGER, record_id BIGINT"),
+            ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
+            ("conflict_people", "target_id TEXT"),
+        ):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+        holds.create_table(connection)
+        pairs.create_tables(connection)
+
+    def _list_open(self, connection: Connection) -> tuple[int, int]:
+        """Number everybody who is open; return how many users and how many new records."""
+        about = {"sources": self.source_ids, "district": self.request.district.id}
+        for query in (_JOINS, _USERS, _RECORDS):
+            connection.execute(query, about)
+        connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
+        connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
+        connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
+        if not self.database.is_sqlite:
+            for name in ("todo_users", "todo_records", "todo_joins"):
+                connection.exec_driver_sql(f"ANALYZE {name}")
+        self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
+        named = connection.execute(_NAMED_IN_CONFLICTS, about).scalars()
+        self.in_conflict = {user["id"] for candidates in named for user in _list(candidates)}
+        rows = [(user,) for user in sorted(self.in_conflict)]
+        self.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+        self.empty = not connection.execute(
+            text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1"), about
+        ).first()
+        self.established = any(source.established for source in self.request.sources)
+        return tuple(  # type: ignore[return-value]
+            int(connection.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one())
+            for name in ("todo_users", "todo_records")
+        )
+
+    # -- the people whom the directory knows
+
+    def _look_at_users(self, connection: Connection, first: int) -> None:
+        leavers: list[UserView] = []
+        settled: list[int] = []
+        for user in read_users(connection, first, first + BATCH - 1):
+            decision = self._decided(user)
+            if decision.situation.action == "wait":
+                self.plans.waiting += 1
+            self.counts["locked"] += decision.kept_by_lock
+            self.counts["protected"] += decision.protected
+            settled += decision.settles
+            if decision.steps:
+                self._write(connection, user.id, decision)
+                if decision.situation.action == "archive":
+                    leavers.append(user)
+        self.leavers += len(leavers)
+        pairs.add_leavers(self.database, connection, leavers)
+        self._close(connection, settled)
+        self.draft.flush(connection)
+        if self.progress is not None:
+            self.progress(BATCH)
+
+    def _decided(self, user: UserView) -> Decision:
+        context = self.context
+        standing = user.id in self.standing
+        if standing and context.failed:
+            # it was held on good evidence before its source failed: it stays held (P3)
+            decision = decide_user(
+                user, replace(context, failed=frozenset()), in_conflict=user.id in self.in_conflict
+            )
+            failed = [r.source_id for r in user.records if r.source_id in context.failed]
+            if failed and decision.steps:
+                self._mark(user.id, failed[0], "standing")
+            return decision
+        return decide_user(user, context, in_conflict=user.id in self.in_conflict)
+
+    def _write(self, connection: Connection, target: str, decision: Decision) -> None:
+        self.draft.add(decision.steps)
+        for taken in decision.taken:
+            self.draft.take(target, taken.source_id, taken.groups, taken.what)
+        source_id = decision.added_by
+        if source_id is not None:
+            self.draft.additions[source_id] += 1
+            if self.established:
+                self._mark(target, source_id, "added")
+        if source_id is None:
+            source_id = decision.taken[0].source_id if decision.taken else self.source_ids[0]
+        if decision.caused_by_us:
+            self._mark(target, source_id, "settings")
+        if decision.narrowed:
+            self._mark(target, source_id, "leaves_scope")
+        if decision.shrunk:
+            self._mark(target, source_id, "shrunk_role")
+
+    def _mark(self, target: str, source_id: int, mark: str) -> None:
+        self.connection.execute(_MARK, {"target": target, "source": source_id, "mark": mark})
+
+    def _close(self, connection: Connection, records: Sequence[int]) -> None:
+        if records:
+            connection.execute(_CLOSE, [{"id": record} for record in records])
+
+    # -- the people whom it does not know
+
+    def _find_pairs(self, records: int) -> None:
+        with self.transaction() as connection:
+            for first in range(1, records + 1, BATCH):
+                newcomers = read_newcomers(connection, first, first + BATCH - 1)
+                pairs.add_joiners(self.database, connection, newcomers)
+            moved = pairs.find(connection)
+            if not moved:
+                return
+            # they have not left: their record moved. Look at them again, with the new record
+            for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS):
+                connection.execute(query, {"plan": self.draft.plan_id})
+            connection.execute(_FORGET_MOVED_MARKS)
+            self.draft.counts["archive"] -= moved
+            self.draft.in_order = False
+            connection.exec_driver_sql("DELETE FROM todo_users")
+            connection.execute(_MOVED_USERS)
+            connection.execute(_MOVED_JOINS)
+            connection.execute(_MOVED_RECORDS)
+        for first in range(1, moved + 1, BATCH):
+            with self.transaction() as connection:
+                for user in read_users(connection, first, first + BATCH - 1):
+                    decision = decide_user(user, self.context, link_reason="moved")
+                    self.counts["locked"] += decision.kept_by_lock
+                    # the hold did not end, it moved: nothing is taken away
+                    decision.taken = [t for t in decision.taken if t.what != "hold"]
+                    if decision.steps:
+                        self._write(connection, user.id, decision)
+                self.draft.flush(connection)
+
+    def _look_at_newcomers(self, records: int) -> None:
+        waiting: list[RecordView] = []
+        for first in range(1, records + 1, BATCH):
+            with self.transaction() as connection:
+                batch = waiting + list(read_newcomers(connection, first, first + BATCH - 1))
+                waiting = []
+                if first + BATCH <= records and batch:  # a person may go on in the next batch
+                    last = _person(batch[-1])
+                    while batch and _person(batch[-1]) == last:
+                        waiting.insert(0, batch.pop())
+                self._look_at_batch(connection, batch)
+                self.draft.flush(connection)
+            if self.progress is not None:
+                self.progress(BATCH)
+        if waiting:
+            with self.transaction() as connection:
+                self._look_at_batch(connection, waiting)
+                self.draft.flush(connection)
+
+    def _look_at_batch(self, connection: Connection, batch: Sequence[RecordView]) -> None:
+        if not batch:
+            return
+        people: dict[tuple[int, str], list[RecordView]] = {}
+        for record in batch:
+            people.setdefault(_person(record), []).append(record)
+        ids = {about: self._new_id(records[0], 0) for about, records in people.items()}
+        taken = self._taken_ids(connection, list(ids.values()))
+        doubts = self._doubts(connection, batch)
+        for about, records in people.items():
+            user_id, number = ids[about], 0
+            while user_id in taken:
+                number += 1
+                user_id = self._new_id(records[0], number)
+                taken |= self._taken_ids(connection, [user_id])
+            doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
+            if doubt is not None:
+                held = doubt[0] == "resembles_leaver"
+                self._conflict(connection, records[0], *doubt)
+                if not held:
+                    continue
+                for target in doubt[1]:
+                    self._mark(target, records[0].source_id, "resembling")
+                self._mark(user_id, records[0].source_id, "resembling")
+            decision = decide_newcomer(records, user_id, self.context)
+            if decision.steps:
+                self._write(connection, user_id, decision)
+
+    def _new_id(self, record: RecordView, number: int) -> str:
+        name = self.context.sources.names[record.source_id]
+        about = (self.request.district.slug, name, record.external_id, number)
+        return new_id(self.database.key, USER_PREFIX, *about)
+
+    def _taken_ids(self, connection: Connection, ids: list[str]) -> set[str]:
+        if self.empty:
+            return set()
+        return set(connection.execute(_EXISTING, {"ids": ids}).scalars())
+
+    def _doubts(
+        self, connection: Connection, batch: Sequence[RecordView]
+    ) -> dict[int, tuple[str, list[str]]]:
+        """Return record id → (reason, candidates) for those who may be somebody we know (I5)."""
+        doubts: dict[int, tuple[str, list[str]]] = {}
+        if self.leavers:
+            for record_id, targets in pairs.likenesses(connection, [r.id for r in batch]).items():
+                doubts[record_id] = ("resembles_leaver", targets)
+        emails = {r.id: r.data.email.strip().casefold() for r in batch if r.data.email}
+        wanted = sorted(set(emails.values()))
+        if wanted and not self.empty:
+            known = users_with_emails(connection, self.request.district.id or 0, wanted)
+            for record_id, email in emails.items():
+                if email in known:
+                    doubts[record_id] = ("email_of_another", known[email])
+        if wanted and len(self.source_ids) > 1:
+            self._doubt_across(connection, batch, emails, wanted, doubts)
+        if doubts:
+            about = {"records": list(doubts)}
+            for record_id in connection.execute(_DECIDED_NEW, about).scalars():
+                doubts.pop(record_id)
+        return doubts
+
+    def _doubt_across(
+        self,
+        connection: Connection,
+        batch: Sequence[RecordView],
+        emails: dict[int, str],
+        wanted: list[str],
+        doubts: dict[int, tuple[str, list[str]]],
+    ) -> None:
+        """Find newcomers who share an address with a newcomer of a source that comes first."""
+        rank = self.context.sources.rank
+        others = records_with_emails(connection, self.source_ids, wanted)
+        for record in batch:
+            if record.id not in emails or record.id in doubts:
+                continue
+            candidates = [
+                user_id
+                or new_id(
+                    self.database.key, USER_PREFIX, self.request.district.slug,
+                    self.context.sources.names[source_id], external_id, 0,
+                )
+                for source_id, external_id, user_id in others[emails[record.id]]
+                if rank[source_id] < rank[record.source_id]
+            ]  # fmt: skip
+            if candidates:
+                doubts[record.id] = ("email_of_another", sorted(set(candidates)))
+
+    # -- conflicts and rejections
+
+    def _conflict(
+        self, connection: Connection, record: RecordView, reason: str, candidates: Sequence[str]
+    ) -> None:
+        evidence = {"email_of_another": ["email"], "resembles_leaver": ["resembles"]}[reason]
+        about = {
+            "district": self.request.district.id,
+            "record": record.id,
+            "reason": reason,
+            "candidates": _json([{"id": user, "evidence": evidence} for user in candidates]),
+            "now": utc_text(self.request.now),
+        }
+        if not connection.execute(_CONFLICT_AGAIN, about).rowcount:
+            connection.execute(_CONFLICT, about)
+        self.counts["conflict"] += 1
+        if reason != "resembles_leaver":  # a pair is held together; approving it decides (L7)
+            rows = [(user,) for user in candidates]
+            self.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+
+    def _protect_conflicts(self, connection: Connection) -> None:
+        """Take back the archive of whoever is named in an open conflict (rule 6)."""
+        connection.execute(
+            _CONFLICTS_GONE,
+            {"district": self.request.district.id, "now": utc_text(self.request.now)},
+        )
+        for target in (
+            connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": self.draft.plan_id}).scalars().all()
+        ):
+            self.draft.forget(connection, target, ["archive"])
+            self.plans.waiting += 1
+        self.plans.conflicts = int(
+            connection.execute(
+                _COUNT_CONFLICTS, {"district": self.request.district.id}
+            ).scalar_one()
+        )
+
+    def _drop_rejected(self, connection: Connection) -> None:
+        """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
+        about = {"plan": self.draft.plan_id, "district": self.request.district.id}
+        rejected = connection.execute(_REJECTED, about).all()
+        actions: dict[str, list[str]] = {}
+        for target, action in rejected:
+            actions.setdefault(target, []).append(action)
+        for target, done in actions.items():
+            self.draft.forget(connection, target, sorted(set(done)))
+            self.plans.waiting += 1
+
+    # -- the end
+
+    def _finish(self, connection: Connection) -> Plans:
+        request, plans, draft = self.request, self.plans, self.draft
+        failpoint("plan.drafted")
+        counting = holds.Counting(
+            district_id=request.district.id or 0,
+            settings=request.settings,
+            source_ids=self.source_ids,
+            now=request.now,
+            today=request.now.astimezone(request.settings.zone).date(),
+            school_names=self.school_names,
+            established=self.established,
+        )
+        plans.trips = holds.judge(connection, draft, counting)
+        self.counts["skipped"] = request.skipped
+        self.counts["conflict"] = plans.conflicts
+        sealed = seal(
+            self.database,
+            connection,
+            draft,
+            request.district.id or 0,
+            plans.trips,
+            self.counts,
+            self.school_names,
+            {source.id or 0: source.name for source in request.sources},
+            now=request.now,
+            expires=request.now + timedelta(days=HELD_DAYS),
+        )
+        plans.plan_id, plans.held_id = sealed
+        plans.held_id = supersede_standing(
+            self.database, connection, request.district.id or 0, plans.held_id, request.now,
+            request.now + timedelta(days=HELD_DAYS),
+        )  # fmt: skip
+        failpoint("plan.sealed")
+        return plans
+
+
+def _person(record: RecordView) -> tuple[int, str]:
+    return record.source_id, record.person_key or f"\0{record.external_id}"
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)
+_NEW_PLAN = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size) SELECT id, :run, :kind, 'draft', FALSE, :run_digest, :now, serial, :season,"
+    " :guarded, '{}', '{}', '[]', :certificates, :establishes, '{}', FALSE, 0 FROM districts"
+    " WHERE id = :district RETURNING id"
+).bindparams(bindparam("run_digest", value=b""))
+_SETTLE_STRANGERS = text(
+    "UPDATE records SET open = FALSE WHERE source_id IN :sources AND kind = 'user' AND open"
+    " AND NOT (present AND in_scope)"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = records.id)"
+).bindparams(_SOURCES)
+_JOINS = text(
+    "INSERT INTO todo_joins SELECT record_id, MIN(target_id) FROM ("
+    # another entry of a person we know, by the source's own key of the person
+    "SELECT r.id AS record_id, l.target_id FROM records r"
+    " JOIN records o ON o.source_id = r.source_id AND o.person_key = r.person_key"
+    " AND o.kind = r.kind JOIN links l ON l.record_id = o.id"
+    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open AND r.present AND r.in_scope"
+    " AND r.person_key IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
+    # somebody decided whose record it is
+    " UNION SELECT r.id, c.decision FROM records r JOIN conflicts c ON c.record_id = r.id"
+    " JOIN users u ON u.id = c.decision WHERE r.source_id IN :sources AND r.kind = 'user'"
+    " AND r.open AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
+    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)) AS joins"
+    " GROUP BY record_id"
+).bindparams(_SOURCES)
+_USERS = text(
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
+    "SELECT l.target_id FROM records r JOIN links l ON l.record_id = r.id"
+    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open"
+    " UNION SELECT target_id FROM todo_joins) AS people"
+).bindparams(_SOURCES)
+_RECORDS = text(
+    "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
+    " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM records r"
+    " JOIN sources s ON s.id = r.source_id WHERE r.source_id IN :sources AND r.kind = 'user'"
+    " AND r.open AND r.present AND r.in_scope"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+    " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
+).bindparams(_SOURCES)
+_NAMED_IN_CONFLICTS = text(
+    "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
+    " AND kind = 'user' AND reason <> 'resembles_leaver'"
+)
+_STANDING_TARGETS = text(
+    "SELECT DISTINCT c.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " WHERE p.district_id = :district AND p.standing"
+)
+_MARK = text("INSERT INTO marks VALUES (:target, :source, :mark)")
+_CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")
+_EXISTING = text("SELECT id FROM users WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+_DECIDED_NEW = text(
+    "SELECT DISTINCT record_id FROM conflicts WHERE record_id IN :records AND kind = 'user'"
+    " AND status = 'resolved' AND decision = 'new'"
+).bindparams(bindparam("records", expanding=True))
+_CONFLICT_AGAIN = text(
+    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
+    " AND status = 'open' AND district_id = :district"
+)
+_CONFLICT = text(
+    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
+    " VALUES (:district, 'user', :record, :candidates, :reason, 'open', :now)"
+)
+_CONFLICTS_GONE = text(  # linked meanwhile, or no longer shared
+    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
+    " AND status = 'open' AND (EXISTS (SELECT 1 FROM links l WHERE l.record_id ="
+    " conflicts.record_id) OR NOT EXISTS (SELECT 1 FROM records r WHERE r.id = conflicts.record_id"
+    " AND r.present AND r.in_scope))"
+)
+_COUNT_CONFLICTS = text(
+    "SELECT COUNT(*) FROM conflicts WHERE district_id = :district AND status = 'open'"
+)
+_ARCHIVES_IN_CONFLICT = text(
+    "SELECT DISTINCT c.target_id FROM changes c JOIN conflict_people p"
+    " ON p.target_id = c.target_id WHERE c.plan_id = :plan AND c.action = 'archive'"
+)
+_REJECTED = text(
+    "SELECT c.target_id, c.action FROM changes c WHERE c.plan_id = :plan AND c.target_id IN"
+    " (SELECT d.target_id FROM changes d JOIN rejections r ON r.district_id = :district"
+    "  AND r.content_print = d.content_print WHERE d.plan_id = :plan)"
+)
+_OF_MOVED = "(SELECT target_id FROM pairs WHERE moved = 1)"
+_FORGET_MOVED_CHANGES = text(
+    f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
+)
+_FORGET_MOVED_TAKINGS = text(
+    f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
+)
+_FORGET_MOVED_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_OF_MOVED}")
+_MOVED_USERS = text(
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM pairs"
+    " WHERE moved = 1"
+)
+_MOVED_JOINS = text("INSERT INTO todo_joins SELECT record_id, target_id FROM pairs WHERE moved = 1")
+_MOVED_RECORDS = text(
+    "DELETE FROM todo_records WHERE record_id IN (SELECT record_id FROM pairs WHERE moved = 1)"
+)

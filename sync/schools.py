@@ -1,0 +1,298 @@
+"""Schools: one a district, linked per source, planned and stored like users.
+
+A school is known by its NCES id, its state id or its number; the name alone is confirmed by a
+person. Schools are few: they are looked at all at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, text
+
+from core.database import Database
+from core.models import Kind
+from core.tables import Source, utc_text
+from sync.draft import Draft, Step
+from sync.identity import SCHOOL_PREFIX, new_id
+from sync.situations import Facts, school_situation_of
+
+FIELDS = ("name", "nces_id", "state_id", "number")
+_STRONG = ("nces_id", "state_id", "number")
+
+
+@dataclass(slots=True)
+class Schools:
+    """The schools as they stand once the plan is applied."""
+
+    ids: dict[tuple[int, str], str] = field(default_factory=dict)
+    """(source id, the source's id) → our id."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Our id → name."""
+
+
+@dataclass(slots=True)
+class _School:
+    id: str
+    status: str
+    revision: int
+    values: dict[str, str | None]
+
+
+@dataclass(slots=True)
+class _Record:
+    id: int
+    source_id: int
+    external_id: str
+    version: int
+    present: bool
+    open: bool
+    values: dict[str, str | None]
+    target: str | None
+    held: bool | None
+
+
+def plan_schools(
+    database: Database,
+    connection: Connection,
+    draft: Draft,
+    district_id: int,
+    sources: Sequence[Source],
+    now: datetime,
+) -> Schools:
+    """Write down what changes about schools; return how the sources' ids lead to them."""
+    planner = _Planner(database, connection, draft, district_id, sources, now)
+    return planner.plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        draft: Draft,
+        district_id: int,
+        sources: Sequence[Source],
+        now: datetime,
+    ) -> None:
+        self.database = database
+        self.connection = connection
+        self.draft = draft
+        self.district_id = district_id
+        self.sources = sources
+        self.now = now
+        self.schools = {
+            row.id: _School(
+                row.id, row.status, row.revision, {name: getattr(row, name) for name in FIELDS}
+            )
+            for row in connection.execute(_SCHOOLS, {"district": district_id})
+        }
+        self.found = Schools(names={s.id: str(s.values["name"]) for s in self.schools.values()})
+        self.decisions: dict[int, str] = {
+            row.record_id: row.decision
+            for row in connection.execute(_DECISIONS, {"district": district_id})
+        }
+
+    def plan(self) -> Schools:
+        rank = {source.id: number for number, source in enumerate(self.sources)}
+        about = {"sources": [source.id for source in self.sources]}
+        records = [
+            _Record(
+                row.id, row.source_id, row.external_id, row.version, bool(row.present),
+                bool(row.open), _values(row.data), row.target_id,
+                None if row.held is None else bool(row.held),
+            )
+            for row in self.connection.execute(_RECORDS, about)
+        ]  # fmt: skip
+        records.sort(key=lambda r: (rank[r.source_id], r.external_id))
+        known: dict[str, list[_Record]] = {}
+        for record in records:
+            if record.target is not None:
+                known.setdefault(record.target, []).append(record)
+                self.found.ids[record.source_id, record.external_id] = record.target
+        for school_id in sorted(known):
+            if any(record.open for record in known[school_id]):
+                self._known(self.schools[school_id], known[school_id])
+        for record in records:
+            if record.target is None and record.present:
+                self._new(record)
+            elif record.target is None and record.open:
+                self._close([record])
+        return self.found
+
+    def _known(self, school: _School, records: Sequence[_Record]) -> None:
+        present = [record for record in records if record.present]
+        facts = Facts(
+            user=school.status,  # type: ignore[arg-type]  # the database checks the word
+            sources="share" if present else "left",
+        )
+        situation = school_situation_of(facts)
+        steps: list[Step] = []
+        about: dict[str, Any] = {"school": school.id}
+
+        def step(action: str, reason: str, **more: Any) -> None:
+            steps.append(
+                Step(Kind.SCHOOL, action, school.id, school.revision, reason, **about, **more)
+            )
+
+        if situation.action in ("archive", "restore"):
+            status = {"archive": "archived", "restore": "active"}[situation.action]
+            step(
+                situation.action, situation.reason,
+                before={"status": school.status}, after={"status": status},
+            )  # fmt: skip
+        if present:
+            wanted = _merged(present)
+            after = {name: wanted[name] for name in FIELDS if wanted[name] != school.values[name]}
+            if after:
+                before = {name: school.values[name] for name in after}
+                step("update", "changed_in_source", before=before, after=after)
+                self.found.names[school.id] = str(wanted["name"])
+        moved = [record for record in records if bool(record.held) != record.present]
+        if situation.action != "archive":
+            for record in moved:
+                action = "link" if record.present else "unlink"
+                if not (action == "link" and situation.action == "restore"):
+                    step(action, "returned" if record.present else "absent")
+        if not steps:
+            self._close(records)
+            return
+        basis = [[r.id, r.version, int(r.present), 1] for r in records]
+        steps[0] = steps[0]._replace(basis=basis)
+        self.draft.add(steps)
+
+    def _new(self, record: _Record) -> None:
+        candidates, evidence = self._candidates(record)
+        decision = self.decisions.get(record.id)
+        if decision == "new":
+            candidates = []
+        elif decision is not None:
+            candidates, evidence = [decision], "resolved"
+        if len(candidates) == 1 and evidence != "name":
+            self._link(record, self.schools[candidates[0]], evidence)
+        elif candidates:
+            self._conflict(record, candidates, evidence)
+        else:
+            self._create(record)
+
+    def _candidates(self, record: _Record) -> tuple[list[str], str]:
+        """Return the schools that this may be, and by what: the strongest evidence there is."""
+        for name in _STRONG:
+            value = record.values[name]
+            if value is not None:
+                found = [s.id for s in self.schools.values() if s.values[name] == value]
+                if found:
+                    return found, name
+        wanted = str(record.values["name"]).casefold()
+        mine = {
+            target for (source_id, _), target in self.found.ids.items()
+            if source_id == record.source_id
+        }  # fmt: skip
+        return [
+            school.id
+            for school in self.schools.values()
+            if str(school.values["name"]).casefold() == wanted
+            and school.id not in mine  # one source names no school twice
+            and not self._contradicts(record, school)
+        ], "name"
+
+    def _contradicts(self, record: _Record, school: _School) -> bool:
+        return any(
+            record.values[name] is not None
+            and school.values[name] is not None
+            and record.values[name] != school.values[name]
+            for name in _STRONG
+        )
+
+    def _create(self, record: _Record) -> None:
+        source = next(source.name for source in self.sources if source.id == record.source_id)
+        school_id, number = "", 0
+        while not school_id or school_id in self.schools:
+            about = (self.district_id, source, record.external_id, number)
+            school_id = new_id(self.database.key, SCHOOL_PREFIX, *about)
+            number += 1
+        after = {name: value for name, value in record.values.items() if value is not None}
+        self.draft.add(
+            [
+                Step(
+                    Kind.SCHOOL, "create", school_id, None, "new_in_source",
+                    after={"status": "active", **after},
+                    record_id=record.id, record_version=record.version, school=school_id,
+                )
+            ]
+        )  # fmt: skip
+        self.schools[school_id] = _School(school_id, "new", 0, record.values)
+        self._lead(record, school_id)
+
+    def _link(self, record: _Record, school: _School, evidence: str) -> None:
+        revision = None if school.status == "new" else school.revision  # new: by this very plan
+        self.draft.add(
+            [
+                Step(
+                    Kind.SCHOOL, "link", school.id, revision, f"same_{evidence}",
+                    record_id=record.id, record_version=record.version, school=school.id,
+                )
+            ]
+        )  # fmt: skip
+        self._lead(record, school.id)
+
+    def _lead(self, record: _Record, school_id: str) -> None:
+        self.found.ids[record.source_id, record.external_id] = school_id
+        self.found.names.setdefault(school_id, str(record.values["name"]))
+
+    def _conflict(self, record: _Record, candidates: Sequence[str], evidence: str) -> None:
+        rows = [{"id": school, "evidence": [evidence]} for school in sorted(candidates)]
+        about = {
+            "district": self.district_id,
+            "record": record.id,
+            "candidates": msgspec.json.encode(rows).decode(),
+            "now": utc_text(self.now),
+        }
+        if not self.connection.execute(_CONFLICT_AGAIN, about).rowcount:
+            self.connection.execute(_CONFLICT, about)
+
+    def _close(self, records: Sequence[_Record]) -> None:
+        opened = [{"id": record.id} for record in records if record.open]
+        if opened:
+            self.connection.execute(_CLOSE, opened)
+
+
+def _values(data: str) -> dict[str, str | None]:
+    decoded = msgspec.json.decode(data)
+    return {name: decoded.get(name) for name in FIELDS}
+
+
+def _merged(records: Sequence[_Record]) -> dict[str, str | None]:
+    """Return field by field what the first source that says something says."""
+    return {
+        name: next((r.values[name] for r in records if r.values[name] is not None), None)
+        for name in FIELDS
+    }
+
+
+_SCHOOLS = text(
+    "SELECT id, status, revision, name, nces_id, state_id, number FROM schools"
+    " WHERE district_id = :district ORDER BY id"
+)
+_RECORDS = text(
+    "SELECT r.id, r.source_id, r.external_id, r.version, r.present, r.open, r.data, l.target_id,"
+    " l.held FROM records r LEFT JOIN links l ON l.record_id = r.id"
+    " WHERE r.kind = 'school' AND r.source_id IN :sources"
+).bindparams(bindparam("sources", expanding=True))
+_DECISIONS = text(
+    "SELECT record_id, decision FROM conflicts WHERE district_id = :district"
+    " AND kind = 'school' AND status = 'resolved'"
+)
+_CONFLICT_AGAIN = text(
+    "UPDATE conflicts SET candidates = :candidates WHERE record_id = :record"
+    " AND status = 'open' AND district_id = :district"
+)
+_CONFLICT = text(
+    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
+    " VALUES (:district, 'school', :record, :candidates, 'same_name', 'open', :now)"
+)
+_CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")

@@ -1,0 +1,276 @@
+"""Sealing: a draft becomes the plan to apply and at most one held plan, each with its digest.
+
+What was reviewed is what runs (rule 2): a sealed plan's changes are never written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.tables import utc_text
+from sync.draft import DIGEST_SIZE, Draft
+from sync.limits import SCHOOL_ROLE, Trip
+
+ACTIONS = (
+    "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
+    "merge", "purge", "leaves_scope",
+)  # fmt: skip
+_EXTRA = ("conflict", "protected", "locked", "unchanged", "skipped")
+_SCHOOL_ACTIONS = ("create", "update", "archive")
+
+
+def discard_drafts(connection: Connection, district_id: int) -> None:
+    """Remove what a run left behind that was killed while it planned."""
+    about = {"district": district_id}
+    for table in ("changes", "takings"):
+        connection.execute(
+            text(
+                f"DELETE FROM {table} WHERE plan_id IN (SELECT id FROM plans"
+                " WHERE district_id = :district AND status = 'draft')"
+            ),
+            about,
+        )
+    connection.execute(
+        text("DELETE FROM plans WHERE district_id = :district AND status = 'draft'"), about
+    )
+
+
+def digest_of(connection: Connection, plan_id: int) -> tuple[bytes, int]:
+    """Return the digest over a plan's changes in their order, and how many there are."""
+    digest, size = blake2b(digest_size=DIGEST_SIZE), 0
+    rows = connection.execution_options(yield_per=10_000).execute(
+        text("SELECT digest FROM changes WHERE plan_id = :plan ORDER BY seq"), {"plan": plan_id}
+    )
+    for (part,) in rows:
+        digest.update(part)
+        size += 1
+    connection.execution_options(yield_per=None)
+    return digest.digest(), size
+
+
+def seal(
+    database: Database,
+    connection: Connection,
+    draft: Draft,
+    district_id: int,
+    trips: Sequence[Trip],
+    extra: Mapping[str, int],
+    school_names: Mapping[str, str],
+    source_names: Mapping[int, str],
+    *,
+    now: datetime,
+    expires: datetime,
+) -> tuple[int | None, int | None]:
+    """Split the draft by ``holds`` and seal both parts; return the plan's and the held one's id.
+
+    A part without changes is not kept; its id is None.
+    """
+    draft.flush(connection)
+    total = {name: draft.counts[name] for name in ACTIONS}
+    schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
+    additions = dict(draft.additions)
+    held_id: int | None = None
+    held_size = 0
+    if connection.execute(_ANY_HELD, {"plan": draft.plan_id}).first():
+        held_id = int(connection.execute(_OPEN_HELD, {"plan": draft.plan_id}).scalar_one())
+        about = {"plan": draft.plan_id, "held": held_id}
+        for query in (_MOVE_CHANGES, _MOVE_TAKINGS):
+            connection.execute(query, about)
+        for plan_id in (draft.plan_id, held_id):
+            _renumber(connection, plan_id)
+        counts = dict.fromkeys(ACTIONS, 0)
+        for action, people in connection.execute(_COUNT, {"plan": held_id}):
+            counts[action] = people
+            total[action] -= people
+        for source_id, people in connection.execute(_COUNT_ADDED):
+            additions[source_id] = additions.get(source_id, 0) - people
+        digest, held_size = digest_of(connection, held_id)
+        _close(
+            connection, held_id, "held", digest, held_size,
+            {**counts, **dict.fromkeys(_EXTRA, 0)}, dict.fromkeys(_SCHOOL_ACTIONS, 0),
+            [_trip(trip, school_names, source_names) for trip in trips], {}, expires,
+        )  # fmt: skip
+    if held_id is not None or not draft.in_order:
+        digest, size = digest_of(connection, draft.plan_id)
+    else:
+        digest, size = draft.digest(), draft.size
+    if size == 0:
+        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
+        return None, held_id
+    people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
+    touched = draft.size and int(
+        connection.execute(_TOUCHED, {"plan": draft.plan_id, "held": held_id or 0}).scalar_one()
+    )
+    counts = {**total, **extra, "unchanged": max(0, people - touched)}
+    _close(
+        connection, draft.plan_id, "planned", digest, size, counts, schools, [], additions, expires
+    )
+    return draft.plan_id, held_id
+
+
+def _close(
+    connection: Connection,
+    plan_id: int,
+    status: str,
+    digest: bytes,
+    size: int,
+    counts: Mapping[str, int],
+    schools: Mapping[str, int],
+    held: Sequence[Mapping[str, Any]],
+    additions: Mapping[int, int],
+    expires: datetime,
+) -> None:
+    connection.execute(
+        _SEAL,
+        {
+            "id": plan_id,
+            "status": status,
+            "digest": digest,
+            "size": size,
+            "counts": _json(counts),
+            "schools": _json(schools),
+            "held": _json(held),
+            "additions": _json({str(key): value for key, value in additions.items() if value}),
+            "expires": utc_text(expires),
+        },
+    )
+
+
+def _trip(
+    trip: Trip, school_names: Mapping[str, str], source_names: Mapping[int, str]
+) -> dict[str, Any]:
+    """Return a tripped limit as it is kept and shown."""
+    group = trip.group
+    shown: dict[str, Any] = {
+        "limit": trip.limit,
+        "scope": "district",
+        "allowed": trip.allowed,
+        "found": trip.found,
+        "people": trip.people,
+        "source": source_names.get(trip.source_id or 0),
+        "school": None,
+        "role": None,
+    }
+    if group is not None:
+        shown["role"] = group.role or None
+        where = "the district"
+        if group.scope == SCHOOL_ROLE:
+            shown["school"] = group.school_id or None
+            where = school_names.get(group.school_id, group.school_id) or "no school"
+        who = {"": "people of no role"}.get(group.role, group.role)
+        shown["scope"] = where if group.scope == "district" else f"{who}, {where}"
+    return shown
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _renumber(connection: Connection, plan_id: int) -> None:
+    """Number a plan's changes from 0, in the order they have."""
+    about = {"plan": plan_id}
+    connection.execute(_NUMBER, about)
+    connection.execute(text("UPDATE changes SET seq = -1 - seq WHERE plan_id = :plan"), about)
+
+
+_ANY_HELD = text(
+    "SELECT 1 FROM changes c JOIN holds h ON h.target_id = c.target_id WHERE c.plan_id = :plan"
+    " LIMIT 1"
+)
+_OPEN_HELD = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size) SELECT district_id, run_id, kind, 'draft', FALSE, digest, created_at,"
+    " base_serial, season, guarded, '{}', '{}', '[]', certificates, '[]', '{}', FALSE, 0"
+    " FROM plans WHERE id = :plan RETURNING id"
+)
+_MOVE_CHANGES = text(
+    "UPDATE changes SET plan_id = :held WHERE plan_id = :plan AND kind = 'user'"
+    " AND target_id IN (SELECT target_id FROM holds)"
+)
+_MOVE_TAKINGS = text(
+    "UPDATE takings SET plan_id = :held WHERE plan_id = :plan"
+    " AND target_id IN (SELECT target_id FROM holds)"
+)
+_NUMBER = text(
+    "UPDATE changes SET seq = -numbered.n FROM (SELECT seq AS old, ROW_NUMBER() OVER"
+    " (ORDER BY seq) AS n FROM changes WHERE plan_id = :plan) AS numbered"
+    " WHERE changes.plan_id = :plan AND changes.seq = numbered.old"
+)
+_COUNT = text(
+    "SELECT action, COUNT(DISTINCT target_id) FROM changes WHERE plan_id = :plan GROUP BY action"
+)
+_COUNT_ADDED = text(
+    "SELECT m.source_id, COUNT(DISTINCT m.target_id) FROM marks m WHERE m.mark = 'added'"
+    " AND m.target_id IN (SELECT target_id FROM holds) GROUP BY m.source_id"
+)
+_PEOPLE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status <> 'archived'")
+_TOUCHED = text(
+    "SELECT COUNT(DISTINCT target_id) FROM changes WHERE plan_id IN (:plan, :held)"
+    " AND kind = 'user' AND action NOT IN ('create', 'restore')"
+)
+_SEAL = text(
+    "UPDATE plans SET status = :status, digest = :digest, size = :size, counts = :counts,"
+    " schools = :schools, held = :held, additions = :additions, expires_at = :expires"
+    " WHERE id = :id"
+)
+
+
+# -- the standing held plan (P3)
+
+
+def supersede_standing(
+    database: Database,
+    connection: Connection,
+    district_id: int,
+    held_id: int | None,
+    now: datetime,
+    expires: datetime,
+) -> int | None:
+    """Make ``held_id`` the district's one held plan, or keep the standing one if it is the same.
+
+    Returns the id of the plan that now stands, or None.
+    """
+    standing = connection.execute(
+        text("SELECT id, expires_at FROM plans WHERE district_id = :d AND standing"),
+        {"d": district_id},
+    ).one_or_none()
+    if standing is not None and standing.expires_at < utc_text(now):
+        connection.execute(_EXPIRE, {"id": standing.id})
+        standing = None
+    if standing is not None and held_id is not None and _same(connection, standing.id, held_id):
+        connection.execute(_RENEW, {"id": standing.id, "expires": utc_text(expires)})
+        for table in ("changes", "takings"):
+            connection.execute(text(f"DELETE FROM {table} WHERE plan_id = :id"), {"id": held_id})
+        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
+        return int(standing.id)
+    if standing is not None:
+        connection.execute(_SUPERSEDE, {"id": standing.id, "by": held_id})
+    if held_id is not None:
+        connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
+    return held_id
+
+
+def _same(connection: Connection, one: int, other: int) -> bool:
+    """Say whether two plans hold the same changes resting on the same evidence."""
+    return not connection.execute(_DIFFERENCE, {"one": one, "other": other}).first()
+
+
+_DIFFERENCE = text(
+    "SELECT 1 FROM (SELECT content_print, COUNT(*) AS n FROM changes WHERE plan_id = :one"
+    " GROUP BY content_print) AS a FULL OUTER JOIN (SELECT content_print, COUNT(*) AS n"
+    " FROM changes WHERE plan_id = :other GROUP BY content_print) AS b"
+    " ON a.content_print = b.content_print WHERE a.n IS NULL OR b.n IS NULL OR a.n <> b.n LIMIT 1"
+)
+_EXPIRE = text("UPDATE plans SET status = 'expired', standing = FALSE WHERE id = :id")
+_RENEW = text("UPDATE plans SET expires_at = :expires WHERE id = :id")
+_SUPERSEDE = text(
+    "UPDATE plans SET status = 'superseded', standing = FALSE, superseded_by = :by WHERE id = :id"
+)
