@@ -89,7 +89,7 @@ class ClassLink:
                 return {
                     "base_url": base_url,
                     "api_key": self.api_key,
-                    "tenant_id": tenant_id(tenant),
+                    "tenant_id": str(tenant_id(tenant)),
                 }
         raise ValueError(f"ClassLink has no way in called {mode!r}: proxy, direct, discovery.")
 

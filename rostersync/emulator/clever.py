@@ -65,7 +65,7 @@ class Clever:
             return out | {"token": tenant.token}
         if mode == "lookup":
             return out | {
-                "token_url": f"{base_url}/oauth/tokens",
+                "tokens_url": f"{base_url}/oauth/tokens",
                 "client_id": self.emulator.partner_id,
                 "client_secret": self.emulator.partner_secret,
                 "district_id": ids.clever_district(tenant.seed),

@@ -65,10 +65,10 @@ class Gg4l:
             }
         if mode == "discovery":
             return {
-                "token_url": base_url + _TOKEN,
                 "onboarding_url": base_url + _ONBOARDING,
-                "client_id": self.emulator.partner_id,
-                "client_secret": self.emulator.partner_secret,
+                "onboarding_token_url": base_url + _TOKEN,
+                "onboarding_client_id": self.emulator.partner_id,
+                "onboarding_client_secret": self.emulator.partner_secret,
                 "district_guid": ids.gg4l_guid(tenant.seed),
             }
         raise ValueError(f"GG4L has no way in called {mode!r}: district, discovery.")

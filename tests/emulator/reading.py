@@ -32,8 +32,9 @@ def access_token(http: requests.Session, config: dict[str, Any]) -> str:
     fields = {"grant_type": "client_credentials"}
     if "scope" in config:
         fields["scope"] = config["scope"]
-    pair = (config["client_id"], config["client_secret"])
-    answer = http.post(config["token_url"], data=fields, auth=pair, timeout=20)
+    own = "onboarding_" if "onboarding_url" in config else ""
+    pair = (config[f"{own}client_id"], config[f"{own}client_secret"])
+    answer = http.post(config[f"{own}token_url"], data=fields, auth=pair, timeout=20)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["access_token"])
 

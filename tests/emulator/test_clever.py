@@ -161,7 +161,7 @@ def test_the_token_list_needs_the_partners_secret_and_names_each_district(
     clever: Emulator, http: requests.Session
 ) -> None:
     config = clever.config("lookup")
-    url, pair = config["token_url"], (config["client_id"], config["client_secret"])
+    url, pair = config["tokens_url"], (config["client_id"], config["client_secret"])
     wrong = http.get(f"{url}?owner_type=district", auth=(pair[0], "wrong"), timeout=20)
     assert wrong.status_code == 401
     assert set(wrong.json()) == {"error", "error_description"}

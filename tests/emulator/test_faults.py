@@ -70,7 +70,7 @@ class Vendor:
             config = self.emulator.config("lookup")
             pair = (config["client_id"], config["client_secret"])
             return self.http.get(
-                f"{config['token_url']}?owner_type=district", auth=pair, timeout=20
+                f"{config['tokens_url']}?owner_type=district", auth=pair, timeout=20
             )
         config = self.emulator.config("discovery")
         if vendor == "classlink":

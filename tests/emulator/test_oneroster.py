@@ -245,7 +245,7 @@ def test_discovery_lists_tenants_and_some_to_pass_over(
     usable = [r for r in rows if r["enabled"] == "true" and r["tenant_status"] == "Active"]
     assert len(rows) == 4
     assert len(usable) == 2
-    mine = next(row for row in usable if row["tenant_id"] == config["tenant_id"])
+    mine = next(row for row in usable if str(row["tenant_id"]) == config["tenant_id"])
     assert mine["oneroster_application_id"] == emulator_id(district)
 
 

@@ -1,0 +1,152 @@
+"""The door of the emulator: ``rostersync emulate`` serves every vendor on one port."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rostersync.emulator.server import Emulator
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_EPILOG = (
+    "While it runs: curl -X POST localhost:8765/_emulator/day -d '{\"day\": 3}' moves to another"
+    ' day; …/fault -d \'{"name": "server_error", "page": 2, "times": 1}\' makes trouble,'
+    " …/heal ends it, …/rotate changes the credentials; GET …/status and …/requests show what"
+    " happened. None of the people is real."
+)
+_ENV = {
+    "token": "EMULATED_{}_TOKEN",
+    "client_secret": "EMULATED_{}_SECRET",
+    "bearer": "EMULATED_{}_BEARER",
+}
+_NAMES = {"oneroster": "OneRoster 1.1", "oneroster12": "OneRoster 1.2"}
+
+
+@app.command(
+    name="emulate",
+    help="Serve a synthetic district as Clever, ClassLink, GG4L and OneRoster would, on this"
+    " machine.",
+    epilog=_EPILOG,
+)
+def emulate(
+    users: Annotated[int, typer.Option(min=1, help="People in the district.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same people.")] = 1,
+    day: Annotated[
+        int,
+        typer.Option(
+            min=0, max=10, help="The scripted day to begin with; 0 is the first, 10 the rollover."
+        ),
+    ] = 0,
+    contacts: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the people who are guardians.")
+    ] = 0.0,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A fault in force from the start, as NAME or NAME:STREAM:PAGE:TIMES"
+            " (server_error:users:2:1). May be given several times; see --faults."
+        ),
+    ] = None,
+    faults: Annotated[bool, typer.Option("--faults", help="List the faults, and stop.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one.")] = 8765,
+    host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+    rate_limit: Annotated[
+        int, typer.Option(min=0, help="Clever's requests a minute for each token; 0: no limit.")
+    ] = 1200,
+) -> None:
+    """Serve a synthetic district as every vendor would, until interrupted."""
+    from rostersync.emulator.days import ordinary_week
+    from rostersync.emulator.faults import FAULTS
+    from rostersync.emulator.generator import District
+    from rostersync.emulator.server import Emulator
+
+    if faults:
+        width = max(map(len, FAULTS))
+        for name, kind in sorted(FAULTS.items()):
+            where = f" ({', '.join(sorted(kind.vendors))})" if kind.vendors else ""
+            typer.echo(f"{name:<{width}}  {kind.does}{where}")
+        return
+    district = District(seed=seed, users=users, days=ordinary_week(), contacts=contacts)
+    emulator = Emulator(
+        district, "all", day=day, host=host, port=port, rate_limit=rate_limit or None
+    )
+    for text in fault or []:
+        _fail(emulator, text)
+    try:
+        emulator.start()
+    except OSError as error:
+        emulator.stop()
+        raise typer.BadParameter(
+            f"{host}:{port} cannot be served on ({error.strerror}). Choose another --port.",
+            param_hint="--port",
+        ) from None
+    try:
+        typer.echo(ready_text(emulator))
+        sys.stdout.flush()
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        typer.echo("Stopped.", err=True)
+    finally:
+        emulator.stop()
+
+
+def _fail(emulator: Emulator, text: str) -> None:
+    name, stream, page, times = (text.split(":") + [""] * 3)[:4]
+    try:
+        emulator.fail(
+            name,
+            stream=stream or None,
+            page=int(page) if page else None,
+            times=int(times) if times else None,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--fault") from None
+
+
+def ready_text(emulator: Emulator) -> str:
+    """Return the lines that make every vendor's district loadable: exports, then TOML."""
+    district = emulator.district
+    lines = [
+        f"# Serving {len(district.view(emulator.day).slots())} people of {district.name}"
+        f" (seed {district.seed}, day {emulator.day} of {district.last_day}) at {emulator.origin}",
+        "# Interrupt with Ctrl-C. In the shell in which rostersync runs:",
+        "",
+    ]
+    exports: list[str] = []
+    tables: list[str] = []
+    for vendor in ("clever", "classlink", "gg4l", "oneroster", "oneroster12"):
+        table = [
+            "[[district]]",
+            f'slug = "emulated-{vendor}"',
+            f'name = "{district.name} by {_NAMES.get(vendor, vendor)}"',
+            'kind = "school"',
+            'timezone = "America/Chicago"',
+            "",
+            "[[district.source]]",
+            f'name = "{vendor}"',
+            f'connector = "{vendor.removesuffix("12")}"',
+            "precedence = 1",
+            "",
+            "[district.source.config]",
+        ]
+        for key, value in emulator.config(vendor=vendor).items():
+            if key in _ENV:
+                name = _ENV[key].format(vendor.upper())
+                exports.append(f"export {name}={value}")
+                table.append(f'{key} = "env:{name}"')
+            else:
+                table.append(f'{key} = "{value}"')
+        tables.append("\n".join(table))
+    lines += exports
+    lines += ["", "# Keep as emulated.toml, then: rostersync load emulated.toml", ""]
+    return "\n".join(lines) + "\n" + "\n\n".join(tables)
