@@ -365,8 +365,8 @@ class OneRosterReader(HttpConnector):
             yield self._shares(path)
 
     def _shares(self, path: str) -> Check:
-        url = with_query(f"{self.root()}/{path}", {"limit": 1})
         try:
+            url = with_query(f"{self.root()}/{path}", {"limit": 1})
             found, total = self.http().get(url, path, partial(_read_count, path=path))
         except RosterSyncError as error:
             return Check(path, False, f"{error.message} {error.hint}".strip())
