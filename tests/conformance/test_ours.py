@@ -9,7 +9,7 @@ OURS = [entry.name for entry in installed() if entry.distribution == "rostersync
 
 
 def test_each_of_our_connectors_brings_a_scenario() -> None:
-    assert {"oneroster_csv", "clever_csv", "user_csv", "clever"} <= set(OURS)
+    assert len(OURS) >= 7
     assert all(scenario_of(name).people for name in OURS)
 
 

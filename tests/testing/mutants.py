@@ -407,7 +407,7 @@ class DoesNotWait(Orchard):
 @breaks("a_failing_vendor_is_given_up")
 class NeverGivesUp(Orchard):
     def pages(self, request: FetchRequest) -> Reading:
-        for _ in range(12):
+        for _ in range(9):
             try:
                 return (yield from super().pages(request))
             except VendorFailure:

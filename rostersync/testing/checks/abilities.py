@@ -34,7 +34,7 @@ def what_works_is_promised(bench: Bench) -> None:
 @check(_flag("reads_by_id", "read single ids"))
 def single_ids_can_be_asked_for(bench: Bench) -> None:
     """``reads_by_id``: the vendor can be asked whether single people are still there (F3)."""
-    known = [user.external_id for user in bench.roster().users]
+    known = [user.external_id for user in bench.roster().users[:5]]
     with bench.open() as (connector, _):
         answers = connector.exists([*known, _NO_SUCH_ID])
     demand(all(answers.get(key) is True for key in known), "exists() misses somebody who is there")

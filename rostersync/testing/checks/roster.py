@@ -149,12 +149,19 @@ def a_record_is_a_user_or_a_school(bench: Bench) -> None:
 
 @check()
 def memberships_point_at_served_schools(bench: Bench) -> None:
-    """A membership names a school by the id under which it is served; one at most is primary."""
+    """A student's school is named by the id under which it is served; one at most is primary.
+
+    Others may belong to the district itself, which no list of schools has to hold.
+    """
     reading = bench.roster()
     schools = {school.external_id for school in reading.schools}
     for user in reading.users:
-        named = {member.school for member in user.memberships if member.school is not None}
-        demand(named <= schools, "a membership names a school that is not served")
+        named = {
+            member.school
+            for member in user.memberships
+            if member.role is Role.STUDENT and member.school is not None
+        }
+        demand(named <= schools, "a student's school is not served under that id")
         primary = [member for member in user.memberships if member.primary]
         demand(len(primary) <= 1, "a person has two primary schools")
     demand(any(user.memberships for user in reading.users), "nobody has a role")
