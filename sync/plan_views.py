@@ -62,7 +62,7 @@ def plan_json(connection: Connection, plan: Any) -> Json:
         "guarded": bool(plan.guarded),
         "counts": {word: plan.counts.get(word, 0) for word in COUNTS},
         "schools": {word: plan.schools.get(word, 0) for word in _SCHOOL_COUNTS},
-        "held": plan.held,
+        "held": _held(connection, plan.held),
         "size": plan.size,
         "standing": bool(plan.standing),
         "superseded_by": None if later is None else shown_id(PLAN, later),
@@ -72,6 +72,23 @@ def plan_json(connection: Connection, plan: Any) -> Json:
         "decision_reason": plan.decision_reason,
         "applied_at": shown_time(plan.applied_at),
     }
+
+
+def _held(connection: Connection, groups: list[Json]) -> list[Json]:
+    """Return the limits that tripped, with the names of their schools."""
+    wanted = {group["school"] for group in groups if group.get("school")}
+    if not wanted:
+        return groups
+    query: Any = select(col(School.id), col(School.name)).where(col(School.id).in_(wanted))
+    names = {number: name for number, name in connection.execute(query)}  # noqa: C416
+    return [
+        group
+        | {
+            "school": names.get(group.get("school"), group.get("school")),
+            "school_id": group.get("school"),
+        }
+        for group in groups
+    ]
 
 
 def plan_by_id(connection: Connection, number: int) -> Json:
@@ -249,7 +266,7 @@ def _memberships(
         shown["roles"] = [roles(old), roles(new)]
     if names(old) != names(new):
         shown["schools"] = [names(old), names(new)]
-    if old and new and primary(old) != primary(new):
+    if max(len(names(old)), len(names(new))) > 1 and primary(old) != primary(new):
         shown["primary_school"] = [primary(old), primary(new)]
     if not shown and old != new:  # the same roles and schools, put together otherwise
         shown["memberships"] = [

@@ -5,6 +5,7 @@ Rooms import what is heavy inside their commands, so that ``rostersync --help`` 
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -12,4 +13,10 @@ def main() -> None:
     """Run the command line and end the process with the exit code of the outside contract."""
     from rostersync.cli.app import run
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # JSON is UTF-8 wherever it goes; a terminal that lacks a letter shows a question mark
+            stream.reconfigure(errors="replace")
+            if not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
     sys.exit(run(sys.argv[1:]))

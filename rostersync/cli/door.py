@@ -58,9 +58,15 @@ class Door:
     @cached_property
     def database(self) -> Database:
         """The database, with its schema current. Raises ``ConfigError``."""
-        from core.database import open_database
+        from core.database import Database
 
-        return open_database(self.url)
+        database = Database(self.url)
+        try:
+            database.prepare()
+        except BaseException:
+            database.engine.dispose()
+            raise
+        return database
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -106,8 +112,10 @@ class Door:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    # rich honours NO_COLOR and a stream that is no terminal by itself
-    return Console(stderr=stderr, highlight=False, emoji=False)
+    stream = sys.stderr if stderr else sys.stdout
+    # rich honours NO_COLOR and a stream that is no terminal by itself; a file has room for a table
+    width = None if stream.isatty() else 200
+    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
 
 
 def login_name() -> str:

@@ -49,7 +49,7 @@ def _field_options(required: tuple[str, ...] = ()) -> list[Parameter]:
             Parameter.KEYWORD_ONLY,
             default=Parameter.empty if name in required else None,
             annotation=Annotated[
-                kind if name in required else kind | None,  # type: ignore[operator]
+                kind if name in required else kind | None,
                 typer.Option(option, help=help_, show_default=False),
             ],
         )

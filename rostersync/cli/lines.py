@@ -6,7 +6,7 @@ from typing import Any
 
 from rostersync.cli import words
 
-_FIRST_SEEN = ("grade", "graduation_year", "email", "username")
+_FIRST_SEEN = {"grade": "grade ", "email": "", "username": ""}
 
 
 def who(change: dict[str, Any]) -> str:
@@ -18,10 +18,12 @@ def detail(change: dict[str, Any]) -> str:
     """Return what a change says of its person, for a line under its group."""
     fields = change["fields"]
     if change["action"] == "create":
-        seen = [words.value(fields[name][1]) for name in _FIRST_SEEN if name in fields]
+        seen = [f"{word}{fields[name][1]}" for name, word in _FIRST_SEEN.items() if name in fields]
         return ", ".join([who(change), *seen])
     record = f" ({change['source']}:{change['external_id']})" if change["source"] else ""
     told = {name: pair for name, pair in fields.items() if name not in {"status", "archived_at"}}
+    if change["kind"] == "school" and change["reason"] == "absent":
+        return f"{who(change)}{record}: no source names it any more"
     if (
         change["action"] in {"archive", "suspend", "unsuspend", "leaves_scope", "unlink"}
         or not told

@@ -35,7 +35,7 @@ def plan_lines(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
         yield Line()
         yield Line("Held, because so many at once may be a mistake:", "bold red")
         for group in plan["held"]:
-            yield Line(f"  - {held_sentence(group)}", "red")
+            yield Line(f"  - {held_sentence(group, plan['district'])}", "red")
     yield Line()
     yield from _sums(plan, summary)
     if summary is not None:
@@ -79,21 +79,46 @@ def _time(shown: str) -> str:
     return f"{shown[:10]} {shown[11:16]} UTC"
 
 
-def held_sentence(group: dict[str, Any]) -> str:
+_MARKED = {
+    "additions": "{whom} would join within a week, allowed {allowed}",
+    "settings": "{whom} change because the source is read differently now (a new version, mapping"
+    " or filter), allowed {allowed}",
+    "leaves_scope": "{found} are outside what the source is asked for now: always held",
+    "shrunk_role": "{found} are gone from a role that lost more than half of its people",
+    "resembling": "{found} leave while somebody joins who resembles them:"
+    " rostersync conflicts {district}",
+    "standing": "{found} were held before, and their source could not be read this time",
+    "guard": "{found}: nothing explains their change in the first run after a pause",
+    "undone": "{found} would change back what was undone",
+}
+
+
+def held_sentence(group: dict[str, Any], district: str = "DISTRICT") -> str:
     """Return one held group with the numbers of its limit.
 
     ``7 of 120 students of Lincoln High leave, allowed 5``.
     """
+    limit, found, allowed = group["limit"], group["found"], words.count(group["allowed"])
     role = group.get("role")
-    number = group.get("of")
-    found = words.count(group["found"])
-    whom = f"{found} of {words.count(number)}" if number is not None else found
-    noun = (
-        words.noun(role) if number is not None or group["found"] != 1 else words.people(1, role)[2:]
-    )
-    where = f" of {group['school']}" if group.get("school") else ""
-    what = {"additions": "join"}.get(group["limit"], "leave" if group["found"] != 1 else "leaves")
-    return f"{whom} {noun}{where} {what}, allowed {words.count(group['allowed'])}"
+    number = group.get("people")
+    of = f" of {words.count(number)}" if number else ""
+    source = f" ({group['source']})" if group.get("source") else ""
+    if limit in _MARKED:
+        said = _MARKED[limit].format(
+            whom=f"{words.count(found)}{of} people" if of else words.people(found),
+            found=words.people(found),
+            allowed=allowed,
+            district=district,
+        )
+        return said + source
+    whom = f"{words.count(found)}{of} {words.noun(role)}" if of else words.people(found, role)
+    where = "" if limit == "district" or role else " without a role"
+    if limit == "school_role":
+        where += f" of {group['school']}" if group.get("school") else " without a school"
+    elif limit == "district_role":
+        where += " of the district"
+    verb = "leaves" if found == 1 and not of else "leave"
+    return f"{whom}{where} {verb}, allowed {allowed}{source}"
 
 
 def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
@@ -101,11 +126,16 @@ def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
     told = [action for action in words.VERBS if counts.get(action)]
     for action in told:
         number = counts[action]
-        roles = _by_role(summary, action) if summary is not None else ""
         sign = words.glyph(action)
-        yield Line(
-            f"  {sign} {words.people(number)} {words.verb(action, number)}{roles}", _STYLES[sign]
-        )
+        roles = {} if summary is None else _by_role(summary, action)
+        whom = words.people(number, next(iter(roles)) if len(roles) == 1 else None)
+        told_roles = ""
+        if len(roles) > 1:
+            told_roles = ": " + ", ".join(
+                words.people(count, role) if role else f"{words.count(count)} others"
+                for role, count in roles.items()
+            )
+        yield Line(f"  {sign} {whom} {words.verb(action, number)}{told_roles}", _STYLES[sign])
     for action, number in plan["schools"].items():
         if number:
             sign = words.glyph(action)
@@ -117,23 +147,19 @@ def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
     yield from _kept(plan)
 
 
-def _by_role(summary: Summary, action: str) -> str:
+def _by_role(summary: Summary, action: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for group in summary.groups:
         if group.kind != "school" and group.action == action:
             found[group.role] = found.get(group.role, 0) + group.count
-    if set(found) <= {""}:
-        return ""
-    roles = sorted(found, key=lambda role: _ROLE_ORDER.get(role, 99))
-    told = (words.people(found[role], role) if role else f"{found[role]} others" for role in roles)
-    return f": {', '.join(told)}"
+    return {role: found[role] for role in sorted(found, key=lambda one: _ROLE_ORDER.get(one, 99))}
 
 
 def _kept(plan: dict[str, Any]) -> Iterator[Line]:
     counts = plan["counts"]
     if number := counts.get("protected"):
-        verb = "is" if number == 1 else "are"
-        yield Line(f"    {words.people(number)} without a source {verb} protected and stay")
+        verb = "is protected and stays" if number == 1 else "are protected and stay"
+        yield Line(f"    {words.people(number)} without a source {verb}")
     if number := counts.get("locked"):
         verb = "keeps" if number == 1 else "keep"
         yield Line(f"    {words.people(number)} {verb} fields that were locked by hand")
@@ -158,7 +184,7 @@ def _schools(plan: dict[str, Any], summary: Summary) -> Iterator[Line]:
     if "/schools" in by_school:
         yield Line()
         yield Line("Schools", "bold")
-        for group in by_school.pop("/schools"):
+        for group in sorted(by_school.pop("/schools"), key=_order):
             yield from _group(plan, group)
     for school in summary.shown:
         yield Line()
@@ -171,7 +197,8 @@ def _schools(plan: dict[str, Any], summary: Summary) -> Iterator[Line]:
         noun = "school" if len(hidden) == 1 else "schools"
         yield Line()
         yield Line(
-            f"and {words.count(len(hidden))} more {noun} with {words.count(number)} changes:"
+            f"and {words.count(len(hidden))} more {noun} with {words.count(number)}"
+            f" {'change' if number == 1 else 'changes'}:"
             f" rostersync show {plan['id']} --offset 0"
         )
 
