@@ -219,6 +219,10 @@ class Connector(ABC):
     """The streams that pages may carry, and the kind of entry that their rows build. Streams are
     served one after the other, each whole, schools first."""
 
+    reading_fields: ClassVar[frozenset[str]] = frozenset({"roles", "schools"})
+    """The config fields that decide how a record reads, beside where it is read from. When one of
+    them changes, the engine reads everything anew and labels what changes because of it (L8)."""
+
     def __init__(self, config: ConnectorConfig) -> None:
         self.config = config
 

@@ -51,6 +51,9 @@ class PlanRequest:
     kind: str
     now: datetime
     failed: frozenset[int] = frozenset()
+    """Sources that were not read whole in this run: they take nothing away (F8)."""
+    silent: frozenset[int] = frozenset()
+    """Of these, the ones that must not change anybody at all (F1: an incomplete file set)."""
     certificates: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
     establishes: tuple[int, ...] = ()
@@ -176,7 +179,8 @@ class _Planner:
 
     def _list_open(self, connection: Connection) -> tuple[int, int]:
         """Number everybody who is open; return how many users and how many new records."""
-        about = {"sources": self.source_ids, "district": self.request.district.id}
+        spoken = [source for source in self.source_ids if source not in self.request.silent]
+        about = {"sources": spoken, "district": self.request.district.id}
         for query in (_JOINS, _USERS, _RECORDS):
             connection.execute(query, about)
         connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
@@ -224,15 +228,13 @@ class _Planner:
 
     def _decided(self, user: UserView) -> Decision:
         context = self.context
-        standing = user.id in self.standing
-        if standing and context.failed:
+        failed = next((r.source_id for r in user.records if r.source_id in context.failed), None)
+        if failed is not None and user.id in self.standing:
             # it was held on good evidence before its source failed: it stays held (P3)
-            decision = decide_user(
-                user, replace(context, failed=frozenset()), in_conflict=user.id in self.in_conflict
-            )
-            failed = [r.source_id for r in user.records if r.source_id in context.failed]
-            if failed and decision.steps:
-                self._mark(user.id, failed[0], "standing")
+            context = replace(context, failed=frozenset())
+            decision = decide_user(user, context, in_conflict=user.id in self.in_conflict)
+            if decision.steps:
+                self._mark(user.id, failed, "standing")
             return decision
         return decide_user(user, context, in_conflict=user.id in self.in_conflict)
 
@@ -336,6 +338,8 @@ class _Planner:
                     self._mark(target, records[0].source_id, "resembling")
                 self._mark(user_id, records[0].source_id, "resembling")
             decision = decide_newcomer(records, user_id, self.context)
+            if records[0].source_id in self.request.silent and decision.steps:
+                self._mark(user_id, records[0].source_id, "standing")
             if decision.steps:
                 self._write(connection, user_id, decision)
 
@@ -529,13 +533,19 @@ _USERS = text(
     "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
     "SELECT l.target_id FROM records r JOIN links l ON l.record_id = r.id"
     " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open"
-    " UNION SELECT target_id FROM todo_joins) AS people"
+    " UNION SELECT target_id FROM todo_joins"
+    # whoever stands in the held plan is looked at again, whatever became of their source (P3)
+    " UNION SELECT l.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " JOIN links l ON l.target_id = c.target_id JOIN records r ON r.id = l.record_id"
+    " WHERE p.district_id = :district AND p.standing AND c.kind = 'user' AND r.open) AS people"
 ).bindparams(_SOURCES)
 _RECORDS = text(
     "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
     " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM records r"
-    " JOIN sources s ON s.id = r.source_id WHERE r.source_id IN :sources AND r.kind = 'user'"
-    " AND r.open AND r.present AND r.in_scope"
+    " JOIN sources s ON s.id = r.source_id WHERE r.kind = 'user'"
+    " AND (r.source_id IN :sources OR r.id IN (SELECT c.record_id FROM plans p JOIN changes c"
+    " ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing"
+    " AND c.action = 'create')) AND r.open AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
 ).bindparams(_SOURCES)

@@ -1,0 +1,456 @@
+"""The engine: one run of a district reads its sources, plans once, and applies what is not held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
+from sqlmodel import col, select
+
+from connectors.base import Certificate, Connector, FetchRequest
+from core.database import Database, failpoint
+from core.errors import (
+    ConfigError,
+    CredentialsRefused,
+    FileRefused,
+    RosterSyncError,
+    UsageError,
+    VendorFailure,
+    WrongDistrict,
+)
+from core.models import Kind, Role
+from core.settings import DistrictSettings
+from core.tables import District, Source, utc_text
+from sync import season
+from sync.absence import Verdict, find_absent
+from sync.apply import Drifted, apply_in
+from sync.connect import open_connector
+from sync.evidence import keep
+from sync.fetch import Terms, read_source
+from sync.guard import TROUBLED_WORDS, SeasonState
+from sync.mapping import read_rules
+from sync.outcome import Outcome, worst
+from sync.plan import PlanRequest, Plans, make_plans
+from sync.season import Season, SeasonOnDay
+from sync.stage import open_stage
+
+Clock = Callable[[], datetime]
+Progress = Callable[[str, int], None]
+"""Called with what is being done and how many rows were done since the last call."""
+
+REPLANS = 3
+"""How often a run plans again when somebody was edited by hand while it planned."""
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class SourceResult:
+    """What one source gave in a run."""
+
+    source: Source
+    certificate: dict[str, Any]
+    complete: bool
+    usable: bool
+    error: RosterSyncError | None = None
+    skipped: int = 0
+    withheld: int = 0
+
+
+@dataclass(slots=True)
+class DistrictRun:
+    """A run under way: the district as it was when the run began, and the run's own row."""
+
+    database: Database
+    district: District
+    settings: DistrictSettings
+    sources: list[Source]
+    run_id: int
+    actor: str
+    now: datetime
+    season: SeasonOnDay
+    results: list[SourceResult] = field(default_factory=list)
+
+
+# -- the two runs that read
+
+
+def plan_district(
+    database: Database,
+    slug: str,
+    *,
+    sources: Sequence[str] = (),
+    full: bool = False,
+    actor: str,
+    now: Clock | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Read the sources, store what would change as plans, and change nobody.
+
+    Raises ``UsageError`` for an unknown district or source and ``Busy``; what befalls a source is
+    in the outcome.
+    """
+    with _run(database, slug, "plan", actor, now) as run:
+        _read_sources(run, sources, full=full, progress=progress)
+        plans = _make_plans(run, progress)
+        status = "planned" if plans.plan_id is not None else "nothing_to_do"
+        return _close(run, status, plans)
+
+
+def sync_district(
+    database: Database,
+    slug: str,
+    *,
+    sources: Sequence[str] = (),
+    full: bool = False,
+    during_pause: bool = False,
+    actor: str,
+    now: Clock | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Read the sources, plan, and apply what is not held.
+
+    In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``. Raises
+    ``UsageError`` for an unknown district or source and ``Busy``.
+    """
+    with _run(database, slug, "sync", actor, now) as run:
+        if run.season.season is Season.PAUSED and not during_pause:
+            return _close(run, "paused", Plans())
+        _read_sources(run, sources, full=full, progress=progress)
+        for _ in range(REPLANS):
+            plans = _make_plans(run, progress)
+            try:
+                applied = _apply(run, plans)
+            except Drifted:
+                continue  # somebody was edited meanwhile: they stay open and are planned again
+            break
+        else:
+            return _close(run, "drifted", plans)
+        return _close(run, "applied" if applied else "nothing_to_do", plans)
+
+
+@contextmanager
+def _run(
+    database: Database, slug: str, kind: str, actor: str, now: Clock | None
+) -> Iterator[DistrictRun]:
+    """Hold the district's run lock, and leave a row that says how the run ended."""
+    started = (now or utc_now)()
+    district, settings, sources = read_district(database, slug)
+    assert district.id is not None  # noqa: S101 - it came from the database
+    with database.run_lock(slug, district.id):
+        district, settings, sources = read_district(database, slug)
+        run_id = open_run(database, district.id or 0, kind, actor, started)
+        state = SeasonState.model_validate(district.season_state or {})
+        on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)
+        run = DistrictRun(database, district, settings, sources, run_id, actor, started, on)
+        try:
+            yield run
+        except BaseException as error:
+            known = error if isinstance(error, RosterSyncError) else None
+            status = known.status if known is not None else "failed"
+            close_run(database, run_id, status, (now or utc_now)(), known)
+            raise
+
+
+def read_district(database: Database, slug: str) -> tuple[District, DistrictSettings, list[Source]]:
+    """Return a district, its settings and its sources in precedence. Raises ``UsageError``."""
+    with Session(database.engine, expire_on_commit=False) as session:
+        district = session.scalars(select(District).where(col(District.slug) == slug)).first()
+        if district is None:
+            raise UsageError(
+                f"There is no district {slug}.",
+                hint="rostersync districts lists them; rostersync load FILE.toml adds one.",
+            )
+        sources = session.scalars(
+            select(Source)
+            .where(col(Source.district_id) == district.id)
+            .where(col(Source.configured).is_(True), col(Source.retired).is_(False))
+            .order_by(col(Source.precedence), col(Source.id))
+        ).all()
+        session.expunge_all()
+    return district, DistrictSettings.model_validate(district.settings), list(sources)
+
+
+def open_run(database: Database, district_id: int, kind: str, actor: str, now: datetime) -> int:
+    """Write down that a run begins; return its id."""
+    about = {"district": district_id, "kind": kind, "actor": actor, "now": utc_text(now)}
+    with database.write() as connection:
+        return int(connection.execute(_OPEN_RUN, about).scalar_one())
+
+
+def close_run(
+    database: Database,
+    run_id: int,
+    status: str,
+    now: datetime,
+    error: RosterSyncError | None = None,
+) -> None:
+    """Write down how a run ended."""
+    document = None if error is None else msgspec.json.encode(error.as_json()).decode()
+    about = {"id": run_id, "status": status, "now": utc_text(now), "error": document}
+    with database.write() as connection:
+        connection.execute(_CLOSE_RUN, about)
+
+
+_OPEN_RUN = text(
+    "INSERT INTO runs (district_id, kind, status, actor, started_at)"
+    " VALUES (:district, :kind, 'running', :actor, :now) RETURNING id"
+)
+_CLOSE_RUN = text(
+    "UPDATE runs SET status = :status, finished_at = :now, error = :error WHERE id = :id"
+)
+
+
+# -- reading
+
+
+def _read_sources(
+    run: DistrictRun, names: Sequence[str], *, full: bool, progress: Progress | None
+) -> None:
+    unknown = set(names) - {source.name for source in run.sources}
+    if unknown:
+        raise UsageError(
+            f"{run.district.slug} has no source {', '.join(sorted(unknown))}.",
+            hint=f"rostersync sources {run.district.slug} lists them.",
+        )
+    for source in run.sources:
+        if not names or source.name in names:
+            if progress is not None:
+                progress(f"reading {source.name}", 0)
+            run.results.append(_read(run, source, full=full))
+    failpoint("run.read")
+
+
+def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
+    """Read one source and keep what it says. Its failure is a result, never an exception."""
+    try:
+        connector = open_connector(source)
+        try:
+            return _read_with(run, source, connector, full=full)
+        finally:
+            connector.close()
+    except (ConfigError, CredentialsRefused, FileRefused, VendorFailure) as error:
+        return _failed(run, source, error)
+
+
+def _read_with(
+    run: DistrictRun, source: Source, connector: Connector, *, full: bool
+) -> SourceResult:
+    database = run.database
+    terms = terms_of(database, run.settings, source, connector)
+    same_terms = source.settings_print == terms.print
+    request = FetchRequest(
+        cursor=None,
+        revision=source.revision if same_terms and not full else None,
+        directory=run.settings.directory,
+    )
+    with open_stage(database) as stage:
+        reading = read_source(stage, source, connector, terms, request)
+        certificate = reading.certificate
+        _check_bound(source, certificate)
+        if certificate.unchanged:
+            verdict = Verdict(complete=True)
+        else:
+            verdict = find_absent(
+                stage,
+                source,
+                connector,
+                terms,
+                reading,
+                scope_roles=_scope_roles(connector),
+                vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
+            )
+        kept = keep(
+            stage, source, connector, terms, reading, verdict,
+            run_id=run.run_id, now=run.now, paused=run.season.season is Season.PAUSED,
+        )  # fmt: skip
+    error = reading.error
+    if not kept.complete and error is None:
+        error = VendorFailure(
+            verdict.reason or "The roster could not be read whole.",
+            hint="Nobody left because of it. The next complete reading goes on.",
+        )
+    return SourceResult(
+        source,
+        kept.certificate,
+        kept.complete,
+        kept.complete or connector.capabilities.partial_is_usable,
+        error,
+        verdict.findings,
+        verdict.withheld,
+    )
+
+
+def terms_of(
+    database: Database, settings: DistrictSettings, source: Source, connector: Connector
+) -> Terms:
+    """Return on what terms a source is read: whatever makes the same bytes read otherwise."""
+    domains = settings.email_domains if connector.capabilities.binds_email_domains else ()
+    config = connector.config.model_dump(mode="json", include=set(connector.reading_fields))
+    words = [connector.name, connector.version, config, source.mapping, sorted(domains)]
+    printed = blake2b(
+        msgspec.json.encode(words, order="deterministic"), digest_size=16, key=database.key
+    ).digest()
+    return Terms(database.key, printed, read_rules(source.mapping, source.name), frozenset(domains))
+
+
+def _scope_roles(connector: Connector) -> frozenset[str]:
+    roles: Sequence[Role] = getattr(connector.config, "scope_roles", None) or ()
+    return frozenset(str(role) for role in roles)
+
+
+def _check_bound(source: Source, certificate: Certificate) -> None:
+    """Refuse credentials of another district than the one bound (L9)."""
+    bound, found = source.vendor_district, certificate.vendor_district
+    if bound is not None and found is not None and bound != found:
+        raise WrongDistrict(
+            f"The credentials of the source {source.name} belong to another district"
+            f" ({found}) than the one it is bound to ({bound}).",
+            hint="Give the credentials of the bound district, or add a new source and switch.",
+        )
+
+
+def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceResult:
+    """Note that a source could not be read at all."""
+    document = {
+        "complete": False, "reason": error.message, "pages": 0, "records": 0,
+        "declared_total": None, "incremental": False,
+    }  # fmt: skip
+    with run.database.write() as connection:
+        connection.execute(
+            _FAILED_FETCH,
+            {
+                "run": run.run_id,
+                "source": source.id,
+                "now": utc_text(run.now),
+                "certificate": msgspec.json.encode(document).decode(),
+            },
+        )
+    return SourceResult(source, document, complete=False, usable=False, error=error)
+
+
+_FAILED_FETCH = text(
+    "INSERT INTO fetches (run_id, source_id, at, complete, certificate)"
+    " VALUES (:run, :source, :now, FALSE, :certificate)"
+)
+
+
+# -- planning and applying
+
+
+def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
+    failed = {r.source.id or 0 for r in run.results if not r.complete}
+    request = PlanRequest(
+        district=run.district,
+        settings=run.settings,
+        sources=run.sources,
+        origins=origins_of(run.sources),
+        run_id=run.run_id,
+        kind="sync",
+        now=run.now,
+        failed=frozenset(failed),
+        silent=frozenset(r.source.id or 0 for r in run.results if not r.usable),
+        certificates={r.source.name: r.certificate for r in run.results},
+        skipped=sum(r.skipped for r in run.results),
+        establishes=tuple(
+            r.source.id or 0 for r in run.results if r.complete and not r.source.established
+        ),
+        season=run.season.season.value,
+        taking_nothing=run.season.season is Season.ADDITIONS_ONLY,
+    )
+    step = None if progress is None else lambda people: progress("planning", people)
+    return make_plans(run.database, request, step)
+
+
+def origins_of(sources: Sequence[Source]) -> dict[int, str]:
+    """Return source id → the origin of the people it brings in."""
+    from connectors.installed import load
+
+    return {source.id or 0: load(source.connector).capabilities.origin for source in sources}
+
+
+def _apply(run: DistrictRun, plans: Plans) -> bool:
+    """Apply the plan of a run; say whether there was one. Raises ``Drifted``."""
+    if plans.plan_id is None:
+        return False
+    with run.database.write() as connection:
+        run.database.apply_lock(connection, run.district.id or 0)
+        try:
+            apply_in(run.database, connection, plans.plan_id, run_id=run.run_id, now=run.now)
+        except Drifted:
+            mark_plan(connection, plans.plan_id, "drifted")
+            connection.commit()
+            raise
+        connection.execute(
+            _CLOSE_RUN,
+            {"id": run.run_id, "status": "applied", "now": utc_text(run.now), "error": None},
+        )
+    failpoint("run.applied")
+    return True
+
+
+def mark_plan(connection: Connection, plan_id: int, status: str) -> None:
+    """Give a plan that will not run its last status."""
+    connection.execute(
+        text("UPDATE plans SET status = :status, standing = FALSE WHERE id = :id"),
+        {"id": plan_id, "status": status},
+    )
+
+
+def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
+    """Say what the run came to: the most serious thing that happened gives the status."""
+    outcome = Outcome(
+        run.district.slug,
+        status,
+        run.run_id,
+        [plan for plan in (plans.plan_id, plans.held_id) if plan is not None],
+        {r.source.name: r.certificate for r in run.results},
+    )
+    codes: list[int] = []
+    if plans.held_id is not None:
+        codes.append(10)
+        outcome.status = "held"
+    withheld = any(r.withheld for r in run.results)
+    failures = [r.error for r in run.results if r.error is not None]
+    if withheld and not failures:
+        codes.append(12)
+        outcome.status = "partial"
+    if failures and status != "drifted":
+        codes += [error.exit_code for error in failures]
+        outcome.error = next(
+            e for e in failures if e.exit_code == worst(x.exit_code for x in failures)
+        )
+        if len(failures) < len(run.results):
+            codes.append(12)
+            outcome.status = "partial"
+        else:
+            outcome.status = outcome.error.status
+    outcome.codes = tuple(codes)
+    close_run(run.database, run.run_id, outcome.status, run.now, outcome.error)
+    return outcome
+
+
+def one_stream_each(connector: Connector) -> None:
+    """Refuse a connector with two streams of one kind that does not join them.
+
+    Absence is compared stream by stream; people of two streams could be missed in the other.
+    Raises ``ConfigError``.
+    """
+    kinds = list(connector.streams.values())
+    doubled = [kind for kind in Kind if kinds.count(kind) > 1]
+    if doubled and not connector.capabilities.joined:
+        raise ConfigError(
+            f"The connector {connector.name} has two streams of the kind {doubled[0]}"
+            " and does not join them.",
+            hint="Serve them as one stream, or declare Capabilities.joined.",
+        )

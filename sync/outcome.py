@@ -1,0 +1,46 @@
+"""What an act came to, as a value: status, exit code, plans, certificates, error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import RosterSyncError
+
+SERIOUS_FIRST = (1, 2, 14, 15, 12, 11, 10, 13, 0)
+"""Of several exit codes the most serious wins, in this order."""
+
+CODES = {
+    "applied": 0, "nothing_to_do": 0, "planned": 0, "paused": 0, "waiting": 0, "rejected": 0,
+    "held": 10, "drifted": 11, "partial": 12, "incomplete": 12, "busy": 13, "failed": 1,
+}  # fmt: skip
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the most serious of several exit codes."""
+    return min(codes, key=SERIOUS_FIRST.index, default=0)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a sync, a plan, an apply or a hand act came to."""
+
+    district: str
+    status: str
+    run_id: int | None = None
+    plan_ids: list[int] = field(default_factory=list)
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: RosterSyncError | None = None
+    codes: tuple[int, ...] = ()
+    """Exit codes of parts of the act (a held plan, a source), beside the status's own."""
+    user_id: str | None = None
+    """The user whom a hand act was about."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the outside contract: the most serious of everything that happened."""
+        codes = [*self.codes, CODES.get(self.status, 0)]
+        if self.error is not None:
+            codes.append(self.error.exit_code)
+        return worst(codes)
