@@ -45,7 +45,6 @@ def new_connector(name: str, folder: Path) -> tuple[Path, ...]:
         "cls": "".join(word.capitalize() for word in name.split("_")),
         "package": f"rostersync_{name}",
         "dist": f"rostersync-{name.replace('_', '-')}",
-        "imports": _IMPORTS.strip(),
     }
     files = {
         Template(path).substitute(words): Template(text.lstrip("\n")).substitute(words)
@@ -139,28 +138,6 @@ $name = "$package.scenario:scenario"
 packages = ["$package"]
 """
 
-_IMPORTS = """
-from connectors.base import (
-    Capabilities,
-    Certificate,
-    Check,
-    Connector,
-    ConnectorConfig,
-    FetchRequest,
-    Page,
-    Record,
-)
-from core.errors import FileRefused, IncompleteFetch, SkipRecord
-from core.models import (
-    Kind,
-    Membership,
-    NormalizedSchool,
-    NormalizedUser,
-    Role,
-    ceds_grade,
-)
-"""
-
 _CONNECTOR = '''
 """Reads the roster that $cls exports as one JSON file.
 
@@ -175,8 +152,25 @@ from typing import Any
 
 import msgspec
 from pydantic import Field, ValidationError
-
-$imports
+from rostersync import (
+    Capabilities,
+    Certificate,
+    Check,
+    Connector,
+    ConnectorConfig,
+    FetchRequest,
+    FileRefused,
+    IncompleteFetch,
+    Kind,
+    Membership,
+    NormalizedSchool,
+    NormalizedUser,
+    Page,
+    Record,
+    Role,
+    SkipRecord,
+    ceds_grade,
+)
 
 # ---------------------------------------------------------------------------- config
 
@@ -317,9 +311,10 @@ def scenario() -> FolderScenario:
 _TEST = '''
 """The whole test: every rule that a rostersync connector must keep."""
 
+from rostersync.testing import ConnectorSuite, Scenario
+
 from $package.connector import $cls
 from $package.scenario import scenario
-from rostersync.testing import ConnectorSuite, Scenario
 
 
 class Test$cls(ConnectorSuite):

@@ -27,10 +27,10 @@ class Environment:
     package: Path
     """The plugin's folder, as `rostersync connector new` wrote it."""
 
-    def call(self, *arguments: str) -> str:
-        """Run the environment's Python in the plugin's folder, and return what it prints."""
+    def call(self, *arguments: str, program: str = "python") -> str:
+        """Run one of the environment's programs in the plugin's folder; return what it prints."""
         done = subprocess.run(
-            [str(self.python), *arguments],
+            [str(self.python.with_name(program)), *arguments],
             cwd=self.package,
             # Nothing of the checkout may leak in.
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
@@ -39,6 +39,10 @@ class Environment:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def rostersync(self, *arguments: str) -> Any:
+        """Run the command line, whose database is in the plugin's folder."""
+        return json.loads(self.call(*arguments, "--json", program="rostersync"))
 
     def ask(self, program: str) -> Any:
         """Run a program that prints JSON."""
@@ -121,5 +125,18 @@ def test_the_plugins_own_test_passes_at_once(environment: Environment) -> None:
     assert "passed" in printed
 
 
-# The sync of the plugin's fixture through the installed command line belongs here: `load
-# district.toml`, `sync example --json`, `users example --json` by environment.call("-m", ...).
+def test_the_plugins_district_file_is_loaded(environment: Environment) -> None:
+    environment.rostersync("load", "district.toml")
+    (source,) = environment.rostersync("sources", "example")
+    assert source["connector"] == "fruit_sis"
+
+
+# The sync of the fixture belongs here: `sync example` is applied with five people created, `users
+# example` has them, and a second `sync example` has nothing to do.
+
+
+def test_the_plugin_is_shown_with_where_it_comes_from(environment: Environment) -> None:
+    listed = {one["name"]: one for one in environment.rostersync("connectors")}
+    assert listed["fruit_sis"]["from"] == "rostersync-fruit-sis 0.1.0"
+    assert listed["fruit_sis"]["problem"] is None
+    assert "path" in [field["name"] for field in listed["fruit_sis"]["config"]]

@@ -53,7 +53,7 @@ def test_the_example_district_file_is_taken(tmp_path: Path) -> None:
 def test_what_is_written_is_clean_by_the_linter(tmp_path: Path) -> None:
     new_connector("fruit_sis", tmp_path)
     for tool in (
-        ["ruff", "check", "--isolated", "--line-length=100", "--select=E,F,W,UP,B,S,BLE,RET,PT"],
+        ["ruff", "check", "--isolated", "--line-length=100", "--select=E,F,W,I,UP,B,S,BLE,RET,PT"],
         ["ruff", "format", "--isolated", "--line-length=100", "--check"],
     ):
         done = subprocess.run(
