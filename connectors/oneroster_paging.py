@@ -17,7 +17,7 @@ from connectors.http import Action, Answer, PageTooLarge, StatusError, VendorHtt
 from connectors.oneroster_records import rows_of
 from connectors.urls import parse_links, same_origin, with_query
 from connectors.wire import key_of
-from core.errors import IncompleteFetch, RetryableError
+from core.errors import IncompleteFetch, RetryableError, SkipRecord
 
 SMALLEST_PAGE = 50
 SORT = {"sort": "sourcedId", "orderBy": "asc"}
@@ -99,6 +99,8 @@ class Collection:
             if first == last and from_one is not None:
                 offset, from_one = from_one, None
                 continue
+            if first == last and len(rows.records) == 1:
+                return  # nothing but the last record again: a server that counts from one
             if first in firsts or first == last:
                 raise IncompleteFetch(
                     f"{self._http.vendor} served the same page of {self._path} twice, or its "
@@ -172,5 +174,10 @@ class Collection:
         return None, None
 
     def _id(self, raw: msgspec.Raw) -> str:
-        """Return what tells a record from its neighbours: of two events on one person, the whole."""
-        return bytes(raw).decode() if self._path == "events" else key_of(bytes(raw), "sourcedId")
+        """Return what tells a record from its neighbours: its id; of an event, all it says."""
+        if self._path != "events":
+            try:
+                return key_of(bytes(raw), "sourcedId")
+            except SkipRecord:
+                pass  # whoever parses the record reports it
+        return bytes(raw).decode()
