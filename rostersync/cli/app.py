@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import typer
 
-from rostersync.cli import conflicts, hand, history, people, plans, setup, sources
+from rostersync.cli import conflicts, hand, history, people, plans, plugin, setup, sources
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.outcome import as_error
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (setup, sources, plans, history, people, hand, conflicts):
+for room in (setup, sources, plans, history, people, hand, conflicts, plugin):
     room.register(app)
 
 
