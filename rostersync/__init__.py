@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         ceds_grade,
     )
     from rostersync.api import apply, approve, changes, load_district, plan, reject, sync, users
-    from sync.engine import Outcome
+    from sync.outcome import Outcome
     from sync.people_views import UserFilter
 
 _PUBLIC = {
@@ -86,7 +86,7 @@ _PUBLIC = {
     "rostersync.api": (
         "apply", "approve", "changes", "load_district", "plan", "reject", "sync", "users",
     ),
-    "sync.engine": ("Outcome",),
+    "sync.outcome": ("Outcome",),
     "sync.people_views": ("UserFilter",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

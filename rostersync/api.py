@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from core.database import Database
 
 if TYPE_CHECKING:
-    from sync.engine import Outcome
     from sync.load import LoadResult
+    from sync.outcome import Outcome
     from sync.people_views import UserFilter
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, case, func, or_, select
 from sqlmodel import col
 
 from core.tables import Change
@@ -70,7 +70,9 @@ def _columns() -> tuple[Any, ...]:
     return (
         col(Change.kind),
         col(Change.action),
-        func.coalesce(col(Change.school_id), "").label("school"),
+        case(
+            (col(Change.kind) == "school", ""), else_=func.coalesce(col(Change.school_id), "")
+        ).label("school"),
         func.coalesce(col(Change.role), "").label("role"),
     )
 
@@ -112,6 +114,7 @@ def _samples(
         .where(
             col(Change.plan_id) == plan_id,
             or_(
+                col(Change.kind) == "school",
                 col(Change.school_id).in_(wanted),
                 col(Change.school_id).is_(None),
                 col(Change.school_id) == "",

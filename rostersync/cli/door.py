@@ -95,13 +95,19 @@ class Door:
         sys.stdout.write("\n")
 
     @contextmanager
-    def progress(self) -> Iterator[Callable[[str], None] | None]:
+    def progress(self) -> Iterator[Callable[[str, int], None] | None]:
         """Show what a long run is at, on a terminal only and never among the results."""
         if self.as_json or not self.err.is_terminal:
             yield None
             return
-        with self.err.status("Starting ...") as status:
-            yield status.update
+        done: dict[str, int] = {}
+        with self.err.status("starting ...") as status:
+
+            def tell(what: str, rows: int) -> None:
+                done[what] = done.get(what, 0) + rows
+                status.update(f"{what}, {done[what]:,}" if done[what] else what)
+
+            yield tell
 
     def close(self) -> None:
         """Let go of the database."""

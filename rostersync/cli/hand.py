@@ -12,8 +12,8 @@ from rostersync.cli.people import RoleWord
 from rostersync.cli.words import person_name, state
 
 if TYPE_CHECKING:
-    from sync.engine import Outcome
     from sync.hand import UserEdit
+    from sync.outcome import Outcome
 
 UserArgument = Annotated[
     str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")

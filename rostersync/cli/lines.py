@@ -6,8 +6,6 @@ from typing import Any
 
 from rostersync.cli import words
 
-_FIRST_SEEN = {"grade": "grade ", "email": "", "username": ""}
-
 
 def who(change: dict[str, Any]) -> str:
     """Return the name of the person or school of a change, or their id where there is none."""
@@ -18,7 +16,10 @@ def detail(change: dict[str, Any]) -> str:
     """Return what a change says of its person, for a line under its group."""
     fields = change["fields"]
     if change["action"] == "create":
-        seen = [f"{word}{fields[name][1]}" for name, word in _FIRST_SEEN.items() if name in fields]
+        seen = [f"grade {fields['grade'][1]}"] if "grade" in fields else []
+        seen += [fields[name][1] for name in ("email", "username") if name in fields][:1]
+        if fields.get("status", [None, None])[1] == "suspended":
+            seen.append("may not sign in")
         return ", ".join([who(change), *seen])
     record = f" ({change['source']}:{change['external_id']})" if change["source"] else ""
     told = {name: pair for name, pair in fields.items() if name not in {"status", "archived_at"}}

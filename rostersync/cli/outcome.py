@@ -6,7 +6,7 @@ An act that fails after its district or plan was found still prints its own shap
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from core.errors import RosterSyncError
-    from sync.engine import Outcome
+    from sync.outcome import Outcome
 
 DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"
-
-SERIOUS_FIRST = (1, 2, 14, 15, 12, 11, 10, 13, 0)
 
 _SAID = {
     "applied": "Done: the directory now equals what the rosters say.",
     "nothing_to_do": "Nothing to do: nothing has changed.",
     "planned": "Nobody was changed yet.",
+    "rejected": "The plan is refused; it is remembered until the roster changes.",
     "held": "What was safe is done; the rest waits for a person's approval.",
     "partial": "A source could not be read; nobody left because of it. The others are up to date.",
     "paused": "The district is paused: nobody was changed.",
@@ -35,11 +34,6 @@ _SAID = {
     "busy": "Another run of this district is under way.",
     "failed": "It failed: nothing was changed.",
 }
-
-
-def worst(codes: Iterable[int]) -> int:
-    """Return the most serious of several exit codes."""
-    return min(codes, key=SERIOUS_FIRST.index, default=0)
 
 
 def as_error(error: Exception) -> RosterSyncError:
@@ -61,13 +55,13 @@ def as_error(error: Exception) -> RosterSyncError:
 
 def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
     """Do it; what it raises becomes an outcome with that error."""
-    from sync.engine import Outcome
+    from sync.outcome import Outcome
 
     try:
         return act()
     except Exception as raised:  # noqa: BLE001 - the act has its own shape for failures
         error = as_error(raised)
-        return Outcome(slug, error.status, None, [], {}, error)
+        return Outcome(slug, error.status, error=error)
 
 
 def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:

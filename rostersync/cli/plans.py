@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.outcome import outcome_json, run_act, say_outcome, show_outcome, worst
+from rostersync.cli.outcome import outcome_json, run_act, say_outcome, show_outcome
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -288,6 +288,7 @@ def sync(
     from core.errors import UsageError
     from sync import views
     from sync.engine import sync_district
+    from sync.outcome import worst
 
     if (district is None) == (not all_):
         raise UsageError("Say which district to sync.", hint="Give DISTRICT, or --all.")

@@ -32,12 +32,16 @@ _ENV = {
 _NAMES = {"oneroster": "OneRoster 1.1", "oneroster12": "OneRoster 1.2"}
 
 
-@app.command(
-    name="emulate",
-    help="Serve a synthetic district as Clever, ClassLink, GG4L and OneRoster would, on this"
-    " machine.",
-    epilog=_EPILOG,
-)
+def register(program: typer.Typer) -> None:
+    """Add the command ``emulate`` to a program."""
+    program.command(
+        "emulate",
+        help="Serve a synthetic district as Clever, ClassLink, GG4L and OneRoster would, on this"
+        " machine.",
+        epilog=_EPILOG,
+    )(emulate)
+
+
 def emulate(
     users: Annotated[int, typer.Option(min=1, help="People in the district.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same people.")] = 1,
@@ -150,3 +154,6 @@ def ready_text(emulator: Emulator) -> str:
     lines += exports
     lines += ["", "# Keep as emulated.toml, then: rostersync load emulated.toml", ""]
     return "\n".join(lines) + "\n" + "\n\n".join(tables)
+
+
+register(app)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
+from rostersync.emulator.people import ROLE_MASKS
+
 _TOTALS = frozenset({"classlink", "oneroster", "oneroster12"})
 _DISCOVERY = frozenset({"clever", "classlink", "gg4l"})
 _EVENTS = frozenset({"clever", "gg4l"})
@@ -111,8 +113,8 @@ class FaultBox:
             raise ValueError(
                 f"{vendor} cannot have {fault.name}: {', '.join(sorted(kind.vendors))}."
             )
-        if fault.name == "empty_role" and fault.role is None:
-            raise ValueError("empty_role needs a role.")
+        if fault.name == "empty_role" and fault.role not in ROLE_MASKS:
+            raise ValueError(f"empty_role needs a role: {', '.join(ROLE_MASKS)}.")
         self._faults.append(fault)
 
     def clear(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -215,6 +216,7 @@ class District:
         self._born: dict[int, int] = {}
         self._persons = users
         self._views: list[DayView] = []
+        self._lock = threading.RLock()  # several connections may ask at once
 
     @property
     def last_day(self) -> int:
@@ -224,8 +226,10 @@ class District:
     @property
     def base_roles(self) -> bytearray:
         """The roles everybody began with, one mask for each person."""
-        while len(self._base_roles) < self._persons:
-            self._base_roles.append(self.population.base_roles(len(self._base_roles)))
+        if len(self._base_roles) < self._persons:
+            with self._lock:
+                while len(self._base_roles) < self._persons:
+                    self._base_roles.append(self.population.base_roles(len(self._base_roles)))
         return self._base_roles
 
     def person_of(self, slot: int) -> int:
@@ -240,8 +244,10 @@ class District:
         """Return the district on one day. Days past the script's end raise ``ValueError``."""
         if not 0 <= day <= self.last_day:
             raise ValueError(f"The script has days 0 to {self.last_day}, not {day}.")
-        while len(self._views) <= day:
-            self._views.append(self._next_view())
+        if len(self._views) <= day:
+            with self._lock:
+                while len(self._views) <= day:
+                    self._views.append(self._next_view())
         return self._views[day]
 
     def truth(self, day: int = 0, vendor: str | None = None) -> Iterator[truth.Truth]:
