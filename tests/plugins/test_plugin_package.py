@@ -125,14 +125,15 @@ def test_the_plugins_own_test_passes_at_once(environment: Environment) -> None:
     assert "passed" in printed
 
 
-def test_the_plugins_district_file_is_loaded(environment: Environment) -> None:
+def test_the_plugin_syncs_its_fixture_by_the_command_line(environment: Environment) -> None:
     environment.rostersync("load", "district.toml")
-    (source,) = environment.rostersync("sources", "example")
-    assert source["connector"] == "fruit_sis"
-
-
-# The sync of the fixture belongs here: `sync example` is applied with five people created, `users
-# example` has them, and a second `sync example` has nothing to do.
+    synced = environment.rostersync("sync", "example")
+    assert synced["status"] == "applied"
+    assert synced["plans"][0]["counts"]["create"] == 5
+    users = environment.rostersync("users", "example")
+    assert {user["given_name"] for user in users} == {"Ada", "Zoë", "Minh", "Rosa", "Henry"}
+    assert all(user["sources"] == ["fruit_sis"] for user in users)
+    assert environment.rostersync("sync", "example")["status"] == "nothing_to_do"
 
 
 def test_the_plugin_is_shown_with_where_it_comes_from(environment: Environment) -> None:
