@@ -383,7 +383,7 @@ def _census(connection: Connection, about: dict[str, Any]) -> dict[_Group, int]:
             " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
             " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
             " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
-            f" GROUP BY r.source_id, {school}, {role}"
+            " GROUP BY 1, 2, 3"
         )
         for source_id, school_id, role_name, people in connection.execute(query, about):
             counted[source_id, scope, school_id, role_name] = people
