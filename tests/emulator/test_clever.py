@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -252,3 +253,20 @@ def test_the_newest_event_can_be_asked_for_and_followed(
 def test_events_are_opt_in(district: District, http: requests.Session) -> None:
     with Emulator(district, "clever", day=2, events=False) as emulator:
         assert follow(http, emulator.config(), "events") == []
+
+
+def test_many_connections_at_once_are_told_the_same(http: requests.Session) -> None:
+    roles = ("student", "teacher", "staff", "district_admin") * 3
+    fresh = District(seed=5, users=2_000)
+    with Emulator(fresh, "clever") as emulator, ThreadPoolExecutor(len(roles)) as pool:
+        config = emulator.config()
+
+        def read(role: str) -> list[str]:
+            with requests.Session() as session:
+                session.trust_env = False
+                rows = follow(session, config, f"users?limit=300&role={role}")
+            return [row["id"] for row in rows]
+
+        answers = list(pool.map(read, roles))
+        for role, found in zip(roles, answers, strict=True):
+            assert found == [row["id"] for row in follow(http, config, f"users?role={role}")]

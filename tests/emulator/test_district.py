@@ -250,3 +250,11 @@ def test_reading_a_large_district_takes_no_more_memory_than_a_small_one() -> Non
     small, large = peak(2_000), peak(20_000)
     # A person's name alone takes more than the few bytes that each may cost.
     assert (large - small) / 18_000 < 30
+
+
+@pytest.mark.parametrize("users", [1, 2, 5, 13, 40, 100])
+def test_the_ordinary_week_fits_a_district_of_any_size(users: int) -> None:
+    district = District(users=users, days=ordinary_week())
+    assert len(list(district.truth(0))) == users
+    for day in range(1, 11):
+        people(district, day, "clever")
