@@ -240,7 +240,10 @@ def changed_fields(
 ) -> dict[str, list[Any]]:
     """Return what a step changes as ``{field: [old, new]}``; memberships as roles and schools."""
     old, new = before or {}, after or {}
-    keys = sorted({*old, *new} - {"memberships"}, key=lambda key: (_FIELD_ORDER.get(key, 99), key))
+    keys = sorted(
+        {*old, *new} - {"memberships", "email_folded"},
+        key=lambda key: (_FIELD_ORDER.get(key, 99), key),
+    )
     fields = {key: [old.get(key), new.get(key)] for key in keys if old.get(key) != new.get(key)}
     if "memberships" in old or "memberships" in new:
         fields |= _memberships(old.get("memberships") or [], new.get("memberships") or [], schools)
