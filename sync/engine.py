@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -31,6 +31,7 @@ from core.tables import District, Source, utc_text
 from sync import season
 from sync.absence import Verdict, find_absent
 from sync.apply import Drifted, apply_in
+from sync.clock import Clock, utc_now
 from sync.connect import open_connector
 from sync.evidence import keep
 from sync.fetch import Terms, read_source
@@ -38,20 +39,15 @@ from sync.guard import TROUBLED_WORDS, SeasonState
 from sync.mapping import read_rules
 from sync.outcome import Outcome, worst
 from sync.plan import PlanRequest, Plans, make_plans
+from sync.runs import close_run_in, open_run
 from sync.season import Season, SeasonOnDay
 from sync.stage import open_stage
 
-Clock = Callable[[], datetime]
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many rows were done since the last call."""
 
 REPLANS = 3
 """How often a run plans again when somebody was edited by hand while it planned."""
-
-
-def utc_now() -> datetime:
-    """Return the time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -149,7 +145,8 @@ def _run(
     assert district.id is not None  # noqa: S101 - it came from the database
     with database.run_lock(slug, district.id):
         district, settings, sources = read_district(database, slug)
-        run_id = open_run(database, district.id or 0, kind, actor, started)
+        with database.write() as connection:
+            run_id = open_run(connection, district.id or 0, kind, actor, started)
         state = SeasonState.model_validate(district.season_state or {})
         on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)
         run = DistrictRun(database, district, settings, sources, run_id, actor, started, on)
@@ -158,7 +155,8 @@ def _run(
         except BaseException as error:
             known = error if isinstance(error, RosterSyncError) else None
             status = known.status if known is not None else "failed"
-            close_run(database, run_id, status, (now or utc_now)(), known)
+            with database.write() as connection:
+                close_run_in(connection, run_id, status, (now or utc_now)(), known)
             raise
 
 
@@ -179,36 +177,6 @@ def read_district(database: Database, slug: str) -> tuple[District, DistrictSett
         ).all()
         session.expunge_all()
     return district, DistrictSettings.model_validate(district.settings), list(sources)
-
-
-def open_run(database: Database, district_id: int, kind: str, actor: str, now: datetime) -> int:
-    """Write down that a run begins; return its id."""
-    about = {"district": district_id, "kind": kind, "actor": actor, "now": utc_text(now)}
-    with database.write() as connection:
-        return int(connection.execute(_OPEN_RUN, about).scalar_one())
-
-
-def close_run(
-    database: Database,
-    run_id: int,
-    status: str,
-    now: datetime,
-    error: RosterSyncError | None = None,
-) -> None:
-    """Write down how a run ended."""
-    document = None if error is None else msgspec.json.encode(error.as_json()).decode()
-    about = {"id": run_id, "status": status, "now": utc_text(now), "error": document}
-    with database.write() as connection:
-        connection.execute(_CLOSE_RUN, about)
-
-
-_OPEN_RUN = text(
-    "INSERT INTO runs (district_id, kind, status, actor, started_at)"
-    " VALUES (:district, :kind, 'running', :actor, :now) RETURNING id"
-)
-_CLOSE_RUN = text(
-    "UPDATE runs SET status = :status, finished_at = :now, error = :error WHERE id = :id"
-)
 
 
 # -- reading
@@ -391,10 +359,7 @@ def _apply(run: DistrictRun, plans: Plans) -> bool:
             mark_plan(connection, plans.plan_id, "drifted")
             connection.commit()
             raise
-        connection.execute(
-            _CLOSE_RUN,
-            {"id": run.run_id, "status": "applied", "now": utc_text(run.now), "error": None},
-        )
+        close_run_in(connection, run.run_id, "applied", run.now)
     failpoint("run.applied")
     return True
 
@@ -436,7 +401,8 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
         else:
             outcome.status = outcome.error.status
     outcome.codes = tuple(codes)
-    close_run(run.database, run.run_id, outcome.status, run.now, outcome.error)
+    with run.database.write() as connection:
+        close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
     return outcome
 
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.tables import utc_text
@@ -115,6 +115,17 @@ def seal(
     return draft.plan_id, held_id
 
 
+def seal_whole(connection: Connection, draft: Draft, *, expires: datetime | None = None) -> None:
+    """Seal a draft that no limit judges: a hand act, an undo, a switch (P7)."""
+    draft.flush(connection)
+    counts = {name: draft.counts[name] for name in ACTIONS} | dict.fromkeys(_EXTRA, 0)
+    schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
+    _close(
+        connection, draft.plan_id, "planned", draft.digest(), draft.size, counts, schools, [], {},
+        expires,
+    )  # fmt: skip
+
+
 def _close(
     connection: Connection,
     plan_id: int,
@@ -125,7 +136,7 @@ def _close(
     schools: Mapping[str, int],
     held: Sequence[Mapping[str, Any]],
     additions: Mapping[int, int],
-    expires: datetime,
+    expires: datetime | None,
 ) -> None:
     connection.execute(
         _SEAL,
@@ -138,7 +149,7 @@ def _close(
             "schools": _json(schools),
             "held": _json(held),
             "additions": _json({str(key): value for key, value in additions.items() if value}),
-            "expires": utc_text(expires),
+            "expires": utc_text(expires) if expires is not None else None,
         },
     )
 
@@ -274,3 +285,64 @@ _RENEW = text("UPDATE plans SET expires_at = :expires WHERE id = :id")
 _SUPERSEDE = text(
     "UPDATE plans SET status = 'superseded', standing = FALSE, superseded_by = :by WHERE id = :id"
 )
+
+
+def reseal_without(
+    database: Database,
+    connection: Connection,
+    plan_id: int,
+    targets: Sequence[str],
+    now: datetime,
+) -> int | None:
+    """Store a held plan like ``plan_id`` but without some people, and let it stand (P5).
+
+    Returns its id, or None if nobody is left.
+    """
+    held_id = int(connection.execute(_OPEN_HELD, {"plan": plan_id}).scalar_one())
+    about = {"plan": plan_id, "held": held_id}
+    for query in (_COPY_CHANGES, _COPY_TAKINGS):
+        for chunk in range(0, max(len(targets), 1), 500):
+            some = list(targets[chunk : chunk + 500]) or [""]
+            if chunk == 0:
+                connection.execute(query, about)
+            table = "changes" if query is _COPY_CHANGES else "takings"
+            connection.execute(_DROP_OF[table], {"held": held_id, "targets": some})
+    _renumber(connection, held_id)
+    digest, size = digest_of(connection, held_id)
+    if size == 0:
+        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
+        return None
+    counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
+    for action, people in connection.execute(_COUNT, {"plan": held_id}):
+        counts[action] = people
+    trips, expires = connection.execute(
+        text("SELECT held, expires_at FROM plans WHERE id = :plan"), about
+    ).one()
+    schools = dict.fromkeys(_SCHOOL_ACTIONS, 0)
+    held = msgspec.json.decode(trips) if isinstance(trips, str) else trips
+    _close(
+        connection, held_id, "held", digest, size, counts, schools, held, {},
+        datetime.fromisoformat(expires) if expires else now,
+    )  # fmt: skip
+    connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
+    return held_id
+
+
+_COPY_CHANGES = text(
+    "INSERT INTO changes (plan_id, seq, kind, action, target_id, revision, record_id,"
+    " record_version, role, school_id, before, after, basis, reason, salt, digest, content_print)"
+    " SELECT CAST(:held AS BIGINT), seq, kind, action, target_id, revision, record_id,"
+    " record_version, role, school_id, before, after, basis, reason, salt, digest, content_print"
+    " FROM changes WHERE plan_id = :plan"
+)
+_COPY_TAKINGS = text(
+    "INSERT INTO takings (plan_id, target_id, source_id, school_id, role, what, explained)"
+    " SELECT CAST(:held AS BIGINT), target_id, source_id, school_id, role, what, explained"
+    " FROM takings WHERE plan_id = :plan"
+)
+_DROP_OF = {
+    table: text(f"DELETE FROM {table} WHERE plan_id = :held AND target_id IN :targets").bindparams(
+        bindparam("targets", expanding=True)
+    )
+    for table in ("changes", "takings")
+}

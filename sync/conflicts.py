@@ -1,0 +1,105 @@
+"""Conflicts: what only a person can decide, decided once and remembered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.errors import UsageError
+from core.models import Kind
+from core.tables import utc_text
+from sync.clock import Clock, utc_now
+from sync.outcome import Outcome
+from sync.runs import close_run_in, open_run
+
+NEW = "new"
+
+
+def resolve(
+    database: Database,
+    conflict_id: int,
+    *,
+    link: str | None,
+    new: bool,
+    actor: str,
+    now: Clock | None = None,
+) -> Outcome:
+    """Decide whose record it is: ``link`` names a user or school, ``new`` says nobody's we know.
+
+    The decision opens the record and the candidates; the next run acts on it. A decision may be
+    changed until then. Raises ``UsageError`` for a conflict or a target that is not there.
+    """
+    at = (now or utc_now)()
+    if (link is None) == (not new):
+        raise UsageError("Say whose record it is.", hint="Give either --link or --new.")
+    with database.write() as connection:
+        row = connection.execute(_CONFLICT, {"id": conflict_id}).one_or_none()
+        if row is None:
+            raise UsageError(
+                f"There is no conflict C{conflict_id}.",
+                hint="rostersync conflicts DISTRICT lists them.",
+            )
+        database.apply_lock(connection, row.district_id)
+        if row.status == "gone":
+            raise UsageError(
+                f"The conflict C{conflict_id} is gone: there is nothing left to decide.",
+                hint=f"rostersync conflicts {row.slug} lists the open ones.",
+            )
+        decision = NEW if link is None else _target(connection, row, link)
+        connection.execute(
+            _DECIDE,
+            {"id": conflict_id, "decision": decision, "actor": actor, "now": utc_text(at)},
+        )
+        connection.execute(_OPEN_RECORD, {"record": row.record_id})
+        if row.kind == Kind.SCHOOL:  # its people wait for it
+            connection.execute(_OPEN_SOURCE, {"record": row.record_id})
+        for candidate in {*_ids(row.candidates), decision}:
+            connection.execute(_OPEN_CANDIDATE, {"target": candidate})
+        run_id = open_run(connection, row.district_id, "resolve", actor, at)
+        close_run_in(connection, run_id, "applied", at)
+    return Outcome(row.slug, "applied", run_id)
+
+
+def _target(connection: Connection, row: Any, link: str) -> str:
+    table = "schools" if row.kind == Kind.SCHOOL else "users"
+    found = connection.execute(
+        text(f"SELECT id FROM {table} WHERE id = :id AND district_id = :district"),
+        {"id": link, "district": row.district_id},
+    ).scalar()
+    if found is not None:
+        return str(found)
+    if link in _ids(row.candidates):
+        raise UsageError(
+            f"{link} has not joined yet: the same run found both.",
+            hint=f"Run rostersync sync {row.slug} first, then decide.",
+        )
+    raise UsageError(
+        f"{row.slug} has no such {row.kind}: {link}.",
+        hint=f"Candidates: {', '.join(_ids(row.candidates))}.",
+    )
+
+
+def _ids(candidates: Any) -> list[str]:
+    decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
+    return [str(candidate["id"]) for candidate in decoded]
+
+
+_CONFLICT = text(
+    "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id WHERE c.id = :id"
+)
+_DECIDE = text(
+    "UPDATE conflicts SET status = 'resolved', decision = :decision, decided_by = :actor,"
+    " decided_at = :now WHERE id = :id"
+)
+_OPEN_RECORD = text("UPDATE records SET open = TRUE WHERE id = :record")
+_OPEN_SOURCE = text(
+    "UPDATE records SET open = TRUE WHERE kind = 'user' AND present AND source_id ="
+    " (SELECT source_id FROM records WHERE id = :record)"
+)
+_OPEN_CANDIDATE = text(
+    "UPDATE records SET open = TRUE WHERE id IN (SELECT record_id FROM links"
+    " WHERE target_id = :target)"
+)

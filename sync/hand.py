@@ -1,0 +1,460 @@
+"""Hand acts: what an admin does to one person, each an applied plan of one person (P7).
+
+They work in every season and never wait for a run: they take the apply lock only. Whoever is
+edited is open, so that the next run looks at them again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, text
+
+from core.database import Database, failpoint
+from core.errors import UsageError
+from core.models import (
+    PROFILE_FIELDS,
+    Kind,
+    NormalizedUser,
+    Origin,
+    Role,
+    UserStatus,
+    ceds_grade,
+    fold_email,
+)
+from core.settings import LOCKABLE_FIELDS, DistrictSettings
+from core.tables import District, utc_text
+from sync.apply import Drifted, apply_in
+from sync.clock import Clock, utc_now
+from sync.draft import Draft, Step
+from sync.engine import read_district
+from sync.identity import USER_PREFIX, new_id
+from sync.outcome import Outcome
+from sync.people import UserView, stored_profile
+from sync.readers import read_user
+from sync.runs import close_run_in, open_run
+from sync.seal import seal_whole
+
+
+@dataclass(frozen=True, slots=True)
+class UserEdit:
+    """What is to be set: field → value; an empty text clears a field. Schools are our ids."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    role: str | None = None
+    school: str | None = None
+
+
+@dataclass(slots=True)
+class _Hand:
+    """One hand act under way, inside its transaction."""
+
+    database: Database
+    connection: Connection
+    district: District
+    settings: DistrictSettings
+    now: datetime
+
+
+_Act = Callable[[_Hand], tuple[str, list[Step]]]
+
+
+def add_user(
+    database: Database,
+    slug: str,
+    edit: UserEdit,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Add somebody whom no source brings. They are protected (I4); their origin stays manual.
+
+    Raises ``UsageError`` if somebody active has that address already, or a field cannot be used.
+    """
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        if not edit.role:
+            raise UsageError("A new user needs a role.", hint="Give --role student, teacher ….")
+        profile = _profile(hand, edit, dict.fromkeys(PROFILE_FIELDS))
+        if not profile["family_name"]:
+            raise UsageError("A new user needs a family name.", hint="Give --family.")
+        _refuse_known_email(hand, profile["email"])
+        user_id = new_id(database.key, USER_PREFIX, slug, "by hand", secrets.token_hex(8))
+        after = {
+            "status": UserStatus.ACTIVE.value,
+            "origin": Origin.MANUAL.value,
+            "protected": True,
+            **{n: v for n, v in stored_profile(profile).items() if v is not None},
+            "memberships": [[Role(edit.role).value, edit.school or "", bool(edit.school)]],
+        }
+        step = Step(
+            Kind.USER, "create", user_id, None, "by_hand", after=after,
+            role=edit.role, school=edit.school,
+        )  # fmt: skip
+        return user_id, [step]
+
+    return _act(database, slug, act, "add", actor, reason, now)
+
+
+def edit_user(
+    database: Database,
+    slug: str,
+    user_id: str,
+    edit: UserEdit,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Edit somebody. Fields of ``lock_on_edit`` are locked by it; the others follow their source.
+
+    Raises ``UsageError`` for an unknown user or a field that cannot be used.
+    """
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        user = _user(hand, user_id)
+        profile = _profile(hand, edit, user.profile)
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        for name in PROFILE_FIELDS:
+            if profile[name] != user.profile[name]:
+                before[name], after[name] = user.profile[name], profile[name]
+        if "email" in after:
+            _refuse_known_email(hand, after["email"])
+            before["email_folded"] = stored_profile(before)["email_folded"]
+            after["email_folded"] = stored_profile(after)["email_folded"]
+        edited = set(after) - {"email_folded"}
+        members = _memberships(user, edit)
+        if members != user.memberships:
+            before["memberships"] = [list(m) for m in user.memberships]
+            after["memberships"] = [list(m) for m in members]
+            edited.add("role")
+        locks = sorted({*user.locked_fields, *(edited & set(hand.settings.lock_on_edit))})
+        if locks != sorted(user.locked_fields):
+            before["locked_fields"], after["locked_fields"] = user.locked_fields, locks
+        return user.id, _update(user, before, after)
+
+    return _act(database, slug, act, "edit", actor, reason, now)
+
+
+def archive_user(
+    database: Database,
+    slug: str,
+    user_id: str,
+    *,
+    keep: bool = False,
+    until: date | None = None,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Archive somebody, protected or not. Still shared, they return unless ``keep`` (I2)."""
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        user = _user(hand, user_id)
+        steps = []
+        if user.status != UserStatus.ARCHIVED:
+            steps.append(
+                _step(
+                    user, "archive", before={"status": user.status},
+                    after={"status": UserStatus.ARCHIVED.value},
+                )
+            )  # fmt: skip
+        if keep != user.kept_archived or keep:
+            steps += _update(
+                user,
+                {"kept_archived": user.kept_archived, "kept_until": None},
+                {"kept_archived": keep, "kept_until": until.isoformat() if until else None},
+            )
+        return user.id, steps
+
+    return _act(database, slug, act, "archive", actor, reason, now)
+
+
+def restore_user(
+    database: Database,
+    slug: str,
+    user_id: str,
+    *,
+    protect: bool = True,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Bring somebody back. Whom no source holds is protected, unless ``protect`` is False (I1)."""
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        user = _user(hand, user_id)
+        steps = []
+        if user.status == UserStatus.ARCHIVED:
+            steps.append(
+                _step(
+                    user, "restore", before={"status": user.status},
+                    after={"status": UserStatus.ACTIVE.value},
+                )
+            )  # fmt: skip
+        before: dict[str, Any] = {}
+        after: dict[str, Any] = {}
+        if user.kept_archived:
+            before |= {"kept_archived": True, "kept_until": None}
+            after |= {"kept_archived": False, "kept_until": None}
+        if protect and not user.protected and not any(r.speaks for r in user.records):
+            before["protected"], after["protected"] = False, True
+        return user.id, [*steps, *_update(user, before, after)]
+
+    return _act(database, slug, act, "restore", actor, reason, now)
+
+
+def protect_user(
+    database: Database,
+    slug: str,
+    user_id: str,
+    on: bool,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Protect somebody from being archived by a run, or lift the protection."""
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        user = _user(hand, user_id)
+        if user.protected == on:
+            return user.id, []
+        return user.id, _update(user, {"protected": not on}, {"protected": on})
+
+    return _act(database, slug, act, "protect" if on else "unprotect", actor, reason, now)
+
+
+def lock_fields(
+    database: Database,
+    slug: str,
+    user_id: str | None,
+    fields: Sequence[str],
+    locked: bool,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Lock fields of somebody against the sources, or release them.
+
+    Without a user the fields are released (or locked) for everybody of the district who has them
+    the other way. Without fields all locks of that user are released.
+    """
+    unknown = sorted(set(fields) - set(LOCKABLE_FIELDS))
+    if unknown:
+        raise UsageError(
+            f"{', '.join(unknown)} cannot be locked.",
+            hint=f"Fields that can: {', '.join(LOCKABLE_FIELDS)}.",
+        )
+
+    def steps_of(user: UserView) -> list[Step]:
+        have = set(user.locked_fields)
+        wanted = have | set(fields) if locked else have - set(fields or have)
+        if wanted == have:
+            return []
+        return _update(user, {"locked_fields": sorted(have)}, {"locked_fields": sorted(wanted)})
+
+    def act(hand: _Hand) -> tuple[str, list[Step]]:
+        if user_id is not None:
+            return user_id, steps_of(_user(hand, user_id))
+        if locked:
+            raise UsageError(
+                "Locking a field of a whole district would cut it off from its sources.",
+                hint="Lock it for one user; --all goes with unlock.",
+            )
+        steps = []
+        about = {"district": hand.district.id}
+        for (each,) in hand.connection.execute(_WITH_LOCKS, about).all():
+            steps += steps_of(_user(hand, each))
+        return "", steps
+
+    return _act(database, slug, act, "lock" if locked else "unlock", actor, reason, now)
+
+
+_WITH_LOCKS = text(
+    "SELECT id FROM users WHERE district_id = :district AND CAST(locked_fields AS TEXT) <> '[]'"
+    " ORDER BY id"
+)
+
+
+# -- how each of them runs
+
+
+def _act(
+    database: Database,
+    slug: str,
+    act: _Act,
+    kind: str,
+    actor: str,
+    reason: str | None,
+    now: Clock | None,
+) -> Outcome:
+    at = (now or utc_now)()
+    district, settings, _ = read_district(database, slug)
+    with database.write() as connection:
+        database.apply_lock(connection, district.id or 0)
+        user_id, steps = act(_Hand(database, connection, district, settings, at))
+        if not steps:
+            return Outcome(slug, "nothing_to_do", user_id=user_id or None)
+        run_id = open_run(connection, district.id or 0, kind, actor, at)
+        plan_id = _seal(database, connection, district, steps, run_id, actor, reason, at)
+        failpoint("hand.sealed")
+        try:
+            apply_in(database, connection, plan_id, run_id=run_id, now=at)
+        except Drifted as drift:  # pragma: no cover - the lock keeps everybody else away
+            raise drift.as_error(f"P{plan_id}") from None
+        connection.execute(_OPEN_AGAIN, {"plan": plan_id})
+        close_run_in(connection, run_id, "applied", at)
+    return Outcome(slug, "applied", run_id, [plan_id], user_id=user_id or None)
+
+
+def _seal(
+    database: Database,
+    connection: Connection,
+    district: District,
+    steps: Sequence[Step],
+    run_id: int,
+    actor: str,
+    reason: str | None,
+    at: datetime,
+) -> int:
+    plan_id = int(
+        connection.execute(
+            _NEW_PLAN,
+            {
+                "district": district.id, "run": run_id, "now": utc_text(at), "digest": b"",
+                "actor": actor, "reason": reason,
+            },
+        ).scalar_one()
+    )  # fmt: skip
+    draft = Draft(database, plan_id)
+    by_target: dict[str, list[Step]] = {}
+    for step in steps:
+        by_target.setdefault(step.target, []).append(step)
+    for some in by_target.values():
+        draft.add(some)
+    seal_whole(connection, draft)
+    return plan_id
+
+
+_NEW_PLAN = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size, decided_by, decided_at, decision_reason)"
+    " SELECT id, :run, 'hand', 'planned', FALSE, :digest, :now, serial, 'normal', FALSE, '{}',"
+    " '{}', '[]', '{}', '[]', '{}', FALSE, 0, :actor, :now, :reason FROM districts"
+    " WHERE id = :district RETURNING id"
+)
+_OPEN_AGAIN = text(
+    "UPDATE records SET open = TRUE WHERE id IN (SELECT l.record_id FROM links l"
+    " JOIN changes c ON c.target_id = l.target_id WHERE c.plan_id = :plan)"
+)
+
+
+def _user(hand: _Hand, user_id: str) -> UserView:
+    user = read_user(hand.connection, hand.district.id or 0, user_id)
+    if user is None:
+        raise UsageError(
+            f"{hand.district.slug} has no user {user_id}.",
+            hint=f"rostersync users {hand.district.slug} lists them.",
+        )
+    return user
+
+
+def _step(user: UserView, action: str, **more: Any) -> Step:
+    first = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
+    return Step(
+        Kind.USER, action, user.id, user.revision, "by_hand",
+        role=first[0] if first else None, school=(first[1] or None) if first else None, **more,
+    )  # fmt: skip
+
+
+def _update(user: UserView, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Step]:
+    return [_step(user, "update", before=dict(before), after=dict(after))] if after else []
+
+
+def _memberships(user: UserView, edit: UserEdit) -> list[tuple[str, str, bool]]:
+    """Return the memberships after an edit: a role replaces all, a school replaces all."""
+    if edit.role is None and edit.school is None:
+        return user.memberships
+    if edit.role is None:
+        roles = sorted({role for role, _, _ in user.memberships}) or [Role.STAFF.value]
+        members = [(role, edit.school or "", False) for role in roles]
+    elif edit.school is not None or not user.memberships:
+        members = [(edit.role, edit.school or "", False)]
+    else:
+        schools = sorted({school for _, school, _ in user.memberships})
+        members = [(edit.role, school, False) for school in schools]
+        primary = next((school for _, school, is_primary in user.memberships if is_primary), None)
+        return [
+            (role, school, school == primary and primary is not None) for role, school, _ in members
+        ]
+    role, school, _ = members[0]
+    members[0] = (role, school, bool(school))
+    return members
+
+
+def _profile(hand: _Hand, edit: UserEdit, current: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the profile after an edit, validated like any roster's."""
+    values = {**current, **edit.fields}
+    grade = values.get("grade")
+    if grade and ceds_grade(str(grade)) is None:
+        raise UsageError(
+            "--grade is not a grade.", hint="Give a CEDS code: IT PR PK TK KG 01 … 13 PS UG Other."
+        )
+    values["grade"] = ceds_grade(str(grade)) if grade else None
+    if values.get("graduation_year") in ("", 0):
+        values["graduation_year"] = None
+    try:
+        user = NormalizedUser.model_validate({**values, "external_id": "by-hand"})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise UsageError(
+            f"{'.'.join(str(s) for s in first['loc'])} cannot be used: {first['msg']}.",
+            hint="Correct the value.",
+        ) from None
+    profile = {name: getattr(user, name) for name in PROFILE_FIELDS}
+    email = profile["email"]
+    if email is not None and email != current.get("email"):
+        _check_email(hand, email)
+    return profile
+
+
+def _check_email(hand: _Hand, email: str) -> None:
+    local, at, domain = fold_email(email).rpartition("@")
+    if not at or not local or "." not in domain or any(c.isspace() for c in email):
+        raise UsageError("--email is not an email address.", hint="Give it like name@domain.")
+    domains = hand.settings.email_domains
+    if domains and domain not in domains:
+        raise UsageError(
+            "The address is outside the district's email domains.",
+            hint="Use an address of the district, or add its domain to email_domains (F9).",
+        )
+
+
+def _refuse_known_email(hand: _Hand, email: str | None) -> None:
+    """Refuse an address that somebody has: adding them again would double them."""
+    if email is None:
+        return
+    about = {"district": hand.district.id, "email": fold_email(email)}
+    row = hand.connection.execute(_WITH_EMAIL, about).first()
+    if row is not None:
+        act = "restore" if row.status == UserStatus.ARCHIVED else "edit"
+        raise UsageError(
+            f"The user {row.id} ({row.status}) has this address already.",
+            hint=f"rostersync user {act} {hand.district.slug} {row.id}",
+        )
+
+
+_WITH_EMAIL = text(
+    "SELECT id, status FROM users WHERE district_id = :district AND email_folded = :email"
+    " ORDER BY status LIMIT 1"
+)

@@ -1,0 +1,123 @@
+"""The ledger: applied plans of a district form a hash chain, and this is who verifies it.
+
+A change whose content was erased by a purge is counted; its digest still carries the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.models import Kind
+from sync.apply import chain_of
+from sync.draft import DIGEST_SIZE, Step, canonical, content_of
+
+
+@dataclass(slots=True)
+class DistrictReport:
+    """What verifying one district's chain found. ``problems`` name plans, never people."""
+
+    district: str
+    plans: int = 0
+    changes: int = 0
+    erased: int = 0
+    serial: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as the command line prints it."""
+        return {
+            "district": self.district, "intact": not self.problems, "plans": self.plans,
+            "changes": self.changes, "erased": self.erased, "serial": self.serial,
+            "problems": self.problems,
+        }  # fmt: skip
+
+
+def verify(database: Database, slug: str | None = None) -> dict[str, Any]:
+    """Verify the chains of one district or of all: ``{"intact", "districts": [report…]}``."""
+    reports = []
+    with database.read() as connection:
+        rows = connection.execute(_DISTRICTS).all()
+        for row in rows:
+            if slug is None or row.slug == slug:
+                reports.append(_verify_district(connection, row))
+    return {
+        "intact": not any(report.problems for report in reports),
+        "districts": [report.as_json() for report in reports],
+    }
+
+
+def _verify_district(connection: Connection, district: Any) -> DistrictReport:
+    report = DistrictReport(district.slug, serial=district.serial)
+    chain, serial = b"", 0
+    for plan in connection.execute(_PLANS, {"district": district.id}).all():
+        report.plans += 1
+        digest, size, erased, altered = fold(connection, plan.id)
+        report.changes += size
+        report.erased += erased
+        if altered:
+            report.problems.append(f"P{plan.id}: {altered} changes are not what was applied")
+        if digest != bytes(plan.digest) or size != plan.size:
+            report.problems.append(f"P{plan.id}: its changes are not the ones that were sealed")
+        if plan.first_serial != serial + 1:
+            report.problems.append(f"P{plan.id}: its serials do not follow the plan before")
+        chain = chain_of(chain, plan.id, bytes(plan.digest))
+        if chain != bytes(plan.chain or b""):
+            report.problems.append(f"P{plan.id}: the chain is broken here")
+            chain = bytes(plan.chain or b"")
+        serial = plan.first_serial + plan.size - 1
+    if chain != bytes(district.chain):
+        report.problems.append("the district does not end where its chain does")
+    if serial != district.serial:
+        report.problems.append("the district's serial is not the last applied change's")
+    return report
+
+
+def fold(connection: Connection, plan_id: int) -> tuple[bytes, int, int, int]:
+    """Return a plan's digest, its size, how many contents were erased and how many altered."""
+    digest, size, erased, altered = blake2b(digest_size=DIGEST_SIZE), 0, 0, 0
+    for row in _changes(connection, plan_id):
+        size += 1
+        digest.update(row.digest)
+        if row.salt is None:
+            erased += 1
+        elif bytes(row.digest) != _digest(row):
+            altered += 1
+    return digest.digest(), size, erased, altered
+
+
+def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
+    last = -1
+    while rows := connection.execute(_SOME_CHANGES, {"plan": plan_id, "last": last}).all():
+        yield from rows
+        last = rows[-1].seq
+
+
+def _digest(row: Any) -> bytes:
+    step = Step(
+        Kind(row.kind), row.action, row.target_id, row.revision, row.reason,
+        record_id=row.record_id, record_version=row.record_version,
+        role=row.role, school=row.school_id,
+    )  # fmt: skip
+    content = content_of(step, *(_canonical(v) for v in (row.before, row.after, row.basis)))
+    return blake2b(bytes(row.salt) + content, digest_size=DIGEST_SIZE).digest()
+
+
+def _canonical(value: Any) -> bytes:
+    return canonical(msgspec.json.decode(value) if isinstance(value, str) else value)
+
+
+_DISTRICTS = text("SELECT id, slug, serial, chain FROM districts ORDER BY slug")
+_PLANS = text(
+    "SELECT id, digest, size, first_serial, chain FROM plans WHERE district_id = :district"
+    " AND status = 'applied' ORDER BY first_serial"
+)
+_SOME_CHANGES = text(
+    "SELECT * FROM changes WHERE plan_id = :plan AND seq > :last ORDER BY seq LIMIT 5000"
+)
