@@ -16,7 +16,8 @@ import msgspec
 
 from rostersync.emulator.oauth1 import METHODS, Verifier
 from rostersync.emulator.oneroster import origin_of
-from rostersync.emulator.service import Dialect, Service
+from rostersync.emulator.oneroster_records import Dialect
+from rostersync.emulator.service import Service
 from rostersync.emulator.wire import Reply, Request
 
 if TYPE_CHECKING:

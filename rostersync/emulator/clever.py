@@ -15,7 +15,16 @@ from urllib.parse import urlencode
 import msgspec
 
 from rostersync.emulator import ids
-from rostersync.emulator.generator import (
+from rostersync.emulator.clever_records import (
+    district_record,
+    iso,
+    previous_attributes,
+    school_record,
+    user_record,
+)
+from rostersync.emulator.listing import page_of, served_slots
+from rostersync.emulator.people import School
+from rostersync.emulator.view import (
     CREATED,
     DELETED,
     SCHOOL_UPDATED,
@@ -24,8 +33,6 @@ from rostersync.emulator.generator import (
     RosterEvent,
     position,
 )
-from rostersync.emulator.listing import page_of, served_slots
-from rostersync.emulator.people import Person, School
 from rostersync.emulator.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -38,7 +45,6 @@ VERSIONS = ("v3.0", "v3.1")
 _ROLES = {role: role for role in ("student", "teacher", "staff", "contact")} | {
     "district_admin": "admin"
 }
-_GRADES = {"PK": "PreKindergarten", "KG": "Kindergarten", "UG": "Ungraded"}
 _OTHER_LISTS = ("sections", "courses", "terms", "resources")
 _SCOPES = ["read:district_admins", "read:districts", "read:school_admins", "read:schools",
            "read:staff", "read:student_contacts", "read:students", "read:teachers",
@@ -121,7 +127,7 @@ class Clever:
         data = [
             {
                 "id": f"61{ids.clever_district(tenant.seed)[2:]}",
-                "created": _iso(tenant.district.population.epoch - 86_400 * 30 + tenant.turn),
+                "created": iso(tenant.district.population.epoch - 86_400 * 30 + tenant.turn),
                 "owner": {"type": "district", "id": ids.clever_district(tenant.seed)},
                 "access_token": tenant.token,
                 "scopes": _SCOPES,
@@ -137,11 +143,20 @@ class Clever:
         params = request.params()
         match parts:
             case ["districts"]:
-                return self._all(request, version, "districts", [self._district(tenant)])
+                return self._all(
+                    request,
+                    version,
+                    "districts",
+                    [district_record(tenant.view, self.emulator.vendor_state)],
+                )
             case ["districts", _] | ["users", _, "district"] | ["schools", _, "district"]:
                 if parts[0] == "districts" and parts[1] != ids.clever_district(tenant.seed):
                     return _message(404, "Resource not found")
-                return Reply(200, _encode({"data": self._district(tenant)}), stream="districts")
+                return Reply(
+                    200,
+                    _encode({"data": district_record(tenant.view, self.emulator.vendor_state)}),
+                    stream="districts",
+                )
             case ["schools"]:
                 rows = [school_record(s, tenant.view) for s in tenant.view.schools]
                 return self._all(request, version, "schools", rows)
@@ -307,32 +322,6 @@ class Clever:
         kept.setdefault("limit", str(DEFAULT_LIMIT))
         return self._link("prev", version, path, {**kept, "ending_before": first})
 
-    def _district(self, tenant: Tenant) -> dict[str, Any]:
-        district_id = ids.clever_district(tenant.seed)
-        record: dict[str, Any] = {
-            "id": district_id,
-            "name": tenant.district.name,
-            "sis_type": "sftp",
-            "error": "",
-            "state": self.emulator.vendor_state or "running",
-            "last_sync": _iso(int(tenant.view.time.timestamp())),
-            "launch_date": tenant.district.population.first_day.isoformat(),
-            "portal_url": "https://clever.example/in/emulated",
-            "login_methods": ["Clever Passwords"],
-            "district_contact": {
-                "id": f"5c{district_id[2:]}",
-                "district": district_id,
-                "email": f"it@{tenant.district.population.domain}",
-                "name": {"first": "It", "last": "Admin"},
-                "title": "",
-            },
-        }
-        if record["state"] == "paused":
-            record["pause_start"], record["pause_end"] = "2026-06-15", "2026-08-10"
-        if record["state"] in ("error", "pending"):
-            record["error"] = "The last upload could not be read."
-        return record
-
     # Events.
 
     def _event_views(self, tenant: Tenant) -> Iterator[DayView]:
@@ -390,7 +379,7 @@ class Clever:
             kind = "schools.updated"
             data = {"object": school_record(now.schools[event.slot], now)}
             old = school_record(before.schools[event.slot], before)
-            data["previous_attributes"] = _previous(data["object"], old)
+            data["previous_attributes"] = previous_attributes(data["object"], old)
         elif event.kind == DELETED:
             kind = "users.deleted"
             data = {"object": user_record(before.person(event.slot), seed, new=new)}
@@ -399,11 +388,11 @@ class Clever:
             data = {"object": user_record(now.person(event.slot), seed, new=new)}
             if event.kind == UPDATED:
                 old = user_record(before.person(event.slot), seed, new=new)
-                data["previous_attributes"] = _previous(data["object"], old)
+                data["previous_attributes"] = previous_attributes(data["object"], old)
         return {
             "id": ids.clever_event(event.day, event.seq, seed),
             "type": kind,
-            "created": _iso(int(now.time.timestamp()) + min(event.seq, 3_000)),
+            "created": iso(int(now.time.timestamp()) + min(event.seq, 3_000)),
             "data": data,
         }
 
@@ -412,19 +401,6 @@ def _pairs(request: Request) -> list[tuple[str, str]]:
     from urllib.parse import parse_qsl
 
     return parse_qsl(request.query, keep_blank_values=True)
-
-
-def _previous(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in old.items():
-        if key not in new:
-            out[key] = value
-        elif isinstance(value, dict) and isinstance(new[key], dict):
-            if inner := _previous(new[key], value):
-                out[key] = inner
-        elif new[key] != value:
-            out[key] = value
-    return out
 
 
 def _entry(version: str, stream: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -436,126 +412,6 @@ def _entry(version: str, stream: str, record: dict[str, Any]) -> dict[str, Any]:
 def _school_by_id(view: DayView, school_id: str) -> School | None:
     seed = view.district.seed
     return next((s for s in view.schools if ids.clever_school(s.index, seed) == school_id), None)
-
-
-def school_record(school: School, view: DayView) -> dict[str, Any]:
-    """Return a school as Clever v3 shows it."""
-    seed = view.district.seed
-    epoch = view.population.epoch
-    return {
-        "id": ids.clever_school(school.index, seed),
-        "district": ids.clever_district(seed),
-        "name": school.name,
-        "school_number": school.number,
-        "sis_id": school.number,
-        "state_id": school.state_id,
-        "nces_id": school.nces_id,
-        "mdr_number": "",
-        "low_grade": _clever_grade("KG" if school.low < 1 else f"{school.low:02d}"),
-        "high_grade": _clever_grade(f"{school.high:02d}"),
-        "phone": "",
-        "location": {
-            "address": f"{school.index + 1} School Rd",
-            "city": "",
-            "state": "",
-            "zip": "",
-        },
-        "principal": {"name": "", "email": ""},
-        "created": _iso(epoch - 86_400 * 400),
-        "last_modified": _iso(epoch + (86_400 * view.day if school.version else -86_400)),
-    }
-
-
-def user_record(person: Person, seed: int, *, new: bool = False) -> dict[str, Any]:
-    """Return a person as Clever v3.0 shows them (``new``: v3.1)."""
-    schools = [ids.clever_school(s, seed) for s in person.schools]
-    roles: dict[str, Any] = {}
-    credentials = {"district_username": person.username}
-    if "student" in person.roles:
-        roles["student"] = student = {
-            "credentials": credentials,
-            "dob": "" if person.dice & 1 else f"{person.dice % 12 + 1}/{person.dice % 28 + 1}/2014",
-            "ell_status": "N",
-            "email": person.email,
-            "enrollments": [],
-            "gender": "FMX"[person.dice % 3],
-            "grade": _clever_grade(person.grade),
-            "graduation_year": str(person.graduation_year or ""),
-            "hispanic_ethnicity": "",
-            "location": {"address": "", "city": "", "state": "", "zip": "10459"},
-            "race": "Unknown",
-            "school": schools[0],
-            "schools": schools,
-            "sis_id": person.sis_id,
-            "state_id": person.state_id,
-            "student_number": person.student_number,
-        }
-        if new and person.preferred:
-            student["preferred_name"] = {"first": person.preferred, "middle": "", "last": ""}
-        if person.dice & 2:
-            student["ext"] = {}
-    if "teacher" in person.roles:
-        roles["teacher"] = {
-            "credentials": credentials,
-            "legacy_id": f"4f{ids.clever_user(person.slot, seed)[2:]}",
-            "school": schools[0] if schools else "",
-            "schools": schools,
-            "sis_id": person.sis_id,
-            "state_id": person.state_id,
-            "teacher_number": person.staff_number,
-            "title": person.title,
-        }
-    if "staff" in person.roles:
-        roles["staff"] = {
-            "credentials": credentials,
-            "department": "",
-            "schools": schools,
-            "staff_id": person.staff_number,
-            "title": person.title,
-        }
-    if "admin" in person.roles:
-        roles["district_admin"] = {"title": person.title}
-    name = {"first": person.given, "middle": person.middle, "last": person.family}
-    if "contact" in person.roles:
-        # As the official sample has it: no first name, the whole name in the last one.
-        name = {"last": f"{person.given} {person.family}"}
-        roles["contact"] = {
-            "phone": "",
-            "phone_type": "",
-            "sis_id": "",
-            "student_relationships": [
-                {
-                    "relationship": "Parent",
-                    "student": ids.clever_user(person.child, seed),
-                    "type": "Parent/Guardian",
-                }
-            ],
-        }
-    record: dict[str, Any] = {
-        "created": _iso(person.created),
-        "district": ids.clever_district(seed),
-        "id": ids.clever_user(person.slot, seed),
-        "last_modified": _iso(person.modified),
-        "name": name,
-        "roles": roles,
-    }
-    if person.email or person.dice & 4:
-        record["email"] = person.email
-    if new:
-        record["lms_status"] = {"synced_in_lms": False}
-    return record
-
-
-def _clever_grade(code: str) -> str:
-    return _GRADES.get(code) or code.lstrip("0")
-
-
-def _iso(seconds: int) -> str:
-    moment = time.gmtime(seconds)
-    return (
-        f"{moment[0]}-{moment[1]:02d}-{moment[2]:02d}"
-        f"T{moment[3]:02d}:{moment[4]:02d}:{moment[5]:02d}.{seconds % 1000:03d}Z"
-    )
 
 
 def _message(status: int, text: str) -> Reply:

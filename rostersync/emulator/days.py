@@ -1,8 +1,9 @@
 """The script of a district: what happens on each day, as a list of edits on the day before.
 
 A test or a demo writes ``Day(Leaves(30), Joins(12), Changes(5, fields=("email",)))``. A number
-below 1 is a share of the people present (``Leaves(0.15)``). Within one day an edit never picks
-somebody whom an earlier edit of that day picked, so that the numbers add up exactly.
+below 1 is a share of the people present (``Leaves(0.15)``), or as many as fit if fewer do. Within
+one day an edit never picks somebody whom an earlier edit of that day picked, so that the numbers
+add up exactly.
 """
 
 from __future__ import annotations

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rostersync.emulator import service, truth
-from rostersync.emulator.generator import DELETED, SCHOOL_UPDATED, DayView, District
+from rostersync.emulator import oneroster_records, truth
+from rostersync.emulator.generator import District
 from rostersync.emulator.ids import IDS
 from rostersync.emulator.people import Person
 from rostersync.emulator.truth import Truth
+from rostersync.emulator.view import DELETED, SCHOOL_UPDATED, DayView
 
 Row = Sequence[str]
 Table = tuple[str, Row, Iterable[Row]]
@@ -111,7 +112,7 @@ class _OneRoster:
             return sourced_id, "", ""
         # Who is simply no longer shown has no date of their own for it: the day's.
         when = int(self.view.population.at(self.view.day).timestamp()) if gone else modified
-        return sourced_id, "tobedeleted" if gone else "active", service.iso(when)
+        return sourced_id, "tobedeleted" if gone else "active", oneroster_records.iso(when)
 
     def orgs(self) -> Iterator[Row]:
         parent = self.ids.district(self.seed)
@@ -151,7 +152,7 @@ class _OneRoster:
                        "", "", child, person.grade, "", "", person.preferred, "", "", primary,
                        "")  # fmt: skip
             else:
-                role = service.role_11(person)
+                role = oneroster_records.role_11(person)
                 yield (*common, enabled, ",".join(self._orgs_of(person)), role, person.username,
                        user_ids, *name, number, person.email, "", "", child, person.grade,
                        "")  # fmt: skip
@@ -161,7 +162,7 @@ class _OneRoster:
             user = self.ids.user(person.slot, self.seed)
             schools = [self.ids.school(s, self.seed) for s in person.schools]
             for number, role in enumerate(
-                service.roles_12(person, schools, self.ids.district(self.seed))
+                oneroster_records.roles_12(person, schools, self.ids.district(self.seed))
             ):
                 common = self._common(f"{user}-R{number}", person.modified, gone=gone)
                 yield (*common, user, role["roleType"], role["role"], "", "",

@@ -15,10 +15,11 @@ from urllib.parse import urlencode
 import msgspec
 
 from rostersync.emulator import ids
-from rostersync.emulator.generator import CREATED, DELETED, SCHOOL_UPDATED, DayView
 from rostersync.emulator.grants import Grants, basic, form, refused
 from rostersync.emulator.oneroster import origin_of
-from rostersync.emulator.service import Dialect, Service, iso
+from rostersync.emulator.oneroster_records import Dialect, iso, org_records, user_record
+from rostersync.emulator.service import Service
+from rostersync.emulator.view import CREATED, DELETED, SCHOOL_UPDATED, DayView
 from rostersync.emulator.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -172,17 +173,19 @@ class Gg4l:
         action = {CREATED: "Created", DELETED: "Deleted"}.get(event.kind, "Updated")
         changes: dict[str, Any] | None = None
         if event.kind == SCHOOL_UPDATED:
-            rows = self._service._orgs(view, district=False)
+            rows = org_records(view, self._service.dialect, district=False)
             entity, record = "School", rows[event.slot]
             changes = {"name": record["name"]}
         else:
             state = tenant.district.view(view.day - 1) if event.kind == DELETED else view
             person = state.person(event.slot)
-            record = self._service.user(person, tenant.seed)
+            record = user_record(person, tenant.seed, self._service.dialect)
             entity = {"student": "Student", "teacher": "Teacher"}.get(person.roles[0], "User")
             if action == "Updated":
-                old = self._service.user(
-                    tenant.district.view(view.day - 1).person(event.slot), tenant.seed
+                old = user_record(
+                    tenant.district.view(view.day - 1).person(event.slot),
+                    tenant.seed,
+                    self._service.dialect,
                 )
                 changes = {key: value for key, value in record.items() if old.get(key) != value}
         out: dict[str, Any] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rostersync.emulator import people
 from rostersync.emulator.faults import FaultBox
-from rostersync.emulator.generator import DayView
+from rostersync.emulator.view import DayView
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ import msgspec
 from rostersync.emulator.classlink import ClassLink
 from rostersync.emulator.clever import Clever
 from rostersync.emulator.faults import FAULTS, Fault, FaultBox
-from rostersync.emulator.generator import DayView, District
+from rostersync.emulator.generator import District
 from rostersync.emulator.gg4l import Gg4l
 from rostersync.emulator.grants import basic
 from rostersync.emulator.oneroster import OneRoster
+from rostersync.emulator.view import DayView
 from rostersync.emulator.wire import Reply, Request, Spool, Stored, WireServer
 
 VENDORS: tuple[str, ...] = ("clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12")

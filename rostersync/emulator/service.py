@@ -6,21 +6,18 @@ errors). What differs by vendor is a ``Dialect``; who may ask is the vendor's ow
 
 from __future__ import annotations
 
-import re
-import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlencode
 
 import msgspec
 
-from rostersync.emulator import truth
-from rostersync.emulator.generator import DayView
+from rostersync.emulator.filtering import Clause, matches, parse_filter
 from rostersync.emulator.ids import IDS
 from rostersync.emulator.listing import Listing, page_of, served_slots
-from rostersync.emulator.people import Person, School
+from rostersync.emulator.oneroster_records import Dialect, org_records, user_record, year_record
+from rostersync.emulator.view import DayView
 from rostersync.emulator.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -42,25 +39,6 @@ _ENVELOPES = {
     "terms": ("academicSessions", "academicSession"),
     "gradingPeriods": ("academicSessions", "academicSession"),
 }
-_STAFF_12 = ("aide", "counselor", "proctor")
-_ADMIN_12 = ("districtAdministrator", "systemAdministrator")
-_CONTACTS = ("parent", "guardian", "relative")
-_HREF = "https://elsewhere.example/ims/oneroster/v1p1"
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How one vendor's service differs: ids, limits, headers and how it says "no value"."""
-
-    ids: str
-    two: bool = False
-    max_limit: int = 10_000
-    absent: Literal["", "omit", "null"] = "omit"
-    total: str | None = "X-Total-Count"
-    count: str | None = None
-    links: Literal["angle", "bare"] | None = None
-    primary_marker: bool = False
-    wrapped_errors: bool = False
 
 
 class Service:
@@ -86,18 +64,18 @@ class Service:
             case [collection] if collection in PEOPLE:
                 return self._people(request, collection, root, tenant)
             case [collection] if collection in ORGS:
-                rows = self._orgs(tenant.view, district=collection == "orgs")
+                rows = org_records(tenant.view, self.dialect, district=collection == "orgs")
                 return self._rows(request, collection, root, tenant, rows, "schools")
             case [collection] if collection in SESSIONS:
                 return self._rows(
-                    request, collection, root, tenant, [_year(tenant.view)], collection
+                    request, collection, root, tenant, [year_record(tenant.view)], collection
                 )
             case [collection] if collection in EMPTY:
                 return self._rows(request, collection, root, tenant, [], collection)
             case [collection, sourced_id] if collection in PEOPLE:
                 return self._person(collection, sourced_id, tenant)
             case [collection, sourced_id] if collection in ORGS:
-                rows = self._orgs(tenant.view, district=collection == "orgs")
+                rows = org_records(tenant.view, self.dialect, district=collection == "orgs")
                 found = next((row for row in rows if row["sourcedId"] == sourced_id), None)
                 if found is None:
                     return self.error(404, "unknownobject", "no such org")
@@ -169,7 +147,9 @@ class Service:
 
         def make() -> bytes:
             view = tenant.view
-            rows = [self.user(view.person(slot), tenant.seed) for slot in found.slots]
+            rows = [
+                user_record(view.person(slot), tenant.seed, self.dialect) for slot in found.slots
+            ]
             return _encode({"users": _project(rows, chosen)})
 
         body_key: object = None
@@ -281,7 +261,7 @@ class Service:
         if index is None:
             return self.error(404, "unknownobject", "no such school")
         rows = [
-            self.user(person, tenant.seed)
+            user_record(person, tenant.seed, self.dialect)
             for person in view.people(PEOPLE[collection], leaving=True)
             if index in person.schools
         ]
@@ -299,7 +279,9 @@ class Service:
         ):
             person = view.person(slot)
             if PEOPLE[collection] in (None, *person.roles):
-                reply = Reply(200, _encode({"user": self.user(person, tenant.seed)}))
+                reply = Reply(
+                    200, _encode({"user": user_record(person, tenant.seed, self.dialect)})
+                )
         reply.stream = "user"
         return reply
 
@@ -325,136 +307,13 @@ class Service:
                     candidates = [s for s in candidates if s in listed]
         seed = view.district.seed
         return array(
-            "I", (s for s in candidates if matches(self.user(view.person(s), seed), clauses))
+            "I",
+            (
+                s
+                for s in candidates
+                if matches(user_record(view.person(s), seed, self.dialect), clauses)
+            ),
         )
-
-    # Records.
-
-    def user(self, person: Person, seed: int) -> dict[str, Any]:
-        """Return a person as a OneRoster user."""
-        dialect = self.dialect
-        ids = IDS[dialect.ids]
-        schools = [ids.school(s, seed) for s in person.schools]
-        orgs = schools if schools and person.roles[0] != "admin" else [ids.district(seed)]
-        record: dict[str, Any] = {
-            "sourcedId": ids.user(person.slot, seed),
-            "status": "tobedeleted" if person.leaving else "active",
-            "dateLastModified": iso(person.modified),
-            "username": person.username,
-            "userIds": [{"type": t, "identifier": i} for t, i in truth.user_ids(person)],
-            "enabledUser": "true" if person.enabled else "false",
-            "givenName": person.given,
-            "familyName": person.family,
-            "middleName": person.middle,
-        }
-        if dialect.two:
-            record["preferredFirstName"] = person.preferred
-            record["roles"] = roles_12(person, schools, ids.district(seed))
-            if schools:
-                record["primaryOrg"] = _ref(schools[0], "org")
-        else:
-            record["role"] = role_11(person)
-            record["orgs"] = [_ref(org, "org") for org in orgs]
-        record["identifier"] = person.student_number or person.staff_number
-        record["email"] = person.email
-        record["sms"] = record["phone"] = ""
-        record["agents"] = (
-            [_ref(ids.user(person.child, seed), "user")] if "contact" in person.roles else []
-        )
-        record["grades"] = [person.grade] if person.grade else []
-        if not dialect.two:
-            record["password"] = ""
-        if dialect.primary_marker and schools:
-            record["metadata"] = {
-                "gg4l.primary_school": schools[0],
-                "gg4l.primaryGrade": person.grade or None,
-            }
-        if dialect.absent == "omit":
-            return {key: value for key, value in record.items() if value not in ("", [])}
-        if dialect.absent == "null":
-            return {key: None if value == "" else value for key, value in record.items()}
-        return record
-
-    def _orgs(self, view: DayView, *, district: bool) -> list[dict[str, Any]]:
-        seed, ids = view.district.seed, IDS[self.dialect.ids]
-        parent = ids.district(seed)
-        rows = []
-        if district:
-            rows.append(
-                {
-                    "sourcedId": parent,
-                    "status": "active",
-                    "dateLastModified": iso(view.population.epoch - 86_400),
-                    "name": view.district.name,
-                    "type": "district",
-                    "identifier": "1",
-                    "children": [_ref(ids.school(s.index, seed), "org") for s in view.schools],
-                }
-            )
-        rows += [self._org(school, view, parent) for school in view.schools]
-        return rows
-
-    def _org(self, school: School, view: DayView, parent: str) -> dict[str, Any]:
-        seed = view.district.seed
-        moved = view.day * 86_400 if school.version else -86_400
-        return {
-            "sourcedId": IDS[self.dialect.ids].school(school.index, seed),
-            "status": "active",
-            "dateLastModified": iso(view.population.epoch + moved),
-            "name": school.name,
-            "type": "school",
-            "identifier": school.number,
-            "parent": _ref(parent, "org"),
-            "children": [],
-        }
-
-
-def _ref(sourced_id: str, kind: str) -> dict[str, str]:
-    # An href that leads elsewhere, as they do in the wild: a client must not follow it.
-    return {"href": f"{_HREF}/{kind}s/{sourced_id}", "sourcedId": sourced_id, "type": kind}
-
-
-def role_11(person: Person) -> str:
-    """Return the one role word that 1.1 has for a person."""
-    role = person.roles[0]
-    if role == "contact":
-        return _CONTACTS[person.dice % 3]
-    return {"staff": "aide", "admin": "administrator"}.get(role, role)
-
-
-def roles_12(person: Person, schools: list[str], district: str) -> list[dict[str, Any]]:
-    """Return the ``roles`` of 1.2: one entry for each role and org, one primary for each org."""
-    out = []
-    for place, role in enumerate(person.roles):
-        word = {
-            "staff": _STAFF_12[person.dice % 3],
-            "admin": _ADMIN_12[person.dice % 2],
-            "contact": _CONTACTS[person.dice % 3],
-        }.get(role, role)
-        at = schools if schools and role not in ("admin", "contact") else [district]
-        out += [
-            {
-                "roleType": "secondary" if place and at is schools else "primary",
-                "role": word,
-                "org": _ref(org, "org"),
-            }
-            for org in at
-        ]
-    return out
-
-
-def _year(view: DayView) -> dict[str, Any]:
-    end = view.population.year_end
-    return {
-        "sourcedId": f"SY{end}",
-        "status": "active",
-        "dateLastModified": iso(view.population.epoch - 86_400),
-        "title": f"{end - 1}-{end}",
-        "startDate": f"{end - 1}-08-15",
-        "endDate": f"{end}-06-15",
-        "type": "schoolYear",
-        "schoolYear": str(end),
-    }
 
 
 def _project(rows: list[dict[str, Any]], fields: str | None) -> list[dict[str, Any]]:
@@ -465,69 +324,6 @@ def _project(rows: list[dict[str, Any]], fields: str | None) -> list[dict[str, A
     return [{key: value for key, value in row.items() if key in names} for row in rows]
 
 
-# The filter: clauses joined by AND and OR, AND binding closer, no brackets.
-
-
-@dataclass(frozen=True, slots=True)
-class Clause:
-    """One comparison of a filter."""
-
-    field: str
-    op: str
-    value: str
-
-
-_CLAUSE = re.compile(r"^([A-Za-z_][\w.]*)\s?(!=|>=|<=|=|>|<|~)\s?'(.*)'$")
-
-
-def parse_filter(text: str) -> list[list[Clause]] | None:
-    """Return a filter as ORs of ANDs, None if it cannot be read."""
-    groups = []
-    for group in text.split(" OR "):
-        clauses = []
-        for part in group.split(" AND "):
-            found = _CLAUSE.match(part.strip())
-            if found is None:
-                return None
-            clauses.append(Clause(*found.groups()))
-        groups.append(clauses)
-    return groups
-
-
-def matches(row: dict[str, Any], groups: Sequence[Sequence[Clause]]) -> bool:
-    """Return whether a record fits a filter."""
-    return any(all(_fits(row, clause) for clause in group) for group in groups)
-
-
-def _fits(row: dict[str, Any], clause: Clause) -> bool:
-    value: Any = row
-    for name in clause.field.split("."):
-        if isinstance(value, list):
-            value = [item.get(name) for item in value if isinstance(item, dict)]
-        else:
-            value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(value, list):
-        texts = [str(item) for item in value]
-        if clause.op == "~":
-            return any(clause.value in text for text in texts)
-        value = ",".join(texts)
-    text = "" if value is None else str(value)
-    match clause.op:
-        case "=":
-            return text == clause.value
-        case "!=":
-            return text != clause.value
-        case ">":
-            return text > clause.value
-        case ">=":
-            return text >= clause.value
-        case "<":
-            return text < clause.value
-        case "<=":
-            return text <= clause.value
-    return clause.value in text
-
-
 def _moment(text: str) -> float | None:
     from datetime import UTC, datetime
 
@@ -536,8 +332,3 @@ def _moment(text: str) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def iso(seconds: int) -> str:
-    """Return unix seconds as an ISO 8601 date-time in UTC with milliseconds."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{seconds % 1000:03d}Z"

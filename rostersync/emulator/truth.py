@@ -12,7 +12,10 @@ from rostersync.emulator.ids import IDS
 from rostersync.emulator.people import Person
 
 Membership = tuple[str, str | None, bool]
-"""(role, the vendor's id of the school or None, is it the primary one)."""
+"""(role, the vendor's id of the school or None, is it the primary one).
+
+None is "at no school": in OneRoster, where everybody needs an org, theirs is the district's.
+"""
 
 
 @dataclass(frozen=True, slots=True)

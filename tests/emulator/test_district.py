@@ -220,6 +220,11 @@ def test_a_script_that_asks_for_too_many_people_says_which_day() -> None:
         district.view(3)
 
 
+def test_a_share_takes_as_many_as_fit() -> None:
+    district = District(users=100, days=(Day(Leaves(4)), Day(Returns(0.5))))
+    assert people(district, 2) == people(district, 0)
+
+
 def test_only_the_changed_people_have_a_new_date() -> None:
     district = District(users=800, days=(Day(Changes(10)), Day(Joins(4), Touches(3))))
     midnight = district.population.at(1).timestamp()

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import oauthlib.oauth1
+import oauthlib.oauth1  # type: ignore[import-untyped]
 import pytest
 import requests
 
@@ -46,7 +46,7 @@ def raw_get(url: str, headers: dict[str, str]) -> tuple[int, dict[str, str], byt
 class Verbatim(requests.Session):
     """A session that puts a URL on the wire as it is written."""
 
-    def get(self, url: str | bytes, **more: Any) -> requests.Response:  # type: ignore[override]
+    def get(self, url: str | bytes, **more: Any) -> requests.Response:
         status, headers, body = raw_get(str(url), dict(more["headers"]))
         answer = requests.Response()
         answer.status_code, answer._content = status, body
