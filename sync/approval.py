@@ -19,9 +19,10 @@ from sync import season
 from sync.apply import SOURCE_KINDS, Drifted, apply_in
 from sync.clock import Clock, utc_now
 from sync.guard import SeasonState
+from sync.ledger import fold
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
-from sync.seal import digest_of, reseal_without
+from sync.seal import reseal_without
 from sync.season import Season
 
 
@@ -251,8 +252,8 @@ def _difference(connection: Connection, old: int, new: int) -> tuple[int, int]:
 
 def _check_seal(connection: Connection, plan: Any) -> None:
     """Refuse a plan whose changes are not the ones that were sealed (rule 2)."""
-    digest, size = digest_of(connection, plan.id)
-    if digest != bytes(plan.digest) or size != plan.size:
+    digest, size, erased, altered = fold(connection, plan.id)
+    if erased or altered or digest != bytes(plan.digest) or size != plan.size:
         raise RosterSyncError(
             f"The changes of the plan P{plan.id} are not the ones that were sealed.",
             hint="Somebody or something wrote to the database by another door: run"

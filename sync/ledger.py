@@ -41,12 +41,10 @@ class DistrictReport:
 
 def verify(database: Database, slug: str | None = None) -> dict[str, Any]:
     """Verify the chains of one district or of all: ``{"intact", "districts": [report…]}``."""
-    reports = []
     with database.read() as connection:
         rows = connection.execute(_DISTRICTS).all()
-        for row in rows:
-            if slug is None or row.slug == slug:
-                reports.append(_verify_district(connection, row))
+        wanted = [row for row in rows if slug in (None, row.slug)]
+        reports = [_verify_district(connection, row) for row in wanted]
     return {
         "intact": not any(report.problems for report in reports),
         "districts": [report.as_json() for report in reports],
