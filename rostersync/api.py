@@ -66,7 +66,7 @@ def apply(
     database: Database, plan_id: str | int, *, during_pause: bool = False, actor: str
 ) -> Outcome:
     """Apply a planned or approved plan: exactly what was sealed, or nothing."""
-    from sync.engine import apply_plan
+    from sync.approval import apply_plan
 
     return apply_plan(database, _number(plan_id), actor=actor, during_pause=during_pause)
 
@@ -81,7 +81,7 @@ def approve(
     actor: str,
 ) -> Outcome:
     """Release a held plan and, unless told otherwise, apply it."""
-    from sync.engine import approve_plan
+    from sync.approval import approve_plan
 
     return approve_plan(
         database,
@@ -95,7 +95,7 @@ def approve(
 
 def reject(database: Database, plan_id: str | int, *, reason: str, actor: str) -> Outcome:
     """Refuse a plan; it is remembered until the evidence changes."""
-    from sync.engine import reject_plan
+    from sync.approval import reject_plan
 
     return reject_plan(database, _number(plan_id), actor=actor, reason=reason)
 

@@ -36,7 +36,7 @@ def parse_id(letter: str, word: str) -> int:
     found = re.fullmatch(rf"{letter}?0*(\d{{1,18}})", word.strip(), re.IGNORECASE | re.ASCII)
     if not found:
         raise UsageError(
-            f"{word!r} is not the id of a {_NOUNS[letter]}.",
+            f"That is not the id of a {_NOUNS[letter]}.",
             hint=f"A {_NOUNS[letter]} has an id like {letter}12.",
         )
     return int(found[1])

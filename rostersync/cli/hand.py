@@ -88,10 +88,11 @@ def add(
     """Add somebody whom no roster has. They are protected: no sync archives them."""
     from sync import hand
 
+    edit = _edit(door, district, fields)
     outcome = hand.add_user(
-        door.database, district, _edit(fields), actor=actor or login_name(), reason=reason
+        door.database, district, edit, actor=actor or login_name(), reason=reason
     )
-    return _show(door, outcome, None)
+    return _show(door, outcome)
 
 
 def edit(
@@ -108,12 +109,12 @@ def edit(
     """
     from sync import hand
 
-    wanted = _edit(fields)
+    wanted = _edit(door, district, fields)
     user_id = _resolve(door, district, user)
     outcome = hand.edit_user(
         door.database, district, user_id, wanted, actor=actor or login_name(), reason=reason
     )
-    return _show(door, outcome, user_id)
+    return _show(door, outcome)
 
 
 def archive(
@@ -145,7 +146,7 @@ def archive(
         actor=actor or login_name(),
         reason=reason,
     )
-    return _show(door, outcome, user_id)
+    return _show(door, outcome)
 
 
 def restore(
@@ -170,7 +171,7 @@ def restore(
         actor=actor or login_name(),
         reason=reason,
     )
-    return _show(door, outcome, user_id)
+    return _show(door, outcome)
 
 
 def protect(
@@ -204,7 +205,7 @@ def _protect(
     outcome = hand.protect_user(
         door.database, district, user_id, on=on, actor=actor or login_name(), reason=reason
     )
-    return _show(door, outcome, user_id)
+    return _show(door, outcome)
 
 
 FieldOption = Annotated[
@@ -222,75 +223,74 @@ def lock(
     reason: ReasonOption = None,
 ) -> int:
     """Lock fields of somebody: rosters leave them alone."""
-    return _lock(door, district, user, field, all_, True, actor, reason)
+    from core.errors import UsageError
+    from core.settings import LOCKABLE_FIELDS
+    from sync import hand
+
+    if bool(field) == all_:
+        raise UsageError("Say which fields.", hint="Give --field F (repeat it), or --all.")
+    outcome = hand.lock_fields(
+        door.database,
+        district,
+        _resolve(door, district, user),
+        field or LOCKABLE_FIELDS,
+        True,
+        actor=actor or login_name(),
+        reason=reason,
+    )
+    return _show(door, outcome)
 
 
 def unlock(
     door: Door,
     district: DistrictArgument,
-    user: UserArgument,
+    user: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[USER]", help="A user id, an email or SOURCE:external_id; none with --all."
+        ),
+    ] = None,
     field: FieldOption = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every field.")] = False,
+    all_: Annotated[
+        bool, typer.Option("--all", help="For everybody of the district who has such a lock.")
+    ] = False,
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Unlock fields of somebody: rosters fill them again."""
-    return _lock(door, district, user, field, all_, False, actor, reason)
-
-
-def _lock(
-    door: Door,
-    district: str,
-    user: str,
-    field: list[str] | None,
-    all_: bool,
-    locked: bool,
-    actor: str | None,
-    reason: str | None,
-) -> int:
+    """Unlock fields: rosters fill them again. Without --field all locks are released."""
     from core.errors import UsageError
-    from core.settings import LOCKABLE_FIELDS
     from sync import hand
 
-    names = list(LOCKABLE_FIELDS) if all_ else list(field or ())
-    if not names or (all_ and field):
-        raise UsageError("Say which fields.", hint="Give --field F (repeat it), or --all.")
-    unknown = [name for name in names if name not in LOCKABLE_FIELDS]
-    if unknown:
-        raise UsageError(
-            f"There is no field {unknown[0]!r}.", hint=f"Fields: {', '.join(LOCKABLE_FIELDS)}."
-        )
-    user_id = _resolve(door, district, user)
+    if (user is None) != all_:
+        raise UsageError("Say whose fields.", hint="Give USER, or --all for everybody.")
     outcome = hand.lock_fields(
         door.database,
         district,
-        user_id,
-        names,
-        locked,
+        None if user is None else _resolve(door, district, user),
+        field or (),
+        False,
         actor=actor or login_name(),
         reason=reason,
     )
-    return _show(door, outcome, user_id)
+    return _show(door, outcome)
 
 
-def _edit(values: dict[str, Any]) -> UserEdit:
-    """Return what was given as an edit. Raises ``UsageError`` naming the field, not its value."""
-    from pydantic import ValidationError
-
+def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
+    """Return what was given as an edit. Raises ``UsageError``."""
     from core.errors import UsageError
+    from sync import people_views, views
     from sync.hand import UserEdit
 
     given = {name: value for name, value in values.items() if value is not None}
     if not given:
         raise UsageError("Nothing was given to change.", hint="rostersync user edit --help")
-    try:
-        return UserEdit.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "The edit"
-        raise UsageError(
-            f"{name} cannot be used: {first['msg']}.", hint="Correct it and try again."
-        ) from None
+    role = given.pop("role", None)
+    school = given.pop("school", None)
+    if school is not None:
+        with door.reading() as connection:
+            row = views.district_row(connection, district)
+            school = people_views.resolve_school(connection, row, school)
+    return UserEdit(fields=given, role=None if role is None else role.value, school=school)
 
 
 def _day(word: str | None) -> Any:
@@ -316,25 +316,22 @@ def _resolve(door: Door, district: str, word: str) -> str:
         return people_views.resolve_user(connection, row, word)
 
 
-def _show(door: Door, outcome: Outcome, user_id: str | None) -> int:
+def _show(door: Door, outcome: Outcome) -> int:
     """Print what one act by hand came to, with the user as they are now."""
     from rostersync.cli.outcome import outcome_json, say_outcome
-    from sync import people_views, plan_views, views
+    from sync import people_views, views
 
+    user = None
     with door.reading() as connection:
         row = views.district_row(connection, outcome.district)
-        if user_id is None and outcome.plan_ids:
-            created = next(iter(plan_views.iter_changes(connection, outcome.plan_ids[0])), None)
-            user_id = None if created is None else created["user_id"]
-        user = None
-        if user_id is not None and outcome.error is None:
-            user = people_views.user_json(connection, row, user_id)
+        if outcome.user_id is not None:
+            user = people_views.user_json(connection, row, outcome.user_id)
         if door.as_json:
             door.document({**outcome_json(connection, outcome), "user": user})
             return int(outcome.exit_code)
     if user is None:
         say_outcome(door, outcome)
     else:
-        word = "already so" if outcome.status == "nothing_to_do" else "done"
-        door.say(f"{user['id']} {person_name(user)}: {state(user)}, {word}.")
+        word = "it was so already" if outcome.status == "nothing_to_do" else "done"
+        door.say(f"{user['id']} {person_name(user)}: {state(user)}. {word.capitalize()}.")
     return int(outcome.exit_code)

@@ -205,7 +205,7 @@ def apply(
     door: Door, plan: PlanArgument, during_pause: PauseOption = False, actor: ActorOption = None
 ) -> int:
     """Apply a planned or approved plan: exactly what was shown, or nothing."""
-    from sync.engine import apply_plan
+    from sync.approval import apply_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(
@@ -228,7 +228,7 @@ def approve(
     actor: ActorOption = None,
 ) -> int:
     """Release a held plan and apply it."""
-    from sync.engine import approve_plan
+    from sync.approval import approve_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(
@@ -252,7 +252,7 @@ def reject(
     actor: ActorOption = None,
 ) -> int:
     """Refuse a plan. It is remembered until the roster changes what it says."""
-    from sync.engine import reject_plan
+    from sync.approval import reject_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(

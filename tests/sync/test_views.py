@@ -322,5 +322,5 @@ def test_ids_are_read_as_printed_in_any_case_or_bare(word: str, number: int) -> 
 
 @pytest.mark.parametrize("word", ["R12", "P", "", "P-1", "P1x", "P٣", "9" * 30])
 def test_what_is_no_plan_id_is_refused(word: str) -> None:
-    with pytest.raises(UsageError, match="is not the id of a plan"):
+    with pytest.raises(UsageError, match="That is not the id of a plan"):
         views.parse_id("P", word)
