@@ -252,11 +252,12 @@ class Clever:
                 first = ids.clever_user(found.slots[0], tenant.seed)
                 links.append(self._prev(version, "users", params, first))
             new = version == "v3.1"
-            rows = [
-                _entry(version, "users", user_record(view.person(s), tenant.seed, new=new))
+            # Row by row: ten thousand records at once would keep the collector busy.
+            rows = b",".join(
+                _encode(_entry(version, "users", user_record(view.person(s), tenant.seed, new=new)))
                 for s in found.slots
-            ]
-            return _encode({"data": rows, "links": links})
+            )
+            return b'{"data":[' + rows + b'],"links":' + _encode(links) + b"}"
 
         key = None
         if not found.faulty and foreign is None:
