@@ -436,6 +436,22 @@ class Taking(SQLModel, table=True):
     role: str = Field(default="", max_length=16, primary_key=True)
     what: str = Field(max_length=16)
     explained: bool = False
+    guarded: bool = False
+    """Held by the guard of a first run after a pause: it stays held until somebody decides."""
+
+
+class Pupil(SQLModel, table=True):
+    """Who was a student where, and in which grade, before the pause that a school returns from.
+
+    Kept from the first guarded run until no school waits for its rollover any more (S4).
+    """
+
+    __tablename__ = "pupils"
+
+    district_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    user_id: str = Field(max_length=32, primary_key=True)
+    school_id: str = Field(max_length=32, primary_key=True)
+    grade: str | None = Field(default=None, max_length=8)
 
 
 class Census(SQLModel, table=True):

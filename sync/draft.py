@@ -23,7 +23,16 @@ CHANGE_COLUMNS = (
     "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
     "role", "school_id", "before", "after", "basis", "reason", "salt", "digest", "content_print",
 )  # fmt: skip
-TAKING_COLUMNS = ("plan_id", "target_id", "source_id", "school_id", "role", "what", "explained")
+TAKING_COLUMNS = (
+    "plan_id",
+    "target_id",
+    "source_id",
+    "school_id",
+    "role",
+    "what",
+    "explained",
+    "guarded",
+)
 DIGEST_SIZE = 32
 PRINT_SIZE = 16
 _SALT = 16
@@ -117,7 +126,9 @@ class Draft:
         """Write down what one person loses: ``groups`` are their (school id, role) pairs (L2)."""
         self.taken += 1
         for school, role in groups or (("", ""),):
-            self._takings.append((self.plan_id, target, source_id, school, role, what, explained))
+            self._takings.append(
+                (self.plan_id, target, source_id, school, role, what, explained, False)
+            )
 
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
         """Take back everything written down about one person, who did these actions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -35,7 +35,8 @@ from sync.clock import Clock, utc_now
 from sync.connect import open_connector
 from sync.evidence import keep
 from sync.fetch import Terms, read_source
-from sync.guard import TROUBLED_WORDS, SeasonState
+from sync.guard import PAUSED_WORDS, TROUBLED_WORDS, Guard, SeasonState, advance, wait_for
+from sync.guarding import Watch, forget_pupils
 from sync.mapping import read_rules
 from sync.outcome import Outcome, worst
 from sync.plan import PlanRequest, Plans, make_plans
@@ -75,6 +76,12 @@ class DistrictRun:
     actor: str
     now: datetime
     season: SeasonOnDay
+    state: SeasonState
+    during_pause: bool = False
+    keep: bool = True
+    """False for a dry plan: what the calendar remembers stays as it was."""
+    guard: Guard = Guard.NONE
+    season_after: SeasonState = field(default_factory=SeasonState)
     results: list[SourceResult] = field(default_factory=list)
 
 
@@ -120,11 +127,15 @@ def sync_district(
     ``UsageError`` for an unknown district or source and ``Busy``.
     """
     with _run(database, slug, "sync", actor, now) as run:
+        run.during_pause = during_pause
         if run.season.season is Season.PAUSED and not during_pause:
+            _advance(run)
+            _keep_season(run, Plans())
             return _close(run, "paused", Plans())
         _read_sources(run, sources, full=full, progress=progress)
         for _ in range(REPLANS):
             plans = _make_plans(run, progress)
+            _keep_season(run, plans)
             try:
                 applied = _apply(run, plans)
             except Drifted:
@@ -149,7 +160,10 @@ def _run(
             run_id = open_run(connection, district.id or 0, kind, actor, started)
         state = SeasonState.model_validate(district.season_state or {})
         on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)
-        run = DistrictRun(database, district, settings, sources, run_id, actor, started, on)
+        run = DistrictRun(
+            database, district, settings, sources, run_id, actor, started, on, state,
+            keep=kind != "plan",
+        )  # fmt: skip
         try:
             yield run
         except BaseException as error:
@@ -316,7 +330,56 @@ _FAILED_FETCH = text(
 # -- planning and applying
 
 
+def _advance(run: DistrictRun) -> None:
+    """Let the calendar see this run: whether it is guarded, and what is remembered after it."""
+    read = {r.source.name: r for r in run.results}
+    state, run.guard = advance(
+        run.state,
+        run.season,
+        complete=bool(read)
+        and all(source.name in read and read[source.name].complete for source in run.sources),
+        during_pause=run.during_pause,
+        vendor_paused={
+            name: result.certificate.get("vendor_state") in PAUSED_WORDS
+            for name, result in read.items()
+        },
+        unchanged_since=_last_change(run),
+    )
+    run.season_after = state
+
+
+def _last_change(run: DistrictRun) -> date | None:
+    """Return the last local day on which a roster changed somebody."""
+    with run.database.read() as connection:
+        at = connection.execute(_LAST_CHANGE, {"district": run.district.id}).scalar()
+    return None if at is None else datetime.fromisoformat(at).astimezone(run.settings.zone).date()
+
+
+_LAST_CHANGE = text(
+    "SELECT MAX(applied_at) FROM plans WHERE district_id = :district AND status = 'applied'"
+    " AND kind IN ('sync', 'upload')"
+)
+
+
+def _keep_season(run: DistrictRun, plans: Plans) -> None:
+    """Remember what the calendar has seen, and which schools wait for their rollover."""
+    if not run.keep:
+        return
+    state = wait_for(run.season_after, plans.watched.waiting_schools)
+    if state == run.state:
+        return
+    about = {"id": run.district.id, "state": state.model_dump_json()}
+    with run.database.write() as connection:
+        connection.execute(_SEASON_STATE, about)
+        if not state.waiting and state.paused_seen is None and not run.season_after.waiting:
+            forget_pupils(connection, run.district.id or 0)
+
+
+_SEASON_STATE = text("UPDATE districts SET season_state = :state WHERE id = :id")
+
+
 def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
+    _advance(run)
     failed = {r.source.id or 0 for r in run.results if not r.complete}
     request = PlanRequest(
         district=run.district,
@@ -335,6 +398,7 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
         ),
         season=run.season.season.value,
         taking_nothing=run.season.season is Season.ADDITIONS_ONLY,
+        watch=Watch(run.guard, run.season_after, run.settings.guard, run.season.day, keep=run.keep),
     )
     step = None if progress is None else lambda people: progress("planning", people)
     return make_plans(run.database, request, step)
@@ -381,6 +445,8 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
         [plan for plan in (plans.plan_id, plans.held_id) if plan is not None],
         {r.source.name: r.certificate for r in run.results},
     )
+    if plans.watched.waiting_people and outcome.status in ("applied", "nothing_to_do", "planned"):
+        outcome.status = "waiting"
     codes: list[int] = []
     if plans.held_id is not None:
         codes.append(10)

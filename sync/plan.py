@@ -21,6 +21,8 @@ from core.tables import District, Source, utc_text
 from sync import holds, pairs
 from sync.decide import Context, Decision, decide_newcomer, decide_user
 from sync.draft import Draft
+from sync.guard import Guard
+from sync.guarding import Watch, Watched, watch_over
 from sync.identity import (
     USER_PREFIX,
     new_id,
@@ -58,8 +60,9 @@ class PlanRequest:
     skipped: int = 0
     establishes: tuple[int, ...] = ()
     season: str = "normal"
-    guarded: bool = False
     taking_nothing: bool = False
+    watch: Watch | None = None
+    """How the guard of a first run after a pause judges (S3); None: it has nothing to say."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Plans:
     waiting: int = 0
     """People whose changes wait by themselves: grace, a failed source, a season."""
     conflicts: int = 0
+    watched: Watched = field(default_factory=Watched)
     trips: list[Trip] = field(default_factory=list)
 
 
@@ -157,7 +161,7 @@ class _Planner:
                     "kind": request.kind,
                     "now": utc_text(request.now),
                     "season": request.season,
-                    "guarded": request.guarded,
+                    "guarded": request.watch is not None and request.watch.guard is Guard.HOLDS,
                     "certificates": _json(request.certificates),
                     "establishes": _json(list(request.establishes)),
                 },
@@ -464,6 +468,10 @@ class _Planner:
             school_names=self.school_names,
             established=self.established,
         )
+        if request.watch is not None:
+            plans.watched = watch_over(
+                self.database, connection, draft, request.district.id or 0, request.watch
+            )
         plans.trips = holds.judge(connection, draft, counting)
         self.counts["skipped"] = request.skipped
         self.counts["conflict"] = plans.conflicts

@@ -336,8 +336,9 @@ _COPY_CHANGES = text(
     " FROM changes WHERE plan_id = :plan"
 )
 _COPY_TAKINGS = text(
-    "INSERT INTO takings (plan_id, target_id, source_id, school_id, role, what, explained)"
-    " SELECT CAST(:held AS BIGINT), target_id, source_id, school_id, role, what, explained"
+    "INSERT INTO takings (plan_id, target_id, source_id, school_id, role, what, explained,"
+    " guarded) SELECT CAST(:held AS BIGINT), target_id, source_id, school_id, role, what,"
+    " explained, guarded"
     " FROM takings WHERE plan_id = :plan"
 )
 _DROP_OF = {

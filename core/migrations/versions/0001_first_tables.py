@@ -132,6 +132,13 @@ def upgrade() -> None:
     with op.batch_alter_table('parts', schema=None) as batch_op:
         batch_op.create_index('ix_parts_owner', ['source_id', 'owner'], unique=False)
 
+    op.create_table('pupils',
+    sa.Column('district_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('user_id', sa.String(length=32), nullable=False),
+    sa.Column('school_id', sa.String(length=32), nullable=False),
+    sa.Column('grade', sa.String(length=8), nullable=True),
+    sa.PrimaryKeyConstraint('district_id', 'user_id', 'school_id')
+    )
     op.create_table('records',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('source_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -199,6 +206,7 @@ def upgrade() -> None:
     sa.Column('role', sa.String(length=16), nullable=False),
     sa.Column('what', sa.String(length=16), nullable=False),
     sa.Column('explained', sa.Boolean(), nullable=False),
+    sa.Column('guarded', sa.Boolean(), nullable=False),
     sa.PrimaryKeyConstraint('plan_id', 'target_id', 'source_id', 'school_id', 'role')
     )
     with op.batch_alter_table('takings', schema=None) as batch_op:
@@ -362,6 +370,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_records_email')
 
     op.drop_table('records')
+    op.drop_table('pupils')
     with op.batch_alter_table('parts', schema=None) as batch_op:
         batch_op.drop_index('ix_parts_owner')
 

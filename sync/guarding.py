@@ -1,0 +1,270 @@
+"""Guarding: what a rollover explains, what waits for it, and what the guard holds (S4-S6).
+
+Works on the draft of a guarded run: it reads grades before and now in one pass, asks
+``sync/rollover.py``, and marks the draft. ``sync/holds.py`` then counts what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from sqlalchemy import Connection, bindparam, text
+
+from core.database import Database
+from sync.draft import Draft
+from sync.guard import Guard, SeasonState
+from sync.rollover import (
+    GuardPolicy,
+    Pupil,
+    Rollover,
+    Verdict,
+    explains_newcomer,
+    holds_additions,
+    judge,
+    rollovers,
+    waiting_schools,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How this run is guarded; ``keep`` says that the run is kept (a sync, not a dry plan)."""
+
+    guard: Guard
+    state: SeasonState
+    policy: GuardPolicy
+    day: date
+    keep: bool
+
+    @property
+    def watches(self) -> bool:
+        """Say whether there is anything for the guard to do in this run."""
+        return self.policy != "off" and (self.guard is not Guard.NONE or bool(self.state.waiting))
+
+
+@dataclass(slots=True)
+class Watched:
+    """What the guard came to."""
+
+    waiting_schools: list[str] = field(default_factory=list)
+    waiting_people: int = 0
+    explained: int = 0
+    held: int = 0
+
+
+def watch_over(
+    database: Database, connection: Connection, draft: Draft, district_id: int, watch: Watch
+) -> Watched:
+    """Judge the takings and additions of the draft. Everything it leaves alone, limits judge."""
+    draft.flush(connection)
+    watched = Watched()
+    about = {"plan": draft.plan_id, "district": district_id}
+    if not watch.watches:
+        if watch.policy != "off":
+            _judge_takings(database, connection, draft, watch, {}, watched, about)
+        return watched
+    fixed = connection.execute(_FIXED, about).first() is not None
+    if not fixed:  # the directory is still as the pause left it
+        connection.exec_driver_sql("DROP TABLE IF EXISTS pupils_now")
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE pupils_now (user_id TEXT, school_id TEXT, grade TEXT)"
+        )
+        connection.execute(_FIX, about)
+    schools = rollovers(_pupils(database, connection, about, fixed=fixed))
+    if holds_additions(watch.guard, watch.policy):
+        connection.execute(_HOLD_ALL, about)
+    _judge_takings(database, connection, draft, watch, schools, watched, about, fixed=fixed)
+    _explain_newcomers(connection, draft, watch, schools, about)
+    watched.waiting_schools = waiting_schools(schools, watch.guard, watch.state, watch.policy)
+    if watch.keep and not fixed and (watched.waiting_schools or watch.state.paused_seen):
+        connection.execute(_KEEP, about)
+    return watched
+
+
+def forget_pupils(connection: Connection, district_id: int) -> None:
+    """Forget who was where before the pause: every school has returned."""
+    connection.execute(
+        text("DELETE FROM pupils WHERE district_id = :district"), {"district": district_id}
+    )
+
+
+def _table(*, fixed: bool) -> str:
+    return "pupils p WHERE p.district_id = :district" if fixed else "pupils_now p WHERE TRUE"
+
+
+def _pupils(
+    database: Database, connection: Connection, about: Mapping[str, object], *, fixed: bool
+) -> Iterator[Pupil]:
+    """Yield every student of before the pause, with the grade that this plan leaves them in."""
+    table = _table(fixed=fixed).split(" WHERE ")
+    new_grade = database.json_text("c.after", "grade")
+    rows = connection.execution_options(yield_per=5_000).execute(
+        text(
+            "SELECT p.user_id, p.school_id, p.grade, CASE"
+            " WHEN u.id IS NULL OR u.status = 'archived' AND b.target_id IS NULL THEN NULL"
+            " WHEN g.target_id IS NOT NULL THEN NULL"
+            f" WHEN c.target_id IS NOT NULL THEN COALESCE({new_grade}, '')"
+            " ELSE COALESCE(u.grade, '') END"
+            f" FROM {table[0]} LEFT JOIN users u ON u.id = p.user_id"
+            " LEFT JOIN changes c ON c.plan_id = :plan AND c.target_id = p.user_id"
+            f" AND c.action = 'update' AND {database.json_has('c.after', 'grade')}"
+            " LEFT JOIN changes g ON g.plan_id = :plan AND g.target_id = p.user_id"
+            " AND g.action IN ('archive', 'leaves_scope')"
+            " LEFT JOIN changes b ON b.plan_id = :plan AND b.target_id = p.user_id"
+            f" AND b.action = 'restore' WHERE {table[1]}"
+        ),
+        dict(about),
+    )
+    for user_id, school_id, before, now in rows:
+        yield Pupil(user_id, school_id, before, now)
+    connection.execution_options(yield_per=None)
+
+
+def _judge_takings(
+    database: Database,
+    connection: Connection,
+    draft: Draft,
+    watch: Watch,
+    schools: Mapping[str, Rollover],
+    watched: Watched,
+    about: Mapping[str, object],
+    *,
+    fixed: bool = True,
+) -> None:
+    connection.exec_driver_sql("DROP TABLE IF EXISTS verdicts")
+    connection.exec_driver_sql("CREATE TEMPORARY TABLE verdicts (target_id TEXT, verdict TEXT)")
+    rows = []
+    for target, places, finished, held_before in _taken(connection, about, fixed=fixed):
+        verdict = judge(
+            places, finished, schools=schools, guard=watch.guard, state=watch.state,
+            policy=watch.policy, day=watch.day, held_before=held_before,
+        )  # fmt: skip
+        if verdict is not Verdict.LIMITS:
+            rows.append((target, verdict.value))
+    if not rows:
+        return
+    database.insert_into(connection, "verdicts", ("target_id", "verdict"), rows)
+    connection.exec_driver_sql("CREATE INDEX ix_verdicts ON verdicts (target_id)")
+    counted = dict.fromkeys(Verdict, 0)
+    for _, word in rows:
+        counted[Verdict(word)] += 1
+    watched.explained = counted[Verdict.EXPLAINED]
+    watched.held = counted[Verdict.HELD]
+    watched.waiting_people = counted[Verdict.WAITING]
+    for query in (_EXPLAIN, _GUARD, _MARK):
+        connection.execute(query, dict(about))
+    if watched.waiting_people:
+        for action, people in connection.execute(_COUNT_WAITING, dict(about)).all():
+            draft.counts[action] -= people
+        for query in (_WAIT_CHANGES, _WAIT_TAKINGS, _WAIT_MARKS):
+            connection.execute(query, dict(about))
+        draft.in_order = False
+
+
+def _taken(
+    connection: Connection, about: Mapping[str, object], *, fixed: bool
+) -> Iterator[tuple[str, set[str], str | None, bool]]:
+    """Yield each taken person: where from, the grade they may have finished, held by us before.
+
+    Only a missing student can have finished a school.
+    """
+    source = "pupils p ON p.district_id = :district AND" if fixed else "pupils_now p ON"
+    rows = connection.execute(
+        text(
+            "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, EXISTS (SELECT 1"
+            " FROM takings s JOIN plans q ON q.id = s.plan_id WHERE q.district_id = :district"
+            " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before"
+            f" FROM takings t LEFT JOIN {source} p.user_id = t.target_id"
+            " AND p.school_id = t.school_id WHERE t.plan_id = :plan ORDER BY t.target_id"
+        ),
+        dict(about),
+    )
+    last: str | None = None
+    places: set[str] = set()
+    finished: str | None = None
+    before = False
+    for target, school, role, what, grade, held_before in rows:
+        if target != last:
+            if last is not None:
+                yield last, places, finished, before
+            last, places, finished, before = target, set(), None, False
+        places.add(school)
+        before = before or bool(held_before)
+        if role == "student" and what == "archive" and grade is not None:
+            finished = grade
+    if last is not None:
+        yield last, places, finished, before
+
+
+def _explain_newcomers(
+    connection: Connection,
+    draft: Draft,
+    watch: Watch,
+    schools: Mapping[str, Rollover],
+    about: Mapping[str, object],
+) -> None:
+    places = [
+        school_id
+        for school_id in schools
+        if explains_newcomer(
+            school_id, schools=schools, guard=watch.guard, state=watch.state, policy=watch.policy
+        )
+    ]
+    if not places:
+        return
+    wanted = {**about, "schools": places}
+    for source_id, people in connection.execute(_EXPLAINED_NEWCOMERS, wanted).all():
+        draft.additions[source_id] -= people
+    connection.execute(_UNMARK_NEWCOMERS, wanted)
+
+
+_FIXED = text("SELECT 1 FROM pupils WHERE district_id = :district LIMIT 1")
+_FIX = text(
+    "INSERT INTO pupils_now SELECT DISTINCT u.id, m.school_id, u.grade FROM users u"
+    " JOIN memberships m"
+    " ON m.user_id = u.id AND m.role = 'student' JOIN links l ON l.target_id = u.id AND l.held"
+    " WHERE u.district_id = :district AND u.status <> 'archived'"
+)
+_KEEP = text(
+    "INSERT INTO pupils (district_id, user_id, school_id, grade)"
+    " SELECT CAST(:district AS BIGINT), user_id, school_id, grade FROM pupils_now"
+)
+_HOLD_ALL = text(
+    "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
+    " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
+    " AND c.kind = 'user'"
+)
+_EXPLAIN = text(
+    "UPDATE takings SET explained = TRUE WHERE plan_id = :plan AND target_id IN"
+    " (SELECT target_id FROM verdicts WHERE verdict = 'explained')"
+)
+_GUARD = text(
+    "UPDATE takings SET guarded = TRUE WHERE plan_id = :plan AND target_id IN"
+    " (SELECT target_id FROM verdicts WHERE verdict = 'held')"
+)
+_MARK = text(
+    "INSERT INTO marks SELECT t.target_id, MIN(t.source_id), 'guard' FROM takings t"
+    " WHERE t.plan_id = :plan AND t.guarded GROUP BY t.target_id"
+)
+_WAITING = "(SELECT target_id FROM verdicts WHERE verdict = 'waiting')"
+_COUNT_WAITING = text(
+    "SELECT action, COUNT(DISTINCT target_id) FROM changes WHERE plan_id = :plan"
+    f" AND target_id IN {_WAITING} GROUP BY action"
+)
+_WAIT_CHANGES = text(f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_WAITING}")
+_WAIT_TAKINGS = text(f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_WAITING}")
+_WAIT_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_WAITING}")
+_OF_NEWCOMERS = (
+    "m.mark = 'added' AND m.target_id IN (SELECT c.target_id FROM changes c"
+    " WHERE c.plan_id = :plan AND c.role = 'student' AND c.school_id IN :schools)"
+)
+_EXPLAINED_NEWCOMERS = text(
+    "SELECT m.source_id, COUNT(DISTINCT m.target_id) FROM marks m"
+    f" WHERE {_OF_NEWCOMERS} GROUP BY m.source_id"
+).bindparams(bindparam("schools", expanding=True))
+_UNMARK_NEWCOMERS = text(
+    f"DELETE FROM marks WHERE mark = 'added' AND target_id IN (SELECT m.target_id FROM marks m"
+    f" WHERE {_OF_NEWCOMERS})"
+).bindparams(bindparam("schools", expanding=True))
