@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 import msgspec
+from pydantic import ValidationError
 
 from connectors.base import Record
-from connectors.wire import Word, build, decode, text
+from connectors.wire import Word, build, decode, text, unusable
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -134,6 +136,10 @@ def parse_user(raw: bytes) -> Record:
         unknown.append(f"grade={grade_word}")
     name = wire.name or Name()
     preferred = student.preferred_name or Name()
+    try:
+        memberships = tuple(_memberships(roles))
+    except ValidationError as error:
+        raise unusable(error, key) from None
     user = build(
         NormalizedUser,
         key,
@@ -149,7 +155,7 @@ def parse_user(raw: bytes) -> Record:
             "username": _first(
                 role.credentials.district_username for role in roles.values() if role.credentials
             ),
-            "memberships": tuple(_memberships(roles)),
+            "memberships": memberships,
             "grade": grade,
             "graduation_year": _year(text(student.graduation_year)),
             "sis_id": _first(role.sis_id for role in roles.values()),
@@ -172,9 +178,15 @@ def _memberships(roles: Mapping[Role, RoleRecord]) -> Iterator[Membership]:
         for school in dict.fromkeys(schools):
             primary = primary_is_open and school == main
             primary_is_open = primary_is_open and not primary
-            yield Membership(role=role, school=school, primary=primary)
+            yield _membership(role, school, primary)
         if not schools:
-            yield Membership(role=role)
+            yield _membership(role, None, False)
+
+
+@lru_cache(maxsize=4096)
+def _membership(role: Role, school: str | None, primary: bool) -> Membership:
+    """Share equal memberships: a school has thousands of them."""
+    return Membership(role=role, school=school, primary=primary)
 
 
 def _first(words: Iterable[Word]) -> str | None:

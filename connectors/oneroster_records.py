@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from pydantic import ValidationError
 
 from connectors import oneroster_words as words
 from connectors.base import Record
-from connectors.wire import Word, build, decode, text
+from connectors.wire import Word, build, decode, text, unusable
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
@@ -208,6 +209,10 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
     ids = [(text(one.type) or "", text(one.identifier) or "") for one in wire.userIds or ()]
     student_number, staff_number = words.numbers(text(wire.identifier), roles)
     grade = _grade(wire, metadata, unknown) if Role.STUDENT in roles else None
+    try:
+        memberships = words.memberships(pairs, primary)
+    except ValidationError as error:
+        raise unusable(error, key) from None
     user = build(
         NormalizedUser,
         key,
@@ -221,7 +226,7 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
             "preferred_family_name": text(wire.preferredLastName) or text(wire.preferredFamilyName),
             "email": text(wire.email),
             "username": text(wire.username),
-            "memberships": words.memberships(pairs, primary),
+            "memberships": memberships,
             "grade": grade,
             "state_id": words.state_id(ids),
             "student_number": student_number,

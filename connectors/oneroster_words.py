@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from core.models import Membership, Role, ceds_grade
 
@@ -165,9 +166,13 @@ def memberships(
     """
     distinct = sorted(set(pairs), key=lambda pair: (_RANK[pair[0]], pair[1] or ""))
     first = next((pair for pair in distinct if pair[1] and pair[1] == primary), None)
-    return tuple(
-        Membership(role=role, school=org, primary=(role, org) == first) for role, org in distinct
-    )
+    return tuple(_membership(role, org, (role, org) == first) for role, org in distinct)
+
+
+@lru_cache(maxsize=4096)
+def _membership(role: Role, school: str | None, primary: bool) -> Membership:
+    """Share equal memberships: a school has thousands of them."""
+    return Membership(role=role, school=school, primary=primary)
 
 
 def school_numbers(identifier: str | None) -> tuple[str | None, str | None]:

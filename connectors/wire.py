@@ -38,11 +38,13 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 def text(value: Word) -> str | None:
     """Return a field as text, None for absent, null and blank."""
+    if type(value) is str:
+        return value.strip() or None
     if value is None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value).strip() or None
+    return str(value)
 
 
 def key_of(raw: bytes, column: str) -> str:
@@ -81,17 +83,23 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:
 def build(model: type[ModelT], key: str, values: dict[str, Any]) -> ModelT:
     """Make a model of ours, or say which field does not fit."""
     try:
-        return model(**values)
+        # The model need not look at what is blank: that is half of its work.
+        return model(**{name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        column = str(first["loc"][0]) if first["loc"] else ""
-        raise SkipRecord(
-            f"A record's {column} cannot be used ({first['type'].replace('_', ' ')}).",
-            rule="missing-value" if first["type"] == "missing" else "bad-value",
-            column=column,
-            key=key,
-            hint="Have it corrected in the district's roster.",
-        ) from None
+        raise unusable(error, key) from None
+
+
+def unusable(error: ValidationError, key: str) -> SkipRecord:
+    """Return what a model's refusal means for its record: the column, never the value."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    column = str(first["loc"][0]) if first["loc"] else ""
+    return SkipRecord(
+        f"A record's {column} cannot be used ({first['type'].replace('_', ' ')}).",
+        rule="missing-value" if first["type"] == "missing" else "bad-value",
+        column=column,
+        key=key,
+        hint="Have it corrected in the district's roster.",
+    )
 
 
 def json_of(decoder: msgspec.json.Decoder[T], body: bytes, vendor: str) -> T:
