@@ -89,13 +89,9 @@ def why(
 ) -> None:
     """Show the timeline of one person and the reasons for their state."""
     from rostersync.cli.timeline import say_timeline
-    from sync import people_views, views
     from sync.why import why as reasons
 
-    with door.reading() as connection:
-        row = views.district_row(connection, district)
-        user_id = people_views.resolve_user(connection, row, user)
-    told = reasons(door.database, district, user_id)
+    told = reasons(door.database, district, user)
     if door.as_json:
         door.document(told)
     else:

@@ -4,9 +4,93 @@ from __future__ import annotations
 
 from typing import Any
 
+from rostersync.cli import words
 from rostersync.cli.door import Door
+from rostersync.cli.lines import change_line
+
+_NEXT = {
+    "leaves": "What would let them go",
+    "comes_back": "What would bring them back",
+    "comes_in": "What would bring them in",
+}
 
 
 def say_timeline(door: Door, told: dict[str, Any]) -> None:
     """Print the reasons for a person's state, and what happened to them."""
-    door.document(told)
+    user = told["user"]
+    if user is None:
+        record = told["records"][0]
+        door.say(f"{record['source']}:{record['external_id']} is nobody in the directory yet.")
+    else:
+        door.say(f"{words.person_name(user)} ({user['id']}): {words.state(user)}")
+    for reason in told["reasons"]:
+        door.say(f"    {reason['means']} ({reason['code']})")
+    for word, sentence in told["next"].items():
+        door.say(f"    {_NEXT.get(word, word)}: {sentence}")
+    _say_records(door, told)
+    _say_fields(door, told["fields"])
+    _say_open(door, told)
+    if told["changes"]:
+        _title(door, "History")
+    for change in told["changes"]:
+        note = f" · {change['note']}" if change["note"] else ""
+        door.say(
+            f"    {change['serial']}  {change['at']}  {change['actor']}  {change['plan_id']}"
+            f"  {change_line(change)}{note}"
+        )
+
+
+def _title(door: Door, title: str) -> None:
+    door.say()
+    door.say(title, style="bold")
+
+
+def _say_records(door: Door, told: dict[str, Any]) -> None:
+    if told["records"]:
+        _title(door, "Records")
+    reasons = {(m["source"], m["external_id"]): m for m in told["matches"]}
+    for record in told["records"]:
+        states = ["shared" if record["present"] else "no longer shared"]
+        states += [] if record["in_scope"] else ["outside what the source is asked for"]
+        states += ["holds them"] if record["held"] else ["does not hold them"]
+        if record["absent_since"]:
+            states.append(f"gone since {record['absent_since']}")
+        match = reasons.get((record["source"], record["external_id"]))
+        by = f"; {match['action']}: {words.reason(match['reason'])}" if match else ""
+        door.say(f"    {record['source']}:{record['external_id']}: {', '.join(states)}{by}")
+
+
+def _say_fields(door: Door, fields: dict[str, dict[str, Any]]) -> None:
+    if fields:
+        _title(door, "Fields")
+    for name, one in fields.items():
+        said = words.FIELD_WORDS.get(name, name)
+        notes = [
+            {"history": "as it was set before", "lock": "by hand"}.get(one["from"], one["from"])
+        ]
+        notes += ["locked"] if one["locked"] else []
+        notes += [f"{source} says {words.value(other)}" for source, other in one["others"].items()]
+        door.say(f"    {said}: {words.value(one['value'])} ({'; '.join(notes)})")
+
+
+def _say_open(door: Door, told: dict[str, Any]) -> None:
+    protected = told["protected"]
+    if protected["on"] and protected.get("since"):
+        door.say(f"    protected since {protected['since']} by {protected['by']}")
+    for lock in told["locks"]:
+        if lock["since"]:
+            door.say(f"    {lock['field']} locked since {lock['since']} by {lock['by']}")
+    if told["conflicts"] or told["held"]:
+        _title(door, "Waiting for a person")
+    for conflict in told["conflicts"]:
+        state = conflict["status"]
+        if state == "resolved":
+            state = f"resolved: {conflict['decision']}"
+        evidence = ", ".join(conflict.get("evidence", ()))
+        by = f" ({evidence})" if evidence else ""
+        door.say(
+            f"    {conflict['id']} {conflict['source']}:{conflict['external_id']}{by}: {state}"
+        )
+    for held in told["held"]:
+        limits = "; ".join(one["means"] for one in held["limits"])
+        door.say(f"    {held['plan_id']} holds: {words.verb(held['action'], 1)}. {limits}")

@@ -1,0 +1,108 @@
+"""Reason codes: every slug that a change, a hold or a conflict carries, in words.
+
+``why`` tells people by them, and ``docs/reasons.md`` is printed from here and from the situations:
+``python -m sync.reasons > docs/reasons.md``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from sync.situations import SCHOOL_TABLE, TABLE, Situation
+
+CHANGES: Mapping[str, str] = {
+    "by_hand": "An admin did it by hand.",
+    "moved": "Somebody left and the same person joined under another record: one update (L7).",
+    "resolved": "A person decided whose record it is.",
+    "same_person": "The record is this person's: by a key of the source, a strong key, or its"
+    " address and names together.",
+    "same_nces_id": "The same NCES id: the same school.",
+    "same_state_id": "The same state id: the same school.",
+    "same_number": "The same number: the same school.",
+    "source_retired": "The source was retired: its hold ended (P7).",
+}
+"""Reasons of changes that no situation names."""
+
+HELD: Mapping[str, str] = {
+    "school_role": "Too many people of one role at one school would be taken away at once (L3).",
+    "district_role": "Too many people of one role would be taken away at once (L3).",
+    "district": "Too many people of the district would be taken away at once (L3).",
+    "additions": "Too many people would come in at once (L6).",
+    "settings": "A new connector version, mapping or filter would change many people (L8).",
+    "leaves_scope": "The source was narrowed and no longer speaks of them (F10, L8).",
+    "shrunk_role": "Their role shrank by more than half in the file (F6).",
+    "resembling": "Somebody who joins resembles somebody who leaves (L7).",
+    "standing": "Their source failed in this run; they were held before and still are (P3).",
+    "guard": "The first run after a pause holds what no rollover explains (S5).",
+    "undone": "The last run would redo what a person has undone: held once (P8).",
+}
+"""Why changes wait for approval."""
+
+CONFLICTS: Mapping[str, str] = {
+    "email_of_another": "Somebody else of the district has the record's email address (I5).",
+    "resembles_leaver": "Somebody new resembles somebody who leaves in the same run (L7).",
+    "same_name": "A school is known by this name only: a person confirms that it is the same.",
+}
+"""Why a person must decide."""
+
+STANDINGS: Mapping[str, str] = {
+    "open": "Their data changed since the last applied plan: the next run looks at them.",
+    "held": "A change of theirs waits for approval.",
+    "rejected": "A change of theirs was rejected; it stays out until their data change (P4).",
+    "incomplete": "The last reading of a source was not whole: nobody leaves because of it.",
+    "in_conflict": "A person must decide first whose record it is.",
+    "not_shared": "No source shares this record now.",
+    "outside_scope": "The record is outside what its source is asked for.",
+}
+"""What ``why`` adds about somebody's standing; no change carries these."""
+
+
+def means(code: str) -> str:
+    """Return what a code means, in one sentence; the code itself if it is a stranger's."""
+    for table in (CHANGES, HELD, CONFLICTS, STANDINGS):
+        if code in table:
+            return table[code]
+    rows = [row for row in (*TABLE, *SCHOOL_TABLE) if code in (row.name, row.reason)]
+    return rows[0].means if rows else code.replace("_", " ")
+
+
+def as_markdown() -> str:
+    """Return the page of all reason codes."""
+    lines = [
+        "# Reason codes",
+        "",
+        "Printed from the program by `python -m sync.reasons`; do not edit by hand.",
+        "Numbers like L3 are those of the rules in the handbook.",
+        "",
+        "## People: what is found, and what follows",
+        "",
+        "The first row that fits decides.",
+        "",
+        *_situations(TABLE),
+        "",
+        "## Schools",
+        "",
+        *_situations(SCHOOL_TABLE),
+    ]
+    for title, table in (
+        ("Other reasons of changes", CHANGES),
+        ("Why changes are held", HELD),
+        ("Why a person must decide", CONFLICTS),
+        ("What `why` adds", STANDINGS),
+    ):
+        lines += ["", f"## {title}", "", "| code | means |", "|---|---|"]
+        lines += [f"| `{code}` | {said} |" for code, said in sorted(table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _situations(table: Iterable[Situation]) -> list[str]:
+    rows = ["| situation | action | reason | means |", "|---|---|---|---|"]
+    return rows + [
+        f"| `{row.name}` | {row.action.replace('_', ' ')} | `{row.reason}` | {row.means} |"
+        for row in table
+    ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

@@ -1,0 +1,413 @@
+"""Why: one person's records, evidence, field winners, history, and what comes next, on one page.
+
+Reads evidence, directory and ledger in one state, decides nothing, writes nothing. The command
+``why`` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, bindparam, text
+
+from core.database import Database
+from core.models import PROFILE_FIELDS
+from core.settings import DistrictSettings
+from sync import people_views, plan_views, views
+from sync.clock import Clock, utc_now
+from sync.decide import Context, decide_user
+from sync.people import RecordView, Sources, UserView, in_precedence, wish_of
+from sync.readers import read_user
+from sync.reasons import means
+from sync.views import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
+
+
+def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
+    """Return the page of one user, or of a record ``SOURCE:external_id`` that has no user yet.
+
+    Keys: ``user`` (None for a record alone), ``situation`` and ``reasons`` (code and sentence),
+    ``next`` (what would let them go, bring them back or bring them in), ``records``, ``matches``,
+    ``fields`` (value, winning source, others), ``locks``, ``protected``, ``conflicts``, ``held``,
+    ``changes``. Times are UTC. Raises ``UsageError`` for an unknown district or person.
+    """
+    at = (now or utc_now)()
+    with database.read() as connection:
+        district = views.district_row(connection, slug)
+        user = read_user(connection, district.id, user_id)
+        if user is None and (record := _record_alone(connection, district, user_id)) is not None:
+            return _page_of_record(connection, district, record)
+        if user is None:  # an email, or the record of somebody we know
+            meant = people_views.resolve_user(connection, district, user_id)
+            user = read_user(connection, district.id, meant)
+        assert user is not None  # noqa: S101 - resolved in this very state
+        return _page_of_user(connection, district, user, at)
+
+
+# -- a user
+
+
+def _page_of_user(connection: Connection, district: Any, user: UserView, at: datetime) -> Json:
+    context = _context(connection, district, at)
+    conflicts = _conflicts_naming(connection, district, user.id)
+    named = any(c["status"] == "open" and c["reason"] != "resembles_leaver" for c in conflicts)
+    decision = decide_user(user, context, in_conflict=named)
+    situation = decision.situation
+    speaking = in_precedence([r for r in user.records if r.speaks], context.sources)
+    history = _history(connection, user.id)
+    held = _standing(connection, user.id)
+    codes = [situation.name]
+    codes += ["open"] if decision.steps and situation.action != "nothing" else []
+    codes += ["held"] if held else []
+    codes += ["rejected"] if _rejected(connection, district.id, user.id) else []
+    codes += ["incomplete"] if context.failed & {r.source_id for r in user.records} else []
+    protected = [c for c in history if "protected" in c["fields"]]
+    return {
+        "district": district.slug,
+        "user": people_views.user_json(connection, district, user.id),
+        "situation": situation.name,
+        "reasons": _told(codes),
+        "next": _next(user, situation.name, speaking, context),
+        "records": _records(connection, user.records, context),
+        "matches": _matches(history),
+        "fields": _fields(user, speaking, context),
+        "locks": [{"field": name, **_last(history, name)} for name in sorted(user.locked_fields)],
+        "protected": {
+            "on": user.protected,
+            **({"since": protected[-1]["at"], "by": protected[-1]["actor"]} if protected else {}),
+        },
+        "conflicts": conflicts,
+        "held": held,
+        "changes": history,
+    }
+
+
+def _told(codes: Sequence[str]) -> list[Json]:
+    return [{"code": code, "means": means(code)} for code in codes]
+
+
+def _context(connection: Connection, district: Any, at: datetime) -> Context:
+    """Return what a run of this moment would decide by."""
+    settings = DistrictSettings.model_validate(district.settings)
+    sources = connection.execute(_SOURCES, {"district": district.id}).all()
+    schools = connection.execute(_SCHOOLS, {"district": district.id})
+    return Context(
+        sources=Sources(
+            {row.id: rank for rank, row in enumerate(sources)},
+            {row.id: row.name for row in sources},
+            {(source_id, key): school for source_id, key, school in schools},
+        ),
+        origins={},
+        grace=settings.grace,
+        zone=settings.zone,
+        now=at,
+        failed=frozenset(
+            row.id for row in sources if row.complete is not None and not row.complete
+        ),
+    )
+
+
+def _records(connection: Connection, records: Sequence[RecordView], context: Context) -> list[Json]:
+    since = {
+        row.record_id: row.applied_at
+        for row in connection.execute(_SINCE, {"records": [r.id for r in records] or [0]})
+    }
+    return [
+        {
+            "source": context.sources.names.get(record.source_id),
+            "external_id": record.external_id,
+            "present": record.present,
+            "in_scope": record.in_scope,
+            "held": bool(record.held),
+            "since": since.get(record.id),
+            "absent_since": shown_time(record.absent_since),
+            "absent_fetches": record.absent_fetches,
+            "enabled": record.data.enabled,
+            "version": record.version,
+        }
+        for record in in_precedence(records, context.sources)
+    ]
+
+
+def _matches(history: Sequence[Json]) -> list[Json]:
+    """Return how each record came to this person: the changes that linked one."""
+    return [
+        {
+            "source": change["source"],
+            "external_id": change["external_id"],
+            "action": change["action"],
+            "reason": change["reason"],
+            "means": means(change["reason"]),
+            "at": change["at"],
+            "plan_id": change["plan_id"],
+        }
+        for change in history
+        if change["action"] in ("create", "link", "adopt") and change["external_id"]
+    ]
+
+
+def _fields(user: UserView, speaking: Sequence[RecordView], context: Context) -> dict[str, Json]:
+    """Return each field that has a value or a say: whose word counts, and who says otherwise."""
+    wish = wish_of(speaking, context.sources) if speaking else None
+    shown: dict[str, Json] = {}
+    for name in PROFILE_FIELDS:
+        value = user.profile[name]
+        said = [
+            (context.sources.names.get(r.source_id), getattr(r.data, name))
+            for r in speaking
+            if getattr(r.data, name) is not None
+        ]
+        if value is None and not said:
+            continue
+        locked = name in user.locked_fields
+        wanted = None if wish is None else wish.profile[name]
+        winner = said[0][0] if said and wanted == value else ("lock" if locked else "history")
+        others = {source: other for source, other in said if other != value}
+        shown[name] = {"value": value, "from": winner, "locked": locked, "others": others}
+    if user.memberships or speaking:
+        roles = sorted({role for role, _, _ in user.memberships})
+        by = {context.sources.names.get(r.source_id) for r in speaking for _ in r.data.memberships}
+        shown["roles"] = {
+            "value": roles,
+            "from": " and ".join(sorted(str(name) for name in by)) or "history",
+            "locked": "role" in user.locked_fields,
+            "others": {},
+        }
+    return shown
+
+
+def _next(
+    user: UserView, situation: str, speaking: Sequence[RecordView], context: Context
+) -> dict[str, str]:
+    """Return what would let this person go, or bring them back."""
+    names = context.sources.names
+    if user.status == "archived":
+        if situation == "kept_archived":
+            return {"comes_back": "An admin restores them: rostersync user restore."}
+        if speaking:
+            return {"comes_back": "The next run restores them: a source shares them."}
+        return {"comes_back": "A source shares them again, or an admin restores them."}
+    if user.protected:
+        return {"leaves": "Nothing but a person's act, while they are protected."}
+    if speaking:
+        who = ", ".join(sorted({str(names.get(r.source_id)) for r in speaking}))
+        return {"leaves": f"A complete reading in which none of these shares them: {who}."}
+    return {
+        "left_in_grace": {"leaves": "The days and readings of grace run out."},
+        "left_in_conflict": {"leaves": "The conflict that names them is resolved."},
+        "source_failed": {"leaves": "Their source is read whole again and does not share them."},
+        "by_hand": {"leaves": "An admin archives them; no source ever held them."},
+        "left": {"leaves": "The next run that may take people away."},
+        "leaves_scope": {"leaves": "The held plan is approved: their source was narrowed."},
+    }.get(situation, {"leaves": "A person's act."})
+
+
+# -- a record that has no user
+
+
+def _record_alone(connection: Connection, district: Any, word: str) -> Any | None:
+    source, colon, external_id = word.partition(":")
+    if not colon:
+        return None
+    about = {"district": district.id, "source": source, "external_id": external_id}
+    return connection.execute(_RECORD, about).one_or_none()
+
+
+def _page_of_record(connection: Connection, district: Any, record: Any) -> Json:
+    conflicts = [
+        one for one in views.conflicts(connection, district, status=None)
+        if (one["source"], one["external_id"]) == (record.source, record.external_id)
+    ]  # fmt: skip
+    held = _standing_of_record(connection, record.id)
+    speaks = record.present and record.in_scope
+    codes = ["newcomer"] if speaks else []
+    if not record.present:
+        codes.append("not_shared")
+    elif not record.in_scope:
+        codes.append("outside_scope")
+    elif any(one["status"] == "open" for one in conflicts):
+        codes = ["in_conflict"]
+    elif held:
+        codes = ["held"]
+    elif _rejected_record(connection, district.id, record.id):
+        codes = ["rejected"]
+    elif record.open:
+        codes.append("open")
+    return {
+        "district": district.slug,
+        "user": None,
+        "situation": codes[0],
+        "reasons": _told(codes),
+        "next": {"comes_in": _comes_in(codes[0])},
+        "records": [
+            {
+                "source": record.source, "external_id": record.external_id,
+                "present": bool(record.present), "in_scope": bool(record.in_scope), "held": False,
+                "since": None, "absent_since": record.absent_since,
+                "absent_fetches": record.absent_fetches, "version": record.version,
+            }
+        ],
+        "matches": [], "fields": {}, "locks": [], "protected": {"on": False},
+        "conflicts": conflicts, "held": held, "changes": [],
+    }  # fmt: skip
+
+
+def _comes_in(code: str) -> str:
+    return {
+        "in_conflict": "A person decides whose record it is: rostersync resolve.",
+        "held": "The held plan is approved.",
+        "rejected": "Their data change, or the plan is made again after that.",
+        "not_shared": "The source shares them again.",
+        "outside_scope": "The source is asked for them: its roles or schools are widened.",
+    }.get(code, "The next run.")
+
+
+# -- the ledger, the held plan, the conflicts
+
+
+def _history(connection: Connection, user_id: str) -> list[Json]:
+    """Return the applied changes of one person, the oldest first, as the feed shows them."""
+    rows = connection.execute(_APPLIED, {"user": user_id}).all()
+    by_plan: dict[int, list[Any]] = {}
+    for row in rows:
+        by_plan.setdefault(row.plan_id, []).append(row)
+    told: list[Json] = []
+    for plan_id, some in by_plan.items():
+        schools = plan_views.school_names(connection, plan_id)
+        shown = plan_views.changes_at(connection, plan_id, [row.seq for row in some], schools)
+        told += [
+            {
+                **shown[row.seq],
+                "serial": row.first_serial + row.seq,
+                "at": _seconds(row.applied_at),
+                "actor": row.actor,
+                "note": row.decision_reason,
+                "plan_kind": row.plan_kind,
+                "run_id": None if row.run_id is None else shown_id(RUN, row.run_id),
+                "plan_id": shown_id(PLAN, plan_id),
+            }
+            for row in some
+        ]
+    return told
+
+
+def _last(history: Sequence[Json], name: str) -> Json:
+    """Return when and by whom a field was locked."""
+    for change in reversed(history):
+        old, new = change["fields"].get("locked_fields", (None, None))
+        if name in (new or ()) and name not in (old or ()):
+            return {"since": change["at"], "by": change["actor"], "reason": change["note"]}
+    return {"since": None, "by": None, "reason": None}
+
+
+def _seconds(stored: str) -> str | None:
+    return shown_time(datetime.fromisoformat(stored))
+
+
+def _standing(connection: Connection, user_id: str) -> list[Json]:
+    return _held_rows(connection.execute(_STANDING, {"user": user_id}))
+
+
+def _standing_of_record(connection: Connection, record_id: int) -> list[Json]:
+    return _held_rows(connection.execute(_STANDING_RECORD, {"record": record_id}))
+
+
+def _held_rows(rows: Any) -> list[Json]:
+    told = []
+    for plan_id, action, reason, groups in rows:
+        limits = msgspec.json.decode(groups) if isinstance(groups, str) else groups
+        told.append(
+            {
+                "plan_id": shown_id(PLAN, plan_id), "action": action, "reason": reason,
+                "means": means(reason),
+                "limits": [{**one, "means": means(one["limit"])} for one in limits],
+            }
+        )  # fmt: skip
+    return told
+
+
+def _rejected(connection: Connection, district_id: int, user_id: str) -> bool:
+    about = {"district": district_id, "user": user_id}
+    return connection.execute(_REJECTED, about).first() is not None
+
+
+def _rejected_record(connection: Connection, district_id: int, record_id: int) -> bool:
+    about = {"district": district_id, "record": record_id}
+    return connection.execute(_REJECTED_RECORD, about).first() is not None
+
+
+def _conflicts_naming(connection: Connection, district: Any, user_id: str) -> list[Json]:
+    """Return the conflicts that name this person, settled ones too, with the evidence."""
+    like = f"%{user_id}%"
+    return [
+        {
+            "id": shown_id(CONFLICT, row.id),
+            "source": row.source,
+            "external_id": row.external_id,
+            "reason": row.reason,
+            "means": means(row.reason),
+            "status": row.status,
+            "decision": row.decision,
+            "evidence": _evidence(row.candidates, user_id),
+        }
+        for row in connection.execute(_CONFLICTS, {"district": district.id, "like": like})
+    ]
+
+
+def _evidence(candidates: Any, user_id: str) -> list[str]:
+    decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
+    return [slug for one in decoded if one["id"] == user_id for slug in one.get("evidence", ())]
+
+
+_SOURCES = text(
+    "SELECT s.id, s.name, (SELECT f.complete FROM fetches f WHERE f.source_id = s.id"
+    " ORDER BY f.id DESC LIMIT 1) AS complete FROM sources s WHERE s.district_id = :district"
+    " ORDER BY s.precedence, s.id"
+)
+_SCHOOLS = text(
+    "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
+    " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
+    " WHERE r.kind = 'school' AND s.district_id = :district"
+)
+_SINCE = text(
+    "SELECT c.record_id, MAX(p.applied_at) AS applied_at FROM changes c JOIN plans p"
+    " ON p.id = c.plan_id WHERE p.status = 'applied' AND c.record_id IN :records"
+    " AND c.action IN ('create', 'link', 'adopt') GROUP BY c.record_id"
+).bindparams(bindparam("records", expanding=True))
+_RECORD = text(
+    "SELECT r.*, s.name AS source FROM records r JOIN sources s ON s.id = r.source_id"
+    " WHERE s.district_id = :district AND s.name = :source AND r.kind = 'user'"
+    " AND r.external_id = :external_id"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+)
+_APPLIED = text(
+    "SELECT c.plan_id, c.seq, p.first_serial, p.applied_at, p.decision_reason,"
+    " p.kind AS plan_kind, p.applied_run_id AS run_id, r.actor FROM changes c"
+    " JOIN plans p ON p.id = c.plan_id LEFT JOIN runs r ON r.id = p.applied_run_id"
+    " WHERE c.target_id = :user AND c.kind = 'user' AND p.status = 'applied'"
+    " ORDER BY p.first_serial, c.seq"
+)
+_STANDING = text(
+    "SELECT c.plan_id, c.action, c.reason, p.held FROM changes c JOIN plans p ON p.id = c.plan_id"
+    " WHERE c.target_id = :user AND p.standing ORDER BY c.seq"
+)
+_STANDING_RECORD = text(
+    "SELECT c.plan_id, c.action, c.reason, p.held FROM plans p JOIN changes c ON p.id = c.plan_id"
+    " WHERE c.record_id = :record AND p.standing ORDER BY c.seq"
+)
+_REJECTED = text(
+    "SELECT 1 FROM rejections WHERE district_id = :district AND target_id = :user LIMIT 1"
+)
+_REJECTED_RECORD = text(
+    "SELECT 1 FROM rejections x JOIN changes c ON c.plan_id = x.plan_id"
+    " AND c.content_print = x.content_print WHERE x.district_id = :district"
+    " AND c.record_id = :record LIMIT 1"
+)
+_CONFLICTS = text(
+    "SELECT c.*, r.external_id, s.name AS source FROM conflicts c"
+    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
+    " WHERE c.district_id = :district AND c.kind = 'user'"
+    " AND (CAST(c.candidates AS TEXT) LIKE :like OR c.decision = :like) ORDER BY c.id"
+)
