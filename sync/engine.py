@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any
@@ -19,6 +19,8 @@ from core.database import Database, failpoint
 from core.errors import (
     ConfigError,
     CredentialsRefused,
+    CursorLost,
+    Disconnected,
     FileRefused,
     RosterSyncError,
     UsageError,
@@ -46,6 +48,9 @@ from sync.stage import open_stage
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many rows were done since the last call."""
+
+DISCONNECTED = "disconnected"
+"""The vendor's state of a district that its discovery no longer lists."""
 
 REPLANS = 3
 """How often a run plans again when somebody was edited by hand while it planned."""
@@ -228,14 +233,39 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
 def _read_with(
     run: DistrictRun, source: Source, connector: Connector, *, full: bool
 ) -> SourceResult:
+    one_stream_each(connector)
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
     request = FetchRequest(
-        cursor=None,
+        cursor=source.cursor if same_terms and _may_be_incremental(run, source, full) else None,
         revision=source.revision if same_terms and not full else None,
         directory=run.settings.directory,
     )
+    if not connector.capabilities.incremental:
+        request = replace(request, cursor=None)
+    try:
+        return _read_as(run, source, connector, terms, request)
+    except CursorLost:
+        return _read_as(run, source, connector, terms, replace(request, cursor=None))
+
+
+def _may_be_incremental(run: DistrictRun, source: Source, full: bool) -> bool:
+    """Say whether only changes may be asked for: a full fetch comes first on every local day."""
+    if full or source.cursor is None or source.full_at is None:
+        return False
+    zone = run.settings.zone
+    return source.full_at.astimezone(zone).date() == run.now.astimezone(zone).date()
+
+
+def _read_as(
+    run: DistrictRun,
+    source: Source,
+    connector: Connector,
+    terms: Terms,
+    request: FetchRequest,
+) -> SourceResult:
+    database = run.database
     with open_stage(database) as stage:
         reading = read_source(stage, source, connector, terms, request)
         certificate = reading.certificate
@@ -307,6 +337,7 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
     document = {
         "complete": False, "reason": error.message, "pages": 0, "records": 0,
         "declared_total": None, "incremental": False,
+        "vendor_state": DISCONNECTED if isinstance(error, Disconnected) else source.vendor_state,
     }  # fmt: skip
     with run.database.write() as connection:
         connection.execute(
@@ -318,6 +349,11 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
                 "certificate": msgspec.json.encode(document).decode(),
             },
         )
+        if isinstance(error, Disconnected):  # its data are kept, and so is everybody (S3)
+            connection.execute(
+                text("UPDATE sources SET vendor_state = :state WHERE id = :id"),
+                {"state": DISCONNECTED, "id": source.id},
+            )
     return SourceResult(source, document, complete=False, usable=False, error=error)
 
 
