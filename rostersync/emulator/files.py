@@ -133,9 +133,10 @@ class _OneRoster:
         yield (f"SY{end}", "", "", f"{end - 1}-{end}", "schoolYear",
                f"{end - 1}-08-15", f"{end}-06-15", "", str(end))  # fmt: skip
 
-    def _orgs_of(self, person: Person) -> list[str]:
+    def _orgs_of(self, person: Person, entry: int = 0) -> list[str]:
         schools = [self.ids.school(s, self.seed) for s in person.schools]
-        return schools if schools and person.roles[0] != "admin" else [self.ids.district(self.seed)]
+        alone = not schools or person.roles[entry] == "admin"
+        return [self.ids.district(self.seed)] if alone else schools
 
     def users(self) -> Iterator[Row]:
         for person, gone in self._changed():
@@ -151,11 +152,14 @@ class _OneRoster:
                 yield (*common, enabled, person.username, user_ids, *name, number, person.email,
                        "", "", child, person.grade, "", "", person.preferred, "", "", primary,
                        "")  # fmt: skip
-            else:
-                role = oneroster_records.role_11(person)
-                yield (*common, enabled, ",".join(self._orgs_of(person)), role, person.username,
-                       user_ids, *name, number, person.email, "", "", child, person.grade,
-                       "")  # fmt: skip
+                continue
+            split = self.view.district.split_roles and len(person.roles) > 1
+            for entry in (0, 1) if split else (0,):
+                role = oneroster_records.role_11(person, entry)
+                own = (f"{common[0]}_R2", *common[1:]) if entry else common
+                yield (*own, enabled, ",".join(self._orgs_of(person, entry)), role,
+                       person.username, user_ids, *name, number, person.email, "", "", child,
+                       person.grade, "")  # fmt: skip
 
     def roles(self) -> Iterator[Row]:
         for person, gone in self._changed():

@@ -25,6 +25,11 @@ class District:
     ``contacts`` is the share of people who are guardians (0: none). Every email address of the
     district is in ``domain``. Raises ``ValueError`` for a script that asks for more people than
     there are, when that day is first looked at.
+
+    OneRoster 1.1 has one role for each user. Somebody with two is served with the main one only,
+    or with ``split_roles`` as two users with different ids, as some student systems do it: the
+    second id ends in ``_R2``, and what joins them are their equal ``userIds`` of type ``Fed``.
+    Events (GG4L) and lists below a school tell of main entries only.
     """
 
     def __init__(
@@ -38,12 +43,14 @@ class District:
         name: str = "Springfield USD",
         contacts: float = 0.0,
         first_day: date = date(2026, 9, 1),
+        split_roles: bool = False,
     ) -> None:
         if users < 1:
             raise ValueError("A district has at least one user.")
         self.seed = seed
         self.users = users
         self.name = name
+        self.split_roles = split_roles
         self.days = tuple(days)
         self.population = Population(
             seed=seed,
@@ -98,9 +105,11 @@ class District:
         ``vendor`` names whose ids and fields are meant (see ``truth.VENDORS``); None gives every
         field, with the person's number as id.
         """
-        view = self.view(day)
-        for person in view.people():
+        split = self.split_roles and vendor in truth.ONE_ROLE
+        for person in self.view(day).people():
             yield truth.of(person, vendor, self.seed)
+            if split and len(person.roles) > 1:
+                yield truth.second(person, str(vendor), self.seed)
 
     def _next_view(self) -> DayView:
         day = len(self._views)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rostersync.emulator import people
 from rostersync.emulator.faults import FaultBox
-from rostersync.emulator.view import DayView
+from rostersync.emulator.view import SECOND, DayView
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,22 @@ class Listing:
 
 
 def served_slots(
-    view: DayView, faults: FaultBox, role: str | None, *, leaving: bool
+    view: DayView, faults: FaultBox, role: str | None, *, leaving: bool, split: bool = False
 ) -> tuple[array[int], bool]:
-    """Return all slots of a list, and whether a fault changed them."""
+    """Return all slots (``split``: entries) of a list, and whether a fault changed them."""
     if faults.strike("empty_users", "users"):
         return array("I"), True
-    slots = view.slots(role, leaving=leaving)
+    slots = (view.entries if split else view.slots)(role, leaving=leaving)
     if (fault := faults.get("empty_role")) and fault.role:
         only = people.ROLE_MASKS[fault.role]
-        person_of = view.district.person_of
-        kept = array("I", (s for s in slots if view.roles(person_of(s)) != only))
-        return kept, True
+
+        def kept(entry: int) -> bool:
+            roles = view.roles(view.district.person_of(entry & ~SECOND))
+            if not split:
+                return roles != only
+            return people.role_tuple(roles)[entry >> 31] != fault.role
+
+        return array("I", filter(kept, slots)), True
     return slots, False
 
 

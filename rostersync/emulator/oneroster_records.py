@@ -35,13 +35,13 @@ class Dialect:
     wrapped_errors: bool = False
 
 
-def user_record(person: Person, seed: int, dialect: Dialect) -> dict[str, Any]:
-    """Return a person as a OneRoster user."""
+def user_record(person: Person, seed: int, dialect: Dialect, entry: int = 0) -> dict[str, Any]:
+    """Return a person as a OneRoster user; ``entry`` 1 is that of a second role (1.1 only)."""
     ids = IDS[dialect.ids]
     schools = [ids.school(s, seed) for s in person.schools]
-    orgs = schools if schools and person.roles[0] != "admin" else [ids.district(seed)]
+    orgs = schools if schools and person.roles[entry] != "admin" else [ids.district(seed)]
     record: dict[str, Any] = {
-        "sourcedId": ids.user(person.slot, seed),
+        "sourcedId": ids.user(person.slot, seed) + ("_R2" if entry else ""),
         "status": "tobedeleted" if person.leaving else "active",
         "dateLastModified": iso(person.modified),
         "username": person.username,
@@ -57,7 +57,7 @@ def user_record(person: Person, seed: int, dialect: Dialect) -> dict[str, Any]:
         if schools:
             record["primaryOrg"] = _ref(schools[0], "org")
     else:
-        record["role"] = role_11(person)
+        record["role"] = role_11(person, entry)
         record["orgs"] = [_ref(org, "org") for org in orgs]
     record["identifier"] = person.student_number or person.staff_number
     record["email"] = person.email
@@ -121,9 +121,9 @@ def _ref(sourced_id: str, kind: str) -> dict[str, str]:
     return {"href": f"{_HREF}/{kind}s/{sourced_id}", "sourcedId": sourced_id, "type": kind}
 
 
-def role_11(person: Person) -> str:
-    """Return the one role word that 1.1 has for a person."""
-    role = person.roles[0]
+def role_11(person: Person, entry: int = 0) -> str:
+    """Return the one role word that 1.1 has for an entry of a person."""
+    role = person.roles[entry]
     if role == "contact":
         return _CONTACTS[person.dice % 3]
     return {"staff": "aide", "admin": "administrator"}.get(role, role)

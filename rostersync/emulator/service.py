@@ -17,7 +17,7 @@ from rostersync.emulator.filtering import Clause, matches, parse_filter
 from rostersync.emulator.ids import IDS
 from rostersync.emulator.listing import Listing, page_of, served_slots
 from rostersync.emulator.oneroster_records import Dialect, org_records, user_record, year_record
-from rostersync.emulator.view import DayView
+from rostersync.emulator.view import SECOND, DayView, position
 from rostersync.emulator.wire import Reply, Request
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ class Service:
         limit, offset = window
         params = request.params()
         faults = self.emulator.faults
-        slots, faulty = served_slots(tenant.view, faults, PEOPLE[collection], leaving=True)
+        slots, faulty = served_slots(
+            tenant.view, faults, PEOPLE[collection], leaving=True, split=self._split(tenant.view)
+        )
         if (text := params.get("filter")) is not None:
             clauses = parse_filter(text)
             if clauses is None:
@@ -147,9 +149,7 @@ class Service:
 
         def make() -> bytes:
             view = tenant.view
-            records = (
-                user_record(view.person(slot), tenant.seed, self.dialect) for slot in found.slots
-            )
+            records = (self._record(view, entry) for entry in found.slots)
             if chosen:
                 return _encode({"users": _project(list(records), chosen)})
             # Row by row: ten thousand records at once would keep the collector busy.
@@ -272,6 +272,8 @@ class Service:
 
     def _person(self, collection: str, sourced_id: str, tenant: Tenant) -> Reply:
         ids = IDS[self.dialect.ids]
+        entry = int(sourced_id.endswith("_R2"))
+        sourced_id = sourced_id.removesuffix("_R2")
         slot = ids.slot(sourced_id)
         view = tenant.view
         reply = self.error(404, "unknownobject", "no such user")
@@ -281,10 +283,11 @@ class Service:
             and ids.user(slot, tenant.seed) == sourced_id
         ):
             person = view.person(slot)
-            if PEOPLE[collection] in (None, *person.roles):
-                reply = Reply(
-                    200, _encode({"user": user_record(person, tenant.seed, self.dialect)})
-                )
+            roles = person.roles[:2] if self._split(view) else person.roles[:1]
+            own = roles[entry] if entry < len(roles) else ""
+            if own and PEOPLE[collection] in (None, own):
+                record = user_record(person, tenant.seed, self.dialect, entry)
+                reply = Reply(200, _encode({"user": record}))
         reply.stream = "user"
         return reply
 
@@ -300,23 +303,29 @@ class Service:
             moment = _moment(since.value) if since is not None else None
             touched = view.touched_since(moment - 1) if moment is not None else None
             if touched is not None:
-                served = set(slots) if len(touched) > 1000 else None
-                candidates = [
-                    s for s in touched
-                    if (s in served if served is not None else view.has(s, leaving=True))
-                ]  # fmt: skip
-                if served is None and len(slots) != len(view.slots(leaving=True)):
-                    listed = set(slots)
-                    candidates = [s for s in candidates if s in listed]
-        seed = view.district.seed
-        return array(
-            "I",
-            (
-                s
-                for s in candidates
-                if matches(user_record(view.person(s), seed, self.dialect), clauses)
-            ),
-        )
+                candidates = self._among(view, touched, slots)
+        return array("I", (e for e in candidates if matches(self._record(view, e), clauses)))
+
+    def _among(self, view: DayView, touched: array[int], slots: array[int]) -> list[int]:
+        """Return the entries of touched slots that are in a list."""
+        if self._split(view):
+            served = set(slots)
+            both = (entry for slot in touched for entry in (slot, slot | SECOND))
+            return [entry for entry in both if entry in served]
+        # The list is sorted, and long: look the few up in it.
+        found = []
+        for slot in touched:
+            at = position(slots, slot)
+            if at < len(slots) and slots[at] == slot:
+                found.append(slot)
+        return found
+
+    def _split(self, view: DayView) -> bool:
+        return view.district.split_roles and not self.dialect.two
+
+    def _record(self, view: DayView, entry: int) -> dict[str, Any]:
+        person = view.person(entry & ~SECOND)
+        return user_record(person, view.district.seed, self.dialect, entry >> 31)
 
 
 def _project(rows: list[dict[str, Any]], fields: str | None) -> list[dict[str, Any]]:

@@ -143,19 +143,26 @@ def user_ids(person: Person) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _oneroster(person: Person, seed: int, vendor: str, *, two: bool) -> Truth:
+def second(person: Person, vendor: str, seed: int) -> Truth:
+    """Return the entry of a person's second role, in a vendor of ``ONE_ROLE``."""
+    return _oneroster(person, seed, vendor, two=False, entry=1)
+
+
+def _oneroster(person: Person, seed: int, vendor: str, *, two: bool, entry: int = 0) -> Truth:
     # 1.1 has one role and `orgs[]`; 1.2 has `roles[]` and `primaryOrg`. Neither has a graduation
     # year, and neither has a field for a SIS id but `identifier` and `userIds`.
     ids = IDS[vendor]
     schools = [ids.school(school, seed) for school in person.schools]
     memberships = _memberships(person, schools)
     if not two:
-        memberships = tuple(m for m in memberships if m[0] == person.roles[0])
+        role = person.roles[entry]
+        found = [school for own, school, _ in memberships if own == role]
+        memberships = tuple((role, s, s is not None and not at) for at, s in enumerate(found))
     identifier = person.student_number or person.staff_number or None
     student = "student" in person.roles
     return Truth(
         person=person.index,
-        external_id=ids.user(person.slot, seed),
+        external_id=ids.user(person.slot, seed) + ("_R2" if entry else ""),
         given_name=person.given,
         middle_name=person.middle or None,
         family_name=person.family,
@@ -198,6 +205,9 @@ def _user_csv(person: Person, _seed: int) -> Truth:
         identifier=number,
     )
 
+
+ONE_ROLE = ("classlink", "gg4l", "oneroster")
+"""Vendors that have one role for each entry (OneRoster 1.1)."""
 
 VENDORS: dict[str, Callable[[Person, int], Truth]] = {
     "clever": _clever,

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CREATED, UPDATED, DELETED, SCHOOL_UPDATED = range(4)
 GONE, HERE, LEAVING = range(3)
+SECOND = 1 << 31
+"""Marks the entry of a person's second role."""
 
 
 class Op:
@@ -109,6 +111,24 @@ class DayView:
         found = self._index.get(key)
         if found is None:
             found = self._index[key] = self._list_slots(role, leaving=leaving)
+        return found
+
+    def entries(self, role: str | None = None, *, leaving: bool = False) -> array[int]:
+        """Return the slots, and ``slot | SECOND`` for the entry of a person's second role. Cached.
+
+        ``role`` is the entry's own one. For OneRoster 1.1 in a district with ``split_roles``.
+        """
+        key = (f"entries {role}", leaving)
+        found = self._index.get(key)
+        if found is None:
+            person_of = self.district.person_of
+            found = array("I")
+            for slot in self.slots(leaving=leaving):
+                roles = people.role_tuple(self.roles(person_of(slot)))
+                for place, own in enumerate(roles[:2]):
+                    if role in (None, own):
+                        found.append(slot | SECOND if place else slot)
+            self._index[key] = found
         return found
 
     def _list_slots(self, role: str | None, *, leaving: bool) -> array[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import csv
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -14,6 +16,8 @@ import oauthlib.oauth1  # type: ignore[import-untyped]
 import pytest
 import requests
 
+from rostersync.emulator.days import Changes, Day
+from rostersync.emulator.files import write_oneroster
 from rostersync.emulator.generator import District
 from rostersync.emulator.server import Emulator
 
@@ -75,6 +79,38 @@ def test_what_is_served_equals_the_truth_field_by_field(
     truth = list(district.truth(day, vendor))
     assert [read_back(r, t.person, schools) for r, t in zip(served, truth, strict=True)] == truth
     assert len(rows) - len(served) == (4 if day >= 2 else 0)
+
+
+@pytest.mark.parametrize("vendor", ["classlink", "gg4l", "oneroster"])
+def test_somebody_with_two_roles_may_be_two_users_of_1_1(
+    wire: Verbatim, tmp_path: Path, vendor: str
+) -> None:
+    district = District(users=3_000, split_roles=True, days=(Day(Changes(30, role="teacher")),))
+    truth = list(district.truth(1, vendor))
+    second = [entry for entry in truth if entry.external_id.endswith("_R2")]
+    assert len(second) > 15
+    with Emulator(district, vendor, day=1) as emulator:
+        root, headers = door(wire, emulator)
+        rows = pages(wire, f"{root}/users", headers)
+        schools = {org["sourcedId"] for org in pages(wire, f"{root}/schools", headers, "orgs")}
+        assert [read_back(r, t.person, schools) for r, t in zip(rows, truth, strict=True)] == truth
+        by_id = {row["sourcedId"]: row for row in rows}
+        one = second[0].external_id
+        answer = wire.get(f"{root}/users/{escaped(one)}", headers=headers)
+        assert answer.json() == {"user": by_id[one]}
+        assert by_id[one]["userIds"] == by_id[one.removesuffix("_R2")]["userIds"]
+        teachers = pages(wire, f"{root}/teachers", headers)
+        assert teachers == [row for row in rows if row["role"] == "teacher"]
+        since = quote("dateLastModified>'2026-09-02T00:00:00.000Z'")
+        recent = pages(wire, f"{root}/users", headers, query=f"&filter={since}")
+        assert recent == [r for r in rows if r["dateLastModified"] > "2026-09-02T00"]
+        single = next(entry for entry in truth if f"{entry.external_id}_R2" not in by_id)
+        gone = wire.get(f"{root}/users/{escaped(single.external_id)}_R2", headers=headers)
+        assert gone.status_code == 404
+    if vendor == "oneroster":
+        write_oneroster(district, tmp_path, day=1)
+        with (tmp_path / "users.csv").open(encoding="utf-8", newline="") as file:
+            assert [r["sourcedId"] for r in csv.DictReader(file)] == [t.external_id for t in truth]
 
 
 @pytest.mark.parametrize("vendor", ONEROSTERS)
