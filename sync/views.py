@@ -233,3 +233,23 @@ def conflicts(
                 "decided_at": shown_time(row.decided_at),
                 "created_at": shown_time(row.created_at),
             }
+
+
+def conflict_row(connection: Connection, word: str) -> Any:
+    """Return a conflict by its id as printed, with the ``slug`` of its district.
+
+    Raises ``UsageError``.
+    """
+    number = parse_id(CONFLICT, word)
+    query: Any = (
+        select(Conflict, col(District.slug))
+        .join(District, col(District.id) == col(Conflict.district_id))
+        .where(col(Conflict.id) == number)
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise UsageError(
+            f"There is no conflict {shown_id(CONFLICT, number)}.",
+            hint="rostersync conflicts DISTRICT lists them.",
+        )
+    return row

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 def register(app: typer.Typer) -> None:
@@ -16,11 +19,11 @@ def register(app: typer.Typer) -> None:
 
 
 _REASONS = {
-    "email_in_use": "a new record has the email address of somebody else",
-    "same_email": "a new record has the email address of somebody else",
+    "email_of_another": "a new record has the email address of somebody the district knows",
     "which_school": "only the name of the school is the same",
     "who_is_it": "it may be somebody the district knows",
     "resembles_leaver": "somebody new resembles somebody who leaves",
+    "same_name": "only the name of the school is the same",
 }
 
 
@@ -68,14 +71,35 @@ def resolve(
 ) -> int:
     """Decide whose record it is: somebody the district knows, or somebody new."""
     from core.errors import UsageError
-    from rostersync.cli.outcome import show_outcome
+    from rostersync.cli.outcome import outcome_json
+    from sync import views
     from sync.conflicts import resolve as decide
-    from sync.views import CONFLICT, parse_id
 
     if (link is None) == (not new):
         raise UsageError(
             "Say whose record it is.", hint="Give either --link USER (or SCHOOL) or --new."
         )
-    number = parse_id(CONFLICT, conflict)
-    outcome = decide(door.database, number, link=link, new=new, actor=actor or login_name())
-    return show_outcome(door, outcome)
+    with door.reading() as connection:
+        row = views.conflict_row(connection, conflict)
+        target = None if link is None else _target(connection, row, link)
+    outcome = decide(door.database, row.id, link=target, new=new, actor=actor or login_name())
+    if door.as_json:
+        with door.reading() as connection:
+            door.document(outcome_json(connection, outcome))
+    else:
+        whose = "somebody new" if target is None else target
+        door.say(f"{views.shown_id(views.CONFLICT, row.id)} is decided: {whose}.")
+        door.say(f"The next run acts on it: rostersync sync {outcome.district}")
+    return int(outcome.exit_code)
+
+
+def _target(connection: Connection, row: Any, link: str) -> str:
+    """Return the id of the user or school that is meant."""
+    from sync import people_views, views
+
+    if link in {candidate["id"] for candidate in row.candidates}:
+        return link
+    district = views.district_row(connection, row.slug)
+    if row.kind == "school":
+        return people_views.resolve_school(connection, district, link)
+    return people_views.resolve_user(connection, district, link)

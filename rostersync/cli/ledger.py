@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from rostersync.cli.door import Door
+from rostersync.cli.words import count
+
+NOT_INTACT = 1
+"""The exit code of a history that does not verify: nothing of ours may leave one behind."""
 
 
 def verify(door: Door, district: str | None) -> int:
@@ -14,5 +18,17 @@ def verify(door: Door, district: str | None) -> int:
         with door.reading() as connection:
             views.district_row(connection, district)
     report = check(door.database, district)
-    door.document(report)
-    return 0
+    if door.as_json:
+        door.document(report)
+    else:
+        for one in report["districts"]:
+            erased = f", {count(one['erased'])} of them erased by a purge" if one["erased"] else ""
+            door.say(
+                f"{one['district']}: {'intact' if one['intact'] else 'NOT INTACT'},"
+                f" {count(one['plans'])} applied plans with {count(one['changes'])} changes{erased}"
+            )
+            for problem in one["problems"]:
+                door.say(f"    {problem}", style="red")
+        if not report["districts"]:
+            door.say("No district yet: nothing to verify.")
+    return 0 if report["intact"] else NOT_INTACT

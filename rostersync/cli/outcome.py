@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"
 
 _SAID = {
-    "applied": "Done: the directory now equals what the rosters say.",
+    "applied": "Done.",
     "nothing_to_do": "Nothing to do: nothing has changed.",
     "planned": "Nobody was changed yet.",
     "rejected": "The plan is refused; it is remembered until the roster changes.",

@@ -1,0 +1,89 @@
+"""Conflicts and the ledger through the command line, on both stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from core.database import Database
+from tests.cli.conftest import Cli
+from tests.cli.roster import Folder, Person, students, teachers
+from tests.cli.test_main_job import D, synced, users
+
+
+@pytest.fixture
+def folder(tmp_path: Path, cli: Cli) -> Folder:
+    """A synced district in which a manual user has the address of the roster's next newcomer."""
+    folder = Folder(tmp_path)
+    people = [*teachers(1, 2), *students(*range(12))]
+    folder.write(people)
+    assert cli("load", str(folder.file)).code == 0
+    synced(cli)
+    cli(
+        "user", "add", D, "--given", "Sub", "--family", "Stitute", "--role", "teacher",
+        "--email", "te003@springfield.example",
+    )  # fmt: skip
+    folder.write([*people, Person("te003", "Stitute", "Sub", role="teacher")])
+    return folder
+
+
+def test_a_conflict_is_counted_listed_and_told_how_to_decide(cli: Cli, folder: Folder) -> None:
+    assert cli("sync", D).code == 0
+    (one,) = cli("conflicts", D, "--json").document
+    (manual,) = users(cli, "--origin", "manual")
+    assert (one["source"], one["external_id"]) == ("sis", "te003")
+    assert [candidate["id"] for candidate in one["candidates"]] == [manual["id"]]
+    told = cli("conflicts", D).out
+    assert f"rostersync resolve C1 --link {manual['id']}" in told
+    assert "rostersync resolve C1 --new" in told
+    assert "@" not in told
+
+
+def test_a_record_linked_by_a_person_makes_no_second_user(cli: Cli, folder: Folder) -> None:
+    synced(cli)
+    told = cli("resolve", "c1", "--link", "te003@springfield.example")
+    assert told.code == 0
+    assert "The next run acts on it" in told.out
+    synced(cli)
+    (manual,) = users(cli, "--search", "stitute")
+    assert (manual["origin"], manual["sources"], manual["protected"]) == ("manual", ["sis"], True)
+    assert cli("conflicts", D).out == "No open conflicts.\n"
+    assert len(cli("conflicts", D, "--all", "--json").document) == 1
+
+
+def test_a_record_declared_new_becomes_a_second_user(cli: Cli, folder: Folder) -> None:
+    synced(cli)
+    assert cli("resolve", "C1", "--new", "--json").document["status"] == "applied"
+    synced(cli)
+    assert len(users(cli, "--search", "stitute")) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("C1",), ("C1", "--new", "--link", "x"), ("C9", "--new"), ("C1", "--link", "x")]
+)
+def test_a_decision_that_cannot_be_taken_is_wrong_usage(
+    cli: Cli, folder: Folder, arguments: tuple[str, ...]
+) -> None:
+    synced(cli)
+    called = cli("resolve", *arguments, "--json")
+    assert called.code == 2
+    assert set(called.document) == {"error"}
+
+
+def test_the_history_verifies_until_somebody_alters_it(
+    cli: Cli, folder: Folder, database: Database
+) -> None:
+    synced(cli)
+    report = cli("db", "verify", "--json")
+    assert (report.code, report.document["intact"]) == (0, True)
+    assert "springfield: intact" in cli("db", "verify", D).out
+    with database.write() as connection:
+        connection.execute(
+            text("UPDATE changes SET reason = 'other' WHERE plan_id = 1 AND seq = 3")
+        )
+    altered = cli("db", "verify")
+    assert altered.code == 1
+    assert "NOT INTACT" in altered.out
+    assert cli("db", "verify", "nowhere").code == 2
