@@ -1,0 +1,1 @@
+"""Benchmarks: whole processes on a synthetic district, each beside its floor from the same run."""
