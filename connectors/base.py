@@ -234,6 +234,14 @@ class Connector(ABC):
         ends early: pages already served count as read.
         """
 
+    def vendor_district(self) -> str | None:
+        """Ask for the vendor's own id of the district (L9), before any person is read.
+
+        It is what the certificate says as ``vendor_district``, and asked for once in a reading.
+        None: this vendor or these credentials do not tell; that binds and refuses nothing.
+        """
+        return None
+
     @abstractmethod
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the external id of one raw record (for joined streams: the row's own id)."""

@@ -184,6 +184,7 @@ class Clever(HttpConnector):
     def __init__(self, config: CleverConfig) -> None:
         super().__init__(config)
         self._http: VendorHttp | None = None
+        self._known: DistrictRecord | None = None
         self._tokens_http: VendorHttp | None = None
         self.capabilities = replace(Clever.capabilities, incremental=config.events)
 
@@ -294,7 +295,13 @@ class Clever(HttpConnector):
     # -- the district and its token
 
     def _district(self) -> DistrictRecord:
-        """Return the district of the token; refuse another one than the configured."""
+        """Return the district of the token, asked for once."""
+        if self._known is None:
+            self._known = self._ask_district()
+        return self._known
+
+    def _ask_district(self) -> DistrictRecord:
+        """Ask whose the token is; refuse another district than the configured."""
         records = self._client().get(
             f"{self.config.base_url}/districts", "the district", _read_districts
         )

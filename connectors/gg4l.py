@@ -202,7 +202,6 @@ class Gg4l(OneRosterReader):
         """Look the grant up. An unchanged time of processing leaves nothing to read."""
         if not self.config.finds_district:
             return None
-        self._grant = None
         grant = self._granted()
         if request.revision is not None and grant.processed == request.revision:
             return self.finish(

@@ -131,6 +131,7 @@ class OneRosterReader(HttpConnector):
     """
 
     streams: ClassVar[Mapping[str, Kind]] = {"schools": Kind.SCHOOL, "users": Kind.USER}
+    reading_fields: ClassVar[frozenset[str]] = frozenset({"roles", "schools", "person_id_type"})
     sorts: ClassVar[bool] = True
     heavy: ClassVar[frozenset[int]] = frozenset()
     """Statuses that ask for a smaller page, beside 413."""
@@ -140,6 +141,8 @@ class OneRosterReader(HttpConnector):
     def __init__(self, config: OneRosterFields) -> None:
         super().__init__(config)
         self._http: VendorHttp | None = None
+        self._org: str | None = None
+        self._asked_org = False
         self._newest = ""
         self._server_time: float | None = None
         self.capabilities = replace(type(self).capabilities, incremental=self._is_incremental())
@@ -327,6 +330,11 @@ class OneRosterReader(HttpConnector):
         The standard has no other name for the district. A provider that cannot be asked so gives
         None, which binds nothing.
         """
+        if not self._asked_org:
+            self._org, self._asked_org = self._ask_org(), True
+        return self._org
+
+    def _ask_org(self) -> str | None:
         url = with_query(f"{self.root()}/orgs", {"filter": "type='district'", "limit": 2})
         try:
             orgs = self.http().get_once(url, "the district", _read_orgs)

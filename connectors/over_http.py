@@ -76,13 +76,6 @@ class HttpConnector(Connector):
         """Requests sent so far, retries and token requests included."""
         return sum(http.requests for http in self._clients)
 
-    def vendor_district(self) -> str | None:
-        """Ask for the vendor's own id of the district (L9), before any person is read.
-
-        None: this vendor or these credentials do not tell.
-        """
-        return None
-
     def close(self) -> None:
         """Close all connections."""
         for http in self._clients:

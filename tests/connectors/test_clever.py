@@ -434,6 +434,15 @@ def test_the_district_of_a_token_can_be_asked_for_alone(
     assert len(vendor.asked) == 1
 
 
+def test_asking_first_whose_roster_it_is_costs_no_request_more(
+    district: District, vendor: Vendor, waits: Waits, fetch: Any
+) -> None:
+    connector = clever(waits, base_url=district.url)
+    asked_first = connector.vendor_district()
+    assert fetch(connector).certificate.vendor_district == asked_first
+    assert sum(asked.target == "/v3.0/districts" for asked in vendor.asked) == 1
+
+
 APP = {
     "token": None,
     "client_id": "app",
