@@ -223,7 +223,8 @@ def _facts(
         enabled=first is None
         or any(r.data.enabled for r in speaking if r.source_id == first.source_id),
         protected=user.protected,
-        kept_archived=user.kept_archived,
+        kept_archived=user.kept_archived
+        and (user.kept_until is None or _local(context.now, context.zone) <= _day(user.kept_until)),
         in_conflict=in_conflict,
         in_grace=sources == "left" and _in_grace(held, context),
         frozen=bool(held) and any(r.source_id in context.failed for r in held),
@@ -240,6 +241,10 @@ def _in_grace(held: Sequence[RecordView], context: Context) -> bool:
         if days < context.grace.days or record.absent_fetches < context.grace.fetches:
             return True
     return False
+
+
+def _day(word: str) -> date:
+    return date.fromisoformat(word)
 
 
 def _local(at: datetime, zone: ZoneInfo) -> date:

@@ -87,6 +87,8 @@ class UserView:
     revision: int
     protected: bool
     kept_archived: bool
+    kept_until: str | None
+    """The last local day of ``kept_archived``, YYYY-MM-DD; None: without end."""
     locked_fields: list[str]
     profile: dict[str, Any]
     memberships: list[Membership] = field(default_factory=list)
@@ -179,6 +181,7 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
             row.revision,
             bool(row.protected),
             bool(row.kept_archived),
+            row.kept_until,
             _list(row.locked_fields),
             {name: getattr(row, name) for name in PROFILE_FIELDS},
         )
@@ -224,7 +227,8 @@ _RECORD_COLUMNS = (
     " r.absent_since, r.absent_fetches, r.person_key"
 )
 _USERS = text(
-    "SELECT u.id, u.status, u.origin, u.revision, u.protected, u.kept_archived, u.locked_fields, "
+    "SELECT u.id, u.status, u.origin, u.revision, u.protected, u.kept_archived, u.kept_until,"
+    " u.locked_fields, "
     + ", ".join(f"u.{name}" for name in PROFILE_FIELDS)
     + " FROM todo_users t JOIN users u ON u.id = t.target_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"

@@ -122,6 +122,8 @@ class _Planner:
             )  # fmt: skip
             self.draft.flush(connection)
             connection.execute(_SETTLE_STRANGERS, {"sources": self.source_ids})
+            today = request.now.astimezone(request.settings.zone).date().isoformat()
+            connection.execute(_KEPT_NO_LONGER, {"district": request.district.id, "today": today})
             users, records = self._list_open(connection)
         self.school_names = schools.names
         self.context = Context(
@@ -521,6 +523,11 @@ _SETTLE_STRANGERS = text(
     " AND NOT (present AND in_scope)"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = records.id)"
 ).bindparams(_SOURCES)
+_KEPT_NO_LONGER = text(  # time makes them due: they were to stay archived until yesterday (I2)
+    "UPDATE records SET open = TRUE WHERE present AND NOT open AND id IN (SELECT l.record_id"
+    " FROM users u JOIN links l ON l.target_id = u.id WHERE u.district_id = :district"
+    " AND u.status = 'archived' AND u.kept_archived AND u.kept_until < :today)"
+)
 _JOINS = text(
     "INSERT INTO todo_joins SELECT record_id, MIN(target_id) FROM ("
     # another entry of a person we know, by the source's own key of the person
