@@ -246,6 +246,8 @@ class User(SQLModel, table=True):
     archived_at: datetime | None = Field(default=None, sa_type=UtcTime)
     hand_at: datetime | None = Field(default=None, sa_type=UtcTime)
     """When a person last acted on this user (I6)."""
+    merged_into: str | None = Field(default=None, max_length=32)
+    """The user whom this one turned out to be: archived, and nobody's match any more."""
 
 
 class Membership(SQLModel, table=True):
@@ -379,6 +381,8 @@ class Plan(SQLModel, table=True):
     """Sources whose first complete fetch this plan applies (L6)."""
     additions: dict[str, int] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
     """Source id → people created or restored by this plan (L6)."""
+    effects: dict[str, Any] | None = Field(default=None, sa_column=Column(Json))
+    """What applying it does beside its changes (a source is retired …); the digest covers it."""
     superseded_by: int | None = Field(default=None, sa_type=BigInteger)
     approved: bool = False
     decided_by: str | None = Field(default=None, max_length=255)
@@ -501,3 +505,41 @@ class Rejection(SQLModel, table=True):
     content_print: bytes = Field(sa_type=LargeBinary, primary_key=True)
     target_id: str = Field(max_length=32)
     plan_id: int = Field(sa_column=Column(BigId, nullable=False))
+
+
+class Undone(SQLModel, table=True):
+    """Evidence whose effect a person has undone: redoing it is held once (P8).
+
+    It counts while the record has this version and is open.
+    """
+
+    __tablename__ = "undone"
+
+    record_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    district_id: int = Field(sa_column=Column(BigId, nullable=False))
+    version: int
+    plan_id: int = Field(sa_column=Column(BigId, nullable=False))
+    """The plan that undid it."""
+
+
+class DomainAlias(SQLModel, table=True):
+    """An old email domain of a district: for matching its addresses are those of the new one."""
+
+    __tablename__ = "domain_aliases"
+
+    district_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    old: str = Field(max_length=255, primary_key=True)
+    new: str = Field(max_length=255)
+    plan_id: int = Field(sa_column=Column(BigId, nullable=False))
+
+
+class NotSame(SQLModel, table=True):
+    """Two users of whom a person said that they are two people; ``one`` is the smaller id."""
+
+    __tablename__ = "not_same"
+
+    one: str = Field(max_length=32, primary_key=True)
+    other: str = Field(max_length=32, primary_key=True)
+    district_id: int = Field(sa_column=Column(BigId, nullable=False))
+    decided_by: str = Field(max_length=255)
+    decided_at: datetime = Field(sa_type=UtcTime)

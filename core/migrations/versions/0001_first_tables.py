@@ -76,6 +76,13 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('slug')
     )
+    op.create_table('domain_aliases',
+    sa.Column('district_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('old', sa.String(length=255), nullable=False),
+    sa.Column('new', sa.String(length=255), nullable=False),
+    sa.Column('plan_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('district_id', 'old')
+    )
     op.create_table('fetches',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('run_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -120,6 +127,14 @@ def upgrade() -> None:
     with op.batch_alter_table('memberships', schema=None) as batch_op:
         batch_op.create_index('ix_memberships_school', ['school_id', 'role'], unique=False)
 
+    op.create_table('not_same',
+    sa.Column('one', sa.String(length=32), nullable=False),
+    sa.Column('other', sa.String(length=32), nullable=False),
+    sa.Column('district_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('decided_by', sa.String(length=255), nullable=False),
+    sa.Column('decided_at', sa.String(length=32), nullable=False),
+    sa.PrimaryKeyConstraint('one', 'other')
+    )
     op.create_table('parts',
     sa.Column('source_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
     sa.Column('stream', sa.String(length=32), nullable=False),
@@ -218,6 +233,13 @@ def upgrade() -> None:
     sa.Column('key', sa.String(length=512), nullable=False),
     sa.PrimaryKeyConstraint('source_id', 'stream', 'key')
     )
+    op.create_table('undone',
+    sa.Column('record_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
+    sa.Column('district_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('version', sa.Integer(), nullable=False),
+    sa.Column('plan_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.PrimaryKeyConstraint('record_id')
+    )
     op.create_table('users',
     sa.Column('id', sa.String(length=32), nullable=False),
     sa.Column('district_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
@@ -247,6 +269,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.String(length=32), nullable=False),
     sa.Column('archived_at', sa.String(length=32), nullable=True),
     sa.Column('hand_at', sa.String(length=32), nullable=True),
+    sa.Column('merged_into', sa.String(length=32), nullable=True),
     sa.CheckConstraint("origin IN ('sync', 'file', 'manual')", name='ck_users_origin'),
     sa.CheckConstraint("status IN ('active', 'suspended', 'archived')", name='ck_users_status'),
     sa.PrimaryKeyConstraint('id')
@@ -274,6 +297,7 @@ def upgrade() -> None:
     sa.Column('certificates', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
     sa.Column('establishes', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
     sa.Column('additions', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
+    sa.Column('effects', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=True),
     sa.Column('superseded_by', sa.BigInteger(), nullable=True),
     sa.Column('approved', sa.Boolean(), nullable=False),
     sa.Column('decided_by', sa.String(length=255), nullable=True),
@@ -353,6 +377,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_users_district')
 
     op.drop_table('users')
+    op.drop_table('undone')
     op.drop_table('touched')
     with op.batch_alter_table('takings', schema=None) as batch_op:
         batch_op.drop_index('ix_takings_source')
@@ -375,6 +400,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_parts_owner')
 
     op.drop_table('parts')
+    op.drop_table('not_same')
     with op.batch_alter_table('memberships', schema=None) as batch_op:
         batch_op.drop_index('ix_memberships_school')
 
@@ -389,6 +415,7 @@ def downgrade() -> None:
         batch_op.drop_index('ix_fetches_run')
 
     op.drop_table('fetches')
+    op.drop_table('domain_aliases')
     op.drop_table('districts')
     with op.batch_alter_table('conflicts', schema=None) as batch_op:
         batch_op.drop_index('ix_conflicts_record')
