@@ -140,6 +140,18 @@ def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def open_people_of(connection: Connection, source_id: int) -> None:
+    """Open everybody of whom this source and another one speak: who wins has changed."""
+    connection.execute(_OPEN_SHARED, {"source": source_id})
+
+
+_OPEN_SHARED = text(
+    "UPDATE records SET open = TRUE WHERE NOT open AND id IN (SELECT l.record_id FROM links l"
+    " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records r ON r.id = m.record_id"
+    " WHERE r.source_id = :source AND r.kind = 'user'))"
+)
+
+
 # -- records
 
 

@@ -27,6 +27,7 @@ from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
 from core.toml_lines import Path
 from sync.connect import check_config
+from sync.evidence import open_people_of
 from sync.mapping import read_rules
 from sync.views import district_row, source_row
 
@@ -194,6 +195,8 @@ def _load_source(
     if not row.configured:
         row.configured = True
         changes["configured"] = [False, True]
+    if row.id is not None and ("precedence" in changes or "configured" in changes):
+        open_people_of(session.connection(), row.id)
     return Loaded(wanted.name, "updated" if changes else "unchanged", changes)
 
 
