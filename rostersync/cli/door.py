@@ -86,7 +86,7 @@ class Door:
 
     def say(self, line: str = "", *, style: str | None = None) -> None:
         """Print a line of a result for people: as it is, no markup, long lines unbroken."""
-        self.out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+        say_on(self.out, line, style=style)
 
     def document(self, value: Any) -> None:
         """Print the one JSON document of this call; iterators inside become lists, streamed."""
@@ -124,6 +124,23 @@ def _console(*, stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False, emoji=False, width=width)
 
 
+_UNSEEN = dict.fromkeys(
+    (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+)
+"""Control characters, and those that turn the direction of writing."""
+_UNSEEN[ord("\n")] = "\n"
+
+
+def harmless(text: str) -> str:
+    """Return text that does nothing to a terminal: a name in a roster may hold anything."""
+    return text.translate(_UNSEEN)
+
+
+def say_on(console: Console, text: str, *, style: str | None = None) -> None:
+    """Print text as it is: no markup, long lines unbroken, control characters shown as such."""
+    console.print(harmless(text), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def login_name() -> str:
     """Return the name of whoever runs this, for the history."""
     try:
@@ -157,10 +174,9 @@ def report_error(error: dict[str, str], exit_code: int, *, as_json: bool) -> int
     if as_json:
         sys.stdout.write("".join(json_pieces({"error": error})) + "\n")
     console = _console(stderr=True)
-    say = {"markup": False, "highlight": False, "soft_wrap": True}
-    console.print(error["message"], style="red", **say)  # type: ignore[arg-type]
+    say_on(console, error["message"], style="red")
     if error["hint"]:
-        console.print(error["hint"], **say)  # type: ignore[arg-type]
+        say_on(console, error["hint"])
     return exit_code
 
 
@@ -227,7 +243,7 @@ def table(door: Door, columns: Iterable[str], rows: Iterable[Iterable[Any]], emp
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        shown.add_row(*(Text("" if cell is None else harmless(str(cell))) for cell in row))
     if shown.row_count:
         door.out.print(shown)
     else:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rostersync.cli.door import Door
+from rostersync.cli.door import Door, say_on
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -100,9 +100,9 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
                 door.say()
             say_plan(door, connection, number, whole=whole)
     if outcome.error is not None:
-        door.err.print(outcome.error.message, style="red", markup=False, soft_wrap=True)
+        say_on(door.err, outcome.error.message, style="red")
         if outcome.error.hint:
-            door.err.print(outcome.error.hint, markup=False, soft_wrap=True)
+            say_on(door.err, outcome.error.hint)
     said = _SAID.get(outcome.status, outcome.status)
     if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
         door.say()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command, table
+from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
 from rostersync.cli.words import person_name, state
 
 SHOWN = 50
@@ -159,11 +159,10 @@ def export(
             return
         left_out = _write_user_file(found)
     if left_out:
-        door.err.print(
+        say_on(
+            door.err,
             f"{left_out} left out: a user file needs an email address and one of the roles"
             f" {', '.join(_EXPORT_ROLES)}. --format json has them all.",
-            markup=False,
-            soft_wrap=True,
         )
 
 

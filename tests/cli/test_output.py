@@ -1,0 +1,78 @@
+"""What reaches stdout: JSON that is streamed, cells that do nothing, names that cannot act."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from core.database import Database
+from rostersync.cli.door import harmless, json_pieces
+from tests.cli.conftest import Cli
+from tests.sync import directory as given
+
+
+def test_json_of_iterators_is_written_piece_by_piece_and_reads_as_lists() -> None:
+    asked: list[int] = []
+
+    def numbers() -> Iterator[dict[str, object]]:
+        for number in range(3):
+            asked.append(number)
+            yield {"n": number, "inner": iter([number, 'ä\n"'])}
+
+    pieces = json_pieces({"a": numbers(), "b": {"c": [1, None]}, "d": iter([])})
+    text = ""
+    while '"n"' not in text:
+        text += next(pieces)
+    assert asked == [0]  # nothing is read ahead
+    text += "".join(pieces)
+    assert json.loads(text) == {
+        "a": [{"n": n, "inner": [n, "ä\n\""]} for n in range(3)], "b": {"c": [1, None]}, "d": [],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def _hostile(database: Database) -> None:
+    """A roster whose names try to act on whatever shows them."""
+    given.store(
+        database,
+        [
+            given.district(),
+            given.user("u1", "=cmd|' /C calc'!A0", "[red]\x1b]0;owned\x07\u202etxt[/red]"),
+            given.run(1),
+            given.plan(1, size=1, counts={"archive": 1}),
+            given.change(
+                1, 0, "archive", "u1", reason="absent",
+                before={"status": "active"}, after={"status": "archived"},
+            ),
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("_hostile")
+def test_a_name_of_a_roster_does_nothing_to_a_terminal_or_a_spreadsheet(cli: Cli) -> None:
+    for called in (
+        cli("show", "P1"),
+        cli("users", given.district().slug),
+        cli("show", "P1", "--offset", "0"),
+    ):
+        assert called.code == 0
+        assert "\x1b" not in called.out
+        assert "\x07" not in called.out
+        assert "\u202e" not in called.out
+        assert "[red]" in called.out
+    header, row = csv.reader(io.StringIO(cli("show", "P1", "--format", "csv").out))
+    assert row[header.index("name")].startswith("'=cmd")
+
+
+@pytest.mark.usefixtures("_hostile")
+def test_json_keeps_a_name_as_it_is(cli: Cli) -> None:
+    (user,) = cli("users", "springfield", "--json").document
+    assert user["family_name"] == "[red]\x1b]0;owned\x07\u202etxt[/red]"
+
+
+def test_what_is_harmless_stays_as_it_is() -> None:
+    assert harmless("Zoë Nguyễn → 李 O'Brien-Lee\n") == "Zoë Nguyễn → 李 O'Brien-Lee\n"
