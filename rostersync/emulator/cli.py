@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,6 +65,10 @@ def emulate(
     faults: Annotated[bool, typer.Option("--faults", help="List the faults, and stop.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free one.")] = 8765,
     host: Annotated[str, typer.Option(help="The address to serve on.")] = "127.0.0.1",
+    write: Annotated[
+        Path | None,
+        typer.Option(help="Write the district file there, and print the export lines alone."),
+    ] = None,
     rate_limit: Annotated[
         int, typer.Option(min=0, help="Clever's requests a minute for each token; 0: no limit.")
     ] = 1200,
@@ -86,6 +91,8 @@ def emulate(
     )
     for text in fault or []:
         _fail(emulator, text)
+    if write is not None and not write.parent.is_dir():
+        raise typer.BadParameter(f"There is no folder {write.parent}.", param_hint="--write")
     try:
         emulator.start()
     except OSError as error:
@@ -95,7 +102,12 @@ def emulate(
             param_hint="--port",
         ) from None
     try:
-        typer.echo(ready_text(emulator))
+        exports, toml = ready_texts(emulator)
+        told = f"# Keep as emulated.toml, then: rostersync load emulated.toml\n\n{toml}"
+        if write is not None:
+            write.write_text(toml + "\n", encoding="utf-8")
+            told = f"# The districts are in {write}: rostersync load {write}"
+        typer.echo(f"{exports}\n{told}")
         sys.stdout.flush()
         threading.Event().wait()
     except KeyboardInterrupt:
@@ -117,8 +129,8 @@ def _fail(emulator: Emulator, text: str) -> None:
         raise typer.BadParameter(str(error), param_hint="--fault") from None
 
 
-def ready_text(emulator: Emulator) -> str:
-    """Return the lines that make every vendor's district loadable: exports, then TOML."""
+def ready_texts(emulator: Emulator) -> tuple[str, str]:
+    """Return what makes every vendor's district loadable: the export lines, and the TOML."""
     district = emulator.district
     lines = [
         f"# Serving {len(district.view(emulator.day).slots())} people of {district.name}"
@@ -151,9 +163,7 @@ def ready_text(emulator: Emulator) -> str:
             else:
                 table.append(f'{key} = "{value}"')
         tables.append("\n".join(table))
-    lines += exports
-    lines += ["", "# Keep as emulated.toml, then: rostersync load emulated.toml", ""]
-    return "\n".join(lines) + "\n" + "\n\n".join(tables)
+    return "\n".join([*lines, *exports, ""]), "\n\n".join(tables)
 
 
 register(app)

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from typer.testing import CliRunner
 
-from rostersync.emulator.cli import app, ready_text
+from rostersync.emulator.cli import app, ready_texts
 from rostersync.emulator.days import ordinary_week
 from rostersync.emulator.faults import FAULTS
 from rostersync.emulator.generator import District
@@ -31,12 +32,11 @@ def everything() -> Iterator[Emulator]:
         yield emulator
 
 
-def configs(text: str) -> dict[str, dict[str, Any]]:
-    """Read the printed text as a person would use it: set the exports, load the TOML."""
-    secrets = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
+def configs(exports: str, toml: str) -> dict[str, dict[str, Any]]:
+    """Read the texts as a person would use them: set the exports, load the TOML."""
+    secrets = dict(re.findall(r"^export (\w+)=(\S+)$", exports, re.MULTILINE))
     found = {}
-    loaded = tomllib.loads(re.sub(r"^export .*$", "", text, flags=re.MULTILINE))
-    for district in loaded["district"]:
+    for district in tomllib.loads(toml)["district"]:
         source = district["source"][0]
         found[source["name"]] = {
             key: secrets[value[4:]] if str(value).startswith("env:") else value
@@ -46,7 +46,7 @@ def configs(text: str) -> dict[str, dict[str, Any]]:
 
 
 def test_what_is_printed_opens_every_vendor(everything: Emulator, http: requests.Session) -> None:
-    printed = configs(ready_text(everything))
+    printed = configs(*ready_texts(everything))
     assert tuple(printed) == VENDORS
     for vendor, config in printed.items():
         assert config == everything.config(vendor=vendor)
@@ -127,31 +127,36 @@ def test_a_port_that_is_taken_is_a_sentence(everything: Emulator) -> None:
     assert "another" in answer.output
 
 
-def test_it_serves_until_interrupted(http: requests.Session) -> None:
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["--port", "0", "--write", str(tmp_path / "no" / "x.toml")])
+    assert answer.exit_code == 2
+    assert "no folder" in answer.output
+
+
+def test_it_serves_until_interrupted(http: requests.Session, tmp_path: Path) -> None:
     program = "from rostersync.emulator.cli import app; app()"
+    options = ["--users", "50", "--port", "0", "--fault", "html_200:users"]
+    options += ["--write", str(tmp_path / "districts.toml")]
     with subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            program,
-            "--users",
-            "50",
-            "--port",
-            "0",
-            "--fault",
-            "html_200:users",
-        ],
+        [sys.executable, "-c", program, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     ) as process:
         assert process.stdout is not None
-        first = process.stdout.readline()
-        origin = first.rpartition(" at ")[2].strip()
+        printed = ""
+        while "# The districts are in" not in printed:
+            line = process.stdout.readline()
+            assert line, "it ended early"
+            printed += line
+        origin = printed.splitlines()[0].rpartition(" at ")[2]
         assert http.get(f"{origin}/_emulator/status", timeout=20).json()["users"] == 50
         process.send_signal(2)
-        _, errors = process.communicate(timeout=20)
+        errors = process.communicate(timeout=20)[1]
+    assert "[[district]]" not in printed
+    toml = (tmp_path / "districts.toml").read_text(encoding="utf-8")
+    assert configs(printed, toml)["clever"]["base_url"] == f"{origin}/clever/v3.0"
     assert process.returncode == 0
     assert "Traceback" not in errors
 
