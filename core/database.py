@@ -31,6 +31,9 @@ SCHEMA_REVISION = "0001"
 
 KEY_VARIABLE = "ROSTERSYNC_KEY"
 
+MANY_ROWS = 1_000
+"""From so many new rows on, PostgreSQL's statistics are brought up to date at once."""
+
 
 class Database:
     """A database of rostersync: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
@@ -227,6 +230,15 @@ class Database:
         """Let the query planner see the new sizes of ``tables`` after a bulk load."""
         for name in tables:
             connection.exec_driver_sql(f'ANALYZE "{name}"')
+
+    def analyze_after_load(self, connection: Connection, rows: int, *tables: str) -> None:
+        """Let PostgreSQL see new sizes at once after ``rows`` were loaded, if they are many.
+
+        Its own daemon looks once a minute, and a plan made for an empty table is quadratic. SQLite
+        plans our statements as they are written.
+        """
+        if rows >= MANY_ROWS and not self.is_sqlite:
+            self.analyze(connection, *tables)
 
     # -- dialect words
 

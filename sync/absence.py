@@ -336,21 +336,8 @@ def _gone(connection: Connection, source: Source, connector: Connector, reading:
         if connector.capabilities.joined and kind is Kind.USER:
             continue  # joining has found them
         about = {"source": source.id, "stream": stream, "kind": kind.value}
-        passed = (
-            " AND EXISTS (SELECT 1 FROM stage_passed p"
-            "  WHERE p.stream = :stream AND p.key = r.external_id)"
-            if reading.compared.get(stream, False)
-            else ""
-        )
-        connection.execute(
-            text(
-                "INSERT INTO stage_gone SELECT r.kind, r.external_id, NULL FROM records r"
-                f" WHERE r.source_id = :source AND r.kind = :kind AND r.present{passed}"
-                " AND NOT EXISTS (SELECT 1 FROM stage_entries s"
-                "  WHERE s.kind = r.kind AND (s.key = r.external_id OR s.former = r.external_id))"
-            ),
-            about,
-        )
+        compared = reading.compared.get(stream, False)
+        connection.execute(_GONE_PASSED if compared else _GONE_SET, about)
     connection.execute(
         text(
             "DELETE FROM stage_gone WHERE NOT EXISTS (SELECT 1 FROM records r"
@@ -359,6 +346,24 @@ def _gone(connection: Connection, source: Source, connector: Connector, reading:
         ),
         {"source": source.id},
     )
+
+
+_NOT_SERVED = (
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
+    "  AND s.key = r.external_id)"
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
+    "  AND s.former = r.external_id)"
+)
+_GONE_PASSED = text(  # CROSS JOIN: SQLite shall begin with the few that were passed over
+    "INSERT INTO stage_gone SELECT DISTINCT r.kind, r.external_id, CAST(NULL AS TEXT)"
+    " FROM stage_passed p CROSS JOIN records r WHERE p.stream = :stream"
+    " AND r.source_id = :source AND r.kind = :kind AND r.external_id = p.key"
+    f" AND r.present{_NOT_SERVED}"
+)
+_GONE_SET = text(
+    "INSERT INTO stage_gone SELECT r.kind, r.external_id, CAST(NULL AS TEXT) FROM records r"
+    f" WHERE r.source_id = :source AND r.kind = :kind AND r.present{_NOT_SERVED}"
+)
 
 
 def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:

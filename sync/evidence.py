@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.base import Connector
-from core.database import failpoint
+from core.database import Database, failpoint
 from core.models import Kind
 from core.tables import Source, utc_text
 from sync.absence import Verdict
@@ -75,7 +75,8 @@ def keep(
             failpoint("evidence.records")
             if connector.capabilities.joined:
                 _merge_parts(connection, about)
-            _open_members(connection, about)
+            stage.database.analyze_after_load(connection, reading.parsed, "records", "parts")
+            _open_members(stage.database, connection, about)
             if not paused and full:
                 connection.execute(_AGE, about)
             _keep_snapshot(connection, source, connector, reading, verdict, full=full)
@@ -156,77 +157,95 @@ _OPEN_SHARED = text(
 
 
 def _merge_records(connection: Connection, about: dict[str, Any], *, believed: bool) -> None:
-    connection.execute(_REKEY, about)
-    connection.execute(_INSERT, about)
-    failpoint("evidence.inserted")
-    connection.execute(_UPDATE, about)
-    connection.execute(_SEEN_AGAIN, about)
-    connection.execute(_EXCLUDE, about)
-    connection.execute(_DELETE if believed else _SUSPECT, about)
+    """Merge the stage into the records, only by statements that have something to do.
+
+    Each is driven from the stage, which is small where little changed, not from the records: a
+    CROSS JOIN keeps SQLite to that order, and leaves PostgreSQL free.
+    """
+    staged = {state: (rows, rekeyed) for state, rows, rekeyed in connection.execute(_STAGED)}
+    rows, rekeyed = staged.get(State.DATA, (0, 0))
+    if rows and not connection.execute(_ANY_RECORD, about).first():
+        connection.execute(_INSERT, about)
+        failpoint("evidence.inserted")
+        return
+    if rekeyed:
+        connection.execute(_REKEY, about)
+    if rows:
+        connection.execute(_INSERT_NEW, about)
+        failpoint("evidence.inserted")
+        connection.execute(_UPDATE, about)
+    if State.EXCLUDED in staged:
+        connection.execute(_EXCLUDE, about)
+    if State.DELETED in staged:
+        connection.execute(_DELETE if believed else _SUSPECT, about)
     connection.execute(_GONE, about)
 
 
+_STAGED = text("SELECT state, COUNT(*), COUNT(former) FROM stage_entries GROUP BY state")
+_ANY_RECORD = text("SELECT 1 FROM records WHERE source_id = :source LIMIT 1")
 _REKEY = text(
     "UPDATE records SET external_id = s.key, version = version + 1, open = TRUE"
-    " FROM stage_entries s WHERE records.source_id = :source AND records.kind = s.kind"
-    " AND s.former IS NOT NULL AND records.external_id = s.former AND s.former <> s.key"
-    f" AND s.state = {State.DATA:d}"
-    " AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = s.kind AND o.key = s.former)"
-    " AND NOT EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = s.kind"
-    "  AND r.external_id = s.key)"
+    " FROM (SELECT r.id, e.key FROM stage_entries e CROSS JOIN records r"
+    "  WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
+    f"  AND e.state = {State.DATA:d} AND e.former <> e.key"
+    "  AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
+    "  AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
+    "   AND n.external_id = e.key)) AS s WHERE records.id = s.id"
 )
-_INSERT = text(
+_INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, norm_print, data, version,"
     " present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
     " SELECT CAST(:source AS BIGINT), s.kind, s.key, s.raw_print, s.norm_print, s.data, 1, TRUE,"
     " TRUE, TRUE, FALSE, 0, :cause, s.email, s.person_key, s.roles FROM stage_entries s"
-    f" WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM records r"
+    f" WHERE s.state = {State.DATA:d}"
+)
+_INSERT = text(f"{_INSERT_ALL} ORDER BY s.seq")
+_INSERT_NEW = text(
+    f"{_INSERT_ALL} AND NOT EXISTS (SELECT 1 FROM records r"
     " WHERE r.source_id = :source AND r.kind = s.kind AND r.external_id = s.key)"
     " ORDER BY s.seq"
 )
+
+
+def _of_state(state: State) -> str:
+    """SQL: the ids of this source's records that the stage has in one state."""
+    return (
+        "(SELECT r.id FROM stage_entries s CROSS JOIN records r WHERE r.source_id = :source"
+        f" AND r.kind = s.kind AND r.external_id = s.key AND s.state = {state:d})"
+    )
+
+
 _UPDATE = text(
     "UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
     " version = version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
     " absent_since = NULL, absent_fetches = 0, email = s.email,"
     f" cause = CASE WHEN records.open AND records.cause = '{SETTINGS}' THEN records.cause"
-    " ELSE :cause END,"
-    " person_key = s.person_key, roles = s.roles FROM stage_entries s"
-    f" WHERE records.source_id = :source AND s.state = {State.DATA:d}"
-    " AND records.kind = s.kind AND records.external_id = s.key"
-    " AND (records.norm_print <> s.norm_print OR NOT records.present OR NOT records.in_scope)"
-)
-_SEEN_AGAIN = text(
-    "UPDATE records SET version = version + 1, present = TRUE, open = TRUE, absent_since = NULL,"
-    " absent_fetches = 0, suspect = FALSE, cause = NULL FROM stage_entries s"
-    f" WHERE records.source_id = :source AND s.state = {State.SEEN:d}"
-    " AND records.kind = s.kind AND records.external_id = s.key"
-    " AND (NOT records.present OR records.suspect)"
+    " ELSE :cause END, person_key = s.person_key, roles = s.roles"
+    " FROM (SELECT r.id, e.raw_print, e.norm_print, e.data, e.email, e.person_key, e.roles"
+    "  FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
+    f"  AND r.kind = e.kind AND r.external_id = e.key AND e.state = {State.DATA:d}"
+    "  AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect)) AS s"
+    " WHERE records.id = s.id"
 )
 _EXCLUDE = text(
     "UPDATE records SET version = version + 1, in_scope = FALSE, open = TRUE, present = TRUE,"
-    " absent_since = NULL, absent_fetches = 0, cause = :cause FROM stage_entries s"
-    f" WHERE records.source_id = :source AND s.state = {State.EXCLUDED:d}"
-    " AND records.kind = s.kind AND records.external_id = s.key"
-    " AND (records.in_scope OR NOT records.present)"
+    " absent_since = NULL, absent_fetches = 0, cause = :cause"
+    f" WHERE id IN {_of_state(State.EXCLUDED)} AND (in_scope OR NOT present)"
 )
 _ENDS = (
     "version = version + 1, present = FALSE, open = TRUE, suspect = FALSE, absent_since = :now,"
     " absent_fetches = 0"
 )
 _DELETE = text(
-    f"UPDATE records SET {_ENDS}, cause = NULL FROM stage_entries s"
-    f" WHERE records.source_id = :source AND s.state = {State.DELETED:d}"
-    " AND records.kind = s.kind AND records.external_id = s.key AND records.present"
+    f"UPDATE records SET {_ENDS}, cause = NULL WHERE id IN {_of_state(State.DELETED)} AND present"
 )
 _SUSPECT = text(
-    "UPDATE records SET suspect = TRUE FROM stage_entries s"
-    f" WHERE records.source_id = :source AND s.state = {State.DELETED:d}"
-    " AND records.kind = s.kind AND records.external_id = s.key AND records.present"
+    f"UPDATE records SET suspect = TRUE WHERE id IN {_of_state(State.DELETED)} AND present"
 )
 _GONE = text(
-    f"UPDATE records SET {_ENDS}, cause = g.cause FROM stage_gone g"
-    " WHERE records.source_id = :source AND records.kind = g.kind"
-    " AND records.external_id = g.key AND records.present"
+    f"UPDATE records SET {_ENDS}, cause = s.cause FROM (SELECT r.id, g.cause FROM stage_gone g"
+    " CROSS JOIN records r WHERE r.source_id = :source AND r.kind = g.kind"
+    " AND r.external_id = g.key AND r.present) AS s WHERE records.id = s.id"
 )
 _AGE = text(
     "UPDATE records SET absent_fetches = absent_fetches + 1"
@@ -258,26 +277,30 @@ _PARTS_NEW = text(
 )
 
 
-def _open_members(connection: Connection, about: dict[str, Any]) -> None:
+def _open_members(database: Database, connection: Connection, about: dict[str, Any]) -> None:
     """Open everybody who names a school that came, went or was found to be no school."""
-    moved = connection.execute(
-        text(
-            "SELECT s.key FROM stage_entries s JOIN records r ON r.source_id = :source"
-            " AND r.kind = s.kind AND r.external_id = s.key"
-            f" WHERE s.kind = '{Kind.SCHOOL}' AND s.state <> {State.SEEN:d} AND r.open"
-            f" UNION SELECT key FROM stage_gone WHERE kind = '{Kind.SCHOOL}'"
-        ),
-        about,
-    ).scalars()
-    for key in moved.all():
-        quoted = msgspec.json.encode(key).decode()
-        pattern = quoted.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        connection.execute(_OPEN_MEMBERS, about | {"pattern": f'%"school":{pattern}%'})
+    connection.exec_driver_sql("DROP TABLE IF EXISTS moved_schools")
+    connection.exec_driver_sql("CREATE TEMPORARY TABLE moved_schools (key TEXT PRIMARY KEY)")
+    connection.execute(_MOVED_SCHOOLS, about)
+    if connection.execute(text("SELECT 1 FROM moved_schools LIMIT 1")).first():
+        data = "data" if database.is_sqlite else "CAST(data AS jsonb)"
+        members = database.json_each(data, "memberships", "m")
+        school = database.json_text("m.value", "school")
+        connection.execute(
+            text(
+                "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user'"
+                " AND present AND NOT open AND EXISTS (SELECT 1 FROM"
+                f" {members} JOIN moved_schools s ON s.key = {school})"
+            ),
+            about,
+        )
 
 
-_OPEN_MEMBERS = text(
-    "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user' AND present"
-    " AND NOT open AND data LIKE :pattern ESCAPE '\\'"
+_MOVED_SCHOOLS = text(
+    "INSERT INTO moved_schools SELECT s.key FROM stage_entries s CROSS JOIN records r"
+    f" WHERE s.kind = '{Kind.SCHOOL}' AND s.state <> {State.SEEN:d} AND r.source_id = :source"
+    " AND r.kind = s.kind AND r.external_id = s.key AND r.open"
+    f" UNION SELECT key FROM stage_gone WHERE kind = '{Kind.SCHOOL}'"
 )
 
 
@@ -351,10 +374,12 @@ _KEEP_CHUNKS = text(
 _TOUCH_UNSEEN = text(
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT DISTINCT CAST(:source AS BIGINT), p.stream, p.key FROM stage_passed p"
-    " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.stream = p.stream AND s.key = p.key)"
+    " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"
+    "  AND s.key = p.key AND s.stream = p.stream)"
     " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
-    " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.external_id = p.key"
-    "  AND r.present) OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
+    " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
+    "  AND r.kind IN ('user', 'school') AND r.external_id = p.key AND r.present)"
+    " OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
     "  AND r.stream = p.stream AND r.key = p.key))"
 )
 

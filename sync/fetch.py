@@ -405,7 +405,7 @@ class _Known:
             where = "stream = :about"
         else:
             table, key, norm, about = "records", "external_id", "norm_print", {"about": kind.value}
-            where = "kind = :about AND in_scope AND present"
+            where = "kind = :about AND in_scope AND present AND NOT suspect"
         self._about: dict[str, Any] = about | {"source": source.id}
         self._query = text(
             f"SELECT {key}, raw_print, {norm} FROM {table}"

@@ -135,7 +135,7 @@ _OWNERS = text(
 _NEXT_OWNERS = text("SELECT owner FROM stage_owners WHERE owner > :last ORDER BY owner LIMIT :n")
 _KNOWN = text(
     "SELECT external_id, norm_print FROM records WHERE source_id = :source AND kind = 'user'"
-    " AND in_scope AND present AND external_id IN :owners"
+    " AND in_scope AND present AND NOT suspect AND external_id IN :owners"
 ).bindparams(bindparam("owners", expanding=True))
 _UNREADABLE = text(
     "SELECT p.owner FROM parts p JOIN stage_parts s ON s.stream = p.stream AND s.key = p.key"

@@ -99,14 +99,13 @@ class Stage:
     def ready(self) -> None:
         """Index what was read, before it is compared in sets."""
         with self.transaction() as connection:
-            for name, columns in (
-                ("stage_entries", "kind, key"),
-                ("stage_parts", "stream, key"),
-                ("stage_passed", "stream, key"),
+            for name, on in (
+                ("entries", "stage_entries (kind, key)"),
+                ("former", "stage_entries (former) WHERE former IS NOT NULL"),
+                ("parts", "stage_parts (stream, key)"),
+                ("passed", "stage_passed (stream, key)"),
             ):
-                connection.exec_driver_sql(
-                    f"CREATE INDEX IF NOT EXISTS ix_{name} ON {name} ({columns})"
-                )
+                connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS ix_stage_{name} ON {on}")
             if not self.database.is_sqlite:
                 for name in _TABLES:
                     connection.exec_driver_sql(f"ANALYZE {name}")
