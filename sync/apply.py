@@ -76,6 +76,7 @@ def apply_in(
     for name, query in words.statements(shape):
         connection.execute(text(query), about)
         failpoint(f"apply.{name}")
+    database.analyze_after_load(connection, plan.size, "users", "links", "memberships")
     if plan.kind == "hand":
         connection.execute(_TOUCHED_BY_HAND, about)
         failpoint("apply.hand")

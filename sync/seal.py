@@ -73,6 +73,7 @@ def seal(
     A part without changes is not kept; its id is None.
     """
     draft.flush(connection)
+    database.analyze_after_load(connection, draft.size, "changes", "takings")
     total = {name: draft.counts[name] for name in ACTIONS}
     schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
     additions = dict(draft.additions)
