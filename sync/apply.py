@@ -19,13 +19,11 @@ from core.database import Database, failpoint
 from core.errors import Drift
 from core.models import PROFILE_FIELDS
 from core.tables import utc_text
+from sync.effects import SOURCE_KINDS, take_effect
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
-
-SOURCE_KINDS = ("sync", "upload")
-"""Plans that sources made: their takings count in the limits (L4)."""
 
 _FIELDS = (*PROFILE_FIELDS, "email_folded")
 _SCHOOL_FIELDS = ("name", "nces_id", "state_id", "number")
@@ -69,7 +67,7 @@ def apply_in(
     about["district"] = plan.district_id
     _check_preconditions(database, connection, about)
     failpoint("apply.checked")
-    shape = _shape(connection, about)
+    shape = _shape(connection, about, plan.kind)
     before = {} if shape.only_creates else _census(connection, about)
     failpoint("apply.counted")
     words = _Words(database)
@@ -80,6 +78,8 @@ def apply_in(
     if plan.kind == "hand":
         connection.execute(_TOUCHED_BY_HAND, about)
         failpoint("apply.hand")
+    take_effect(database, connection, plan.kind, _members(plan.effects), about)
+    failpoint("apply.effects")
     after = _census(connection, about)
     _write_census(database, connection, about, before, after)
     failpoint("apply.census")
@@ -104,7 +104,8 @@ def chain_of(previous: bytes, plan_id: int, digest: bytes) -> bytes:
 
 
 _PLAN = text(
-    "SELECT district_id, kind, digest, size, establishes, approved FROM plans WHERE id = :plan"
+    "SELECT district_id, kind, digest, size, establishes, effects, approved FROM plans"
+    " WHERE id = :plan"
 )
 _DISTRICT = text("SELECT serial, chain FROM districts WHERE id = :district")
 _ESTABLISHED = text("UPDATE sources SET established = TRUE WHERE id = :id")
@@ -124,6 +125,10 @@ _TOUCHED_BY_HAND = text(
 
 def _list(value: Any) -> list[Any]:
     return list(msgspec.json.decode(value) if isinstance(value, str) else value)
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return dict(msgspec.json.decode(value) if isinstance(value, str) else value or {})
 
 
 # -- preconditions
@@ -163,7 +168,13 @@ def _preconditions(database: Database) -> Sequence[str]:
         # this key is not linked yet
         "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
         " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
-        " AND l.target_id <> c.target_id",
+        " AND l.target_id <> c.target_id"
+        f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
+        # a link that ends or moves is as it was seen
+        "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
+        " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
+        f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
+        f" OR l.target_id <> {database.json_text('c.before', 'target')})",
         # the schools of its memberships are there, or come with it
         f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
         " AND c.kind = 'user' AND c.after IS NOT NULL"
@@ -183,19 +194,22 @@ class _Shape:
 
     actions: frozenset[str]
     school_actions: frozenset[str]
+    moves_links: bool
+    """Links may end or go to another person: what only a person asks for."""
 
     @property
     def only_creates(self) -> bool:
         return self.actions <= {"create"}
 
 
-def _shape(connection: Connection, about: dict[str, Any]) -> _Shape:
+def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
     rows = connection.execute(
         text("SELECT DISTINCT kind, action FROM changes WHERE plan_id = :plan"), about
     ).all()
     return _Shape(
-        frozenset(action for kind, action in rows if kind == "user"),
-        frozenset(action for kind, action in rows if kind == "school"),
+        frozenset(action for noun, action in rows if noun == "user"),
+        frozenset(action for noun, action in rows if noun == "school"),
+        kind not in (*SOURCE_KINDS, "hand"),
     )
 
 
@@ -226,6 +240,9 @@ class _Words:
         if not shape.only_creates:
             done.append(("status", self._status("users", "user")))
             done.append(("revised", _REVISE.format(table="users", kind="user")))
+        if shape.moves_links:
+            done.append(("links_ended", self._end_links()))
+            done.append(("links_moved", self._move_links()))
         done.append(("linked", _LINK))
         done.append(("holds", self._hold()))
         done.append(("settled", _SETTLE))
@@ -288,6 +305,7 @@ class _Words:
                 ("kept_archived", database.json_true),
                 ("kept_until", database.json_text),
                 ("locked_fields", database.json_member),
+                ("merged_into", database.json_text),
             )
         ]
         return (
@@ -317,7 +335,8 @@ class _Words:
     def _status(self, table: str, kind: str) -> str:
         status = self.database.json_text("c.after", "status")
         archived_at = (
-            f", archived_at = CASE WHEN {status} = 'archived' THEN :now ELSE NULL END"
+            f", archived_at = CASE WHEN {status} = 'archived' THEN"
+            f" COALESCE({self.database.json_text('c.after', 'archived_at')}, :now) ELSE NULL END"
             if table == "users"
             else ""
         )
@@ -326,6 +345,20 @@ class _Words:
             f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
             " AND c.action <> 'create' AND c.after IS NOT NULL"
             f" AND {self.database.json_has('c.after', 'status')}"
+        )
+
+    def _end_links(self) -> str:
+        return (
+            "DELETE FROM links WHERE record_id IN (SELECT c.record_id FROM changes c"
+            " WHERE c.plan_id = :plan AND c.action = 'unlink' AND c.after IS NOT NULL"
+            f" AND {self.database.json_has('c.after', 'target')})"
+        )
+
+    def _move_links(self) -> str:
+        return (
+            "UPDATE links SET target_id = c.target_id FROM changes c WHERE c.plan_id = :plan"
+            " AND c.action = 'link' AND c.before IS NOT NULL AND c.record_id = links.record_id"
+            f" AND {self.database.json_has('c.before', 'target')}"
         )
 
     def _hold(self) -> str:

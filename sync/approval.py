@@ -16,8 +16,9 @@ from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.settings import DistrictSettings
 from core.tables import utc_text
 from sync import season
-from sync.apply import SOURCE_KINDS, Drifted, apply_in
+from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now
+from sync.effects import SOURCE_KINDS
 from sync.guard import SeasonState
 from sync.ledger import fold
 from sync.outcome import Outcome

@@ -185,7 +185,7 @@ def decide_user(
     if not steps:
         step("link", "returned")
     basis = [
-        [r.id, r.version, None if situation.action == "nothing" else int(r.speaks), 1]
+        [r.id, r.version, None if situation.action == "nothing" else _hold(r), 1]
         for r in user.records
     ]
     steps[0] = steps[0]._replace(basis=basis)
@@ -196,6 +196,11 @@ def decide_user(
     if situation.action == "restore":
         decision.added_by = speaking[0].source_id
     return decision
+
+
+def _hold(record: RecordView) -> int | None:
+    """Return what the record's hold becomes; None where it is so already, so an undo knows."""
+    return None if record.held is record.speaks else int(record.speaks)
 
 
 def _only_adds(steps: Sequence[Step]) -> bool:

@@ -17,6 +17,7 @@ from core.database import Database
 from core.models import Kind
 from sync.apply import chain_of
 from sync.draft import DIGEST_SIZE, Step, canonical, content_of
+from sync.seal import with_effects
 
 
 @dataclass(slots=True)
@@ -87,6 +88,10 @@ def fold(connection: Connection, plan_id: int) -> tuple[bytes, int, int, int]:
             erased += 1
         elif bytes(row.digest) != _digest(row):
             altered += 1
+    effects = connection.execute(_EFFECTS, {"plan": plan_id}).scalar()
+    if effects:
+        decoded = msgspec.json.decode(effects) if isinstance(effects, str) else effects
+        return with_effects(digest.digest(), decoded), size, erased, altered
     return digest.digest(), size, erased, altered
 
 
@@ -116,6 +121,7 @@ _PLANS = text(
     "SELECT id, digest, size, first_serial, chain FROM plans WHERE district_id = :district"
     " AND status = 'applied' ORDER BY first_serial"
 )
+_EFFECTS = text("SELECT effects FROM plans WHERE id = :plan")
 _SOME_CHANGES = text(
     "SELECT * FROM changes WHERE plan_id = :plan AND seq > :last ORDER BY seq LIMIT 5000"
 )

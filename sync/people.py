@@ -222,8 +222,9 @@ def _list(value: Any) -> list[str]:
     return msgspec.json.decode(value) if isinstance(value, str) else list(value or ())
 
 
-_RECORD_COLUMNS = (
-    "r.id, r.source_id, r.external_id, r.version, r.present, r.in_scope, r.data, r.cause,"
+_RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said last
+    "r.id, r.source_id, r.external_id, r.version, (r.present AND r.source_id NOT IN"
+    " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data, r.cause,"
     " r.absent_since, r.absent_fetches, r.person_key"
 )
 _USERS = text(

@@ -161,7 +161,9 @@ class _Planner:
         if not steps:
             self._close(records)
             return
-        basis = [[r.id, r.version, int(r.present), 1] for r in records]
+        basis = [
+            [r.id, r.version, None if r.held is r.present else int(r.present), 1] for r in records
+        ]
         steps[0] = steps[0]._replace(basis=basis)
         self.draft.add(steps)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.tables import utc_text
-from sync.draft import DIGEST_SIZE, Draft
+from sync.draft import DIGEST_SIZE, Draft, canonical
 from sync.limits import SCHOOL_ROLE, Trip
 
 ACTIONS = (
@@ -116,15 +116,35 @@ def seal(
     return draft.plan_id, held_id
 
 
-def seal_whole(connection: Connection, draft: Draft, *, expires: datetime | None = None) -> None:
-    """Seal a draft that no limit judges: a hand act, an undo, a switch (P7)."""
+def seal_whole(
+    connection: Connection,
+    draft: Draft,
+    *,
+    expires: datetime | None = None,
+    effects: Mapping[str, Any] | None = None,
+    extra: Mapping[str, int] | None = None,
+) -> None:
+    """Seal a draft that no limit judges: a hand act, an undo, a switch (P7).
+
+    ``effects`` are what applying it does beside its changes; the digest covers them.
+    """
     draft.flush(connection)
-    counts = {name: draft.counts[name] for name in ACTIONS} | dict.fromkeys(_EXTRA, 0)
+    counts = {name: draft.counts[name] for name in ACTIONS}
+    counts |= dict.fromkeys(_EXTRA, 0) | dict(extra or {})
     schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
+    digest = draft.digest() if draft.in_order else digest_of(connection, draft.plan_id)[0]
+    if effects:
+        digest = with_effects(digest, effects)
+        about = {"plan": draft.plan_id, "effects": _json(effects)}
+        connection.execute(text("UPDATE plans SET effects = :effects WHERE id = :plan"), about)
     _close(
-        connection, draft.plan_id, "planned", draft.digest(), draft.size, counts, schools, [], {},
-        expires,
-    )  # fmt: skip
+        connection, draft.plan_id, "planned", digest, draft.size, counts, schools, [], {}, expires
+    )
+
+
+def with_effects(digest: bytes, effects: Mapping[str, Any]) -> bytes:
+    """Return the digest over a plan's changes and its effects."""
+    return blake2b(digest + canonical(effects), digest_size=DIGEST_SIZE).digest()
 
 
 def _close(

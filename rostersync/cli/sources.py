@@ -64,7 +64,7 @@ def retire(
 ) -> int:
     """End the holds of a source, by a plan that is printed and waits for apply."""
     from rostersync.cli.outcome import show_outcome
-    from sync.engine import retire_source
+    from sync.retire import retire_source
 
     outcome = retire_source(door.database, district, source, actor=actor or login_name())
     return show_outcome(door, outcome, whole=True)

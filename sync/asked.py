@@ -1,0 +1,172 @@
+"""Asked-for plans: what a person orders beyond one user, stored as a ``planned`` plan (P7).
+
+``asked_plan`` opens a draft, its maker adds steps, and it is sealed when they are done. Limits do
+not hold it, preconditions do; ``apply PLAN`` runs it. Nobody is changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.settings import DistrictSettings
+from core.tables import District, utc_text
+from sync.clock import Clock, utc_now
+from sync.decide import Context
+from sync.draft import Draft
+from sync.engine import origins_of, read_district
+from sync.outcome import Outcome
+from sync.people import Sources, UserView, read_users
+from sync.runs import close_run_in, open_run
+from sync.seal import seal_whole
+
+BATCH = 1_000
+STANDS_DAYS = 7
+"""How long an asked-for plan may wait before it expires, as a held one (P3)."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """A plan being drafted: where its maker writes, and what the outcome will say."""
+
+    database: Database
+    connection: Connection
+    district: District
+    settings: DistrictSettings
+    draft: Draft
+    run_id: int
+    now: datetime
+    effects: dict[str, Any] = field(default_factory=dict)
+    """What applying it does beside its changes (``sync/effects.py``)."""
+    extra: dict[str, int] = field(default_factory=dict)
+    """Counts that are not actions: ``conflict``, ``protected`` …"""
+    always: bool = False
+    """Keep the plan even without a change: its effects matter."""
+    outcome: Outcome = field(default_factory=lambda: Outcome("", "planned"))
+
+    @property
+    def district_id(self) -> int:
+        """The district's id in the database."""
+        return self.district.id or 0
+
+
+@contextmanager
+def asked_plan(
+    database: Database,
+    slug: str,
+    kind: str,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Iterator[Asked]:
+    """Open a draft of this kind and seal what was written to it; ``asked.outcome`` says the end.
+
+    Status ``planned``, or ``nothing_to_do`` if nothing was written. Raises ``UsageError`` for an
+    unknown district.
+    """
+    at = (now or utc_now)()
+    district, settings, _ = read_district(database, slug)
+    with database.write() as connection:
+        database.apply_lock(connection, district.id or 0)
+        run_id = open_run(connection, district.id or 0, kind, actor, at)
+        about = {
+            "district": district.id, "run": run_id, "kind": kind, "now": utc_text(at),
+            "digest": b"", "reason": reason,
+        }  # fmt: skip
+        plan_id = int(connection.execute(_NEW_PLAN, about).scalar_one())
+        asked = Asked(
+            database, connection, district, settings, Draft(database, plan_id), run_id, at
+        )
+        asked.outcome = outcome = Outcome(slug, "planned", run_id, [plan_id])
+        yield asked
+        asked.draft.flush(connection)
+        if asked.draft.size == 0 and not asked.always:
+            connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": plan_id})
+            outcome.status, outcome.plan_ids = "nothing_to_do", []
+        else:
+            seal_whole(
+                connection, asked.draft, expires=at + timedelta(days=STANDS_DAYS),
+                effects=asked.effects or None, extra=asked.extra,
+            )  # fmt: skip
+        close_run_in(connection, run_id, outcome.status, at)
+
+
+_NEW_PLAN = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size, decision_reason) SELECT id, :run, :kind, 'draft', FALSE, :digest, :now,"
+    " serial, 'normal', FALSE, '{}', '{}', '[]', '{}', '[]', '{}', FALSE, 0, :reason"
+    " FROM districts WHERE id = :district RETURNING id"
+)
+
+
+# -- what its makers read
+
+
+def context_of(asked: Asked, **more: Any) -> Context:
+    """Return what a run of this moment would decide by, over all sources that still speak."""
+    _, _, sources = read_district(asked.database, asked.district.slug)
+    return Context(
+        sources=Sources(
+            {source.id or 0: rank for rank, source in enumerate(sources)},
+            {source.id or 0: source.name for source in sources},
+            schools_of(asked.connection, asked.district_id),
+        ),
+        origins=origins_of(sources),
+        grace=asked.settings.grace,
+        zone=asked.settings.zone,
+        now=asked.now,
+        **more,
+    )
+
+
+def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str], str]:
+    """Return (source id, the source's id of the school) → our id of the school."""
+    rows = connection.execute(_SCHOOLS, {"district": district_id})
+    return {(source_id, key): school for source_id, key, school in rows}
+
+
+def people(asked: Asked, ids: Iterable[str]) -> Iterator[UserView]:
+    """Yield these users with everything a decision needs, in batches, in the order given."""
+    connection = asked.connection
+    for name, columns in (
+        ("todo_users", "n INTEGER, target_id TEXT"),
+        ("todo_joins", "record_id BIGINT, target_id TEXT"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    rows = ((number, user) for number, user in enumerate(ids, 1))
+    asked.database.insert_into(connection, "todo_users", ("n", "target_id"), rows)
+    connection.exec_driver_sql("CREATE INDEX ix_asked_users ON todo_users (n)")
+    total = int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
+    for first in range(1, total + 1, BATCH):
+        yield from read_users(connection, first, first + BATCH - 1)
+
+
+def named_in_conflicts(connection: Connection, district_id: int) -> set[str]:
+    """Return the users whom an open conflict names: nobody archives them (rule 6)."""
+    rows = connection.execute(_NAMED, {"district": district_id})
+    return {user["id"] for (candidates,) in rows for user in _list(candidates)}
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
+
+
+_SCHOOLS = text(
+    "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
+    " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
+    " WHERE r.kind = 'school' AND s.district_id = :district"
+)
+_NAMED = text(
+    "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
+    " AND kind = 'user' AND reason <> 'resembles_leaver'"
+)
