@@ -161,6 +161,8 @@ _DROPPED = frozenset({
     "gifted_status", "section_504_status", "disability", "home_language", "home_language_code",
     "location", "phone", "phone_type", "weighted_gpa", "unweighted_gpa", "password",
 })  # fmt: skip
+_UNKNOWN = frozenset({400, 404, 410})
+"""How a server may answer a cursor that it does not know."""
 _CALM = frozenset({"", "running", "success"})
 
 
@@ -395,15 +397,20 @@ class Clever(HttpConnector):
     ) -> Generator[Page, None, tuple[int, dict[str, Any]]]:
         """Serve what the events after ``cursor`` last said about each record."""
         last = clever_events.event_of(cursor, self.clock.now())
-        if last is not None and not self._is_there(f"events/{segment(last)}", "the last event"):
-            raise clever_events.forgotten()
         changes = clever_events.Changes(self.streams, last)
         served = 0
-        with early_end():
-            for body in self._bodies("events", {} if last is None else {"starting_after": last}):
-                served += 1
-                for event in split_listing(body):
-                    changes.take(event)
+        try:
+            with early_end():
+                params = {} if last is None else {"starting_after": last}
+                for body in self._bodies("events", params):
+                    served += 1
+                    for event in split_listing(body):
+                        changes.take(event)
+        except IncompleteFetch as error:
+            cause = error.__cause__
+            if served == 0 and isinstance(cause, StatusError) and cause.http_status in _UNKNOWN:
+                raise clever_events.forgotten() from error
+            raise
         notes += [f"Events of an unknown type were left out: {e}." for e in sorted(changes.strange)]
         yield from changes.pages()
         return served, clever_events.cursor(changes.last, self.clock.now())

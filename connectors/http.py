@@ -38,6 +38,8 @@ MAX_BODY = 256 * 1024 * 1024
 """Bytes of one answer after decompression. A page of 10,000 users is about 6 MB."""
 MAX_REDIRECTS = 3
 _CHUNK = 1 << 20
+_PLAIN = re.compile(r"[!-~]+")
+"""What may go over the wire as a URL: no blanks, no control or non-ASCII characters."""
 
 
 class Action(StrEnum):
@@ -293,6 +295,11 @@ class VendorHttp:
         )
 
     def _send(self, method: str, url: str, what: str, body: bytes | None) -> Answer:
+        if not _PLAIN.fullmatch(url):
+            raise VendorFailure(
+                f"{self.vendor} names an address for {what} that is none.",
+                hint="Check the base URL of this source; if it is right, report this.",
+            )
         self._pace()
         request = requests.Request(method, url, data=body).prepare()
         keep_target(request, url)
@@ -339,7 +346,7 @@ class VendorHttp:
     def _unreachable(self, error: Exception, what: str) -> VendorFailure:
         if isinstance(error, requests.exceptions.SSLError):
             return VendorFailure(
-                f"The certificate of {self.vendor} could not be verified ({what}).",
+                f"{self.vendor}'s certificate could not be verified ({what}).",
                 hint="Check the URL, the machine's clock and its certificate store.",
             )
         if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
@@ -347,7 +354,7 @@ class VendorHttp:
         elif isinstance(error, requests.ConnectionError):
             words = f"{self.vendor} could not be reached, or hung up ({what})."
         else:
-            words = f"The answer of {self.vendor} broke off or could not be read ({what})."
+            words = f"{self.vendor} broke off its answer, or it could not be read ({what})."
         return RetryableError(words, hint="The next run tries again.")
 
     # -- waiting

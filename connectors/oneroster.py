@@ -281,7 +281,7 @@ class OneRosterReader(HttpConnector):
         """Serve what was touched since ``cursor``. Raises ``CursorLost`` if it cannot be asked."""
         since = read_time(cursor.get("since"))
         if since is None or not self.config.delta:
-            raise CursorLost(f"The last fetch of {self.vendor} left no date to go on from.")
+            raise CursorLost(f"{self.vendor} gave no date to go on from in the last fetch.")
         after = since - timedelta(minutes=self.config.overlap_minutes)
         self._newest = since.isoformat()
         params = {"filter": f"dateLastModified>='{_stamp(after)}'"}

@@ -126,7 +126,7 @@ def rows_of(body: bytes, keys: Sequence[str]) -> list[msgspec.Raw]:
         pass
     found = "a web page" if body.lstrip()[:1] == b"<" else "something that is cut or no list"
     raise RetryableError(
-        f"The OneRoster server answered with {found} instead of {keys[0]}.",
+        f"The roster server answered with {found} instead of {keys[0]}.",
         hint="If it stays so, check the base URL and the permissions of this source.",
     )
 
@@ -141,12 +141,12 @@ def single_of(body: bytes, key: str) -> bytes:
     try:
         envelope = _envelope.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RetryableError("The OneRoster server answered with no record.") from None
+        raise RetryableError("The roster server answered with no record.") from None
     if key in envelope:
         return bytes(envelope[key])
     if "sourcedId" in envelope:
         return body
-    raise RetryableError("The OneRoster server answered with no record.")
+    raise RetryableError("The roster server answered with no record.")
 
 
 def touched(raw: bytes | msgspec.Raw) -> str | None:

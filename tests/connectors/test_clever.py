@@ -626,18 +626,40 @@ def test_nothing_new_is_an_empty_incremental_fetch(
 @pytest.mark.parametrize(
     "cursor",
     [
-        {"event": "6c00000000000000000000zz", "at": int(START)},
         {"event": "6c00000000000000000000e1", "at": int(START) - 30 * 86400},
         {"event": "6c00000000000000000000e1"},
         {},
     ],
-    ids=["unknown event", "too old", "no date", "empty"],
+    ids=["too old", "no date", "empty"],
 )
 def test_a_cursor_that_clever_no_longer_reaches_asks_for_a_full_fetch(
     changing: District, waits: Waits, fetch: Any, cursor: dict[str, Any]
 ) -> None:
     with pytest.raises(CursorLost):
         fetch(clever(waits, base_url=changing.url, events=True), FetchRequest(cursor=cursor))
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_an_event_that_clever_does_not_know_asks_for_a_full_fetch(
+    changing: District, waits: Waits, fetch: Any, status: int
+) -> None:
+    changing.faults["/v3.0/events"] = Reply(status)
+    cursor = {"event": "6c00000000000000000000e1", "at": int(START)}
+    with pytest.raises(CursorLost):
+        fetch(clever(waits, base_url=changing.url, events=True), FetchRequest(cursor=cursor))
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_events_that_cannot_be_read_now_are_no_reason_for_a_full_fetch(
+    changing: District, waits: Waits, fetch: Any, status: int
+) -> None:
+    changing.faults["/v3.0/events"] = Reply(status)
+    cursor = {"event": "6c00000000000000000000e1", "at": int(START)}
+    with pytest.raises((IncompleteFetch, CredentialsRefused)):
+        fetch(
+            clever(waits, base_url=changing.url, events=True, attempts=2),
+            FetchRequest(cursor=cursor),
+        )
 
 
 def test_an_event_without_its_record_asks_for_a_full_fetch(

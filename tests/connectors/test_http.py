@@ -7,6 +7,7 @@ import logging
 from email.utils import formatdate
 
 import pytest
+import responses
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.http import (
@@ -128,6 +129,20 @@ def test_a_circle_of_redirects_ends(vendor: Vendor, waits: Waits) -> None:
     vendor.answer = answering(Reply(302, headers={"Location": "/users"}))
     with pytest.raises(StatusError, match="circle"):
         client(waits).get(f"{vendor.url}/users", "users", body_of)
+
+
+@pytest.mark.parametrize("place", ["/us ers", "/us\u00e9rs"])
+def test_a_redirect_to_an_address_that_is_none_is_not_followed(
+    waits: Waits, web: responses.RequestsMock, place: str
+) -> None:
+    web.get("https://vendor.example/users", status=302, headers={"Location": place})
+    with pytest.raises(VendorFailure, match="address"):
+        client(waits).get("https://vendor.example/users", "users", body_of)
+
+
+def test_an_address_with_a_line_break_reaches_no_wire(waits: Waits) -> None:
+    with pytest.raises(VendorFailure, match="address"):
+        client(waits).get("https://vendor.example/a\r\nX: y", "users", body_of)
 
 
 def test_an_untrusted_certificate_is_refused_and_not_tried_again(waits: Waits, web) -> None:
