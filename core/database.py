@@ -93,6 +93,10 @@ class Database:
 
         return engine
 
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a write transaction: committed at the end, rolled back on any exception."""
@@ -362,5 +366,9 @@ def at_failpoints(hook: Any) -> Iterator[None]:
 def open_database(url: str) -> Database:
     """Open a database and make sure its schema is current. Raises ``ConfigError``."""
     database = Database(url)
-    database.prepare()
+    try:
+        database.prepare()
+    except BaseException:
+        database.close()
+        raise
     return database
