@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
-from connectors.base import Certificate, Connector, FetchRequest
+from connectors.base import Connector, FetchRequest
 from core.database import Database, failpoint
 from core.errors import (
     ConfigError,
@@ -22,6 +22,7 @@ from core.errors import (
     CursorLost,
     Disconnected,
     FileRefused,
+    NothingNew,
     RosterSyncError,
     UsageError,
     VendorFailure,
@@ -44,6 +45,7 @@ from sync.outcome import Outcome, worst
 from sync.plan import PlanRequest, Plans, make_plans
 from sync.runs import close_run_in, open_run
 from sync.season import Season, SeasonOnDay
+from sync.settle import settle
 from sync.stage import open_stage
 
 Progress = Callable[[str, int], None]
@@ -67,6 +69,8 @@ class SourceResult:
     error: RosterSyncError | None = None
     skipped: int = 0
     withheld: int = 0
+    nothing_new: bool = False
+    """There was nothing to read (F7): what the source said before still stands."""
 
 
 @dataclass(slots=True)
@@ -109,6 +113,7 @@ def plan_district(
     in the outcome.
     """
     with _run(database, slug, "plan", actor, now) as run:
+        run.during_pause = True  # whoever applies it in a pause has to ask for that (S1)
         _read_sources(run, sources, full=full, progress=progress)
         plans = _make_plans(run, progress)
         status = "planned" if plans.plan_id is not None else "nothing_to_do"
@@ -135,16 +140,20 @@ def sync_district(
         run.during_pause = during_pause
         if run.season.season is Season.PAUSED and not during_pause:
             _advance(run)
-            _keep_season(run, Plans())
+            with suppress(Drifted):  # resumed in this moment: the next run sees to it
+                _keep_season(run, Plans(), afresh=_turned(run))
             return _close(run, "paused", Plans())
         _read_sources(run, sources, full=full, progress=progress)
         for _ in range(REPLANS):
             plans = _make_plans(run, progress)
-            _keep_season(run, plans)
             try:
                 applied = _apply(run, plans)
             except Drifted:
-                continue  # somebody was edited meanwhile: they stay open and are planned again
+                # somebody was edited meanwhile: they stay open and are planned again; or the
+                # district was paused or resumed by hand
+                if _paused_meanwhile(run):
+                    return _close(run, "paused", Plans())
+                continue
             break
         else:
             return _close(run, "drifted", plans)
@@ -223,7 +232,14 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
     try:
         connector = open_connector(source)
         try:
-            return _read_with(run, source, connector, full=full)
+            try:
+                result = _read_with(run, source, connector, full=full)
+            except FileRefused as error:
+                result = _failed(run, source, error)
+            settle(run.database, connector, run.run_id, source.id or 0, result)
+            return result
+        except NothingNew as nothing:
+            return _nothing_new(source, nothing)
         finally:
             connector.close()
     except (ConfigError, CredentialsRefused, FileRefused, VendorFailure) as error:
@@ -234,6 +250,8 @@ def _read_with(
     run: DistrictRun, source: Source, connector: Connector, *, full: bool
 ) -> SourceResult:
     one_stream_each(connector)
+    if source.vendor_district is not None:  # before anybody of another district is read
+        _check_bound(source, connector.vendor_district())
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
@@ -269,7 +287,7 @@ def _read_as(
     with open_stage(database) as stage:
         reading = read_source(stage, source, connector, terms, request)
         certificate = reading.certificate
-        _check_bound(source, certificate)
+        _check_bound(source, certificate.vendor_district)
         if certificate.unchanged:
             verdict = Verdict(complete=True)
         else:
@@ -284,7 +302,7 @@ def _read_as(
             )
         kept = keep(
             stage, source, connector, terms, reading, verdict,
-            run_id=run.run_id, now=run.now, paused=run.season.season is Season.PAUSED,
+            run_id=run.run_id, now=run.now, paused=run.season.season is not Season.NORMAL,
         )  # fmt: skip
     error = reading.error
     if not kept.complete and error is None:
@@ -321,9 +339,9 @@ def _scope_roles(connector: Connector) -> frozenset[str]:
     return frozenset(str(role) for role in roles)
 
 
-def _check_bound(source: Source, certificate: Certificate) -> None:
+def _check_bound(source: Source, found: str | None) -> None:
     """Refuse credentials of another district than the one bound (L9)."""
-    bound, found = source.vendor_district, certificate.vendor_district
+    bound = source.vendor_district
     if bound is not None and found is not None and bound != found:
         raise WrongDistrict(
             f"The credentials of the source {source.name} belong to another district"
@@ -357,6 +375,17 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
     return SourceResult(source, document, complete=False, usable=False, error=error)
 
 
+def _nothing_new(source: Source, nothing: NothingNew) -> SourceResult:
+    """Note that there was no new set to read (F7). It is no fetch, and proves nothing anew."""
+    before = source.complete_at is not None
+    document = {
+        "complete": before, "reason": None if before else nothing.message, "pages": 0,
+        "records": 0, "declared_total": None, "incremental": False, "unchanged": True,
+        "vendor_state": source.vendor_state, "notes": [nothing.message],
+    }  # fmt: skip
+    return SourceResult(source, document, complete=before, usable=before, nothing_new=True)
+
+
 _FAILED_FETCH = text(
     "INSERT INTO fetches (run_id, source_id, at, complete, certificate)"
     " VALUES (:run, :source, :now, FALSE, :certificate)"
@@ -372,8 +401,11 @@ def _advance(run: DistrictRun) -> None:
     state, run.guard = advance(
         run.state,
         run.season,
-        complete=bool(read)
-        and all(source.name in read and read[source.name].complete for source in run.sources),
+        complete=any(not r.nothing_new for r in run.results)
+        and all(
+            source.name in read and (read[source.name].complete or read[source.name].nothing_new)
+            for source in run.sources
+        ),
         during_pause=run.during_pause,
         vendor_paused={
             name: result.certificate.get("vendor_state") in PAUSED_WORDS
@@ -397,20 +429,61 @@ _LAST_CHANGE = text(
 )
 
 
-def _keep_season(run: DistrictRun, plans: Plans) -> None:
-    """Remember what the calendar has seen, and which schools wait for their rollover."""
-    if not run.keep:
-        return
-    state = wait_for(run.season_after, plans.watched.waiting_schools)
+def _turned(run: DistrictRun) -> bool:
+    """Say whether a pause has begun or ended since the last run that was kept."""
+    return run.state.returned is not None and run.season_after.returned != run.state.returned
+
+
+def _keep_season(run: DistrictRun, plans: Plans, *, afresh: bool = False) -> None:
+    """Remember what the calendar has seen in a run that applies nothing. Raises ``Drifted``."""
+    with run.database.write() as connection:
+        run.database.apply_lock(connection, run.district.id or 0)
+        _check_season(connection, run)
+        if afresh:
+            forget_pupils(connection, run.district.id or 0)
+        _write_season(connection, run, plans)
+
+
+def _check_season(connection: Connection, run: DistrictRun) -> None:
+    """Raise ``Drifted`` if the district was paused or resumed by hand since the run began."""
+    if _stored_season(connection, run) != run.state:
+        raise Drifted(())
+
+
+def _write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None:
+    """Remember what the calendar has seen, and which schools wait for their rollover.
+
+    It commits with what the run applies: a guard is used up only by a run that came to its end.
+    """
+    after = run.season_after
+    complete = after.complete_on == run.season.day
+    state = wait_for(
+        after, plans.watched.waiting_schools, complete_on=run.season.day if complete else None
+    )
     if state == run.state:
         return
     about = {"id": run.district.id, "state": state.model_dump_json()}
-    with run.database.write() as connection:
-        connection.execute(_SEASON_STATE, about)
-        if not state.waiting and state.paused_seen is None and not run.season_after.waiting:
-            forget_pupils(connection, run.district.id or 0)
+    connection.execute(_SEASON_STATE, about)
+    if not state.waiting and state.paused_seen is None:
+        forget_pupils(connection, run.district.id or 0)
 
 
+def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
+    stored = connection.execute(_STORED_SEASON, {"id": run.district.id}).scalar_one()
+    return SeasonState.model_validate(
+        msgspec.json.decode(stored) if isinstance(stored, str) else stored or {}
+    )
+
+
+def _paused_meanwhile(run: DistrictRun) -> bool:
+    """Read the season anew, and say whether it keeps this run from going on (rule 7)."""
+    with run.database.read() as connection:
+        run.state = _stored_season(connection, run)
+    run.season = run.state.on(run.season.day, run.settings.pause)
+    return run.season.season is Season.PAUSED and not run.during_pause
+
+
+_STORED_SEASON = text("SELECT season_state FROM districts WHERE id = :id")
 _SEASON_STATE = text("UPDATE districts SET season_state = :state WHERE id = :id")
 
 
@@ -434,7 +507,14 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
         ),
         season=run.season.season.value,
         taking_nothing=run.season.season is Season.ADDITIONS_ONLY,
-        watch=Watch(run.guard, run.season_after, run.settings.guard, run.season.day, keep=run.keep),
+        watch=Watch(
+            run.guard,
+            run.season_after,
+            run.settings.guard,
+            run.season.day,
+            keep=run.keep,
+            afresh=_turned(run),
+        ),
     )
     step = None if progress is None else lambda people: progress("planning", people)
     return make_plans(run.database, request, step)
@@ -450,15 +530,18 @@ def origins_of(sources: Sequence[Source]) -> dict[int, str]:
 def _apply(run: DistrictRun, plans: Plans) -> bool:
     """Apply the plan of a run; say whether there was one. Raises ``Drifted``."""
     if plans.plan_id is None:
+        _keep_season(run, plans)
         return False
     with run.database.write() as connection:
         run.database.apply_lock(connection, run.district.id or 0)
         try:
+            _check_season(connection, run)
             apply_in(run.database, connection, plans.plan_id, run_id=run.run_id, now=run.now)
         except Drifted:
             mark_plan(connection, plans.plan_id, "drifted")
             connection.commit()
             raise
+        _write_season(connection, run, plans)
         close_run_in(connection, run.run_id, "applied", run.now)
     failpoint("run.applied")
     return True

@@ -77,8 +77,8 @@ def keep(
                 _merge_parts(connection, about)
             stage.database.analyze_after_load(connection, reading.parsed, "records", "parts")
             _open_members(stage.database, connection, about)
-            if not paused and full:
-                connection.execute(_AGE, about)
+            if full:
+                connection.execute(_AGE_FIRST if paused else _AGE, about)
             _keep_snapshot(connection, source, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
@@ -95,7 +95,11 @@ def keep(
                 "vendor_state": certificate.vendor_state,
                 "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
                 "revision": certificate.revision if verdict.complete else source.revision,
-                "cursor": _json(certificate.cursor if verdict.complete else source.cursor),
+                "cursor": _json(
+                    certificate.cursor
+                    if verdict.complete and not certificate.unchanged
+                    else source.cursor
+                ),
                 "snapshot": _snapshot_serial(source, serial, full),
             },
         )
@@ -251,6 +255,8 @@ _AGE = text(
     "UPDATE records SET absent_fetches = absent_fetches + 1"
     " WHERE source_id = :source AND open AND NOT present"
 )
+_AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
+"""In a pause only the reading that found somebody absent counts, no further one (S7)."""
 
 
 def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
