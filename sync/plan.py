@@ -186,7 +186,9 @@ class _Planner:
     def _list_open(self, connection: Connection) -> tuple[int, int]:
         """Number everybody who is open; return how many users and how many new records."""
         spoken = [source for source in self.source_ids if source not in self.request.silent]
-        about = {"sources": spoken, "district": self.request.district.id}
+        about = {
+            "sources": spoken, "all": self.source_ids, "district": self.request.district.id
+        }  # fmt: skip
         for query in (_JOINS, _USERS, _RECORDS):
             connection.execute(query, about)
         connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
@@ -558,12 +560,12 @@ _RECORDS = text(
     "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
     " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM records r"
     " JOIN sources s ON s.id = r.source_id WHERE r.kind = 'user'"
-    " AND (r.source_id IN :sources OR r.id IN (SELECT c.record_id FROM plans p JOIN changes c"
-    " ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing"
-    " AND c.action = 'create')) AND r.open AND r.present AND r.in_scope"
+    " AND (r.source_id IN :sources OR r.source_id IN :all AND r.id IN (SELECT c.record_id"
+    " FROM plans p JOIN changes c ON c.plan_id = p.id WHERE p.district_id = :district"
+    " AND p.standing AND c.action = 'create')) AND r.open AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
-).bindparams(_SOURCES)
+).bindparams(_SOURCES, bindparam("all", expanding=True))
 _NAMED_IN_CONFLICTS = text(
     "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
     " AND kind = 'user' AND reason <> 'resembles_leaver'"
