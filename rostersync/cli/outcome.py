@@ -21,7 +21,7 @@ DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"
 
 _SAID = {
     "applied": "Done.",
-    "nothing_to_do": "Nothing to do: nothing has changed.",
+    "nothing_to_do": "Nothing has changed.",
     "planned": "Nobody was changed yet.",
     "rejected": "The plan is refused; it is remembered until the roster changes.",
     "held": "What was safe is done; the rest waits for a person's approval.",

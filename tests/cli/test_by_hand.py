@@ -179,3 +179,36 @@ def test_an_unknown_plan_is_an_error_document(cli: Cli, folder: Folder) -> None:
         assert called.code == 2
         assert set(called.document) == {"error"}
         assert "@" not in called.out
+
+
+# -- why
+
+
+def test_why_tells_where_somebody_stands_whose_word_counts_and_what_happened(
+    cli: Cli, folder: Folder
+) -> None:
+    cli("user", "edit", D, "sis:te001", "--role", "admin", "--reason", "promoted")
+    folder.write([*teachers(1, 2), *students(*range(6))])
+    cli("sync", D)
+    told = cli("why", D, "te001@springfield.example").out
+    assert "Sam Teacher001 (u" in told
+    assert "active (locked: role)" in told
+    assert "sis:te001  shared, holds them" in told
+    assert "family name: Teacher001  (from sis)" in told
+    assert "roles teacher → admin" in told
+    assert "(promoted)" in told
+    held = cli("why", D, "sis:st0011")
+    assert held.code == 0
+    assert "Waits for approval" in held.out
+    assert "allowed" not in held.err
+    document = cli("why", D, "sis:st0011", "--json").document
+    assert document["situation"] == "left"
+    assert cli("why", D, "nobody@x.example").code == 2
+
+
+def test_why_speaks_of_a_record_that_has_no_user_yet(cli: Cli, folder: Folder) -> None:
+    folder.write([*teachers(1, 2), *students(*range(12)), Person("st77", "Newcomer")])
+    cli("plan", D)
+    told = cli("why", D, "sis:st77")
+    assert told.code == 0
+    assert "sis:st77 (no user yet)" in told.out
