@@ -66,6 +66,10 @@ class SeasonState(BaseModel):
     """The first day after the last pause: from here the days of S6 count. None in a pause."""
     waiting: tuple[str, ...] = ()
     """Ids of the schools that had not rolled over: for them the guard still stands (S6)."""
+    waited_out: bool = False
+    """The 14 days of S6 are over: what waited went to the held plan, and from here on a rollover
+    of these schools still explains, but the limits judge the rest. After a winter break, say,
+    no school ever rolls over, and its people must not need an approval until summer."""
 
     def on(self, day: date, pauses: Sequence[Pause]) -> SeasonOnDay:
         """Return the season of a day, with what was done by hand."""
@@ -153,7 +157,7 @@ def advance(
         owed = {name: day for name, day in seen.items() if vendors.get(name, True)}
         after |= {"vendor_paused": owed, "complete_on": on.day, "paused_seen": None}
         if back is not None:
-            after |= {"waiting": ()}
+            after |= {"waiting": (), "waited_out": False}
     return state.model_copy(update=after), _guard(on.day, back, unchanged_since)
 
 
@@ -165,6 +169,21 @@ def _guard(day: date, back: date | None, unchanged_since: date | None) -> Guard:
     return Guard.NONE
 
 
-def wait_for(state: SeasonState, schools: Iterable[str]) -> SeasonState:
-    """Return the state after a kept run that leaves these schools waiting for their rollover."""
-    return state.model_copy(update={"waiting": tuple(sorted(set(schools)))})
+def wait_for(
+    state: SeasonState, schools: Iterable[str], *, complete_on: date | None = None
+) -> SeasonState:
+    """Return the state after a kept run that leaves these schools waiting for their rollover.
+
+    ``complete_on``: the day of the run, if it was complete.
+    """
+    waiting = tuple(sorted(set(schools)))
+    over = state.waited_out or (complete_on is not None and is_late(state, complete_on))
+    return state.model_copy(update={"waiting": waiting, "waited_out": bool(waiting) and over})
+
+
+def is_late(state: SeasonState, day: date) -> bool:
+    """Return whether the pause ended so long ago that nobody waits any more (S6).
+
+    ``returned`` is the day after its last day, so that day 14 is counted from the pause's end.
+    """
+    return state.returned is not None and (day - state.returned).days + 1 >= UNCHANGED_DAYS

@@ -37,6 +37,8 @@ class Watch:
     policy: GuardPolicy
     day: date
     keep: bool
+    afresh: bool = False
+    """A pause has begun or ended since the last run: who was where before it is fixed anew."""
 
     @property
     def watches(self) -> bool:
@@ -61,11 +63,15 @@ def watch_over(
     draft.flush(connection)
     watched = Watched()
     about = {"plan": draft.plan_id, "district": district_id}
+    if watch.afresh and watch.keep:
+        forget_pupils(connection, district_id)
+    if watch.policy == "approve":
+        connection.execute(_HOLD_AGAIN, about)
     if not watch.watches:
         if watch.policy != "off":
             _judge_takings(database, connection, draft, watch, {}, watched, about)
         return watched
-    fixed = connection.execute(_FIXED, about).first() is not None
+    fixed = not watch.afresh and connection.execute(_FIXED, about).first() is not None
     if not fixed:  # the directory is still as the pause left it
         connection.exec_driver_sql("DROP TABLE IF EXISTS pupils_now")
         connection.exec_driver_sql(
@@ -235,6 +241,13 @@ _HOLD_ALL = text(
     "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
     " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
     " AND c.kind = 'user'"
+)
+_HOLD_AGAIN = text(  # what a guarded run held for approval no later run lets through (S5)
+    "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
+    " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
+    " AND c.kind = 'user' AND c.target_id IN (SELECT s.target_id FROM plans p"
+    " JOIN changes s ON s.plan_id = p.id WHERE p.district_id = :district AND p.standing"
+    " AND p.guarded)"
 )
 _EXPLAIN = text(
     "UPDATE takings SET explained = TRUE WHERE plan_id = :plan AND target_id IN"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from core.models import GRADES
-from sync.guard import UNCHANGED_DAYS, Guard, SeasonState
+from sync.guard import Guard, SeasonState, is_late
 
 LADDER: tuple[str, ...] = GRADES[: GRADES.index("13") + 1]
 """The grades that follow one another, IT to 13. PS, UG and Other have no next and no place here."""
@@ -135,7 +135,7 @@ def waiting_schools(
     return sorted(
         school_id
         for school_id, school in schools.items()
-        if school.waits and _guard_at(school_id, guard, state) is Guard.HOLDS
+        if school.waits and (guard is Guard.HOLDS or school_id in state.waiting)
     )
 
 
@@ -184,7 +184,7 @@ def judge(
         return Verdict.EXPLAINED
     if not holds:
         return Verdict.LIMITS
-    if not _is_late(state, day) and any(
+    if not is_late(state, day) and any(
         school.waits and guards[school.school_id] is Guard.HOLDS for school in guarded
     ):
         return Verdict.WAITING
@@ -215,13 +215,7 @@ def holds_additions(guard: Guard, policy: GuardPolicy) -> bool:
 
 
 def _guard_at(school_id: str, guard: Guard, state: SeasonState) -> Guard:
-    """A waiting school has not had its guarded run yet, whenever its rollover comes."""
-    return Guard.HOLDS if school_id in state.waiting else guard
-
-
-def _is_late(state: SeasonState, day: date) -> bool:
-    """Return whether the pause ended so long ago that nobody waits any more.
-
-    ``returned`` is the day after its last day, so that day 14 is counted from the pause's end.
-    """
-    return state.returned is not None and (day - state.returned).days + 1 >= UNCHANGED_DAYS
+    """A waiting school has not had its guarded run yet, until the days of waiting are over."""
+    if school_id not in state.waiting or guard is Guard.HOLDS:
+        return guard
+    return Guard.EXPLAINS if state.waited_out else Guard.HOLDS

@@ -82,7 +82,7 @@ def seal(
     if connection.execute(_ANY_HELD, {"plan": draft.plan_id}).first():
         held_id = int(connection.execute(_OPEN_HELD, {"plan": draft.plan_id}).scalar_one())
         about = {"plan": draft.plan_id, "held": held_id}
-        for query in (_MOVE_CHANGES, _MOVE_TAKINGS):
+        for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARDED):
             connection.execute(query, about)
         for plan_id in (draft.plan_id, held_id):
             _renumber(connection, plan_id)
@@ -230,6 +230,10 @@ _MOVE_CHANGES = text(
 _MOVE_TAKINGS = text(
     "UPDATE takings SET plan_id = :held WHERE plan_id = :plan"
     " AND target_id IN (SELECT target_id FROM holds)"
+)
+_GUARDED = text(  # it stays so from one held plan to the next, until a person decides
+    "UPDATE plans SET guarded = TRUE WHERE id = :held"
+    " AND EXISTS (SELECT 1 FROM holds WHERE why = 'guard')"
 )
 _NUMBER = text(
     "UPDATE changes SET seq = -numbered.n FROM (SELECT seq AS old, ROW_NUMBER() OVER"
