@@ -137,7 +137,11 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
 
 
 def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Membership]:
-    """Return roles and schools of all records, sorted, at most one of them primary."""
+    """Return roles and schools of all records, sorted, at most one of them primary.
+
+    What is at none of our schools (OneRoster puts district people at the district's org) is no
+    primary membership: primary is a school, not a person.
+    """
     found: dict[tuple[str, str], bool] = {}
     for record in records:
         for member in record.data.memberships:
@@ -145,7 +149,8 @@ def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Memb
             if member.school is not None:
                 school = sources.schools.get((record.source_id, member.school), "")
             key = (member.role, school)
-            found[key] = found.get(key, False) or (member.primary and not any(found.values()))
+            primary = member.primary and school != "" and not any(found.values())
+            found[key] = found.get(key, False) or primary
     placed = {role for role, school in found if school}
     return sorted(
         (role, school, primary)

@@ -93,7 +93,7 @@ class Clever:
         if tenant is None:
             return _message(401, "Authorization required")
         rate = self._rate(token)
-        if rate["X-RateLimit-Remaining"] == "-1":
+        if rate.get("X-RateLimit-Remaining") == "-1":
             rate["X-RateLimit-Remaining"] = "0"
             return Reply(429, b"", rate, kind="")
         reply = self._data(request, version, rest.strip("/").split("/"), tenant)
