@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import ConfigError
+from core.errors import ConfigError, RosterSyncError
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
 DEFAULT_ROLES: tuple[Role, ...] = (Role.STUDENT, Role.TEACHER, Role.STAFF, Role.ADMIN)
@@ -144,6 +144,33 @@ class FetchRequest:
     cursor: Mapping[str, Any] | None = None
     revision: str | None = None
     directory: str = "."
+    file: str | None = None
+    """An uploaded file, to be read instead of the configured place."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFinding:
+    """One row of a file that could not be used, as reports show it; it holds no value."""
+
+    file: str | None
+    line: int | None
+    column: str
+    rule: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of a reading, told to the connector once it is kept (``Connector.settled``).
+
+    ``complete``: it was read whole. ``error`` is what ended it, if something did. ``findings``
+    are the rows that could not be used.
+    """
+
+    complete: bool
+    error: RosterSyncError | None = None
+    findings: Sequence[RowFinding] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +226,8 @@ class Connector(ABC):
     Construct it with its validated config. It holds no state that outlives a fetch. Rosters are
     read through ``pages``; everything the engine keeps comes out of ``parse`` (and ``combine``).
     Errors raised: ``ConfigError``, ``CredentialsRefused``, ``WrongDistrict``, ``FileRefused``,
-    ``VendorFailure``, ``IncompleteFetch``, ``Disconnected``, ``RestartFetch``; ``SkipRecord`` from
+    ``VendorFailure``, ``IncompleteFetch``, ``Disconnected``, ``RestartFetch``, ``NothingNew`` (a
+    drop directory without a new set: nothing is read, nobody is missed); ``SkipRecord`` from
     ``identify``, ``parse`` and ``combine`` only. None of their messages holds personal data.
     """
 
@@ -262,6 +290,14 @@ class Connector(ABC):
     def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
         """Ask the vendor for single external ids (F3): id → is it still there."""
         raise NotImplementedError(f"{self.name} cannot be asked for single ids")
+
+    def settled(self, settlement: Settlement) -> None:
+        """Tidy up at the source after what was read is kept, and committed. By default: nothing.
+
+        Called at most once after each ``pages()`` that did not fail by itself. It may be called
+        again for the same roster after a crash, so it must end what was begun. A
+        ``VendorFailure`` raised here is told and otherwise ignored: the next run ends the work.
+        """
 
     def check(self) -> Iterable[Check]:
         """Try credentials, reach and permissions without changing anything."""

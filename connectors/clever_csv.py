@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from connectors.base import Capabilities, Certificate, FetchRequest, Page, Part, Record
+from connectors.base import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_rows import Shape, Table, invalid, unknown_token
 from connectors.files import (
     FileConfig,
@@ -21,7 +21,6 @@ from connectors.files import (
     FileSet,
     no_such_set,
     not_this_set,
-    open_files,
 )
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
@@ -149,35 +148,35 @@ class CleverCsv(FileConnector):
         "Disability_type", "Disability_code", "Unweighted_gpa", "Weighted_gpa",
         "Student_street", "Student_city", "Student_state", "Student_zip",
     )  # fmt: skip
+    set_files = ("schools.csv", "students.csv", "teachers.csv")
     config: CleverCsvConfig
 
-    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+    def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve schools, students, teachers and, if there is such a file, staff.
 
         Raises ``FileRefused`` for a set that is none or lacks a required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
-        with open_files(self.config.place(request)) as files:
-            notes = _survey(files)
-            found = {n: file for n in _SHAPES if (file := files.file(f"{n}.csv"))}
-            headers = {name: file.header() for name, file in found.items()}
-            for name, header in headers.items():
-                try:
-                    table = self.tables[name] = Table(header, _SHAPES[name])
-                except FileRefused as problem:
-                    raise not_this_set(files, problem, self.name, _EXPECTED) from None
-                notes += table.notes
-            pages = 0
-            for name, header in headers.items():
-                context = self.tables[name].context
-                pages += yield from found[name].pages(name, header, context)
-            return Certificate(
-                complete=True,
-                pages=pages,
-                absent_streams=frozenset(_SHAPES.keys() - found.keys()),
-                vendor_time=files.modified,
-                notes=(*files.notes, *notes),
-            )
+        notes = _survey(files)
+        found = {n: file for n in _SHAPES if (file := files.file(f"{n}.csv"))}
+        headers = {name: file.header() for name, file in found.items()}
+        for name, header in headers.items():
+            try:
+                table = self.tables[name] = Table(header, _SHAPES[name])
+            except FileRefused as problem:
+                raise not_this_set(files, problem, self.name, _EXPECTED) from None
+            notes += table.notes
+        pages = 0
+        for name, header in headers.items():
+            context = self.tables[name].context
+            pages += yield from found[name].pages(name, header, context)
+        return Certificate(
+            complete=True,
+            pages=pages,
+            absent_streams=frozenset(_SHAPES.keys() - found.keys()),
+            vendor_time=files.modified,
+            notes=(*files.notes, *notes),
+        )
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the school's id, or ``student:ID@SCHOOL`` for a person's row at a school."""

@@ -12,8 +12,10 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,10 +23,22 @@ from typing import IO, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from connectors.base import Connector, ConnectorConfig, FetchRequest
+from connectors.base import (
+    Certificate,
+    Check,
+    Connector,
+    ConnectorConfig,
+    FetchRequest,
+    Page,
+    Settlement,
+)
 from connectors.csv_file import MAX_FILE_BYTES, CsvFile
 from connectors.csv_rows import Table
-from core.errors import FileRefused, IncompleteFetch, SkipRecord
+from connectors.csv_write import csv_bytes
+from connectors.inbound import LocalInbox
+from connectors.pickup import Inbox, PickedUp, Rules, pick_up
+from connectors.sftp import SftpConfig, SftpInbox
+from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 
 MAX_RATIO = 200
 """Rosters shrink to a twentieth; what shrinks to a two-hundredth was made to fill a disk."""
@@ -44,33 +58,148 @@ _IGNORED = {"thumbs.db", "desktop.ini"}
 
 
 class FileConfig(ConnectorConfig):
-    """The config of a connector that reads files."""
+    """The config of a connector that reads files: from one place, or from uploads only."""
 
     path: str | None = Field(
         default=None,
         description="The folder or zip to read; a relative path starts at the district file.",
     )
+    inbound: str | None = Field(
+        default=None,
+        description="A drop directory on this machine: the newest set there is read, then moved.",
+    )
+    sftp: SftpConfig | None = Field(
+        default=None, description="A directory on an SFTP server, read like a drop directory."
+    )
+    ready_marker: str | None = Field(
+        default=None,
+        description="With inbound: a file whose presence says that the set is all there.",
+    )
+    settle_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="With inbound and no marker: how long nothing may change before pickup.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if not (self.path and self.path.strip()):
-            raise ValueError("path is missing: name the folder or zip to read")
+        for name in ("path", "inbound"):
+            value = getattr(self, name)
+            if value is not None and not value.strip():
+                raise ValueError(f"{name} is empty: name the folder, or leave {name} out")
+        places = [name for name in ("path", "inbound", "sftp") if getattr(self, name) is not None]
+        if len(places) > 1:
+            raise ValueError(f"give only one of {' and '.join(places)}")
+        if self.ready_marker is not None and self.inbound is None:
+            raise ValueError("ready_marker goes with inbound (the sftp table has its own)")
         return self
-
-    def place(self, request: FetchRequest) -> Path:
-        """Return the path to read."""
-        return Path(request.directory, Path(self.path or "").expanduser())
 
 
 class FileConnector(Connector):
-    """A connector whose rows are read by the header of their file, known once pages() began."""
+    """A connector that reads a set of files, wherever it comes from.
+
+    A subclass reads the set in ``read_set``. Rows are read by the header of their file, known once
+    pages() began.
+    """
 
     hidden: ClassVar[tuple[str, ...]] = ()
     """Columns that ``fields`` never shows."""
+    set_files: ClassVar[tuple[str, ...]] = ()
+    """The files that loose files in a drop directory need to be one set; empty: any one file."""
+    config: FileConfig
 
     def __init__(self, config: ConnectorConfig) -> None:
         super().__init__(config)
         self.tables: dict[str, Table[Any]] = {}
+        self._picked: PickedUp | None = None
+        self._inbox: Inbox | None = None
+
+    @abstractmethod
+    def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
+        """Serve the set page by page, and return its certificate, as ``pages`` does."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Find the set and serve it.
+
+        Raises ``NothingNew`` when there is none to read, ``FileRefused`` for one that is no such
+        set and ``IncompleteFetch`` for one that is not whole.
+        """
+        place = self._place(request)
+        picked = self._picked
+        if picked is not None and picked.digest == request.revision:
+            return Certificate(  # the same content was read before: a second sending, or a crash
+                complete=True,
+                unchanged=True,
+                revision=picked.digest,
+                vendor_time=picked.modified,
+                notes=("The set is the same as the last one that was read.",),
+            )
+        with open_files(place) as files:
+            certificate = yield from self.read_set(files)
+        if picked is not None:
+            certificate = replace(
+                certificate,
+                revision=picked.digest,
+                vendor_time=picked.modified,
+                notes=(*picked.notes, *certificate.notes),
+            )
+        return certificate
+
+    def _place(self, request: FetchRequest) -> Path:
+        """Return what to read: the upload, the path, or the copy of a set that was dropped."""
+        self._let_go()
+        config = self.config
+        if request.file is not None:
+            return Path(request.file)
+        if config.path is not None:
+            return Path(request.directory, Path(config.path).expanduser())
+        if config.sftp is not None:
+            self._inbox = SftpInbox(config.sftp, request.directory)
+            marker, settle = config.sftp.ready_marker, config.sftp.settle_seconds
+        elif config.inbound is not None:
+            self._inbox = LocalInbox(Path(request.directory, Path(config.inbound).expanduser()))
+            marker, settle = config.ready_marker, config.settle_seconds
+        else:
+            raise NothingNew("No place to read is configured: this source is fed by uploads.")
+        rules = Rules(frozenset(name.casefold() for name in self.set_files), marker, settle)
+        self._picked = pick_up(self._inbox, rules)
+        return self._picked.place
+
+    def settled(self, settlement: Settlement) -> None:
+        """Move a set that was picked up to ``processed/`` or ``failed/``, its report beside it."""
+        if self._picked is not None:
+            self._picked.settle(
+                accepted=settlement.complete,
+                final=isinstance(settlement.error, FileRefused),
+                report=report_csv(settlement),
+            )
+
+    def check(self) -> Iterable[Check]:
+        """List the drop directory, if there is one."""
+        inbox: Inbox | None = None
+        if self.config.sftp is not None:
+            inbox = SftpInbox(self.config.sftp)
+        if inbox is None:
+            return
+        try:
+            count = len(inbox.listing())
+            yield Check("directory", True, f"{inbox.where} can be listed: {count} files.")
+        except RosterSyncError as problem:
+            yield Check("directory", False, f"{problem.message} {problem.hint}".strip())
+        finally:
+            inbox.close()
+
+    def close(self) -> None:
+        """Throw away the copy of a set, and let go of where it came from."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._picked is not None:
+            self._picked.close()
+        if self._inbox is not None:
+            self._inbox.close()
+        self._picked = self._inbox = None
 
     def _row(self, stream: str, raw: bytes, key: str) -> Any:
         """Return the row; the ``SkipRecord`` of one that is no good carries its key."""
@@ -83,6 +212,22 @@ class FileConnector(Connector):
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the row as column → value."""
         return self.tables[stream].mapping(raw, hide=self.hidden)
+
+
+def report_csv(settlement: Settlement) -> bytes:
+    """Return the report that is put beside a set: one line for each row that was left out."""
+    rows: list[tuple[object, ...]] = []
+    if settlement.error is not None:
+        error = settlement.error
+        rows.append(("", "", "", error.code, "error", error.message, error.hint))
+    elif settlement.complete:
+        rows.append(("", "", "", "read", "note", "The set was read whole.", ""))
+    rows += [
+        (found.file or "", found.line or "", found.column, found.rule, "error", found.message,
+         found.hint)
+        for found in settlement.findings
+    ]  # fmt: skip
+    return csv_bytes(("file", "line", "column", "rule", "severity", "message", "hint"), rows)
 
 
 # ----------------------------------------------------------------------------- a set of files

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.base import Capabilities, Certificate, FetchRequest, Page, Part, Record
+from connectors.base import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, invalid, unknown_token
 from connectors.files import (
@@ -33,7 +33,6 @@ from connectors.files import (
     FileSet,
     no_such_set,
     not_this_set,
-    open_files,
 )
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
@@ -243,51 +242,49 @@ class OneRosterCsv(FileConnector):
     capabilities = Capabilities(origin="file", partial_is_usable=False, joined=True)
     streams = {"schools": Kind.SCHOOL, "users": Kind.USER, "roles": Kind.USER}  # noqa: RUF012
     hidden = ("password",)
+    set_files = ("orgs.csv", "users.csv")
     config: OneRosterCsvConfig
     _not_schools: frozenset[str] = frozenset()
     """Orgs that are no schools: a membership there is one at no school."""
 
-    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+    def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve schools, users and (1.2) roles.
 
         Raises ``FileRefused`` for a set that is none or lacks a required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
-        with open_files(self.config.place(request)) as files:
-            survey = _survey(files)
-            self.capabilities = replace(type(self).capabilities, joined=survey.version == "1.2")
-            headers = {name: file.header() for name, file in survey.files.items()}
-            notes = survey.notes
-            for name, header in headers.items():
-                try:
-                    table = Table(header, _SHAPES[survey.version, name])
-                    if name in survey.delta and not table.has("status"):
-                        raise FileRefused(
-                            f"{header.file} lacks the column status, which a delta file needs."
-                        )
-                except FileRefused as problem:
-                    raise not_this_set(files, problem, self.name, _EXPECTED) from None
-                self.tables[_STREAMS[name]] = table
-                notes += _header_notes(table, survey.version, name)
-            if "schools" in self.tables:
-                self._not_schools = _not_schools(survey.files["orgs"], self.tables["schools"])
-            context = self._context(survey.version)
-            pages = 0
-            for name, header in headers.items():
-                stream = _STREAMS[name]
-                served = survey.files[name].pages(
-                    stream, header, context + self.tables[stream].context
-                )
-                pages += yield from served
-            quiet = {_STREAMS[name] for name in survey.delta | survey.silent}
-            return Certificate(
-                complete=True,
-                pages=pages,
-                incremental=bool(quiet),
-                absent_streams=frozenset(quiet | ({"roles"} if survey.version == "1.1" else set())),
-                vendor_time=files.modified,
-                notes=(*files.notes, *notes),
-            )
+        survey = _survey(files)
+        self.capabilities = replace(type(self).capabilities, joined=survey.version == "1.2")
+        headers = {name: file.header() for name, file in survey.files.items()}
+        notes = survey.notes
+        for name, header in headers.items():
+            try:
+                table = Table(header, _SHAPES[survey.version, name])
+                if name in survey.delta and not table.has("status"):
+                    raise FileRefused(
+                        f"{header.file} lacks the column status, which a delta file needs."
+                    )
+            except FileRefused as problem:
+                raise not_this_set(files, problem, self.name, _EXPECTED) from None
+            self.tables[_STREAMS[name]] = table
+            notes += _header_notes(table, survey.version, name)
+        if "schools" in self.tables:
+            self._not_schools = _not_schools(survey.files["orgs"], self.tables["schools"])
+        context = self._context(survey.version)
+        pages = 0
+        for name, header in headers.items():
+            stream = _STREAMS[name]
+            served = survey.files[name].pages(stream, header, context + self.tables[stream].context)
+            pages += yield from served
+        quiet = {_STREAMS[name] for name in survey.delta | survey.silent}
+        return Certificate(
+            complete=True,
+            pages=pages,
+            incremental=bool(quiet),
+            absent_streams=frozenset(quiet | ({"roles"} if survey.version == "1.1" else set())),
+            vendor_time=files.modified,
+            notes=(*files.notes, *notes),
+        )
 
     def _context(self, version: str) -> bytes:
         """Return what beside its header decides how a row reads."""

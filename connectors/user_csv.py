@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.base import Capabilities, Certificate, FetchRequest, Page, Record
+from connectors.base import Capabilities, Certificate, Page, Record
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Header, Shape, Table, invalid, near
-from connectors.files import FileConfig, FileConnector, FileSet, no_such_set, open_files
+from connectors.files import FileConfig, FileConnector, FileSet, no_such_set
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 
@@ -93,20 +93,19 @@ class UserCsv(FileConnector):
     streams = {"users": Kind.USER}  # noqa: RUF012
     config: UserCsvConfig
 
-    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+    def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
-        with open_files(self.config.place(request)) as files:
-            file = _the_file(files)
-            header = file.header()
-            _check(header)
-            table = self.tables["users"] = Table(header, _SHAPE)
-            notes = [*files.notes, *table.notes]
-            if not table.has("role"):
-                notes.append(f"{file.name} has no role column: everybody is read as a student.")
-            pages = yield from file.pages("users", header, table.context)
-            return Certificate(
-                complete=True, pages=pages, vendor_time=files.modified, notes=tuple(notes)
-            )
+        file = _the_file(files)
+        header = file.header()
+        _check(header)
+        table = self.tables["users"] = Table(header, _SHAPE)
+        notes = [*files.notes, *table.notes]
+        if not table.has("role"):
+            notes.append(f"{file.name} has no role column: everybody is read as a student.")
+        pages = yield from file.pages("users", header, table.context)
+        return Certificate(
+            complete=True, pages=pages, vendor_time=files.modified, notes=tuple(notes)
+        )
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""

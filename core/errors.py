@@ -93,6 +93,14 @@ class Disconnected(VendorFailure):
     code = "disconnected"
 
 
+class NothingNew(RosterSyncError):
+    """A place where files are dropped holds no new set: nothing is wrong, nothing is read (F7)."""
+
+    code = "nothing_new"
+    exit_code = 0
+    status = "nothing_to_do"
+
+
 class RestartFetch(RosterSyncError):
     """The roster changed under the reading: throw away what was read and start again."""
 

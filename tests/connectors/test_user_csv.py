@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from connectors.user_csv import UserCsv, UserCsvConfig
-from core.errors import FileRefused, IncompleteFetch
+from core.errors import FileRefused, IncompleteFetch, NothingNew
 from core.models import Membership, Role
 from rostersync.testing import ConnectorSuite, Situation
 from tests.connectors.reading import (
@@ -268,9 +268,17 @@ def test_a_folder_with_several_files_is_refused(tmp_path: Path) -> None:
     assert "holds 2 CSV files: a.csv, b.csv" in error.message
 
 
-def test_a_config_without_path_is_refused() -> None:
-    with pytest.raises(ValidationError, match="path is missing"):
-        UserCsvConfig()
+def test_a_config_names_one_place_at_most() -> None:
+    with pytest.raises(ValidationError, match="give only one of path and inbound"):
+        UserCsvConfig(path="people.csv", inbound="drop")
+    with pytest.raises(ValidationError, match="path is empty"):
+        UserCsvConfig(path=" ")
+
+
+def test_a_source_without_a_place_is_fed_by_uploads() -> None:
+    reading = read(UserCsv(UserCsvConfig()))
+    assert isinstance(reading.error, NothingNew)
+    assert "fed by uploads" in reading.error.message
 
 
 @given(

@@ -1,0 +1,50 @@
+"""Settling: a source is told what became of its reading, once it is kept.
+
+Used by the engine after evidence is committed: a file connector then moves the set away, with the
+report beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, text
+
+from connectors.base import Connector, RowFinding, Settlement
+from core.database import Database, failpoint
+from core.errors import RosterSyncError, VendorFailure
+
+
+class Result(Protocol):
+    """What is needed of the result of a source."""
+
+    certificate: dict[str, Any]
+    complete: bool
+    error: RosterSyncError | None
+
+
+def settle(
+    database: Database, connector: Connector, run_id: int, source_id: int, result: Result
+) -> None:
+    """Tell the connector. That it cannot tidy up is noted, and is no failure of the run."""
+    with database.read() as connection:
+        found = findings_of(connection, run_id, source_id)
+    failpoint("settle.kept")
+    try:
+        connector.settled(Settlement(result.complete, result.error, found))
+    except VendorFailure as problem:
+        notes = result.certificate.setdefault("notes", [])
+        notes.append(f"{problem.message} The set is moved away at the next run.")
+
+
+def findings_of(connection: Connection, run_id: int, source_id: int) -> list[RowFinding]:
+    """Return the rows that could not be used in a run's reading of a source."""
+    about = {"run": run_id, "source": source_id}
+    return [RowFinding(*row) for row in connection.execute(_FINDINGS, about)]
+
+
+_FINDINGS = text(
+    'SELECT f.file, f.line, f."column", f.rule, f.message, f.hint FROM findings f'
+    " JOIN fetches t ON t.id = f.fetch_id WHERE t.run_id = :run AND t.source_id = :source"
+    " ORDER BY f.fetch_id, f.seq"
+)
