@@ -351,14 +351,16 @@ class _Words:
         return (
             "DELETE FROM links WHERE record_id IN (SELECT c.record_id FROM changes c"
             " WHERE c.plan_id = :plan AND c.action = 'unlink' AND c.after IS NOT NULL"
-            f" AND {self.database.json_has('c.after', 'target')})"
+            f" AND {self.database.json_has('c.after', 'target')}"
+            f" AND {self.database.json_text('c.after', 'target')} IS NULL)"
         )
 
     def _move_links(self) -> str:
         return (
-            "UPDATE links SET target_id = c.target_id FROM changes c WHERE c.plan_id = :plan"
-            " AND c.action = 'link' AND c.before IS NOT NULL AND c.record_id = links.record_id"
-            f" AND {self.database.json_has('c.before', 'target')}"
+            f"UPDATE links SET target_id = {self.database.json_text('c.after', 'target')}"
+            " FROM changes c WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink')"
+            " AND c.after IS NOT NULL AND c.record_id = links.record_id"
+            f" AND {self.database.json_text('c.after', 'target')} IS NOT NULL"
         )
 
     def _hold(self) -> str:

@@ -169,7 +169,7 @@ def archive_user(
         if keep != user.kept_archived or keep:
             steps += _update(
                 user,
-                {"kept_archived": user.kept_archived, "kept_until": None},
+                {"kept_archived": user.kept_archived, "kept_until": user.kept_until},
                 {"kept_archived": keep, "kept_until": until.isoformat() if until else None},
             )
         return user.id, steps
@@ -202,7 +202,7 @@ def restore_user(
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         if user.kept_archived:
-            before |= {"kept_archived": True, "kept_until": None}
+            before |= {"kept_archived": True, "kept_until": user.kept_until}
             after |= {"kept_archived": False, "kept_until": None}
         if protect and not user.protected and not any(r.speaks for r in user.records):
             before["protected"], after["protected"] = False, True

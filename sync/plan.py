@@ -460,6 +460,13 @@ class _Planner:
 
     # -- the end
 
+    def _mark_undone(self, connection: Connection) -> None:
+        """Mark whoever would be changed again on the evidence whose effect was undone (P8)."""
+        about = {"plan": self.draft.plan_id, "district": self.request.district.id}
+        if connection.execute(_ANY_UNDONE, about).first():
+            self.draft.flush(connection)
+            connection.execute(_MARK_UNDONE, about)
+
     def _finish(self, connection: Connection) -> Plans:
         request, plans, draft = self.request, self.plans, self.draft
         failpoint("plan.drafted")
@@ -476,6 +483,7 @@ class _Planner:
             plans.watched = watch_over(
                 self.database, connection, draft, request.district.id or 0, request.watch
             )
+        self._mark_undone(connection)
         plans.trips = holds.judge(connection, draft, counting)
         self.counts["skipped"] = request.skipped
         self.counts["conflict"] = plans.conflicts
@@ -575,6 +583,17 @@ _STANDING_TARGETS = text(
     " WHERE p.district_id = :district AND p.standing"
 )
 _MARK = text("INSERT INTO marks VALUES (:target, :source, :mark)")
+_ANY_UNDONE = text("SELECT 1 FROM undone WHERE district_id = :district LIMIT 1")
+_MARK_UNDONE = text(
+    "INSERT INTO marks SELECT c.target_id, r.source_id, 'undone' FROM undone u"
+    " JOIN records r ON r.id = u.record_id AND r.version = u.version"
+    " JOIN links l ON l.record_id = r.id JOIN changes c ON c.target_id = l.target_id"
+    " WHERE u.district_id = :district AND c.plan_id = :plan AND c.kind = 'user'"
+    " UNION SELECT c.target_id, r.source_id, 'undone' FROM changes c"
+    " JOIN undone u ON u.record_id = c.record_id"
+    " JOIN records r ON r.id = u.record_id AND r.version = u.version"
+    " WHERE u.district_id = :district AND c.plan_id = :plan AND c.kind = 'user'"
+)
 _CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")
 _EXISTING = text("SELECT id FROM users WHERE id IN :ids").bindparams(
     bindparam("ids", expanding=True)

@@ -21,6 +21,7 @@ CHANGES: Mapping[str, str] = {
     "same_state_id": "The same state id: the same school.",
     "same_number": "The same number: the same school.",
     "source_retired": "The source was retired: its hold ended (P7).",
+    "undone": "A run was undone: back to what it was before (P8).",
 }
 """Reasons of changes that no situation names."""
 

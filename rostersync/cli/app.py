@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import typer
 
-from rostersync.cli import conflicts, hand, history, people, plans, plugin, setup, sources
+from rostersync.cli import asked, conflicts, hand, history, people, plans, plugin, setup, sources
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.outcome import as_error
 from rostersync.emulator import cli as emulator
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (setup, sources, plans, history, people, hand, conflicts, plugin, emulator):
+for room in (setup, sources, plans, asked, history, people, hand, conflicts, plugin, emulator):
     room.register(app)
 
 

@@ -65,7 +65,10 @@ def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
 
 
 def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
-    """Return the document of ``sync``, ``apply`` and ``approve``."""
+    """Return the document of ``sync``, ``apply``, ``approve`` and ``undo``.
+
+    ``left`` is there when an undo leaves people as they are: their ids.
+    """
     from sync import plan_views
     from sync.views import RUN, shown_id
 
@@ -77,6 +80,7 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         "plans": [plan_views.plan_by_id(connection, number) for number in outcome.plan_ids],
         "certificates": outcome.certificates,
         "error": None if outcome.error is None else outcome.error.as_json(),
+        **({"left": outcome.left} if outcome.left else {}),
     }
 
 

@@ -1,0 +1,55 @@
+"""What a person asks for as a plan: ``undo``. Nothing is changed until the plan is applied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rostersync.cli.door import ActorOption, Door, command, login_name
+
+if TYPE_CHECKING:
+    from sync.outcome import Outcome
+
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Apply the plan at once.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the history.")]
+
+NAMED = 20
+"""How many people a list names before it only counts."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "undo")(undo)
+
+
+def undo(
+    door: Door,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id, like R12.")],
+    reason: ReasonOption = None,
+    apply_: ApplyOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Plan to put everybody back to where they were before a run."""
+    from sync.undo import undo_run
+    from sync.views import RUN, parse_id
+
+    who = actor or login_name()
+    outcome = undo_run(door.database, parse_id(RUN, run), actor=who, reason=reason)
+    if outcome.left and not door.as_json:
+        more = f" and {len(outcome.left) - NAMED} more" if len(outcome.left) > NAMED else ""
+        door.say(f"Changed since, and left as they are: {', '.join(outcome.left[:NAMED])}{more}")
+        door.say()
+    return finish(door, outcome, apply=apply_, actor=who)
+
+
+def finish(door: Door, outcome: Outcome, *, apply: bool, actor: str) -> int:
+    """Print an asked-for plan; with ``apply`` run it first."""
+    from rostersync.cli.outcome import show_outcome
+    from sync.approval import apply_plan
+
+    if apply and outcome.plan_ids:
+        left = outcome.left
+        outcome = apply_plan(door.database, outcome.plan_ids[0], actor=actor)
+        outcome.left = left
+    return show_outcome(door, outcome, whole=True)

@@ -1,0 +1,265 @@
+"""Undo: a plan, made off the ledger, that puts people back to where they were before a run (P8).
+
+Every change is turned round: fields, links and statuses return, and whoever was created ends
+archived. Whoever was changed since is listed and left. ``sync/apply.py`` applies it like any plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.errors import UsageError
+from core.models import Kind
+from sync.asked import Asked, asked_plan
+from sync.clock import Clock
+from sync.draft import Step
+from sync.effects import SOURCE_KINDS
+from sync.outcome import Outcome
+from sync.views import RUN, shown_id
+
+REASON = "undone"
+_PAGE = 5_000
+_STATUS = {
+    ("archived", "active"): "restore",
+    ("archived", "suspended"): "restore",
+    ("active", "archived"): "archive",
+    ("suspended", "archived"): "archive",
+    ("active", "suspended"): "suspend",
+    ("suspended", "active"): "unsuspend",
+}
+
+
+def undo_run(
+    database: Database,
+    run_id: int,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Store a ``planned`` plan that undoes what a run applied; ``outcome.left`` names who stays.
+
+    Left are people and schools that were changed after the run, or whose history was purged.
+    Raises ``UsageError`` for a run that is not there, that applied nothing, or that purged.
+    """
+    with database.read() as connection:
+        slug = connection.execute(_RUN, {"run": run_id}).scalar()
+    if slug is None:
+        raise UsageError(
+            f"There is no run {shown_id(RUN, run_id)}.",
+            hint="rostersync runs DISTRICT lists them.",
+        )
+    with asked_plan(database, slug, "undo", actor=actor, reason=reason, now=now) as asked:
+        plans = _plans(asked.connection, asked.district_id, slug, run_id)
+        for plan in plans:
+            _undo_plan(asked, plan.id)
+        _turn_effects(asked, plans)
+        asked.effects["undoes"] = [plan.id for plan in plans]
+        asked.effects["left"] = len(asked.outcome.left)
+    return asked.outcome
+
+
+def _plans(connection: Connection, district_id: int, slug: str, run_id: int) -> Sequence[Any]:
+    """Return what a run applied, the last first."""
+    plans = connection.execute(_PLANS, {"run": run_id, "district": district_id}).all()
+    if not plans:
+        raise UsageError(
+            f"The run {shown_id(RUN, run_id)} applied no plan: there is nothing to undo.",
+            hint=f"rostersync runs {slug} shows which runs applied one.",
+        )
+    if any(plan.kind == "purge" for plan in plans):
+        raise UsageError(
+            "A purge cannot be undone: what it erased is gone.",
+            hint="Whoever is still shared joins again at the next run.",
+        )
+    return plans
+
+
+def _undo_plan(asked: Asked, plan_id: int) -> None:
+    draft, connection = asked.draft, asked.connection
+    schools: dict[str, list[Any]] = {}
+    for (kind, target), rows in groupby(
+        _changes(connection, plan_id), key=lambda row: (row.kind, row.target_id)
+    ):
+        if kind == Kind.SCHOOL:  # two records may have spoken of one school
+            schools.setdefault(target, []).extend(rows)
+        else:
+            _turn(asked, Kind.USER, target, list(rows), connection, plan_id)
+        if draft.full:
+            draft.flush(connection)
+    for target, found in schools.items():
+        _turn(asked, Kind.SCHOOL, target, found, connection, plan_id)
+
+
+def _turn(
+    asked: Asked,
+    kind: Kind,
+    target: str,
+    rows: Sequence[Any],
+    connection: Connection,
+    plan_id: int,
+) -> None:
+    """Write down the way back for one person or school, or list them as left."""
+    first = rows[0]
+    expected = 1 if first.revision is None else first.revision + 1
+    if first.now_revision != expected or any(row.salt is None for row in rows):
+        asked.outcome.left.append(target)
+        return
+    back = _Back()
+    for row in reversed(rows):
+        back.over(row)
+    if kind is Kind.USER and back.after.get("status") == "archived" and not back.created:
+        back.after["archived_at"] = _archived_at(asked, target, plan_id)
+    steps = back.steps(kind, target, first.now_revision, first.role, first.school_id)
+    if steps:
+        asked.draft.add(steps)
+
+
+def _archived_at(asked: Asked, target: str, plan_id: int) -> str | None:
+    """Return since when somebody had been archived before a plan brought them back."""
+    about = {"target": target, "plan": plan_id, "district": asked.district_id}
+    row = asked.connection.execute(_ARCHIVED_AT, about).one_or_none()
+    return None if row is None else _object(row.after).get("archived_at", row.applied_at)
+
+
+@dataclass(slots=True)
+class _Back:
+    """What leads one person back: collected over their changes, the last first."""
+
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+    links: list[tuple[str, int, dict[str, Any] | None, dict[str, Any] | None]] = field(
+        default_factory=list
+    )
+    """(action, record, before, after) of links that come, go or move."""
+    holds: dict[int, int] = field(default_factory=dict)
+    """Record → what its hold becomes again."""
+    created: bool = False
+
+    def over(self, row: Any) -> None:
+        """Take one change back."""
+        before, after = _object(row.before), _object(row.after)
+        if row.action == "create":
+            self.created = True
+            self.before |= {"status": self.before.get("status", after.get("status", "active"))}
+            self.after = {"status": "archived"}
+            self.links = [link for link in self.links if link[0] != "unlink"]
+            self.holds = dict.fromkeys(self.holds, 0)
+            if row.record_id is not None:
+                self.holds[row.record_id] = 0
+            return
+        for name, old in before.items():
+            if name != "target":
+                self.before.setdefault(name, after.get(name))
+                self.after[name] = old
+        for record, _, held, _ in _list(row.basis):
+            if held is not None and record is not None:
+                self.holds[record] = 1 - held
+        if row.record_id is not None and row.action in ("link", "adopt", "unlink"):
+            self._link_over(row.action, row.record_id, row.target_id, before, after)
+
+    def _link_over(
+        self, action: str, record: int, target: str, before: dict[str, Any], after: dict[str, Any]
+    ) -> None:
+        if "target" in after and after["target"] is None:  # a link that was ended comes again
+            self.links.append(("link", record, None, None))
+        elif "target" in after:  # a link that went to somebody else comes back, in a merge
+            other = "link" if action == "unlink" else "unlink"
+            self.links.append((other, record, after, before))
+        elif action != "unlink":
+            self.links.append(("unlink", record, {"target": target}, {"target": None}))
+
+    def steps(
+        self, kind: Kind, target: str, revision: int, role: str | None, school: str | None
+    ) -> list[Step]:
+        """Return the way back as steps."""
+        steps: list[Step] = []
+
+        def step(action: str, **more: Any) -> None:
+            steps.append(
+                Step(kind, action, target, revision, REASON, role=role, school=school, **more)
+            )
+
+        old, new = dict(self.before), dict(self.after)
+        status = old.pop("status", None), new.pop("status", None)
+        at = new.pop("archived_at", None)
+        if None not in status and status[0] != status[1]:
+            after = {"status": status[1]} | ({"archived_at": at} if at else {})
+            step(_STATUS[status], before={"status": status[0]}, after=after)
+        changed = {name: value for name, value in new.items() if old.get(name) != value}
+        if changed:
+            step("update", before={name: old.get(name) for name in changed}, after=changed)
+        for action, record, before, after_link in self.links:
+            if self.created and action == "unlink":
+                self.holds[record] = 0  # they keep their records, held no more, to come back by
+                continue
+            step(action, record_id=record, before=before, after=after_link)
+        ended = {record for action, record, _, _ in self.links if action == "unlink"}
+        if self.created:
+            ended = set()
+        basis = [[r, None, held, 0] for r, held in sorted(self.holds.items()) if r not in ended]
+        if basis and not steps:
+            step("link" if any(held for _, _, held, _ in basis) else "unlink")
+        if basis:
+            steps[0] = steps[0]._replace(basis=basis)
+        return steps
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return dict(msgspec.json.decode(value) if isinstance(value, str) else value or {})
+
+
+def _list(value: Any) -> list[list[int | None]]:
+    return list(msgspec.json.decode(value) if isinstance(value, str) else value or ())
+
+
+def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
+    """Yield the changes of a plan in their order, each with its target's revision of now."""
+    last = -1
+    while rows := connection.execute(
+        _CHANGES, {"plan": plan_id, "last": last, "page": _PAGE}
+    ).all():
+        yield from rows
+        last = rows[-1].seq
+
+
+def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
+    """Turn round what the plans did beside their changes."""
+    for plan in plans:
+        done: Mapping[str, Any] = _object(plan.effects)
+        for name, other in (("retire", "unretire"), ("unretire", "retire")):
+            if done.get(name):
+                asked.effects[other] = done[name]
+                asked.always = True
+        if plan.kind in SOURCE_KINDS or done.get("redone"):
+            asked.effects["undone"] = True
+        elif done.get("undone"):
+            asked.effects["redone"] = True
+
+
+_RUN = text(
+    "SELECT d.slug FROM runs r JOIN districts d ON d.id = r.district_id WHERE r.id = :run"
+)
+_PLANS = text(
+    "SELECT id, kind, effects FROM plans WHERE applied_run_id = :run AND status = 'applied'"
+    " AND district_id = :district ORDER BY first_serial DESC"
+)
+_CHANGES = text(
+    "SELECT c.*, COALESCE(u.revision, s.revision) AS now_revision FROM changes c"
+    " LEFT JOIN users u ON u.id = c.target_id AND c.kind = 'user'"
+    " LEFT JOIN schools s ON s.id = c.target_id AND c.kind = 'school'"
+    " WHERE c.plan_id = :plan AND c.seq > :last ORDER BY c.seq LIMIT :page"
+)
+_ARCHIVED_AT = text(  # they were archived before the run: since when, says the ledger
+    "SELECT p.applied_at, c.after FROM changes c JOIN plans p ON p.id = c.plan_id"
+    " JOIN plans undone ON undone.id = :plan WHERE c.target_id = :target AND p.status = 'applied'"
+    " AND p.first_serial < undone.first_serial AND c.action IN ('archive', 'leaves_scope', 'merge')"
+    " AND p.district_id = :district ORDER BY p.first_serial DESC LIMIT 1"
+)
