@@ -1,121 +1,96 @@
-"""The page of one person, as ``why`` tells it: where they stand, whose word counts, what happened.
-
-Values in (``sync/why.py`` says which), lines out.
-"""
+"""The timeline of one person, as ``why`` tells it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from rostersync.cli import words
 from rostersync.cli.door import Door
+from rostersync.cli.lines import change_line
 
-_NEXT = {"leaves": "Would leave", "comes_back": "Comes back", "comes_in": "Comes in"}
+_NEXT = {
+    "leaves": "What would let them go",
+    "comes_back": "What would bring them back",
+    "comes_in": "What would bring them in",
+}
 
 
 def say_timeline(door: Door, told: dict[str, Any]) -> None:
-    """Print the page of one person."""
-    for text, style in _page(told):
-        door.say(text, style=style)
-
-
-def _page(told: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Print the reasons for a person's state, and what happened to them."""
     user = told["user"]
     if user is None:
         record = told["records"][0]
-        yield f"{record['source']}:{record['external_id']} (no user yet)", "bold"
+        door.say(f"{record['source']}:{record['external_id']} is nobody in the directory yet.")
     else:
-        yield f"{words.person_name(user)} ({user['id']}): {words.state(user)}", "bold"
+        door.say(f"{words.person_name(user)} ({user['id']}): {words.state(user)}")
     for reason in told["reasons"]:
-        yield f"  {reason['means']}", None
-    for key, sentence in told["next"].items():
-        yield f"  {_NEXT.get(key, key)}: {sentence}", None
-    for title, lines in (
-        ("Waits for approval", _held(told)),
-        ("Waits for a decision", _conflicts(told)),
-        ("Records", _records(told)),
-        ("Fields", _fields(told)),
-        ("Locked by hand", _locks(told)),
-        ("What happened", _history(told)),
-    ):
-        found = list(lines)
-        if found:
-            yield "", None
-            yield title, "bold"
-            for line in found:
-                yield f"  {line}", None
-
-
-def _held(told: dict[str, Any]) -> Iterator[str]:
-    for one in told["held"]:
-        verb = words.verb(one["action"], 1)
-        yield f"{one['plan_id']}: {verb}. {one['means']}"
-        for limit in one["limits"]:
-            yield f"  {limit['means']}"
-
-
-def _conflicts(told: dict[str, Any]) -> Iterator[str]:
-    for one in told["conflicts"]:
-        said = one.get("means") or words.reason(one["reason"])
-        record = f"{one['source']}:{one['external_id']}"
-        if one["status"] == "open":
-            yield f"{one['id']} {record}: {said}"
-        else:
-            decision = f", {one['decision']}" if one["decision"] else ""
-            yield f"{one['id']} {record}: {one['status']}{decision}"
-
-
-def _records(told: dict[str, Any]) -> Iterator[str]:
-    for one in told["records"]:
-        notes = []
-        if not one["present"]:
-            since = f" since {_day(one['absent_since'])}" if one["absent_since"] else ""
-            notes.append(f"not shared{since}")
-        elif not one["in_scope"]:
-            notes.append("outside what the source is asked for")
-        else:
-            notes.append("shared")
-        if one["held"]:
-            notes.append("holds them")
-        if one.get("enabled") is False:
-            notes.append("may not sign in")
-        yield f"{one['source']}:{one['external_id']}  {', '.join(notes)}"
-
-
-def _fields(told: dict[str, Any]) -> Iterator[str]:
-    for name, one in told["fields"].items():
-        others = ", ".join(
-            f"{source} says {words.value(other)}" for source, other in one["others"].items()
-        )
-        locked = ", locked" if one["locked"] else ""
-        more = f"; {others}" if others else ""
-        field = words.FIELD_WORDS.get(name, name)
-        yield f"{field}: {words.value(one['value'])}  (from {one['from']}{locked}{more})"
-
-
-def _locks(told: dict[str, Any]) -> Iterator[str]:
-    for one in told["locks"]:
-        by = f" by {one['by']}" if one.get("by") else ""
-        since = f" since {_day(one['since'])}" if one.get("since") else ""
-        field = words.FIELD_WORDS.get(one["field"], one["field"])
-        yield f"{field}{since}{by}"
-
-
-def _history(told: dict[str, Any]) -> Iterator[str]:
-    for one in told["changes"]:
-        verb = words.verb(one["action"], 1)
-        fields = {
-            name: pair for name, pair in one["fields"].items() if name not in ("status", "origin")
-        }
-        what = f"{words.edits(fields)} " if fields and one["action"] != "create" else ""
-        record = f" {one['source']}:{one['external_id']}" if one["source"] else ""
-        note = f" ({one['note']})" if one.get("note") else ""
-        yield (
-            f"{_day(one['at'])}  {one['plan_id']}  {one['actor']}  {verb}{record}:"
-            f" {what}[{words.reason(one['reason'])}]{note}"
+        door.say(f"    {reason['means']} ({reason['code']})")
+    for word, sentence in told["next"].items():
+        door.say(f"    {_NEXT.get(word, word)}: {sentence}")
+    _say_records(door, told)
+    _say_fields(door, told["fields"])
+    _say_open(door, told)
+    if told["changes"]:
+        _title(door, "History")
+    for change in told["changes"]:
+        note = f" · {change['note']}" if change["note"] else ""
+        door.say(
+            f"    {change['serial']}  {change['at']}  {change['actor']}  {change['plan_id']}"
+            f"  {change_line(change)}{note}"
         )
 
 
-def _day(shown: str | None) -> str:
-    return "" if not shown else f"{shown[:10]} {shown[11:16]} UTC"
+def _title(door: Door, title: str) -> None:
+    door.say()
+    door.say(title, style="bold")
+
+
+def _say_records(door: Door, told: dict[str, Any]) -> None:
+    if told["records"]:
+        _title(door, "Records")
+    reasons = {(m["source"], m["external_id"]): m for m in told["matches"]}
+    for record in told["records"]:
+        states = ["shared" if record["present"] else "no longer shared"]
+        states += [] if record["in_scope"] else ["outside what the source is asked for"]
+        states += ["holds them"] if record["held"] else ["does not hold them"]
+        if record["absent_since"]:
+            states.append(f"gone since {record['absent_since']}")
+        match = reasons.get((record["source"], record["external_id"]))
+        by = f"; {match['action']}: {words.reason(match['reason'])}" if match else ""
+        door.say(f"    {record['source']}:{record['external_id']}: {', '.join(states)}{by}")
+
+
+def _say_fields(door: Door, fields: dict[str, dict[str, Any]]) -> None:
+    if fields:
+        _title(door, "Fields")
+    for name, one in fields.items():
+        said = words.FIELD_WORDS.get(name, name)
+        notes = [
+            {"history": "as it was set before", "lock": "by hand"}.get(one["from"], one["from"])
+        ]
+        notes += ["locked"] if one["locked"] else []
+        notes += [f"{source} says {words.value(other)}" for source, other in one["others"].items()]
+        door.say(f"    {said}: {words.value(one['value'])} ({'; '.join(notes)})")
+
+
+def _say_open(door: Door, told: dict[str, Any]) -> None:
+    protected = told["protected"]
+    if protected["on"] and protected.get("since"):
+        door.say(f"    protected since {protected['since']} by {protected['by']}")
+    for lock in told["locks"]:
+        if lock["since"]:
+            door.say(f"    {lock['field']} locked since {lock['since']} by {lock['by']}")
+    if told["conflicts"] or told["held"]:
+        _title(door, "Waiting for a person")
+    for conflict in told["conflicts"]:
+        state = conflict["status"]
+        if state == "resolved":
+            state = f"resolved: {conflict['decision']}"
+        evidence = ", ".join(conflict.get("evidence", ()))
+        by = f" ({evidence})" if evidence else ""
+        door.say(
+            f"    {conflict['id']} {conflict['source']}:{conflict['external_id']}{by}: {state}"
+        )
+    for held in told["held"]:
+        limits = "; ".join(one["means"] for one in held["limits"])
+        door.say(f"    {held['plan_id']} holds: {words.verb(held['action'], 1)}. {limits}")

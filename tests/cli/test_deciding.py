@@ -87,3 +87,27 @@ def test_the_history_verifies_until_somebody_alters_it(
     assert altered.code == 1
     assert "NOT INTACT" in altered.out
     assert cli("db", "verify", "nowhere").code == 2
+
+
+def test_a_retired_source_lets_its_people_go_by_a_plan_that_waits(cli: Cli, folder: Folder) -> None:
+    planned = cli("source", "retire", D, "sis", "--json")
+    assert (planned.code, planned.document["status"]) == (0, "planned")
+    (plan,) = planned.document["plans"]
+    assert (plan["kind"], plan["counts"]["archive"]) == ("retire", 14)
+    assert len(users(cli, "--status", "active")) == 15
+    told = cli("show", plan["id"])
+    assert f"rostersync apply {plan['id']}" in told.out
+    assert cli("apply", plan["id"]).code == 0
+    (manual,) = users(cli, "--status", "active")
+    assert manual["origin"] == "manual"
+    (source,) = cli("sources", D, "--json").document
+    assert source["status"] == "retired"
+    assert cli("source", "retire", D, "nothing").code == 2
+
+
+def test_a_source_is_resumed(cli: Cli, folder: Folder, database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE sources SET health = '{\"failures\": 9}'"))
+    assert "polled again at the next run" in cli("source", "resume", D, "sis").out
+    assert "nothing to resume" in cli("source", "resume", D, "sis").out
+    assert cli("source", "resume", D, "sis", "--json").document["health"] == {}
