@@ -418,7 +418,8 @@ class Change(SQLModel, table=True):
     basis: list[list[int | None]] | None = Field(default=None, sa_column=Column(Json))
     """The person's records this rests on, on their first change: ``[record id, version, held,
     settles]`` each. ``held`` 1 or 0 is what the link becomes, null leaves it; ``settles`` 1 closes
-    the record once applied. A create or link names its record in ``record_id`` instead."""
+    the record once applied, 0 keeps it open. A create or link names its record in ``record_id``
+    instead."""
     reason: str = Field(max_length=64)
     salt: bytes | None = Field(default=None, sa_type=LargeBinary)
     digest: bytes = Field(sa_type=LargeBinary)

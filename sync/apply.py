@@ -378,10 +378,11 @@ class _Words:
         database = self.database
         record, settles = database.json_item("b", 0), database.json_item("b", 3)
         return (
-            "UPDATE records SET open = FALSE, cause = NULL WHERE id IN"
-            f" (SELECT {database.to_int(record)} FROM changes c,"
-            f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
-            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} = 1)"
+            "UPDATE records SET open = (h.settles = 0),"
+            " cause = CASE WHEN h.settles = 0 THEN records.cause END"
+            f" FROM (SELECT {database.to_int(record)} AS id, {database.to_int(settles)} AS settles"
+            f" FROM changes c, {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
+            " AND c.basis IS NOT NULL) AS h WHERE records.id = h.id"
         )
 
 

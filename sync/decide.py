@@ -166,8 +166,9 @@ def decide_user(
                 situation.action, situation.reason,
                 before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
             )  # fmt: skip
+    unproven = False
     if speaking and situation.action != "nothing":
-        before, after, decision.kept_by_lock = _difference(user, speaking, context)
+        before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
             step("update", "changed_in_source", before=before, after=after)
     ended = [r for r in user.records if r.held and not r.speaks]
@@ -180,12 +181,14 @@ def decide_user(
     if context.taking_nothing and not _only_adds(steps):
         return Decision(situation)
     if not steps and not returning:
-        decision.settles = [r.id for r in user.records]
+        if not unproven:
+            decision.settles = [r.id for r in user.records]
         return decision
     if not steps:
         step("link", "returned")
+    settles = int(not unproven)
     basis = [
-        [r.id, r.version, None if situation.action == "nothing" else _hold(r), 1]
+        [r.id, r.version, None if situation.action == "nothing" else _hold(r), settles]
         for r in user.records
     ]
     steps[0] = steps[0]._replace(basis=basis)
@@ -258,8 +261,12 @@ def _local(at: datetime, zone: ZoneInfo) -> date:
 
 def _difference(
     user: UserView, speaking: Sequence[RecordView], context: Context
-) -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Return what changes, before and after, and whether a lock kept something from changing."""
+) -> tuple[dict[str, Any], dict[str, Any], bool, bool]:
+    """Return what changes, before and after, and what kept something from changing.
+
+    The first flag: a lock did. The second: a source was not read whole, so that the loss of a role
+    or school is not proven yet (F1).
+    """
     wish = wish_of(speaking, context.sources)
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
@@ -279,10 +286,24 @@ def _difference(
     if "role" in user.locked_fields:
         wanted, differs = _with_locked_roles(user.memberships, wanted)
         kept = kept or differs
+    unproven = False
+    if any(record.source_id in context.failed for record in speaking):
+        wanted, unproven = _with_all_kept(user.memberships, wanted)
     if wanted != user.memberships:
         before["memberships"] = [list(member) for member in user.memberships]
         after["memberships"] = [list(member) for member in wanted]
-    return before, after, kept
+    return before, after, kept, unproven
+
+
+def _with_all_kept(
+    have: Sequence[Membership], want: Sequence[Membership]
+) -> tuple[list[Membership], bool]:
+    """Add roles and schools and end none; say whether one would have ended."""
+    places = {(role, school) for role, school, _ in want}
+    ending = [member for member in have if member[:2] not in places]
+    moved = any(primary for _, _, primary in want)
+    kept = [(role, school, primary and not moved) for role, school, primary in ending]
+    return sorted([*want, *kept]), bool(ending)
 
 
 def _with_locked_roles(

@@ -423,7 +423,7 @@ def dump(connection: Connection) -> dict[str, list[Any]]:
     """Return every row of the tables of the directory, in order."""
     return {
         table: sorted(
-            (tuple(map(str, row)) for row in connection.execute(text(f"SELECT * FROM {table}")))
+            tuple(map(str, row)) for row in connection.execute(text(f"SELECT * FROM {table}"))
         )
         for table in DIRECTORY_TABLES
     }
