@@ -137,9 +137,19 @@ def _decide(
         if plan.expires_at is not None and plan.expires_at < utc_text(at):
             connection.execute(_EXPIRE, {"plan": plan_id})
             return _drifted(outcome, f"The plan P{plan_id} has expired.", plan)
-        if _paused(plan, at) and not during_pause:
-            outcome.status = "paused"
-            return outcome
+        if _paused(plan, at):
+            if not during_pause:
+                outcome.status = "paused"
+                return outcome
+            if not (approving or plan.approved or plan.guarded) and _takes(connection, plan_id):
+                outcome.status = "held"
+                outcome.error = Held(
+                    f"The plan P{plan_id} takes people away, was made before the pause and was"
+                    " not judged as one in a pause is.",
+                    hint=f"Review it with rostersync show P{plan_id} and release it with"
+                    f" rostersync approve P{plan_id} --during-pause, or make a new plan.",
+                )
+                return outcome
         run_id = outcome.run_id = open_run(connection, plan.district_id, act, actor, at)
         about = {"plan": plan_id, "actor": actor, "now": utc_text(at), "reason": reason}
         if approving:
@@ -188,6 +198,11 @@ def _certificates(plan: Any) -> dict[str, dict[str, Any]]:
 
 def _decoded(value: Any) -> Any:
     return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+def _takes(connection: Connection, plan_id: int) -> bool:
+    query = text("SELECT 1 FROM takings WHERE plan_id = :plan AND NOT explained LIMIT 1")
+    return connection.execute(query, {"plan": plan_id}).first() is not None
 
 
 def _paused(plan: Any, at: datetime) -> bool:

@@ -455,3 +455,102 @@ def test_a_guarded_suspension_is_held_like_any_other_taking(middle: Town) -> Non
     assert middle.sync(AUGUST).status == "held"
     assert middle.held() == {"suspend": {"s1-teacher-002"}}
     assert middle.with_status("suspended") == set()
+
+
+def test_s6_after_a_winter_break_the_limits_judge_again_when_the_wait_is_over(
+    new_town: NewTown,
+) -> None:
+    """In January no school rolls over: its people must not need approvals until summer."""
+    town = new_town('[[district.pause]]\nstart = "12-20"\nend = "01-04"\n')
+    town.vendor.join(*staff("s1", 3), *classes("s1", g06=20, g07=20, g08=20))
+    town.sync("2026-12-18 05:00")
+    town.vendor.leave("s1-g06-0000")
+    assert town.sync("2027-01-05 05:00").status == "waiting"
+    assert town.sync("2027-01-19 05:00").status == "held"
+    assert town.held() == {"archive": {"s1-g06-0000"}}
+    town.vendor.leave("s1-g06-0001")
+    town.sync("2027-02-01 05:00")
+    assert town.archived == {"s1-g06-0001"}
+    assert town.held() == {"archive": {"s1-g06-0000"}}
+
+
+def test_s6_a_vendor_that_is_weeks_late_still_explains_its_graduates(middle: Town) -> None:
+    middle.vendor.leave("s1-teacher-000")
+    for day in ("08-11", "08-24", "08-30"):
+        middle.sync(f"2026-{day} 05:00")
+    assert middle.held() == {"archive": {"s1-teacher-000"}}
+    middle.vendor.roll_over()
+    middle.sync("2026-09-01 05:00")
+    assert middle.archived == GRADUATES
+    assert middle.held() == {"archive": {"s1-teacher-000"}}
+
+
+def test_s6_the_wait_does_not_end_in_a_run_that_was_not_complete(middle: Town) -> None:
+    middle.vendor.leave("s1-teacher-000")
+    middle.sync(AUGUST)
+    middle.vendor.short = True
+    middle.sync("2026-08-24 05:00")
+    assert middle.season_state["waited_out"] is False
+    middle.vendor.short = False
+    middle.sync("2026-08-25 05:00")
+    assert middle.held() == {"archive": {"s1-teacher-000"}}
+
+
+def test_the_next_summer_compares_with_the_grades_of_that_june(new_town: NewTown) -> None:
+    """What was remembered for a school that never rolled over is of last year."""
+    town = new_town(SUMMER)
+    town.vendor.join(*staff("s1", 9), *classes("s1", g06=9, g07=9, g08=9))
+    town.sync(JUNE)
+    town.vendor.leave("s1-teacher-000")
+    assert town.sync(AUGUST).status == "waiting"
+    town.sync("2026-08-24 05:00")
+    town.approve()
+    town.vendor.join(*(Person(f"new{n}", grade="08") for n in range(4)))
+    town.sync("2027-06-14 05:00")
+    graduates = set(town.vendor.roll_over())
+    assert len(graduates) == 13
+    assert town.sync("2027-08-11 05:00").status == "applied"
+    assert town.archived == graduates | {"s1-teacher-000"}
+
+
+def test_a_run_killed_before_it_applied_leaves_the_guard_for_the_next_one(middle: Town) -> None:
+    from core.database import at_failpoints
+
+    class Killed(Exception):
+        pass
+
+    def kill(name: str) -> None:
+        if name == "apply.plan":
+            raise Killed
+
+    middle.vendor.roll_over()
+    middle.vendor.leave("s1-teacher-000")
+    with pytest.raises(Killed), at_failpoints(kill):
+        middle.sync(AUGUST)
+    assert middle.archived == set()
+    middle.vendor.leave("s1-teacher-001")
+    middle.sync("2026-08-11 10:00")
+    assert middle.archived == GRADUATES
+    assert middle.held() == {"archive": TWO_TEACHERS}
+
+
+def test_s1_a_plan_made_before_the_pause_takes_nobody_away_in_it_unapproved(
+    middle: Town,
+) -> None:
+    from sync.approval import apply_plan
+
+    middle.vendor.leave("s1-g06-0000")
+    (plan,) = middle.plan("2026-06-14 05:00").plan_ids
+    middle.at("2026-06-16 05:00")
+    applied = apply_plan(middle.database, plan, actor="ada", during_pause=True, now=middle.clock)
+    assert (applied.status, applied.exit_code) == ("held", 10)
+    assert middle.archived == set()
+    assert middle.approve(plan, during_pause=True).status == "applied"
+    assert middle.archived == {"s1-g06-0000"}
+
+
+def test_s1_a_plan_made_in_a_pause_is_judged_as_guarded(middle: Town) -> None:
+    middle.vendor.roll_over()
+    middle.vendor.leave("s1-teacher-000")
+    middle.plan("2026-08-05 05:00")
+    assert middle.held() == {"archive": {"s1-teacher-000"}}
