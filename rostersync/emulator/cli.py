@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rostersync.emulator.generator import District
     from rostersync.emulator.server import Emulator
 
 app = typer.Typer(
@@ -69,6 +70,13 @@ def emulate(
         Path | None,
         typer.Option(help="Write the district file there, and print the export lines alone."),
     ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            help="Write the day's roster there as OneRoster CSV (a .zip, or a folder), and stop.",
+        ),
+    ] = None,
     rate_limit: Annotated[
         int, typer.Option(min=0, help="Clever's requests a minute for each token; 0: no limit.")
     ] = 1200,
@@ -86,6 +94,9 @@ def emulate(
             typer.echo(f"{name:<{width}}  {kind.does}{where}")
         return
     district = District(seed=seed, users=users, days=ordinary_week(), contacts=contacts)
+    if csv is not None:
+        _write_csv(district, csv, day)
+        return
     emulator = Emulator(
         district, "all", day=day, host=host, port=port, rate_limit=rate_limit or None
     )
@@ -114,6 +125,19 @@ def emulate(
         typer.echo("Stopped.", err=True)
     finally:
         emulator.stop()
+
+
+def _write_csv(district: District, path: Path, day: int) -> None:
+    from rostersync.emulator.files import write_oneroster
+
+    try:
+        write_oneroster(district, path, day=day)
+    except OSError as error:
+        raise typer.BadParameter(
+            f"{path} cannot be written ({error.strerror}).", param_hint="--csv"
+        ) from None
+    people = len(district.view(day).slots())
+    typer.echo(f"{path} holds {people} people of {district.name} on day {day}. None is real.")
 
 
 def _fail(emulator: Emulator, text: str) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,23 @@ def test_the_help_reads_well() -> None:
 def test_every_fault_is_listed_with_what_it_does() -> None:
     answer = CliRunner().invoke(app, ["--faults"])
     assert [line.split()[0] for line in answer.output.splitlines()] == sorted(FAULTS)
+
+
+def test_a_day_is_written_as_a_oneroster_zip_for_whoever_has_none(tmp_path: Path) -> None:
+    roster = tmp_path / "roster.zip"
+    answer = CliRunner().invoke(app, ["--users", "30", "--csv", str(roster)])
+    assert answer.exit_code == 0
+    assert "30 people" in answer.output
+    with zipfile.ZipFile(roster) as archive:
+        rows = archive.read("users.csv").decode().splitlines()
+    assert len(rows) == 31
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file, not a folder")
+    answer = CliRunner().invoke(app, ["--users", "10", "--csv", str(tmp_path / "taken" / "r.zip")])
+    assert answer.exit_code == 2
+    assert "cannot be written" in answer.output
 
 
 def test_a_wrong_fault_is_a_sentence() -> None:
