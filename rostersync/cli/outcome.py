@@ -104,7 +104,9 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
                 door.say()
             say_plan(door, connection, number, whole=whole)
     if outcome.error is not None:
-        say_on(door.err, outcome.error.message, style="red")
+        reasons = {one.get("reason") for one in outcome.certificates.values()}
+        if outcome.error.message not in reasons:  # else it has just been said
+            say_on(door.err, outcome.error.message, style="red")
         if outcome.error.hint:
             say_on(door.err, outcome.error.hint)
     said = _SAID.get(outcome.status, outcome.status)
@@ -133,6 +135,7 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
     if certificate.get("complete"):
         part = "read the latest changes" if certificate.get("incremental") else "read whole"
         return f"{name}: {part}{read}"
+    read = read if records else ""
     return f"{name}: NOT read whole{read}. {certificate.get('reason') or ''}".rstrip()
 
 
