@@ -9,7 +9,18 @@ from itertools import pairwise
 
 import typer
 
-from rostersync.cli import asked, conflicts, hand, history, people, plans, plugin, setup, sources
+from rostersync.cli import (
+    asked,
+    conflicts,
+    hand,
+    history,
+    people,
+    plans,
+    plugin,
+    seasons,
+    setup,
+    sources,
+)
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.outcome import as_error
 from rostersync.emulator import cli as emulator
@@ -24,7 +35,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (setup, sources, plans, asked, history, people, hand, conflicts, plugin, emulator):
+for room in (
+    setup,
+    sources,
+    seasons,
+    plans,
+    asked,
+    history,
+    people,
+    hand,
+    conflicts,
+    plugin,
+    emulator,
+):
     room.register(app)
 
 

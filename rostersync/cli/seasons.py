@@ -1,0 +1,173 @@
+"""Seasons: ``pause``, ``resume`` and ``schedule``."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any
+
+import typer
+
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+
+DAYS_SHOWN = 7
+
+_SEASON_WORDS = {"normal": "normal", "additions_only": "additions only", "paused": "paused"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "pause")(pause)
+    command(app, "resume")(resume)
+    command(app, "schedule")(schedule)
+
+
+def pause(
+    door: Door,
+    district: DistrictArgument,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", metavar="D", help="The last day, like 2026-08-10; else: resume."),
+    ] = None,
+    additions_only: Annotated[
+        bool, typer.Option("--additions-only", help="People may join; nobody changes or leaves.")
+    ] = False,
+    actor: ActorOption = None,
+) -> None:
+    """Let no source change anybody, from this moment on. The first run afterwards is guarded."""
+    from sync.pausing import pause_district
+
+    shown = pause_district(
+        door.database,
+        district,
+        until=None if until is None else _day(until),
+        mode="additions_only" if additions_only else "paused",
+        actor=actor or login_name(),
+    )
+    _show(door, shown)
+
+
+def resume(door: Door, district: DistrictArgument, actor: ActorOption = None) -> None:
+    """End today's pause, one by hand or one of the district file. The next run is guarded."""
+    from sync.pausing import resume_district
+
+    shown = resume_district(door.database, district, actor=actor or login_name())
+    if not shown["changed"] and not door.as_json:
+        door.say(f"{district} is not paused: there is nothing to resume.")
+        return
+    _show(door, shown)
+
+
+def _show(door: Door, shown: dict[str, Any]) -> None:
+    if door.as_json:
+        door.document(shown)
+        return
+    for line in season_lines(shown):
+        door.say(line)
+
+
+def season_lines(shown: dict[str, Any]) -> list[str]:
+    """Tell a season to a person."""
+    word = _SEASON_WORDS[shown["season"]]
+    end = f" until {shown['until']}" if shown["season"] != "normal" and shown["until"] else ""
+    lines = [f"{shown['district']}: {word}{end} ({shown['why']})."]
+    if shown["season"] == "paused":
+        lines.append("No source changes anybody. Acts by hand work.")
+    elif shown["season"] == "additions_only":
+        lines.append("People may join; nobody changes or leaves.")
+    elif shown["guard_owed"]:
+        lines.append(
+            "The next complete run is guarded: what a rollover does not explain waits for you."
+        )
+    lines += [
+        f"The vendor of {source} says: {state}." for source, state in shown["vendors"].items()
+    ]
+    if shown["next_run"]:
+        lines.append(f"The next sync is at {shown['next_run']}.")
+    elif shown["season"] == "paused" and shown["until"] is None:
+        lines.append(f"It lasts until: rostersync resume {shown['district']}")
+    return lines
+
+
+def _day(word: str) -> date:
+    from core.errors import UsageError
+
+    try:
+        return date.fromisoformat(word)
+    except ValueError:
+        raise UsageError("That is not a day.", hint="Give a day like 2026-08-10.") from None
+
+
+# -- schedule
+
+
+def schedule(
+    door: Door,
+    district: Annotated[
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=1000, help="How many days.")] = DAYS_SHOWN,
+    start: Annotated[str | None, typer.Option("--from", metavar="D", help="First day.")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day.")] = None,
+) -> None:
+    """Show which syncs are due in the coming days, and which a pause skips."""
+    from core.errors import UsageError
+    from sync.pausing import calendars
+
+    first = None if start is None else _day(start)
+    last = None if end is None else _day(end)
+    if first is not None and last is not None and last < first:
+        raise UsageError("The last day is before the first.", hint="Give --from before --to.")
+    if first is None and last is not None:
+        days = 1000
+    with door.reading() as connection:
+        found = list(calendars(connection, district, first=first, last=last, days=days))
+    if door.as_json:
+        door.document(found)
+        return
+    if not found:
+        door.say("No district yet. Load a district file: rostersync load FILE.toml")
+    for number, one in enumerate(found):
+        if number:
+            door.say()
+        for line in calendar_lines(one):
+            door.say(line)
+
+
+def calendar_lines(one: dict[str, Any]) -> list[str]:
+    """Draw one district's calendar: a line a day, and one line for a stretch of skipped days."""
+    lines = [f"{one['district']} ({one['timezone']})"]
+    if not one["days"]:
+        return [*lines, "  no sync_times: it is synced by hand only"]
+    stretch: list[dict[str, Any]] = []
+
+    def close() -> None:
+        if stretch:
+            first, last = stretch[0], stretch[-1]
+            span = _day_name(first["day"])
+            if last is not first:
+                span += f" to {_day_name(last['day'])}"
+            skipped = sum(len(day["runs"]) for day in stretch)
+            runs = "1 sync" if skipped == 1 else f"{skipped} syncs"
+            lines.append(f"  {span}: {runs} skipped, {first['why']}")
+            stretch.clear()
+
+    for day in one["days"]:
+        if day["season"] == "paused":
+            if stretch and stretch[-1]["why"] != day["why"]:
+                close()
+            stretch.append(day)
+            continue
+        close()
+        times = "  ".join(run["at"] for run in day["runs"])
+        notes = [day["why"]] if day["why"] else []
+        notes += [run["note"] for run in day["runs"] if run["note"]]
+        if day["guarded"]:
+            notes.append("the first run is guarded")
+        said = f"  ({'; '.join(notes)})" if notes else ""
+        lines.append(f"  {_day_name(day['day'])}  {times}{said}")
+    close()
+    return lines
+
+
+def _day_name(day: date) -> str:
+    return f"{day:%a} {day.isoformat()}"

@@ -1,0 +1,220 @@
+"""Pausing: ``pause`` and ``resume`` by hand, and what a district's season is right now.
+
+Both take the apply lock for one moment and never wait for a run: a run under way sees the pause
+before it applies anything, and then changes nobody (rule 7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.settings import DistrictSettings
+from sync import views
+from sync.clock import Clock, utc_now
+from sync.guard import PAUSED_WORDS, SeasonState, paused_by_hand, resumed_by_hand, returns_from
+from sync.guarding import forget_pupils
+from sync.runs import close_run_in, open_run
+from sync.schedule import calendar, next_run
+from sync.season import Season, SeasonOnDay, local_day, next_change
+
+Mode = Literal["paused", "additions_only"]
+
+
+@dataclass(frozen=True, slots=True)
+class Almanac:
+    """A district's calendar: its settings and what it remembers of its seasons."""
+
+    district_id: int
+    settings: DistrictSettings
+    state: SeasonState
+
+    def today(self, now: datetime) -> date:
+        """Return the local day."""
+        return local_day(now, self.settings.timezone)
+
+    def on(self, now: datetime) -> SeasonOnDay:
+        """Return the season of the local day."""
+        return self.state.on(self.today(now), self.settings.pause)
+
+
+def almanac(connection: Connection, slug: str) -> Almanac:
+    """Read a district's calendar. Raises ``UsageError`` for an unknown district."""
+    return almanac_of(views.district_row(connection, slug))
+
+
+def almanac_of(row: Any) -> Almanac:
+    """Return the calendar of a row of ``districts``."""
+    return Almanac(
+        int(row.id),
+        DistrictSettings.model_validate(_decoded(row.settings)),
+        SeasonState.model_validate(_decoded(row.season_state) or {}),
+    )
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+def pause_district(
+    database: Database,
+    slug: str,
+    *,
+    until: date | None = None,
+    mode: Mode = "paused",
+    actor: str,
+    now: Clock | None = None,
+) -> dict[str, Any]:
+    """Pause a district from this moment, and return its season as ``season_json`` tells it.
+
+    ``until`` is the last day, None: until ``resume_district``. A pause by hand replaces the one
+    before it. Raises ``UsageError``.
+    """
+    at = (now or utc_now)()
+    with database.write() as connection:
+        found = _locked(database, connection, slug)
+        new = found.on(at).season is Season.NORMAL
+        state = paused_by_hand(found.state, found.today(at), until, mode)
+        if new:  # what was remembered is of another pause
+            forget_pupils(connection, found.district_id)
+        return _keep(connection, found, state, "pause", actor, at)
+
+
+def resume_district(
+    database: Database, slug: str, *, actor: str, now: Clock | None = None
+) -> dict[str, Any]:
+    """End today's pause, by hand or of the calendar, and return the season afterwards.
+
+    The next complete run is guarded. Without a pause today nothing changes (``changed`` False).
+    """
+    at = (now or utc_now)()
+    with database.write() as connection:
+        found = _locked(database, connection, slug)
+        state = resumed_by_hand(found.state, found.today(at), found.settings.pause)
+        return _keep(connection, found, state, "resume", actor, at)
+
+
+def _locked(database: Database, connection: Connection, slug: str) -> Almanac:
+    database.apply_lock(connection, almanac(connection, slug).district_id)
+    return almanac(connection, slug)
+
+
+def _keep(
+    connection: Connection,
+    found: Almanac,
+    state: SeasonState,
+    act: str,
+    actor: str,
+    at: datetime,
+) -> dict[str, Any]:
+    changed = state != found.state
+    if changed:
+        about = {"id": found.district_id, "state": state.model_dump_json()}
+        connection.execute(_KEEP, about)
+        run_id = open_run(connection, found.district_id, act, actor, at)
+        close_run_in(connection, run_id, "applied", at)
+    after = Almanac(found.district_id, found.settings, state)
+    vendors = vendor_states(connection, found.district_id)
+    return {**season_json(after, at, vendors), "changed": changed}
+
+
+_KEEP = text("UPDATE districts SET season_state = :state WHERE id = :id")
+
+
+def vendor_states(connection: Connection, district_id: int) -> dict[str, str]:
+    """Return source → its vendor's own word on its season, of those that have said one."""
+    rows = connection.execute(_VENDORS, {"district": district_id}).all()
+    return {name: state for name, state in rows}  # noqa: C416 - rows are not pairs to mypy
+
+
+_VENDORS = text(
+    "SELECT name, vendor_state FROM sources WHERE district_id = :district AND configured"
+    " AND NOT retired AND vendor_state IS NOT NULL ORDER BY precedence, id"
+)
+
+
+def season_json(found: Almanac, now: datetime, vendors: Mapping[str, str]) -> dict[str, Any]:
+    """Tell a district's season: ours, the vendors' own beside it, and what comes next."""
+    on = found.on(now)
+    follows = next_change(on.day, found.settings.pause, found.state.hand, found.state.resumed)
+    row = next_run(found.settings, found.state, now)
+    back = {
+        name: False for name in found.state.vendor_paused if vendors.get(name) not in PAUSED_WORDS
+    }
+    return {
+        "district": found.settings.slug,
+        "season": on.season.value,
+        "why": on.why,
+        "since": on.since,
+        "until": on.until,
+        "next_season": None
+        if follows is None
+        else {"from": follows, "season": found.state.on(follows, found.settings.pause).season},
+        "guard_owed": on.season is Season.NORMAL
+        and returns_from(found.state, on, back) is not None,
+        "waiting_schools": len(found.state.waiting),
+        "vendors": dict(vendors),
+        "next_run": None if row is None else views.shown_time(row.starts),
+    }
+
+
+def calendars(
+    connection: Connection,
+    slug: str | None,
+    *,
+    now: datetime | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    days: int = 7,
+) -> Iterator[dict[str, Any]]:
+    """Yield the calendar of one district, or of each: its days, with the syncs due on them.
+
+    From ``first`` (else today) to ``last``, at most ``days`` days unless ``last`` is given.
+    Times are local times of the district. Raises ``UsageError``.
+    """
+    at = now or utc_now()
+    rows = (
+        connection.execute(text("SELECT * FROM districts ORDER BY slug")).all()
+        if slug is None
+        else [views.district_row(connection, slug)]
+    )
+    for row in rows:
+        found = almanac_of(row)
+        start = first or found.today(at)
+        end = last or start + timedelta(days=days - 1)
+        yield {
+            "district": found.settings.slug,
+            "timezone": found.settings.timezone,
+            "days": _days(found, start, end),
+        }
+
+
+def _days(found: Almanac, first: date, last: date) -> list[dict[str, Any]]:
+    shown: dict[date, dict[str, Any]] = {}
+    owed = returns_from(found.state, found.state.on(first, found.settings.pause)) is not None
+    for row in calendar(found.settings, found.state, first, last):
+        day = row.due.date()
+        if day not in shown:
+            shown[day] = {
+                "day": day,
+                "season": row.season.value,
+                "why": row.why,
+                "guarded": owed and row.season is Season.NORMAL,
+                "runs": [],
+            }
+            owed = row.season is not Season.NORMAL
+        shown[day]["runs"].append(
+            {
+                "at": f"{row.due:%H:%M}",
+                "starts": views.shown_time(row.starts),
+                "runs": row.runs,
+                "note": row.note,
+            }
+        )
+    return list(shown.values())
