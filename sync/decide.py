@@ -141,6 +141,9 @@ def decide_user(
     )
     if situation.action == "wait":
         return decision
+    if situation.action == "nothing":  # an entry that is not linked yet waits until they are back
+        decision.settles = [r.id for r in user.records if r.held is not None]
+        return decision
     role, school = _about(user.memberships)
     steps: list[Step] = []
 
@@ -152,7 +155,7 @@ def decide_user(
         )
 
     for record in user.records:
-        if record.held is None and situation.action != "nothing":
+        if record.held is None:
             step(action_for_link, link_reason, record_id=record.id, record_version=record.version)
     match situation.action:
         case "restore" | "suspend" | "unsuspend":
@@ -167,7 +170,7 @@ def decide_user(
                 before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
             )  # fmt: skip
     unproven = False
-    if speaking and situation.action != "nothing":
+    if speaking:
         before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
             step("update", "changed_in_source", before=before, after=after)
@@ -187,10 +190,7 @@ def decide_user(
     if not steps:
         step("link", "returned")
     settles = int(not unproven)
-    basis = [
-        [r.id, r.version, None if situation.action == "nothing" else _hold(r), settles]
-        for r in user.records
-    ]
+    basis = [[r.id, r.version, _hold(r), settles] for r in user.records]
     steps[0] = steps[0]._replace(basis=basis)
     decision.steps = steps
     decision.taken = _takings(user, situation, speaking, ended, steps)

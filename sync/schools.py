@@ -152,6 +152,7 @@ class _Planner:
                 before = {name: school.values[name] for name in after}
                 step("update", "changed_in_source", before=before, after=after)
                 self.found.names[school.id] = str(wanted["name"])
+                school.values = {**school.values, **after}  # another source may know it by that
         moved = [record for record in records if bool(record.held) != record.present]
         if situation.action != "archive":
             for record in moved:

@@ -370,11 +370,13 @@ class World:
             )
         )
 
-    def conflicts(self) -> list[Any]:
-        """Return the open conflicts: id, record's key, reason, candidates."""
+    def conflicts(self, kind: str = "user") -> list[Any]:
+        """Return the open conflicts of people: id, record's key, reason, candidates."""
         rows = self.rows(
             "SELECT c.id, r.external_id AS key, c.reason, c.candidates FROM conflicts c"
-            " JOIN records r ON r.id = c.record_id WHERE c.status = 'open' ORDER BY c.id"
+            " JOIN records r ON r.id = c.record_id WHERE c.status = 'open' AND c.kind = :kind"
+            " ORDER BY c.id",
+            kind=kind,
         )
         return [(r.id, r.key, r.reason, [c["id"] for c in decoded(r.candidates)]) for r in rows]
 
