@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rostersync.cli import words
 from rostersync.cli.door import DistrictArgument, Door, command, table
 
 
@@ -37,7 +38,7 @@ def runs(
                     one["id"],
                     one["kind"],
                     one["status"].replace("_", " "),
-                    one["started_at"],
+                    words.moment(one["started_at"]),
                     one["actor"],
                     ", ".join(one["plans"]),
                     _readings(one["certificates"]),

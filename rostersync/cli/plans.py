@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ from rostersync.cli.outcome import outcome_json, run_act, say_outcome, show_outc
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+    from sync.outcome import Outcome
 
 FLAT_LIMIT = 200
 """How many changes ``show --offset`` prints when no limit is given."""
@@ -126,7 +129,7 @@ def plans(
                     one["id"],
                     one["kind"],
                     one["status"],
-                    one["created_at"],
+                    words.moment(one["created_at"]),
                     words.counted(one["counts"]),
                 )
                 for one in found
@@ -214,7 +217,7 @@ def apply(
             door.database, number, actor=actor or login_name(), during_pause=during_pause
         ),
     )
-    return show_outcome(door, outcome)
+    return _show_decision(door, outcome)
 
 
 def approve(
@@ -242,7 +245,7 @@ def approve(
             during_pause=during_pause,
         ),
     )
-    return show_outcome(door, outcome)
+    return _show_decision(door, outcome)
 
 
 def reject(
@@ -259,6 +262,13 @@ def reject(
         slug,
         lambda: reject_plan(door.database, number, actor=actor or login_name(), reason=reason),
     )
+    return _show_decision(door, outcome)
+
+
+def _show_decision(door: Door, outcome: Outcome) -> int:
+    """Print what a decision on a plan came to: nothing was read, so no reading is told."""
+    if not door.as_json:
+        outcome = replace(outcome, certificates={})
     return show_outcome(door, outcome)
 
 

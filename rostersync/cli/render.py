@@ -33,9 +33,13 @@ def plan_lines(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
     yield Line(_made(plan))
     if plan["held"]:
         yield Line()
-        yield Line("Held, because so many at once may be a mistake:", "bold red")
+        style = "red" if plan["status"] == "held" else None
+        said = "Held for a person's approval, because" if style else "Was held, because"
+        yield Line(f"{said}:", f"bold {style}" if style else "bold")
         for group in plan["held"]:
-            yield Line(f"  - {held_sentence(group, plan['district'])}", "red")
+            yield Line(f"  - {held_sentence(group, plan['district'])}", style)
+        if any(group["found"] > _people(plan) for group in plan["held"]):
+            yield Line("    (those who left in the days before are counted, too)")
     yield Line()
     yield from _sums(plan, summary)
     if summary is not None:
@@ -44,6 +48,10 @@ def plan_lines(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
     if following:
         yield Line()
         yield from following
+
+
+def _people(plan: dict[str, Any]) -> int:
+    return sum(plan["counts"].get(action, 0) for action in words.VERBS)
 
 
 def _status(plan: dict[str, Any]) -> str:
@@ -67,16 +75,13 @@ _KINDS = {
 
 
 def _made(plan: dict[str, Any]) -> str:
-    made = f"made {_time(plan['created_at'])} {_KINDS.get(plan['kind'], plan['kind'])}"
+    kind = _KINDS.get(plan["kind"], plan["kind"])
+    made = f"made {words.moment(plan['created_at'])} {kind}"
     if plan["applied_at"]:
-        return f"{made}, applied {_time(plan['applied_at'])}"
+        return f"{made}, applied {words.moment(plan['applied_at'])}"
     if plan["expires_at"] and plan["status"] in {"held", "approved"}:
-        return f"{made}, expires {_time(plan['expires_at'])}"
+        return f"{made}, expires {words.moment(plan['expires_at'])}"
     return made
-
-
-def _time(shown: str) -> str:
-    return f"{shown[:10]} {shown[11:16]} UTC"
 
 
 _MARKED = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rostersync.cli import words
 from rostersync.cli.door import Door, command, table
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def districts(door: Door) -> None:
 
 
 def _last_run(run: dict[str, Any] | None) -> str:
-    return "" if run is None else f"{run['status']} {run['started_at']}"
+    if run is None:
+        return ""
+    return f"{run['status'].replace('_', ' ')} {words.moment(run['started_at'])}"
 
 
 def connectors(door: Door) -> None:
@@ -119,7 +122,8 @@ def connectors(door: Door) -> None:
         if one["problem"]:
             door.say(f"    {one['problem']}")
             continue
-        door.say(f"    can: {', '.join(one['capabilities']) or 'read in full'}")
+        for flag in one["capabilities"]:
+            door.say(f"    · {words.CAPABILITIES.get(flag, flag)}")
         for field in one["config"]:
             notes = [
                 word

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from rostersync.cli import words
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
 
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
@@ -51,7 +52,7 @@ def sources(
                     one["precedence"],
                     one["status"].replace("_", " "),
                     one["people"],
-                    one["complete_at"],
+                    words.moment(one["complete_at"]),
                 )
                 for one in found
             ),

@@ -66,6 +66,20 @@ REASONS = {
     "source_retired": "the source was retired",
 }
 
+CAPABILITIES = {
+    "partial_is_usable": "a reading that broke off may still add and update people",
+    "incremental": "can read only what changed since the last reading",
+    "skips_unchanged": "skips the reading when the vendor has nothing new",
+    "discovery": "lists the districts of a vendor account",
+    "reads_by_id": "asks the vendor for single people before they leave",
+    "joined": "joins a person from several rows",
+    "scoped_by_role": "a file speaks only for the roles it has people of",
+    "unique_email": "an email address may stand in one row only",
+    "upload_only": "fed by upload only, never scheduled",
+    "binds_email_domains": "the district's email_domains bind it",
+}
+"""What a connector can do, by the name of its flag."""
+
 FIELD_WORDS = {
     "given_name": "given name",
     "middle_name": "middle name",
@@ -90,6 +104,11 @@ FIELD_WORDS = {
 def count(number: int) -> str:
     """Return a number as people read it: ``9,950``."""
     return f"{number:,}"
+
+
+def moment(shown: str | None) -> str:
+    """Return a point in time, given as JSON has it, for people: ``2026-09-01 05:00 UTC``."""
+    return "" if shown is None else f"{shown[:10]} {shown[11:16]} UTC"
 
 
 def people(number: int, role: str | None = None) -> str:

@@ -73,6 +73,14 @@ def test_sync_applies_and_a_second_sync_has_nothing_to_do(cli: Cli, folder: Fold
     assert again.document["plans"] == []
 
 
+def test_only_who_reads_a_roster_tells_a_reading(cli: Cli, folder: Folder) -> None:
+    assert "sis: read whole" in cli("plan", D).out
+    applied = cli("apply", "P1")
+    assert applied.code == 0
+    assert "read whole" not in applied.out
+    assert cli("show", "P1", "--json").document["certificates"]["sis"]["complete"] is True
+
+
 def test_people_who_leave_are_archived_and_come_back_with_their_id(
     cli: Cli, folder: Folder
 ) -> None:

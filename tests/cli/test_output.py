@@ -6,11 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 
 import pytest
 
+from connectors.base import Capabilities
 from core.database import Database
 from rostersync.cli.door import harmless, json_pieces
+from rostersync.cli.words import CAPABILITIES
 from tests.cli.conftest import Cli
 from tests.sync import directory as given
 
@@ -72,6 +75,12 @@ def test_a_name_of_a_roster_does_nothing_to_a_terminal_or_a_spreadsheet(cli: Cli
 def test_json_keeps_a_name_as_it_is(cli: Cli) -> None:
     (user,) = cli("users", "springfield", "--json").document
     assert user["family_name"] == "[red]\x1b]0;owned\x07\u202etxt[/red]"
+
+
+def test_every_ability_of_a_connector_has_words_for_people(cli: Cli) -> None:
+    flags = {field.name for field in fields(Capabilities)} - {"origin"}
+    assert set(CAPABILITIES) == flags
+    assert not any(flag in cli("connectors").out for flag in flags if "_" in flag)
 
 
 def test_what_is_harmless_stays_as_it_is() -> None:

@@ -186,3 +186,21 @@ def test_many_schools_are_cut_off_with_their_number(
 )  # fmt: skip
 def test_each_limit_is_told_with_its_numbers(group: dict[str, Any], said: str) -> None:
     assert held_sentence(group, "a") == said
+
+
+def test_a_held_plan_that_was_decided_says_so_and_what_its_numbers_count() -> None:
+    counts = {"archive": 60}
+    plan = {
+        "id": "P7", "district": "springfield", "kind": "sync", "status": "applied", "size": 60,
+        "created_at": "2026-09-01T05:00:00Z", "applied_at": "2026-09-01T06:00:00Z",
+        "expires_at": None, "counts": counts, "schools": {},
+        "held": [{"limit": "district", "found": 61, "allowed": 20, "people": 402}],
+    }  # fmt: skip
+    told = [line.text for line in render.plan_lines(plan, None)]
+    assert told[3:6] == [
+        "Was held, because:",
+        "  - 61 of 402 people leave, allowed 20",
+        "    (those who left in the days before are counted, too)",
+    ]
+    plan["held"][0]["found"] = 60  # type: ignore[index]
+    assert "counted" not in " ".join(line.text for line in render.plan_lines(plan, None))
