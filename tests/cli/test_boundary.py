@@ -56,7 +56,7 @@ def test_help_lists_the_commands_and_loads_nothing_heavy() -> None:
         "why", "export", "db",
     ):  # fmt: skip
         assert f"\n  {command} " in done.stdout
-    for later in ("upload", "pause", "undo", "merge", "web", "worker"):
+    for later in ("web", "worker"):
         assert f"\n  {later} " not in done.stdout
 
 
