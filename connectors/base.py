@@ -274,6 +274,13 @@ class Connector(ABC):
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the external id of one raw record (for joined streams: the row's own id)."""
 
+    def same_district(self, bound: str, found: str) -> bool:
+        """Say whether ``found`` may be the district that the source was bound to as ``bound`` (L9).
+
+        Both were answers of ``vendor_district``. False refuses the credentials.
+        """
+        return bound == found
+
     @abstractmethod
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return what one raw record says. Pure: the same bytes give the same answer."""

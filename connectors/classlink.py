@@ -162,11 +162,11 @@ class ClassLink(OneRosterReader):
             raise ConfigError("The ClassLink source has no bearer.")
         return Bearer(config.bearer)
 
-    def vendor_district(self) -> str | None:
-        """Return the tenant id, where it was looked up; else what the roster says of itself."""
+    def listed_as(self) -> str | None:
+        """Return the tenant id, where it was looked up."""
         if self.config.api_key is not None and not self._is_direct():
             return text(self._found().tenant_id)
-        return super().vendor_district()
+        return None
 
     def begin(self, request: FetchRequest) -> None:
         """Forget the last reading: applications are looked up at every run."""

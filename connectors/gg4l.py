@@ -192,11 +192,11 @@ class Gg4l(OneRosterReader):
             self.clock, escape=False,
         )  # fmt: skip
 
-    def vendor_district(self) -> str | None:
-        """Return the district's GUID, where it was looked up; else what the roster says."""
+    def listed_as(self) -> str | None:
+        """Return the district's GUID, where it was looked up."""
         if self.config.finds_district:
             return text(self._granted().district_guid)
-        return super().vendor_district()
+        return None
 
     def begin(self, request: FetchRequest) -> Certificate | None:
         """Look the grant up. An unchanged time of processing leaves nothing to read."""

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import blake2b
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -31,7 +32,7 @@ from connectors.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
 from connectors.oneroster_paging import KEYS, Collection, Rows
 from connectors.oneroster_records import (
     DROPPED,
-    org_type,
+    org_facts,
     parse_school,
     parse_user,
     rows_of,
@@ -58,6 +59,7 @@ SCOPES = {
     "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly",
 }
 """All that reading schools and users needs. Demographics are never asked for."""
+_LONGEST_FACET = 64
 
 
 class OneRosterFields(HttpConfig):
@@ -141,8 +143,7 @@ class OneRosterReader(HttpConnector):
     def __init__(self, config: OneRosterFields) -> None:
         super().__init__(config)
         self._http: VendorHttp | None = None
-        self._org: str | None = None
-        self._asked_org = False
+        self._org: tuple[str, ...] | None = None
         self._newest = ""
         self._server_time: float | None = None
         self.capabilities = replace(type(self).capabilities, incremental=self._is_incremental())
@@ -172,6 +173,10 @@ class OneRosterReader(HttpConnector):
         """Tell, after the first answer, whether the vendor calls its data unchanged."""
         return False
 
+    def listed_as(self) -> str | None:
+        """Return the vendor's own id of the district, where the vendor was asked for its list."""
+        return None
+
     def _is_incremental(self) -> bool:
         return self.config.delta
 
@@ -183,7 +188,7 @@ class OneRosterReader(HttpConnector):
         known = self.begin(request)
         if known is not None:
             return known
-        district = self.vendor_district()
+        district = self._district_words(patient=False)
         certificate = Certificate(complete=True, vendor_district=district)
         if request.cursor is not None:
             certificate = yield from self.changes(request.cursor, certificate)
@@ -325,24 +330,58 @@ class OneRosterReader(HttpConnector):
     # -- single questions
 
     def vendor_district(self) -> str | None:
-        """Return the id of the one org of type district, if the provider shows just one.
+        """Return what tells the district from others: the vendor's id of it, and its own org.
 
-        The standard has no other name for the district. A provider that cannot be asked so gives
-        None, which binds nothing.
+        The standard has no name for the district but the one org of type district: its sourcedId,
+        and its number, since sourcedIds of two districts may well be equal. A provider that has or
+        shares no orgs gives None, which binds nothing. It is asked as patiently as for people, and
+        a failure is raised: it must not let another district's roster in.
         """
-        if not self._asked_org:
-            self._org, self._asked_org = self._ask_org(), True
-        return self._org
+        return self._district_words(patient=True)
 
-    def _ask_org(self) -> str | None:
+    def same_district(self, bound: str, found: str) -> bool:
+        """Compare what both say: an org that is no longer shared contradicts nothing."""
+        known, new = _facets(bound), _facets(found)
+        return all(known[name] == new[name] for name in known.keys() & new.keys())
+
+    def _district_words(self, *, patient: bool) -> str | None:
+        """Return ``vendor_district``; impatient, a provider that fails at it just does not tell."""
+        listed = self.listed_as()
+        if self._org is None:
+            try:
+                self._org = self._ask_org(patient=patient)
+            except VendorFailure:
+                if patient:
+                    raise
+                self._org = ()
+        return ";".join(((_facet(listed),) if listed else ()) + self._org) or None
+
+    def _ask_org(self, *, patient: bool) -> tuple[str, ...]:
+        """Ask for the district's org; by the whole list where a filter is not understood."""
         url = with_query(f"{self.root()}/orgs", {"filter": "type='district'", "limit": 2})
+        ask = self.http().get if patient else self.http().get_once
         try:
-            orgs = self.http().get_once(url, "the district", _read_orgs)
-        except (VendorFailure, CredentialsRefused, SkipRecord):
-            return None
-        if len(orgs) == 1 and orgs[0][0] and orgs[0][1] == "district":
-            return f"org:{orgs[0][0]}"
-        return None
+            orgs = ask(url, "the district", _read_orgs)
+        except (CredentialsRefused, SkipRecord):  # of this collection: the others will tell
+            return ()
+        except StatusError as error:
+            if error.http_status in (404, 405):
+                return ()
+            orgs = self._all_orgs()
+        found = [org for org in orgs if org[0] and org[1] == "district"]
+        if len(found) != 1:
+            return ()
+        key, _, number = found[0]
+        return (f"org:{_facet(key)}", *([f"number:{_facet(number)}"] if number else []))
+
+    def _all_orgs(self) -> list[tuple[str, str, str]]:
+        """Return every org, from a server that cannot be asked for one type."""
+        try:
+            return [
+                org_facts(raw) for rows in self.collection("orgs").pages() for raw in rows.records
+            ]
+        except (CredentialsRefused, StatusError, SkipRecord):
+            return []
 
     def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
         """Ask for single users; one marked ``tobedeleted`` is not there."""
@@ -436,8 +475,22 @@ def _stamp(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{when.microsecond // 1000:03d}Z"
 
 
-def _read_orgs(answer: Answer) -> list[tuple[str, str]]:
-    return [org_type(raw) for raw in rows_of(answer.body, KEYS["orgs"])]
+def _facet(value: str) -> str:
+    """Return a value in a form without separators, and short enough to keep."""
+    escaped = segment(value)
+    if len(escaped) <= _LONGEST_FACET:
+        return escaped
+    return "~" + blake2b(value.encode(), digest_size=16).hexdigest()
+
+
+def _facets(words: str) -> dict[str, str]:
+    """Return what ``vendor_district`` said, by name; what a vendor lists it as has none."""
+    parts = (part.rpartition(":") for part in words.split(";"))
+    return {name: value for name, _, value in parts}
+
+
+def _read_orgs(answer: Answer) -> list[tuple[str, str, str]]:
+    return [org_facts(raw) for raw in rows_of(answer.body, KEYS["orgs"])]
 
 
 def _read_count(answer: Answer, path: str) -> tuple[int, int | None]:

@@ -157,10 +157,14 @@ def touched(raw: bytes | msgspec.Raw) -> str | None:
         return None
 
 
-def org_type(raw: bytes | msgspec.Raw) -> tuple[str, str]:
-    """Return (sourcedId, type in small letters) of an org."""
+def org_facts(raw: bytes | msgspec.Raw) -> tuple[str, str, str]:
+    """Return (sourcedId, type in small letters, identifier) of an org; ``""`` for what is not."""
     org = decode(_org, bytes(raw), "sourcedId")
-    return text(org.sourcedId) or "", (text(org.type) or "").lower()
+    return (
+        text(org.sourcedId) or "",
+        (text(org.type) or "").lower(),
+        text(org.identifier) or "",
+    )
 
 
 def is_whole(raw: bytes) -> bool:

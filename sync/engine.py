@@ -251,7 +251,7 @@ def _read_with(
 ) -> SourceResult:
     one_stream_each(connector)
     if source.vendor_district is not None:  # before anybody of another district is read
-        _check_bound(source, connector.vendor_district())
+        _check_bound(source, connector, connector.vendor_district())
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
@@ -287,7 +287,7 @@ def _read_as(
     with open_stage(database) as stage:
         reading = read_source(stage, source, connector, terms, request)
         certificate = reading.certificate
-        _check_bound(source, certificate.vendor_district)
+        _check_bound(source, connector, certificate.vendor_district)
         if certificate.unchanged:
             verdict = Verdict(complete=True)
         else:
@@ -339,10 +339,10 @@ def _scope_roles(connector: Connector) -> frozenset[str]:
     return frozenset(str(role) for role in roles)
 
 
-def _check_bound(source: Source, found: str | None) -> None:
+def _check_bound(source: Source, connector: Connector, found: str | None) -> None:
     """Refuse credentials of another district than the one bound (L9)."""
     bound = source.vendor_district
-    if bound is not None and found is not None and bound != found:
+    if bound is not None and found is not None and not connector.same_district(bound, found):
         raise WrongDistrict(
             f"The credentials of the source {source.name} belong to another district"
             f" ({found}) than the one it is bound to ({bound}).",

@@ -91,7 +91,7 @@ def keep(
                 "print": terms.print if full else source.settings_print,
                 "complete_at": utc_text(now) if verdict.complete else _text(source.complete_at),
                 "full_at": utc_text(now) if full else _text(source.full_at),
-                "vendor_district": certificate.vendor_district or source.vendor_district,
+                "vendor_district": source.vendor_district or certificate.vendor_district,
                 "vendor_state": certificate.vendor_state,
                 "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
                 "revision": certificate.revision if verdict.complete else source.revision,

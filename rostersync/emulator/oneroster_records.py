@@ -93,7 +93,7 @@ def org_records(view: DayView, dialect: Dialect, *, district: bool) -> list[dict
                 "dateLastModified": iso(view.population.epoch - 86_400),
                 "name": view.district.name,
                 "type": "district",
-                "identifier": "1",
+                "identifier": f"{6_000_000 + seed:07d}",
                 "children": [_ref(ids.school(s.index, seed), "org") for s in view.schools],
             }
         )

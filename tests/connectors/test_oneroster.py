@@ -10,7 +10,13 @@ from pydantic import SecretStr, ValidationError
 
 from connectors.base import FetchRequest
 from connectors.oneroster import OneRoster, OneRosterConfig
-from core.errors import CredentialsRefused, CursorLost, IncompleteFetch, SkipRecord
+from core.errors import (
+    CredentialsRefused,
+    CursorLost,
+    IncompleteFetch,
+    RetryableError,
+    SkipRecord,
+)
 from core.models import Role
 
 from .conftest import Asked, Reply, Vendor, Waits
@@ -472,6 +478,50 @@ def test_a_provider_that_cannot_be_asked_for_its_district_is_read_all_the_same(
     assert fetched.certificate.complete
     assert fetched.certificate.vendor_district is None
     assert waits.waits == []
+
+
+def test_a_bound_district_is_asked_for_patiently_and_its_silence_ends_the_reading(
+    provider: Provider, waits: Waits
+) -> None:
+    provider.collections["orgs"] = [district("D1")]
+    refusals = [Reply(429), Reply(429)]
+    provider.fault = lambda asked, params: (
+        refusals.pop() if "/orgs" in asked.target and refusals else None
+    )
+    connector = oneroster(waits, provider)
+    assert connector.vendor_district() == "org:D1"
+    connector.close()
+    provider.fault = lambda asked, params: Reply(429) if "/orgs" in asked.target else None
+    connector = oneroster(waits, provider)
+    with pytest.raises(RetryableError):
+        connector.vendor_district()
+    connector.close()
+
+
+def test_a_server_that_refuses_filters_tells_its_district_by_the_whole_list(
+    provider: Provider, waits: Waits, fetch: Any
+) -> None:
+    provider.collections["orgs"] = [{"sourcedId": "o1", "type": "school"}, district("D1")]
+    provider.fault = lambda asked, params: Reply(400) if "filter" in params else None
+    assert fetch(oneroster(waits, provider)).certificate.vendor_district == "org:D1"
+
+
+@pytest.mark.parametrize(
+    ("bound", "found", "same"),
+    [
+        ("org:7_1;number:0600001", "org:7_1;number:0600001", True),
+        ("org:7_1;number:0600001", "org:7_1;number:0600002", False),
+        ("org:7_1;number:0600001", "org:7_1", True),
+        ("2222;org:7_1", "2222", True),
+        ("2222", "2223;org:7_1", False),
+    ],
+)
+def test_two_answers_are_of_one_district_unless_they_contradict(
+    provider: Provider, waits: Waits, bound: str, found: str, same: bool
+) -> None:
+    connector = oneroster(waits, provider)
+    assert connector.same_district(bound, found) is same
+    connector.close()
 
 
 def test_a_check_counts_what_is_shared(provider: Provider, waits: Waits) -> None:
