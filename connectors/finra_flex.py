@@ -1,0 +1,335 @@
+"""The FINRA FLEX upload of a firm: the template UploadUsersTemplate, taken whole or not at all.
+
+Header ``crd_id,first_name,last_name,email``. Everything is checked before anybody is taken in, and
+one person without a FinPro account refuses the whole file and lists all of them (SEMANTICS I8).
+Docs: https://www.finra.org/events-training/flex ; accounts: https://finra.org/industry/finpro
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from connectors.base import (
+    Capabilities,
+    Certificate,
+    ConnectorConfig,
+    FetchRequest,
+    Page,
+    Record,
+    RowFinding,
+    RowsRefused,
+)
+from connectors.csv_file import CsvFile
+from connectors.csv_rows import Shape, Table, fields_of, invalid
+from connectors.csv_write import unguarded
+from connectors.files import FileConfig, FileConnector, FileSet, open_files, the_one_file
+from connectors.strict_header import refuse_strangers
+from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
+from core.models import Kind, Membership, NormalizedUser, Role
+
+# ------------------------------------------------------------------------------------ config
+
+
+class FinProColumns(BaseModel):
+    """How the columns of the FinPro Access Tracking report are called; FINRA does not publish them.
+
+    https://finra.org/industry/finpro names the report; a data dictionary of 2023 names the field
+    "Is FinPro user?".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crd_id: str = Field(default="Individual CRD#", description="The column of the CRD number.")
+    has_account: str | None = Field(
+        default="Is FinPro user?",
+        description="The column that says whether there is an account; none: all listed have one.",
+    )
+    yes: tuple[str, ...] = Field(
+        default=("y", "yes", "true", "1"), description="Words in it that mean yes."
+    )
+
+
+class FinraFlexConfig(FileConfig):
+    """Config of ``finra_flex``. It is fed by ``upload`` only."""
+
+    finpro_report: str | None = Field(
+        default=None, description="The firm's FinPro Access Tracking report, as CSV or xlsx."
+    )
+    finpro_columns: FinProColumns = Field(
+        default=FinProColumns(), description="How the report's columns are called."
+    )
+    finpro_stale_days: int = Field(
+        default=30, ge=1, description="A report older than this is warned of."
+    )
+
+    @model_validator(mode="after")
+    def _uploads_only(self) -> Self:
+        if self.inbound or self.sftp:
+            raise ValueError("finra_flex is fed by uploads only: leave inbound and sftp out")
+        return self
+
+
+# ------------------------------------------------------------------------------- wire shapes
+
+
+class FlexRow(NamedTuple):
+    """One row of the template (flex.md 11.2)."""
+
+    crd_id: str
+    first_name: str
+    last_name: str
+    email: str
+
+
+_SHAPE = Shape(FlexRow, key="crd_id", required=FlexRow._fields)
+_ALSO_CALLED = {
+    "crd": "crd_id", "crdnumber": "crd_id", "individualcrd": "crd_id", "first": "first_name",
+    "givenname": "first_name", "last": "last_name", "surname": "last_name", "mail": "email",
+}  # fmt: skip
+_CRD = re.compile(r"[0-9]{1,10}")
+_EMAIL = re.compile(r"[^@\s,;<>\"\u2018\u2019\u201c\u201d]+@[^@\s,;<>\"\u2018\u2019\u201c\u201d]+")
+_FROM = {
+    "external_id": "crd_id", "crd_id": "crd_id", "given_name": "first_name",
+    "family_name": "last_name", "email": "email",
+}  # fmt: skip
+
+# ------------------------------------------------------------------------ who has an account
+
+
+class Accounts(Protocol):
+    """A registry that knows who has an account. Another one than FinPro's implements this."""
+
+    def without(self, crd_ids: Iterable[str]) -> set[str]:
+        """Return those of ``crd_ids`` (without leading zeros) that have no account."""
+
+    def warnings(self, now: datetime) -> list[str]:
+        """Return sentences about the registry itself, such as that it is old."""
+
+
+class FinProReport:
+    """The firm's FinPro Access Tracking report. Raises ``ConfigError`` if it cannot be read."""
+
+    def __init__(self, path: Path, columns: FinProColumns, stale_days: int) -> None:
+        self._name = path.name
+        self._stale = timedelta(days=stale_days)
+        try:
+            with open_files(path) as files:
+                file = the_one_file(files)
+                self.as_of = files.modified
+                self._known = frozenset(_accounts(file, columns))
+        except (FileRefused, IncompleteFetch) as problem:
+            raise ConfigError(
+                f"The FinPro report cannot be read. {problem.message}",
+                hint=f"Check finpro_report and finpro_columns. {problem.hint}".strip(),
+            ) from None
+
+    def without(self, crd_ids: Iterable[str]) -> set[str]:
+        """Return who is not in the report, or has no account by it."""
+        return set(crd_ids) - self._known
+
+    def warnings(self, now: datetime) -> list[str]:
+        """Warn of a report past its days."""
+        if now - self.as_of <= self._stale:
+            return []
+        return [
+            f"The FinPro report {self._name} is {(now - self.as_of).days} days old:"
+            " export it again, people may have got an account since."
+        ]
+
+
+def _accounts(file: CsvFile, columns: FinProColumns) -> Iterable[str]:
+    header = file.header()
+    wanted = [columns.crd_id, *([columns.has_account] if columns.has_account else [])]
+    missing = [name for name in wanted if name.casefold() not in header.folded]
+    if missing:
+        raise FileRefused(
+            f"{file.name} has no column {', '.join(missing)}; it has"
+            f" {', '.join(name for name in header.names[:20] if name)}."
+        )
+    places = [header.folded.index(name.casefold()) for name in wanted]
+    for _, raw in file.rows():
+        try:
+            values = fields_of(raw)
+        except SkipRecord:
+            continue  # a line of the report that is none gives nobody an account
+        if len(values) <= max(places):
+            continue
+        crd, *has = (values[place] for place in places)
+        if not has or has[0].casefold() in columns.yes:
+            yield _bare(crd)
+
+
+def _bare(crd_id: str) -> str:
+    return crd_id.lstrip("0") or crd_id
+
+
+# --------------------------------------------------------------------------------- the class
+
+
+class FinraFlex(FileConnector):
+    """Reads the FINRA FLEX upload."""
+
+    name = "finra_flex"
+    version = "1"
+    title = "FINRA FLEX: a firm's people for the learning platform, by one upload"
+    docs = "https://www.finra.org/events-training/flex"
+    config_model = FinraFlexConfig
+    capabilities = Capabilities(
+        origin="file", partial_is_usable=False, unique_email=True, upload_only=True,
+        binds_email_domains=True,
+    )  # fmt: skip
+    streams = {"people": Kind.USER}  # noqa: RUF012
+    config: FinraFlexConfig
+
+    def __init__(self, config: ConnectorConfig) -> None:
+        super().__init__(config)
+        self._directory = "."
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve the people, if each of them can be taken; else raise ``RowsRefused``."""
+        self._directory = request.directory
+        return super().pages(request)
+
+    def accounts(self) -> Accounts | None:
+        """Return the registry to ask; None: none is configured. Another registry overrides this."""
+        if self.config.finpro_report is None:
+            return None
+        path = Path(self._directory, self.config.finpro_report).expanduser()
+        return FinProReport(path, self.config.finpro_columns, self.config.finpro_stale_days)
+
+    def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
+        """Check every row and every account first, then serve the rows."""
+        file = the_one_file(files)
+        header = file.header()
+        refuse_strangers(header, FlexRow._fields, _ALSO_CALLED)
+        table = self.tables["people"] = Table(header, _SHAPE)
+        accounts = self.accounts()
+        people = self._check(file, accounts)
+        notes = [*files.notes]
+        if accounts is None:
+            notes.append("finpro_report is not configured: FinPro accounts were not checked.")
+        else:
+            notes += accounts.warnings(datetime.now(UTC))
+        pages = yield from file.pages("people", header, table.context)
+        return Certificate(
+            complete=True,
+            pages=pages,
+            declared={"people": people},
+            vendor_time=files.modified,
+            notes=tuple(notes),
+        )
+
+    def _check(self, file: CsvFile, accounts: Accounts | None) -> int:
+        """Raise ``RowsRefused`` with every row that cannot be taken; return how many there are."""
+        lines: dict[str, int] = {}
+        emails: dict[str, int] = {}
+        found: list[RowFinding] = []
+        count = 0
+        for line, raw in file.rows():
+            count += 1
+            try:
+                row = self._read(raw)
+                crd = _bare(_crd(row))
+                user = _user(row)
+            except SkipRecord as problem:
+                found.append(
+                    RowFinding(
+                        file.name, line, problem.column, problem.rule, problem.message,
+                        problem.hint,
+                    )
+                )  # fmt: skip
+                continue
+            for column, value, seen in (
+                ("crd_id", crd, lines), ("email", (user.email or "").casefold(), emails),
+            ):  # fmt: skip
+                first = seen.setdefault(value, line)
+                if first != line:
+                    found.append(
+                        RowFinding(
+                            file.name, line, column, f"repeated-{column.replace('_', '-')}",
+                            f"{column} stands in line {first} already.",
+                            "Remove one of the two lines.",
+                        )
+                    )  # fmt: skip
+        found.extend(
+            RowFinding(
+                file.name, lines[crd], "crd_id", "no-finpro-account",
+                "This person has no FinPro account.",
+                "Have them create it (finpro.finra.org), export the FinPro Access Tracking"
+                " report again, then upload the file again.",
+            )
+            for crd in (accounts.without(lines) if accounts is not None else ())
+        )  # fmt: skip
+        if found:
+            found.sort(key=lambda one: (one.line or 0, one.column))
+            bad = len({one.line for one in found})
+            raise RowsRefused(
+                f"{file.name}: {bad} of {count} lines cannot be taken, so nobody was:"
+                f" {', '.join(str(line) for line in sorted({one.line or 0 for one in found})[:20])}"
+                f"{' …' if bad > 20 else ''}.",
+                hint="Put these lines right as the report says, and upload the whole file again.",
+                findings=found,
+            )
+        return count
+
+    def _read(self, raw: bytes) -> FlexRow:
+        row: FlexRow = self.tables["people"].read(raw)
+        for column, value in zip(FlexRow._fields, row, strict=True):
+            if value.startswith("="):
+                raise SkipRecord(
+                    f"{column} is a formula, not a value.", rule="formula", column=column,
+                    hint="Copy the column and paste it as values, then save again.",
+                )  # fmt: skip
+        return FlexRow._make(unguarded(value) for value in row)
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the CRD number without leading zeros."""
+        return _bare(_crd(self._read(raw)))
+
+    def parse(self, stream: str, raw: bytes) -> Record:
+        """Return one person of the firm."""
+        row = self._read(raw)
+        return Record(Kind.USER, _bare(_crd(row)), _user(row))
+
+    def fields(self, stream: str, raw: bytes) -> Mapping[str, str]:
+        """Return the row as column → value."""
+        return self.tables["people"].mapping(raw)
+
+
+def _crd(row: FlexRow) -> str:
+    if not _CRD.fullmatch(row.crd_id):
+        raise SkipRecord(
+            "crd_id is not a number of digits only." if row.crd_id else "crd_id is blank.",
+            rule="crd-id",
+            column="crd_id",
+            hint="It is the person's CRD number, as FINRA shows it.",
+        )
+    return row.crd_id
+
+
+def _user(row: FlexRow) -> NormalizedUser:
+    key = _bare(row.crd_id)
+    for column in ("first_name", "last_name", "email"):
+        if not getattr(row, column):
+            raise SkipRecord(
+                f"{column} is blank.", rule="missing-value", column=column, key=key,
+                hint=f"Fill in {column}.",
+            )  # fmt: skip
+    if not _EMAIL.fullmatch(row.email):
+        raise SkipRecord(
+            "email is not an email address.", rule="email-format", column="email", key=key,
+            hint="One address, like name@firm.example, without quotes or blanks.",
+        )  # fmt: skip
+    try:
+        return NormalizedUser(
+            external_id=key, given_name=row.first_name, family_name=row.last_name,
+            email=row.email, memberships=(Membership(role=Role.STAFF),), crd_id=key,
+        )  # fmt: skip
+    except ValidationError as problem:
+        raise invalid(problem, key, _FROM) from None

@@ -1,0 +1,265 @@
+"""FINRA FLEX: where the delivery to a firm stands, its one upload, and changes after it.
+
+A firm's status goes Provisioning → Available (flex.md 11.3); then one upload is accepted (11.6),
+and every later change is asked of the help desk: recorded here, written as the text of a mail, and
+applied as a plan when the help desk has confirmed it. Which courses somebody takes is no matter of
+this program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+from sqlalchemy import Connection, select, text
+from sqlmodel import col
+
+from core.database import Database
+from core.errors import FileRefused, UsageError
+from core.tables import FlexDelivery, FlexRequest, utc_text
+from sync.clock import Clock, utc_now
+from sync.hand import UserEdit, add_user, archive_user, edit_user
+from sync.outcome import Outcome
+from sync.views import PLAN, district_row, shown_id, shown_time
+
+PROVISIONING, AVAILABLE = "Provisioning", "Available"
+REQUEST = "F"
+FIELDS = {"first_name": "given_name", "last_name": "family_name", "email": "email"}
+"""Column of the template → our field."""
+
+Kind = Literal["add", "remove", "update"]
+
+
+# -- the delivery
+
+
+def delivery(connection: Connection, slug: str) -> dict[str, Any]:
+    """Return where the delivery stands, as ``flex status --json`` shows it. ``UsageError``."""
+    district = _firm(connection, slug)
+    row = connection.execute(
+        select(FlexDelivery).where(col(FlexDelivery.district_id) == district.id)
+    ).one_or_none()
+    return {
+        "district": slug,
+        "status": PROVISIONING if row is None else row.status,
+        "changed_at": None if row is None else shown_time(row.changed_at),
+        "changed_by": None if row is None else row.changed_by,
+        "upload_accepted": _accepted(connection, district.id) is not None,
+        "open_requests": sum(one["status"] == "open" for one in requests(connection, slug)),
+    }
+
+
+def set_delivery(
+    database: Database, slug: str, status: str, *, actor: str, now: Clock | None = None
+) -> None:
+    """Note that the delivery stands elsewhere now. Raises ``UsageError``."""
+    with database.write() as connection:
+        district = _firm(connection, slug)
+        about = {
+            "district": district.id, "status": status, "actor": actor[:255],
+            "now": utc_text((now or utc_now)()),
+        }  # fmt: skip
+        connection.execute(text("DELETE FROM flex_deliveries WHERE district_id = :district"), about)
+        connection.execute(
+            text(
+                "INSERT INTO flex_deliveries (district_id, status, changed_by, changed_at)"
+                " VALUES (:district, :status, :actor, :now)"
+            ),
+            about,
+        )
+
+
+def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
+    """Raise ``FileRefused`` if no upload may be accepted now.
+
+    A check (``dry``) may be made at any time before the one upload was accepted.
+    """
+    with database.read() as connection:
+        status = connection.execute(
+            select(col(FlexDelivery.status)).where(col(FlexDelivery.district_id) == district_id)
+        ).scalar()
+        if _accepted(connection, district_id) is not None:
+            raise FileRefused(
+                "The firm's one upload was accepted already; a second is not taken.",
+                hint="Ask for changes instead: rostersync flex request add|remove|update, then"
+                " rostersync flex request text writes the mail to the help desk.",
+            )
+    if status != AVAILABLE and not dry:
+        raise FileRefused(
+            "FLEX is still Provisioning for this firm: nothing can be uploaded yet.",
+            hint="When FINRA says that it is available: rostersync flex status DISTRICT"
+            " --set available. Until then --plan checks the file.",
+        )
+
+
+def _accepted(connection: Connection, district_id: int) -> int | None:
+    found = connection.execute(_ACCEPTED, {"district": district_id}).scalar()
+    return None if found is None else int(found)
+
+
+_ACCEPTED = text(
+    "SELECT MIN(u.id) FROM uploads u WHERE u.district_id = :district AND u.type = 'finra_flex'"
+    " AND u.status IN ('PENDING', 'QUEUED', 'PROCESSING', 'PROCESSED')"
+    " AND (NOT u.dry OR EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id"
+    "  AND p.status = 'applied'))"
+)
+
+
+def _firm(connection: Connection, slug: str) -> Any:
+    district = district_row(connection, slug)
+    if district.settings.get("kind") != "firm":
+        raise UsageError(
+            f"{slug} is no firm: FINRA FLEX is for districts of the kind firm.",
+            hint='Set kind = "firm" in the district file, if it is one.',
+        )
+    return district
+
+
+# -- change requests
+
+
+def ask(
+    database: Database,
+    slug: str,
+    kind: Kind,
+    crd_id: str,
+    fields: Mapping[str, str],
+    *,
+    actor: str,
+    now: Clock | None = None,
+) -> str:
+    """Record a change to ask for, and return its id. ``fields`` are columns of the template.
+
+    Raises ``UsageError`` for somebody who is not there (or is there already), or a missing field.
+    """
+    crd_id = crd_id.strip().lstrip("0")
+    if not (crd_id.isascii() and crd_id.isdigit() and len(crd_id) <= 10):
+        raise UsageError("A CRD number has digits only.", hint="Give it as FINRA shows it.")
+    given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    missing = [name for name in FIELDS if name not in given] if kind == "add" else []
+    if missing or (kind == "update" and not given):
+        raise UsageError(
+            f"A request to {kind} somebody needs {', '.join(missing) or 'a field to change'}.",
+            hint="Give --first-name, --last-name, --email.",
+        )
+    with database.write() as connection:
+        district = _firm(connection, slug)
+        _person(connection, district.id, crd_id, there=kind != "add")
+        about = {
+            "district": district.id, "kind": kind, "crd": crd_id, "actor": actor[:255],
+            "fields": msgspec.json.encode(given).decode(), "now": utc_text((now or utc_now)()),
+        }  # fmt: skip
+        return shown_id(REQUEST, int(connection.execute(_ASK, about).scalar_one()))
+
+
+_ASK = text(
+    "INSERT INTO flex_requests (district_id, kind, crd_id, fields, status, actor, created_at)"
+    " VALUES (:district, :kind, :crd, :fields, 'open', :actor, :now) RETURNING id"
+)
+_PERSON = text(
+    "SELECT id FROM users WHERE district_id = :district AND crd_id = :crd AND status <> 'archived'"
+)
+
+
+def _person(connection: Connection, district_id: int, crd_id: str, *, there: bool) -> str | None:
+    found = connection.execute(_PERSON, {"district": district_id, "crd": crd_id}).scalar()
+    if (found is not None) != there:
+        raise UsageError(
+            "Nobody active has this CRD number."
+            if there
+            else "Somebody has this CRD number already.",
+            hint="rostersync users DISTRICT --search NUMBER shows them.",
+        )
+    return found
+
+
+def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
+    """Yield the change requests of a firm, the oldest first. Raises ``UsageError``."""
+    district = _firm(connection, slug)
+    query: Any = (
+        select(FlexRequest)
+        .where(col(FlexRequest.district_id) == district.id)
+        .order_by(col(FlexRequest.id))
+    )
+    for row in connection.execute(query).all():
+        yield {
+            "id": shown_id(REQUEST, row.id),
+            "kind": row.kind,
+            "crd_id": row.crd_id,
+            "fields": row.fields,
+            "status": row.status,
+            "actor": row.actor,
+            "created_at": shown_time(row.created_at),
+            "confirmed_by": row.confirmed_by,
+            "confirmed_at": shown_time(row.confirmed_at),
+            "plan_id": None if row.plan_id is None else shown_id(PLAN, row.plan_id),
+        }
+
+
+def mail_text(connection: Connection, slug: str) -> str:
+    """Return the text of a mail that asks the help desk for every open change, or nothing."""
+    asked = [one for one in requests(connection, slug) if one["status"] == "open"]
+    if not asked:
+        return ""
+    name = district_row(connection, slug).name
+    lines = [f"Subject: FLEX user changes for {name}", "", "Please make these changes in FLEX:", ""]
+    for one in asked:
+        said = ", ".join(f"{column} {value}" for column, value in one["fields"].items())
+        verb = {"add": "Add", "remove": "Remove", "update": "Change"}[one["kind"]]
+        lines.append(f"{one['id']}. {verb} crd_id {one['crd_id']}" + (f": {said}" if said else ""))
+    lines += ["", f"Number of changes: {len(asked)}. Please confirm by their numbers."]
+    return "\n".join(lines) + "\n"
+
+
+def confirm(
+    database: Database, slug: str, request: str, *, actor: str, now: Clock | None = None
+) -> Outcome:
+    """Apply a change that the help desk has confirmed, as a plan. Raises ``UsageError``."""
+    number = request.strip().upper().removeprefix(REQUEST)
+    with database.read() as connection:
+        district = _firm(connection, slug)
+        row: Any = connection.execute(
+            select(FlexRequest).where(
+                col(FlexRequest.district_id) == district.id,
+                col(FlexRequest.id) == (int(number) if number.isdecimal() else 0),
+            )
+        ).one_or_none()
+        if row is None:
+            raise UsageError(
+                f"{slug} has no such request.",
+                hint=f"rostersync flex request list {slug} lists them.",
+            )
+        if row.status == "confirmed":
+            return Outcome(slug, "nothing_to_do", plan_ids=[row.plan_id] if row.plan_id else [])
+        user = _person(connection, district.id, row.crd_id, there=row.kind != "add")
+    outcome = _acts(database, slug, row, user or "", actor, now)[row.kind]()
+    about = {
+        "id": row.id, "actor": actor[:255], "now": utc_text((now or utc_now)()),
+        "plan": outcome.plan_ids[0] if outcome.plan_ids else None,
+    }  # fmt: skip
+    with database.write() as connection:
+        connection.execute(_CONFIRMED, about)
+    return outcome
+
+
+_CONFIRMED = text(
+    "UPDATE flex_requests SET status = 'confirmed', confirmed_by = :actor, confirmed_at = :now,"
+    " plan_id = :plan WHERE id = :id"
+)
+
+
+def _acts(
+    database: Database, slug: str, row: Any, user: str, actor: str, now: Clock | None
+) -> dict[str, Callable[[], Outcome]]:
+    fields = {FIELDS[name]: value for name, value in row.fields.items()}
+    about: dict[str, Any] = {
+        "actor": actor, "reason": f"FLEX change request {REQUEST}{row.id}", "now": now,
+    }  # fmt: skip
+    return {
+        "add": lambda: add_user(
+            database, slug, UserEdit(fields | {"crd_id": row.crd_id}, role="staff"), **about
+        ),
+        "remove": lambda: archive_user(database, slug, user, keep=True, **about),
+        "update": lambda: edit_user(database, slug, user, UserEdit(fields), **about),
+    }
