@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import ConfigError, RosterSyncError
+from core.errors import ConfigError, FileRefused, RosterSyncError
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
 DEFAULT_ROLES: tuple[Role, ...] = (Role.STUDENT, Role.TEACHER, Role.STAFF, Role.ADMIN)
@@ -160,6 +160,16 @@ class RowFinding:
     hint: str = ""
 
 
+class RowsRefused(FileRefused):
+    """A file is refused because of some of its columns or rows, and ``findings`` lists them all."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", findings: Sequence[RowFinding] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.findings = tuple(findings)
+
+
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """What became of a reading, told to the connector once it is kept (``Connector.settled``).
@@ -270,16 +280,16 @@ class Connector(ABC):
         """
         return None
 
-    @abstractmethod
-    def identify(self, stream: str, raw: bytes) -> str:
-        """Return the external id of one raw record (for joined streams: the row's own id)."""
-
     def same_district(self, bound: str, found: str) -> bool:
         """Say whether ``found`` may be the district that the source was bound to as ``bound`` (L9).
 
         Both were answers of ``vendor_district``. False refuses the credentials.
         """
         return bound == found
+
+    @abstractmethod
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the external id of one raw record (for joined streams: the row's own id)."""
 
     @abstractmethod
     def parse(self, stream: str, raw: bytes) -> Record | Part:

@@ -193,10 +193,21 @@ def header_of(file: str, row: bytes, line: int, *, ended: bool) -> Header:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean …?`` for a misspelt name, or nothing."""
-    found = difflib.get_close_matches(name.casefold(), [k.casefold() for k in known], 1, 0.75)
-    spelling = {k.casefold(): k for k in known}
+    """Return `` Did you mean …?`` for a misspelt name, or nothing.
+
+    It takes spaces, underscores and more words for what they are (``Email Address``: email).
+    """
+    spelling = {bare_name(k): k for k in known}
+    bare = bare_name(name)
+    found = difflib.get_close_matches(bare, spelling, 1, 0.75)
+    if not found and bare:
+        found = [k for k in spelling if len(k) > 3 and (k in bare or (len(bare) > 3 and bare in k))]
     return f" Did you mean {spelling[found[0]]}?" if found else ""
+
+
+def bare_name(name: str) -> str:
+    """Return a column name without case, blanks and signs."""
+    return re.sub(r"[\W_]+", "", name.casefold())
 
 
 R = TypeVar("R", bound=tuple[Any, ...])

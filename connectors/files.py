@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, ClassVar, Self
+from typing import IO, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,7 @@ from connectors.base import (
     ConnectorConfig,
     FetchRequest,
     Page,
+    RowsRefused,
     Settlement,
 )
 from connectors.csv_file import MAX_FILE_BYTES, CsvFile
@@ -38,6 +39,7 @@ from connectors.csv_write import csv_bytes
 from connectors.inbound import LocalInbox
 from connectors.pickup import Inbox, PickedUp, Rules, pick_up
 from connectors.sftp import SftpConfig, SftpInbox
+from connectors.workbook import as_csv, is_workbook
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 
 MAX_RATIO = 200
@@ -80,6 +82,11 @@ class FileConfig(ConnectorConfig):
         ge=0,
         le=3600,
         description="With inbound and no marker: how long nothing may change before pickup.",
+    )
+
+    bad_rows: Literal["skip", "refuse"] = Field(
+        default="skip",
+        description="Of an upload with unusable rows: use the others, or refuse the file.",
     )
 
     @model_validator(mode="after")
@@ -217,15 +224,17 @@ class FileConnector(Connector):
 def report_csv(settlement: Settlement) -> bytes:
     """Return the report that is put beside a set: one line for each row that was left out."""
     rows: list[tuple[object, ...]] = []
+    found = tuple(settlement.findings)
     if settlement.error is not None:
         error = settlement.error
         rows.append(("", "", "", error.code, "error", error.message, error.hint))
+        if isinstance(error, RowsRefused):
+            found = (*found, *error.findings)
     elif settlement.complete:
         rows.append(("", "", "", "read", "note", "The set was read whole.", ""))
     rows += [
-        (found.file or "", found.line or "", found.column, found.rule, "error", found.message,
-         found.hint)
-        for found in settlement.findings
+        (one.file or "", one.line or "", one.column, one.rule, "error", one.message, one.hint)
+        for one in found
     ]  # fmt: skip
     return csv_bytes(("file", "line", "column", "rule", "severity", "message", "hint"), rows)
 
@@ -282,7 +291,7 @@ def open_files(path: Path) -> Iterator[FileSet]:
                 hint="Check path; a relative path starts at the folder of the district file.",
             )
         elif _is_zip(path):
-            with _zip(path) as files:
+            with _zip(path) if not is_workbook(path) else _workbook(path) as files:
                 yield files
         else:
             file = CsvFile(path.name, partial(_open_file, path))
@@ -292,6 +301,18 @@ def open_files(path: Path) -> Iterator[FileSet]:
             f"{path.name} cannot be read: {problem.strerror or type(problem).__name__}.",
             hint="Check that the file is there and that this user may read it.",
         ) from None
+
+
+@contextmanager
+def _workbook(path: Path) -> Iterator[FileSet]:
+    """Open an Excel workbook as one CSV file, after its parts were looked at like any zip's."""
+    with _zip(path):
+        pass  # raises for whatever is hostile or damaged
+    with as_csv(path) as (csv_path, notes):
+        file = CsvFile(path.name, partial(_open_file, csv_path))
+        opened = FileSet(path.name, [file], [path.name], path.stat().st_mtime)
+        opened.notes += notes
+        yield opened
 
 
 def _is_zip(path: Path) -> bool:
@@ -494,4 +515,17 @@ def not_this_set(
         return problem
     return FileRefused(
         f"{problem.message} The files look like {looks}.", hint=f"Expected {expected}."
+    )
+
+
+def the_one_file(files: FileSet) -> CsvFile:
+    """Return the CSV file of a set that must be just one. Raises ``FileRefused``."""
+    found = files.files()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise no_such_set(files, "CSV", "one CSV file")
+    raise FileRefused(
+        f"{files.label} holds {len(found)} CSV files: {files.listing()}.",
+        hint="Name the file itself.",
     )

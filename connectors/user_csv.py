@@ -14,10 +14,11 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.base import Capabilities, Certificate, Page, Record
-from connectors.csv_file import CsvFile
-from connectors.csv_rows import Header, Shape, Table, invalid, near
-from connectors.files import FileConfig, FileConnector, FileSet, no_such_set
-from core.errors import FileRefused, SkipRecord
+from connectors.csv_rows import Shape, Table, invalid
+from connectors.csv_write import unguarded
+from connectors.files import FileConfig, FileConnector, FileSet, the_one_file
+from connectors.strict_header import refuse_strangers
+from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 
 # ------------------------------------------------------------------------------------ config
@@ -62,6 +63,9 @@ _ROLES = {
 }
 _ACTIVE = {"", "active", "1"}
 _EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
+_SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")
+_TOTAL = re.compile(r"(grand )?(total|sum|count)s?\b", re.IGNORECASE)
+_QUOTES = set("\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
 _YEAR = re.compile(r"(?:19|20|21)\d\d")
 _FROM = {
     "external_id": "idnumber",
@@ -95,9 +99,9 @@ class UserCsv(FileConnector):
 
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
-        file = _the_file(files)
+        file = the_one_file(files)
         header = file.header()
-        _check(header)
+        refuse_strangers(header, UserRow._fields, _ALSO_CALLED)
         table = self.tables["users"] = Table(header, _SHAPE)
         notes = [*files.notes, *table.notes]
         if not table.has("role"):
@@ -109,12 +113,20 @@ class UserCsv(FileConnector):
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""
-        return _key(self.tables[stream].read(raw))
+        return _key(self._read(stream, raw))
+
+    def _read(self, stream: str, raw: bytes) -> UserRow:
+        row: UserRow = self.tables[stream].read(raw)
+        return row
 
     def parse(self, stream: str, raw: bytes) -> Record:
         """Return the user of one row."""
-        row: UserRow = self.tables[stream].read(raw)
+        row = self._read(stream, raw)
         key = _key(row)
+        if b"=" in raw:
+            _refuse_formulas(row, key)
+        if b"'" in raw:
+            row = UserRow._make(unguarded(value) for value in row)
         if row.status.casefold() not in _ACTIVE:
             raise SkipRecord(
                 "status is neither Active nor 1.",
@@ -135,7 +147,11 @@ class UserCsv(FileConnector):
         for column, value in (("firstname", row.firstname), ("lastname", row.lastname)):
             if not value:
                 raise SkipRecord(
-                    f"{column} is blank.", rule="missing-value", column=column, key=key
+                    f"{column} is blank.",
+                    rule="missing-value",
+                    column=column,
+                    key=key,
+                    hint=f"Fill in {column}.",
                 )
         email = _email(row, key)
         student = role is Role.STUDENT
@@ -156,33 +172,59 @@ class UserCsv(FileConnector):
         return Record(Kind.USER, key, user, former_keys=former)
 
 
-def _the_file(files: FileSet) -> CsvFile:
-    found = files.files()
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise no_such_set(files, "CSV", "one CSV file")
-    raise FileRefused(
-        f"{files.label} holds {len(found)} CSV files: {files.listing()}.",
-        hint="Name the user file itself in path.",
-    )
+_ALSO_CALLED = {
+    "first": "firstname", "given": "firstname", "givenname": "firstname", "forename": "firstname",
+    "last": "lastname", "surname": "lastname", "familyname": "lastname", "mail": "email",
+    "id": "idnumber", "studentid": "idnumber", "studentnumber": "idnumber",
+    "usertype": "role", "graduationyear": "gradyear", "classof": "gradyear",
+}  # fmt: skip
+"""Names that people give the columns; they are suggested, never taken."""
 
 
-def _check(header: Header) -> None:
-    """Refuse a header with a name that the format does not have (flex 2.2)."""
-    known = set(UserRow._fields)
-    strangers = [n for n in header.names if n and n.casefold() not in known]
-    if strangers and header.ended and known.intersection(header.folded):
-        stranger = strangers[0]
-        raise FileRefused(
-            f"{header.file}: the column {stranger[:40]} is not known.{near(stranger, known)}",
-            hint=f"The columns are {', '.join(UserRow._fields)}.",
+def _refuse_formulas(row: UserRow, key: str) -> None:
+    for column, value in zip(UserRow._fields, row, strict=True):
+        if value.startswith("="):
+            raise SkipRecord(
+                f"{column} is a formula, not a value.",
+                rule="formula",
+                column=column,
+                key=key,
+                hint="Copy the column and paste it as values, then save again.",
+            )
+
+
+def _refuse_a_lost_number(number: str) -> None:
+    """Refuse an id that a spreadsheet has rounded or that it would compute."""
+    if _SCIENTIFIC.fullmatch(number):
+        raise SkipRecord(
+            "idnumber was rounded by a spreadsheet (like 1.0E+05): the number is lost.",
+            rule="scientific-number",
+            column="idnumber",
+            hint="Format the column as text before the numbers are pasted, and export again.",
+        )
+    if number.startswith("="):
+        raise SkipRecord(
+            "idnumber is a formula, not a value.",
+            rule="formula",
+            column="idnumber",
+            hint="Copy the column and paste it as values, then save again.",
         )
 
 
+def _total_line(row: UserRow) -> bool:
+    first = next((value for value in row if value), "")
+    return not row.email and bool(_TOTAL.match(first))
+
+
 def _key(row: UserRow) -> str:
+    _refuse_a_lost_number(row.idnumber)
+    if _total_line(row):
+        raise SkipRecord(
+            "The line is a total, not a person.", rule="total-line", column="email",
+            hint="Delete this line.",
+        )  # fmt: skip
     if row.idnumber:
-        return f"id:{row.idnumber.casefold()}"
+        return f"id:{unguarded(row.idnumber).casefold()}"
     return f"email:{fold_email(_email(row, None))}"
 
 
@@ -195,9 +237,13 @@ def _email(row: UserRow, key: str | None) -> str:
             key=key,
             hint="Every row needs an email address.",
         )
-    if not _EMAIL.fullmatch(row.email):
+    if not _EMAIL.fullmatch(row.email) or _QUOTES.intersection(row.email):
         raise SkipRecord(
-            "email is not an email address.", rule="email-format", column="email", key=key
+            "email is not an email address.",
+            rule="email-format",
+            column="email",
+            key=key,
+            hint="One address, like name@school.example, without quotes or blanks.",
         )
     return row.email
 

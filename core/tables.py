@@ -544,3 +544,75 @@ class NotSame(SQLModel, table=True):
     district_id: int = Field(sa_column=Column(BigId, nullable=False))
     decided_by: str = Field(max_length=255)
     decided_at: datetime = Field(sa_type=UtcTime)
+
+
+class Upload(SQLModel, table=True):
+    """A file that a person gave us, and what became of it (flex.md 4)."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        CheckConstraint(
+            "status IN ('PENDING', 'QUEUED', 'PROCESSING', 'PROCESSED', 'FAILED')",
+            name="ck_uploads_status",
+        ),
+        Index("ix_uploads_district", "district_id", "status"),
+    )
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))
+    source_id: int | None = Field(default=None, sa_type=BigInteger)
+    title: str = Field(max_length=255)
+    """The name of the file, as it was given."""
+    type: str | None = Field(default=None, max_length=64)
+    """The connector whose file it is, found from its headers."""
+    actor: str = Field(max_length=255)
+    created_at: datetime = Field(sa_type=UtcTime)
+    modified_at: datetime = Field(sa_type=UtcTime)
+    content_hash: str = Field(max_length=64)
+    size: int = Field(sa_type=BigInteger)
+    status: str = Field(max_length=16)
+    scope: str = Field(default="", max_length=255)
+    """The roles it speaks for, between commas; of equal scopes the newest is read (S1)."""
+    dry: bool = False
+    """Given to be looked at: what it says counts only once its plan is applied."""
+    counts: dict[str, int] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    note: str = Field(default="", sa_type=Text)
+    run_id: int | None = Field(default=None, sa_type=BigInteger)
+    plan_id: int | None = Field(default=None, sa_type=BigInteger)
+    original: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The file, encrypted with the installation's key, until ``kept_until``."""
+    kept_until: datetime | None = Field(default=None, sa_type=UtcTime)
+
+
+class FlexDelivery(SQLModel, table=True):
+    """Where the delivery of a firm's FINRA FLEX stands (flex.md 11.3); no row: Provisioning."""
+
+    __tablename__ = "flex_deliveries"
+
+    district_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    status: str = Field(max_length=16)
+    changed_by: str = Field(max_length=255)
+    changed_at: datetime = Field(sa_type=UtcTime)
+
+
+class FlexRequest(SQLModel, table=True):
+    """A change that the firm asks the help desk for, after its one upload (flex.md 11.6)."""
+
+    __tablename__ = "flex_requests"
+    __table_args__ = (
+        CheckConstraint("status IN ('open', 'confirmed')", name="ck_flex_requests_status"),
+        Index("ix_flex_requests_district", "district_id", "status"),
+    )
+
+    id: int | None = _key(autoincrement=True)
+    district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))
+    kind: str = Field(max_length=8)
+    """``add``, ``remove`` or ``update``."""
+    crd_id: str = Field(max_length=32)
+    fields: dict[str, str] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    status: str = Field(default="open", max_length=16)
+    actor: str = Field(max_length=255)
+    created_at: datetime = Field(sa_type=UtcTime)
+    confirmed_by: str | None = Field(default=None, max_length=255)
+    confirmed_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    plan_id: int | None = Field(default=None, sa_type=BigInteger)

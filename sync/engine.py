@@ -47,6 +47,7 @@ from sync.runs import close_run_in, open_run
 from sync.season import Season, SeasonOnDay
 from sync.settle import settle
 from sync.stage import open_stage
+from sync.uploads import only_looked_at
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many rows were done since the last call."""
@@ -91,6 +92,7 @@ class DistrictRun:
     """False for a dry plan: what the calendar remembers stays as it was."""
     guard: Guard = Guard.NONE
     season_after: SeasonState = field(default_factory=SeasonState)
+    upload: str | None = None
     results: list[SourceResult] = field(default_factory=list)
 
 
@@ -104,15 +106,18 @@ def plan_district(
     sources: Sequence[str] = (),
     full: bool = False,
     actor: str,
+    upload: str | None = None,
     now: Clock | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Read the sources, store what would change as plans, and change nobody.
 
-    Raises ``UsageError`` for an unknown district or source and ``Busy``; what befalls a source is
-    in the outcome.
+    ``upload`` is the path of a file to be read instead of the place of the one source named; its
+    plan is of the kind ``upload``. Raises ``UsageError`` for an unknown district or source and
+    ``Busy``; what befalls a source is in the outcome.
     """
-    with _run(database, slug, "plan", actor, now) as run:
+    with _run(database, slug, "upload" if upload else "plan", actor, now) as run:
+        run.upload, run.keep = upload, False
         run.during_pause = True  # whoever applies it in a pause has to ask for that (S1)
         _read_sources(run, sources, full=full, progress=progress)
         plans = _make_plans(run, progress)
@@ -128,15 +133,18 @@ def sync_district(
     full: bool = False,
     during_pause: bool = False,
     actor: str,
+    upload: str | None = None,
     now: Clock | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Read the sources, plan, and apply what is not held.
 
-    In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``. Raises
-    ``UsageError`` for an unknown district or source and ``Busy``.
+    In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``.
+    ``upload`` is as in ``plan_district``. Raises ``UsageError`` for an unknown district or source
+    and ``Busy``.
     """
-    with _run(database, slug, "sync", actor, now) as run:
+    with _run(database, slug, "upload" if upload else "sync", actor, now) as run:
+        run.upload = upload
         run.during_pause = during_pause
         if run.season.season is Season.PAUSED and not during_pause:
             _advance(run)
@@ -232,6 +240,8 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
     try:
         connector = open_connector(source)
         try:
+            if connector.capabilities.upload_only and run.upload is None:
+                raise NothingNew("This source is fed by uploads only.")
             try:
                 result = _read_with(run, source, connector, full=full)
             except FileRefused as error:
@@ -263,6 +273,7 @@ def _read_with(
     if not connector.capabilities.incremental:
         request = replace(request, cursor=None)
     try:
+        file=run.upload,
         return _read_as(run, source, connector, terms, request)
     except CursorLost:
         return _read_as(run, source, connector, terms, replace(request, cursor=None))
@@ -496,10 +507,13 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
         sources=run.sources,
         origins=origins_of(run.sources),
         run_id=run.run_id,
-        kind="sync",
+        kind="upload" if run.upload else "sync",
+    # what was uploaded only to be looked at counts once its own plan is applied
+    looked_at = only_looked_at(run.database, run.district.id or 0)
+    looked_at -= {r.source.id or 0 for r in run.results if not r.nothing_new}
         now=run.now,
-        failed=frozenset(failed),
-        silent=frozenset(r.source.id or 0 for r in run.results if not r.usable),
+        failed=frozenset(failed | looked_at),
+        silent=frozenset({r.source.id or 0 for r in run.results if not r.usable} | looked_at),
         certificates={r.source.name: r.certificate for r in run.results},
         skipped=sum(r.skipped for r in run.results),
         establishes=tuple(

@@ -12,6 +12,8 @@ import typer
 from rostersync.cli import (
     asked,
     conflicts,
+    files,
+    flex,
     hand,
     history,
     people,
@@ -45,6 +47,8 @@ for room in (
     people,
     hand,
     conflicts,
+    files,
+    flex,
     plugin,
     emulator,
 ):

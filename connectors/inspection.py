@@ -1,0 +1,287 @@
+"""Inspecting a file: every row is read and judged, with what a person needs to put it right.
+
+Used before an upload changes anything. ``inspect`` drives the connector as a run does, and adds
+what no connector can know of one row: repeated ids, and values that a spreadsheet may have spoilt.
+It keeps no value but a masked one, and a few bytes for each key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Literal
+
+from connectors.base import Connector, FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
+from core.models import Kind, fold_email
+
+MOST_FINDINGS = 10_000
+"""A report with more is a report about another file; the rest is counted."""
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One finding: where it is, what is wrong, and what to do. ``value`` is masked."""
+
+    severity: Severity
+    file: str | None
+    line: int | None
+    column: str
+    rule: str
+    value: str
+    message: str
+    hint: str
+
+
+@dataclass(slots=True)
+class Inspection:
+    """What was found in a file. ``error`` is why it cannot be used as a whole, if so."""
+
+    found: list[Found] = field(default_factory=list)
+    rows: int = 0
+    usable: int = 0
+    roles: Counter[str] = field(default_factory=Counter)
+    """Usable people by role."""
+    uncounted: int = 0
+    """Findings past ``MOST_FINDINGS``."""
+    notes: tuple[str, ...] = ()
+    error: RosterSyncError | None = None
+
+    def add(self, found: Found) -> None:
+        """Keep a finding, or count it where there are too many."""
+        if len(self.found) < MOST_FINDINGS:
+            self.found.append(found)
+        else:
+            self.uncounted += 1
+
+    def count(self, severity: Severity) -> int:
+        """Return how many findings of this severity are kept."""
+        return sum(found.severity == severity for found in self.found)
+
+
+def mask(value: str) -> str:
+    """Return enough of a value to find it again in its line, and no more.
+
+    Short numbers and what a spreadsheet has made of a number are shown whole; of an address the
+    domain is, for it is what may be wrong with it.
+    """
+    if re.fullmatch(r"[\d.,/+-]{1,4}|\d([.,]\d+)?[eE]\+?\d{1,3}", value):
+        return value
+    if not value:
+        return ""
+    name, at, domain = value.rpartition("@")
+    if at and name and re.fullmatch(r"[\w.-]{1,80}", domain):
+        return f"{name[0]}…@{domain}"
+    return f"{value[0]}…"
+
+
+def inspect(
+    connector: Connector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
+) -> Inspection:
+    """Read a whole file without keeping anything of it. ``email_domains`` are folded (F9)."""
+    return _Inspector(connector, email_domains).read(request)
+
+
+class _Inspector:
+    def __init__(self, connector: Connector, email_domains: frozenset[str]) -> None:
+        self.connector = connector
+        self.domains = email_domains
+        self.result = Inspection()
+        self.seen: dict[bytes, int] = {}
+        self.shapes: dict[tuple[str, str], _Shapes] = defaultdict(_Shapes)
+
+    def read(self, request: FetchRequest) -> Inspection:
+        result = self.result
+        pages = self.connector.pages(request)
+        try:
+            while True:
+                try:
+                    page = next(pages)
+                except StopIteration as end:
+                    result.notes = end.value.notes
+                    if not end.value.complete:
+                        result.error = IncompleteFetch(end.value.reason or "It ends early.")
+                    break
+                self._page(page)
+        except (FileRefused, IncompleteFetch, NothingNew) as error:
+            result.error = error
+            if isinstance(error, RowsRefused):
+                for one in error.findings:
+                    self._add("error", one, "")
+        finally:
+            pages.close()
+        for (file, column), shapes in self.shapes.items():
+            for line, value in shapes.short_ones():
+                self._add("warning", _lost_zeros(file, line, column), value)
+        result.found.sort(key=lambda one: (one.file or "", one.line or 0, one.column))
+        return result
+
+    def _page(self, page: Page) -> None:
+        rows = page.split(page.body)
+        lines: Sequence[int | None] = page.lines(rows) if page.lines else [None] * len(rows)
+        self.result.rows += len(rows)
+        for raw, line in zip(rows, lines, strict=True):
+            values: Mapping[str, object] = {}
+            with suppress(SkipRecord):  # a row that is none: parse says so
+                values = self.connector.fields(page.stream, raw)
+            try:
+                self._row(page, raw, line)
+            except SkipRecord as problem:
+                about = RowFinding(
+                    page.file, line, problem.column, problem.rule, problem.message, problem.hint
+                )
+                self._add("error", about, _value(values, problem.column))
+            for column, value in values.items():
+                if isinstance(value, str) and value:
+                    self._look(page, line, column, value)
+
+    def _row(self, page: Page, raw: bytes, line: int | None) -> None:
+        key = self.connector.identify(page.stream, raw)
+        parsed = self.connector.parse(page.stream, raw)
+        first = self._first(f"{page.stream}\0{key}", line)
+        if first is not None:
+            raise SkipRecord(
+                f"The row's id stands in line {first} already; the first row is used.",
+                rule="repeated-id",
+                hint="Give each row an id of its own, or remove the repeated row.",
+            )
+        if isinstance(parsed, Record) and parsed.kind is Kind.USER:
+            self._user(parsed, line)
+        if isinstance(parsed, Part) and not parsed.deleted:
+            self.result.usable += self.connector.streams[page.stream] is Kind.USER
+
+    def _user(self, record: Record, line: int | None) -> None:
+        user = record.user
+        if user is None:
+            return
+        if user.email:
+            email = fold_email(user.email)
+            if self.domains and email.rpartition("@")[2] not in self.domains:
+                raise SkipRecord(
+                    "The email address is outside the district's domains.",
+                    rule="email-domain",
+                    column="email",
+                    hint="Correct the address, or add its domain to email_domains.",
+                )
+            if self.connector.capabilities.unique_email:
+                first = self._first(f"email\0{email}", line)
+                if first is not None:
+                    raise SkipRecord(
+                        f"The email address stands in line {first} already; the first row is used.",
+                        rule="repeated-email",
+                        column="email",
+                        hint="Give each person an address of their own.",
+                    )
+        self.result.usable += 1
+        for role in {member.role.value for member in user.memberships}:
+            self.result.roles[role] += 1
+
+    def _first(self, key: str, line: int | None) -> int | None:
+        """Return the line where this was met before; remember it otherwise."""
+        digest = blake2b(key.encode(), digest_size=12).digest()
+        if digest in self.seen:
+            return self.seen[digest]
+        self.seen[digest] = line or 0
+        return None
+
+    def _look(self, page: Page, line: int | None, column: str, value: str) -> None:
+        """Warn of what a spreadsheet may have done to a value that could be used."""
+        if trap := _trap(column, value):
+            rule, message, hint = trap
+            about = RowFinding(page.file, line, column, rule, message, hint)
+            self._add("warning", about, value)
+        if value.isdecimal() and _is_id(column):
+            self.shapes[page.file or "", column].met(value, line)
+
+    def _add(self, severity: Severity, about: RowFinding, value: str) -> None:
+        self.result.add(
+            Found(
+                severity, about.file, about.line, about.column, about.rule, mask(value),
+                about.message, about.hint,
+            )
+        )  # fmt: skip
+
+
+def _value(values: Mapping[str, object], column: str) -> str:
+    folded = {name.casefold(): value for name, value in values.items()}
+    return str(folded.get(column.casefold(), "")) if column else ""
+
+
+# ---------------------------------------------------------------------- traps of spreadsheets
+
+_DATE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( 00:00:00)?|\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{2}"
+)
+_ROUNDED = re.compile(r"\d([.,]\d+)?E\+?\d+")
+
+
+def _is_id(column: str) -> bool:
+    word = re.sub(r"[\W_]+", "", column.casefold())
+    return word.endswith(("id", "number", "idnumber", "identifier"))
+
+
+def _trap(column: str, value: str) -> tuple[str, str, str] | None:
+    """Return (rule, message, hint) for a value that looks spoilt, but can be used."""
+    if _is_id(column) and _DATE.fullmatch(value):
+        return (
+            "date",
+            f"{column} looks like a date: a spreadsheet may have made one of a number.",
+            "Format the column as text, and paste the numbers again.",
+        )
+    if _is_id(column) and _ROUNDED.fullmatch(value) and column.casefold() != "idnumber":
+        return (
+            "scientific-number",
+            f"{column} was rounded by a spreadsheet: the number is lost.",
+            "Format the column as text before the numbers are pasted, and export again.",
+        )
+    if value[0] in "\u201c\u201d\u201e\u2018" or value[-1] in "\u201c\u201d":
+        return (
+            "smart-quotes",
+            f"{column} stands between typographic quotes, which become part of the value.",
+            "Remove the quotes.",
+        )
+    if value[0] in "+@" or (value[0] == "-" and len(value) > 1):
+        return (
+            "formula-like",
+            f"{column} begins with {value[0]}: a spreadsheet would take it for a formula.",
+            "If it is meant so, leave it; exports put an apostrophe before it.",
+        )
+    return None
+
+
+class _Shapes:
+    """How long the numbers of one column are: zeros are lost in the minority that is shorter."""
+
+    def __init__(self) -> None:
+        self.lengths: Counter[int] = Counter()
+        self.zero = False
+        self.lines: dict[int, list[tuple[int | None, str]]] = defaultdict(list)
+
+    def met(self, value: str, line: int | None) -> None:
+        self.lengths[len(value)] += 1
+        self.zero = self.zero or (value[0] == "0" and len(value) > 1)
+        if len(self.lines[len(value)]) < 100:
+            self.lines[len(value)].append((line, value))
+
+    def short_ones(self) -> list[tuple[int | None, str]]:
+        if self.zero or not self.lengths:
+            return []
+        usual, count = self.lengths.most_common(1)[0]
+        shorter = [length for length in self.lengths if length < usual]
+        if count * 10 < self.lengths.total() * 8 or count < 5 or usual < 4:
+            return []
+        return [one for length in sorted(shorter) for one in self.lines[length]]
+
+
+def _lost_zeros(file: str, line: int | None, column: str) -> RowFinding:
+    return RowFinding(
+        file or None, line, column, "leading-zeros",
+        f"{column} is shorter than the others: a spreadsheet may have dropped leading zeros.",
+        "If so, format the column as text and type the zeros again.",
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""An Excel workbook (.xlsx) as a CSV file: its first sheet, cell by cell, line for line.
+
+Used by ``connectors.files``. Docs: https://openpyxl.readthedocs.io/en/stable/optimized.html
+(read-only mode streams the rows). Line N of the CSV is row N of the sheet, whatever the cells hold.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from connectors.csv_rows import MAX_COLUMNS
+from core.errors import FileRefused, IncompleteFetch
+
+MAX_SHARED = 64 << 20
+"""The table of texts is the one part that is held in memory."""
+MAX_ROWS = 1_048_576
+"""As many as a sheet can have."""
+MAX_BYTES = 512 << 20
+
+
+def is_workbook(path: Path) -> bool:
+    """Say whether a zip is an Excel workbook."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "xl/workbook.xml" in archive.NameToInfo
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, OverflowError):
+        return False
+
+
+@contextmanager
+def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a CSV file with the rows of the first sheet, and notes; it is gone afterwards.
+
+    Formulas stay formulas (``=B2``), for what they would show was not computed here. Raises
+    ``FileRefused`` for a workbook that cannot be read or is too large.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = {member.filename: member.file_size for member in archive.infolist()}
+    if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
+        raise FileRefused(f"{path.name} is too large for a workbook.", hint="Save it as CSV UTF-8.")
+    with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
+        csv_path = Path(folder, "sheet.csv")
+        notes = _convert(path, csv_path)
+        yield csv_path, notes
+
+
+def _convert(path: Path, to: Path) -> list[str]:
+    import warnings
+
+    import openpyxl
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about styles and validations, which nobody reads here
+        try:
+            book = openpyxl.load_workbook(path, read_only=True, data_only=False, keep_links=False)
+        except Exception as problem:  # noqa: BLE001 - a damaged workbook fails in any way it likes
+            raise _unreadable(path, problem) from None
+        try:
+            if not book.worksheets:
+                raise IncompleteFetch(f"{path.name} holds no sheet.")
+            sheet = book.worksheets[0]
+            with to.open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream, lineterminator="\n")
+                for number, row in enumerate(_rows(path, sheet), start=1):
+                    if number > MAX_ROWS:
+                        raise FileRefused(f"{path.name} has more rows than a sheet can have.")
+                    writer.writerow(row or [""])
+            notes = [f"{path.name}: the first sheet is read."] if len(book.worksheets) > 1 else []
+        finally:
+            book.close()
+    return notes
+
+
+def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
+    sheet.reset_dimensions()  # the sheet's own word on its size may be a lie
+    width = 0
+    rows = sheet.iter_rows(values_only=True)
+    while True:
+        try:
+            cells = next(rows, None)
+        except Exception as problem:  # noqa: BLE001 - as above
+            raise _unreadable(path, problem) from None
+        if cells is None:
+            return
+        if len(cells) > MAX_COLUMNS:
+            raise FileRefused(f"{path.name} has more than {MAX_COLUMNS:,} columns.")
+        row = [_text(cell) for cell in cells]
+        while row and not row[-1] and len(row) > width:
+            row.pop()
+        if row and not width:
+            width = len(row)
+        if row:
+            row += [""] * (width - len(row))
+        yield row
+
+
+def _text(cell: object) -> str:
+    """Return a cell as a person sees it, on one line."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return "TRUE" if cell else "FALSE"
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, datetime):
+        return cell.isoformat(sep=" ") if cell.time() != time() else cell.date().isoformat()
+    if isinstance(cell, (date, time)):
+        return cell.isoformat()
+    return " ".join(str(cell).replace("\x00", "").split("\n")).replace("\r", "")
+
+
+def _unreadable(path: Path, problem: Exception) -> FileRefused:
+    if isinstance(problem, FileRefused):
+        return problem
+    return FileRefused(
+        f"{path.name} cannot be read as an Excel workbook.",
+        hint="Open it in the spreadsheet program and save it as CSV UTF-8.",
+    )

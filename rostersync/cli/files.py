@@ -1,0 +1,185 @@
+"""Files by hand: ``upload``, ``files`` and ``template``."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.outcome import outcome_json, say_outcome
+from rostersync.cli.words import count
+
+if TYPE_CHECKING:
+    from connectors.inspection import Found
+    from sync.upload import Uploaded
+
+SHOWN = 50
+"""How many findings the table shows."""
+COLUMNS = ("severity", "file", "line", "column", "value", "rule", "message", "hint")
+
+
+class ReportFormat(StrEnum):
+    """How ``upload`` writes its findings."""
+
+    CSV = "csv"
+    JSON = "json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "upload")(upload)
+    command(app, "files")(files)
+    command(app, "template", json=False)(template)
+
+
+def upload(
+    door: Door,
+    district: DistrictArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, xlsx, zip or folder.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="S", help="Whose file it is, where two sources fit.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would change, and change nobody.")
+    ] = False,
+    report: Annotated[
+        ReportFormat | None, typer.Option(help="Print the findings like this, and nothing else.")
+    ] = None,
+    during_pause: Annotated[
+        bool, typer.Option("--during-pause", help="Do it although the district is paused.")
+    ] = False,
+    actor: ActorOption = None,
+) -> int:
+    """Give a file: see what is wrong in which line, and have the rest applied."""
+    from core.errors import RosterSyncError
+    from sync.upload import upload_file
+
+    with door.progress() as progress:
+        done = upload_file(
+            door.database,
+            district,
+            file,
+            source=source,
+            dry=plan,
+            during_pause=during_pause,
+            actor=actor or login_name(),
+            progress=progress,
+        )
+    if report is ReportFormat.CSV:
+        from connectors.csv_write import write_csv
+
+        write_csv(
+            sys.stdout, COLUMNS, ([_json(one)[name] for name in COLUMNS] for one in done.found)
+        )
+    elif report is ReportFormat.JSON or door.as_json:
+        door.document(_document(door, done, whole=door.as_json))
+    else:
+        _tell(door, done, whole=plan)
+        return done.outcome.exit_code
+    error: RosterSyncError | None = done.outcome.error
+    if error is not None:
+        door.err.print(error.message, style="red", markup=False, soft_wrap=True)
+        if error.hint:
+            door.err.print(error.hint, markup=False, soft_wrap=True)
+    return done.outcome.exit_code
+
+
+def _document(door: Door, done: Uploaded, *, whole: bool) -> dict[str, Any]:
+    from sync.uploads import upload_by_id
+
+    with door.reading() as connection:
+        about = {
+            "upload": upload_by_id(connection, done.upload_id),
+            "findings": [_json(one) for one in done.found],
+            "more_findings": done.uncounted,
+        }
+        return about | outcome_json(connection, done.outcome) if whole else about
+
+
+def _json(found: Found) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in COLUMNS}
+
+
+def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
+    from sync.uploads import MEANINGS
+
+    counts = done.counts
+    if counts:
+        door.say(
+            f"{count(counts['rows'])} rows: {count(counts['usable'])} can be used,"
+            f" {count(counts['errors'])} cannot; {count(counts['warnings'])} warnings."
+        )
+    if done.found:
+        door.say()
+        table(
+            door,
+            ("line", "column", "value", "what is wrong", "what to do"),
+            (
+                (one.line or "", one.column, one.value, _said(one), one.hint)
+                for one in done.found[:SHOWN]
+            ),
+            empty="",
+        )
+        rest = len(done.found) - SHOWN + done.uncounted
+        if rest > 0:
+            door.say(f"and {count(rest)} more: add --report csv for all of them")
+        door.say()
+    say_outcome(door, done.outcome, whole=whole)
+    door.say(f"The file is U{done.upload_id}: {done.status}, {MEANINGS[done.status]}.")
+
+
+def _said(one: Found) -> str:
+    return one.message if one.severity == "error" else f"(warning) {one.message}"
+
+
+def files(door: Door, district: DistrictArgument) -> None:
+    """List the files that were uploaded, and where each stands."""
+    from sync import views
+    from sync.uploads import uploads
+
+    with door.reading() as connection:
+        found = uploads(connection, views.district_row(connection, district))
+        if door.as_json:
+            door.document(found)
+            return
+        table(
+            door,
+            ("file", "title", "type", "status", "rows", "not usable", "created", "by", "note"),
+            (
+                (
+                    one["id"], one["title"], one["type"] or "",
+                    one["status"] + (" (plan only)" if one["dry_run"] else ""),
+                    one["counts"].get("rows", ""), one["counts"].get("errors", ""),
+                    one["created_at"][:16].replace("T", " "), one["actor"], one["note"],
+                )
+                for one in found
+            ),
+            empty="No file yet: rostersync upload DISTRICT FILE.",
+        )  # fmt: skip
+
+
+def template(
+    door: Door,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file format, like user_csv.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write a .csv, an .xlsx or (a set of files) a .zip; else stdout."
+        ),
+    ] = None,
+) -> None:
+    """Write a file with the right headers and one example row, to be filled in."""
+    from connectors.csv_write import csv_bytes
+    from connectors.templates import sheets, write_template
+
+    files = sheets(name)
+    if output is None and len(files) == 1:
+        sys.stdout.write(csv_bytes(*next(iter(files.values()))).decode())
+        return
+    output = output or Path(f"{name}.zip")
+    write_template(name, output)
+    door.say(f"{output} is written. Replace the example row, and upload it.")

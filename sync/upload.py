@@ -1,0 +1,309 @@
+"""The upload: a person gives a file, sees at once what is wrong in which line, and it is read.
+
+``upload_file`` is the library call behind ``rostersync upload``; ``read_waiting`` is what the
+scheduler calls when a pause has ended. A file goes the way of every source: inspected, read,
+planned, and applied but for what is held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from connectors.base import FetchRequest
+from connectors.files import FileConnector
+from connectors.inspection import Found, Inspection, inspect
+from connectors.recognition import recognise
+from core.database import Database
+from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
+from core.settings import DistrictSettings
+from core.tables import Source, Upload
+from sync import uploads
+from sync.clock import Clock, utc_now
+from sync.connect import open_connector
+from sync.engine import Progress, plan_district, read_district, sync_district, terms_of
+from sync.outcome import Outcome
+from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
+
+
+@dataclass(slots=True)
+class Uploaded:
+    """What became of one upload: its row, what was found in it, and what it changed."""
+
+    upload_id: int
+    status: str
+    outcome: Outcome
+    found: Sequence[Found] = ()
+    uncounted: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    source: str | None = None
+
+
+def upload_file(
+    database: Database,
+    slug: str,
+    path: Path,
+    *,
+    source: str | None = None,
+    dry: bool = False,
+    during_pause: bool = False,
+    actor: str,
+    now: Clock | None = None,
+    progress: Progress | None = None,
+) -> Uploaded:
+    """Take in a file (CSV, workbook, zip or folder), say what is wrong in it, and read it.
+
+    The type is found from its headers; ``source`` is needed only where two sources take it.
+    ``dry``: make the plan and change nobody. A file that cannot be used comes back with its
+    error in the outcome, and changed nothing. Raises ``UsageError`` for an unknown district or
+    source, and where no source takes such a file.
+    """
+    district, settings, sources = read_district(database, slug)
+    if source is not None and source not in {one.name for one in sources}:
+        raise UsageError(
+            f"{slug} has no source {source}.", hint=f"rostersync sources {slug} lists them."
+        )
+    at = (now or utc_now)()
+    with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
+        copy = _taken_in(path, Path(folder))
+        new = NewUpload(
+            path.name, actor, datetime.fromtimestamp(path.stat().st_mtime, UTC), _hash(copy),
+            copy.stat().st_size, dry,
+        )  # fmt: skip
+        try:
+            chosen: Source | None = choose_source(sources, copy, settings, source)
+            refusal: FileRefused | None = None
+        except FileRefused as error:
+            chosen, refusal = None, error
+        _before_taking(database, district.id or 0, chosen, dry=dry)
+        uploads.bury(database, slug, district.id or 0)
+        original = copy.read_bytes() if new.size <= MOST_KEPT else None
+        upload_id = uploads.open_upload(database, district.id or 0, new, original, at)
+        if chosen is None:
+            assert refusal is not None  # noqa: S101 - one of the two
+            uploads.mark(database, upload_id, status=FAILED, note=refusal.message)
+            outcome = Outcome(slug, refusal.status, error=refusal)
+            return Uploaded(upload_id, FAILED, outcome)
+        reading = _Reading(database, slug, settings, chosen, upload_id, actor, now, progress)
+        return reading.read(copy, dry=dry, during_pause=during_pause)
+
+
+def read_waiting(
+    database: Database, slug: str, *, actor: str = "schedule", now: Clock | None = None
+) -> list[Uploaded]:
+    """Read the uploads that waited, once the pause is over: of each scope the newest (S1).
+
+    In a pause they go on waiting. Raises ``UsageError`` for an unknown district.
+    """
+    district, settings, sources = read_district(database, slug)
+    with database.read() as connection:
+        rows = uploads.waiting(connection, district.id or 0)
+    newest = {(row.source_id, row.scope): row.id for row in rows}
+    done = []
+    for row in rows:
+        chosen = next((one for one in sources if one.id == row.source_id), None)
+        if chosen is None:
+            uploads.mark(database, row.id, status=FAILED, note="Its source is gone.")
+            continue
+        overtaken_by = newest[row.source_id, row.scope]
+        if overtaken_by != row.id:
+            note = f"Not read: U{overtaken_by} came later and speaks for the same people."
+            uploads.mark(database, row.id, status=PROCESSED, note=note)
+            continue
+        with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
+            copy = Path(folder, row.title)
+            copy.write_bytes(uploads.unlock(database, row.original))
+            reading = _Reading(database, slug, settings, chosen, row.id, actor, now, None)
+            done.append(reading.read(copy, dry=row.dry, during_pause=False))
+    return done
+
+
+# -- which file it is
+
+
+def choose_source(
+    sources: Sequence[Source], path: Path, settings: DistrictSettings, name: str | None
+) -> Source:
+    """Return the source that takes a file. Raises ``FileRefused`` and ``UsageError``."""
+    from connectors.installed import load
+
+    takers = [one for one in sources if issubclass(load(one.connector), FileConnector)]
+    if name is not None:
+        takers = [one for one in takers if one.name == name]
+        if not takers:
+            raise UsageError(
+                f"The source {name} reads no files.", hint="Leave --source out, or name another."
+            )
+        return takers[0]
+    kinds = recognise(path)
+    fitting = [one for one in takers if one.connector in kinds]
+    if len(fitting) == 1:
+        return fitting[0]
+    if len(fitting) > 1:
+        raise UsageError(
+            "Several sources take such a file: " + ", ".join(one.name for one in fitting) + ".",
+            hint="Say which one with --source.",
+        )
+    if kinds:
+        raise UsageError(
+            f"The file is a {kinds[0]} file, and {settings.slug} has no source that takes one.",
+            hint=f'Add a [[district.source]] with connector = "{kinds[0]}" to the district file.',
+        )
+    if len(takers) == 1:
+        return takers[0]  # its own reading says what is wrong
+    raise FileRefused(
+        f"{path.name} has the headers of no file that is known here.",
+        hint="rostersync template user_csv writes a file with the right headers; or say --source.",
+    )
+
+
+def _before_taking(
+    database: Database, district_id: int, source: Source | None, *, dry: bool
+) -> None:
+    """Refuse a file that may not be taken in now, whatever it holds (FINRA FLEX, I8)."""
+    if source is not None and source.connector == "finra_flex":
+        from sync.flex import refuse_upload
+
+        refuse_upload(database, district_id, dry=dry)
+
+
+def _taken_in(path: Path, folder: Path) -> Path:
+    """Copy what was given, so that it cannot change while it is read; a folder becomes a zip."""
+    if path.is_dir():
+        copy = folder / f"{path.resolve().name}.zip"
+        with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(path.iterdir()):
+                if file.is_file() and not file.is_symlink() and file.suffix.lower() == ".csv":
+                    archive.write(file, file.name)
+        return copy
+    if not path.is_file():
+        raise UsageError(f"There is no file {path.name}.", hint="Check the path.")
+    try:
+        return Path(shutil.copyfile(path, folder / path.name))
+    except OSError as problem:
+        raise FileRefused(
+            f"{path.name} cannot be read: {problem.strerror or type(problem).__name__}.",
+            hint="Check that this user may read it.",
+        ) from None
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# -- reading it
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    database: Database
+    slug: str
+    settings: DistrictSettings
+    source: Source
+    upload_id: int
+    actor: str
+    now: Clock | None
+    progress: Progress | None
+
+    def read(self, path: Path, *, dry: bool, during_pause: bool) -> Uploaded:
+        self._mark(source_id=self.source.id, type=self.source.connector)
+        try:
+            inspected = self._inspect(path)
+            counts = {
+                "rows": inspected.rows, "usable": inspected.usable,
+                "errors": inspected.count("error") + inspected.uncounted,
+                "warnings": inspected.count("warning"),
+            }  # fmt: skip
+            scope = ",".join(sorted(inspected.roles))
+            self._mark(status=PROCESSING, counts=counts, scope=scope[:255])
+            outcome = self._refused(inspected, counts)
+            if outcome is None:
+                outcome = self._run(path, dry=dry, during_pause=during_pause)
+        except Busy as busy:
+            self._mark(status=QUEUED)
+            outcome = Outcome(self.slug, busy.status, error=busy)
+            return Uploaded(self.upload_id, QUEUED, outcome, source=self.source.name)
+        except BaseException as error:
+            known = error.message if isinstance(error, RosterSyncError) else "It failed by itself."
+            self._mark(status=FAILED, note=known)
+            raise
+        status = self._status(outcome)
+        note = "" if outcome.error is None else outcome.error.message
+        run = {} if outcome.run_id is None else {"run_id": outcome.run_id}
+        plan = {"plan_id": outcome.plan_ids[0]} if outcome.plan_ids else {}
+        self._mark(status=status, note=note, **run, **plan)
+        return Uploaded(
+            self.upload_id, status, outcome, inspected.found, inspected.uncounted, counts,
+            self.source.name,
+        )  # fmt: skip
+
+    def _inspect(self, path: Path) -> Inspection:
+        connector = open_connector(self.source)
+        try:
+            terms = terms_of(self.database, self.settings, self.source, connector)
+            request = FetchRequest(directory=self.settings.directory, file=str(path))
+            return inspect(connector, request, terms.email_domains)
+        finally:
+            connector.close()
+
+    def _refused(self, inspected: Inspection, counts: dict[str, int]) -> Outcome | None:
+        """Return the end of a file that is no use as a whole, or of which no row may be bad."""
+        error = inspected.error
+        strict = self.source.config.get("bad_rows") == "refuse"
+        if error is None and strict and counts["errors"]:
+            error = FileRefused(
+                f"{counts['errors']} of {counts['rows']} rows cannot be used, and the source"
+                f" {self.source.name} takes whole files only (bad_rows).",
+                hint="Correct the lines in the report, and upload the file again.",
+            )
+        if error is None:
+            return None
+        return Outcome(self.slug, error.status, error=error, codes=(15,))
+
+    def _run(self, path: Path, *, dry: bool, during_pause: bool) -> Outcome:
+        about: dict[str, Any] = {
+            "sources": [self.source.name], "full": True, "actor": self.actor, "now": self.now,
+            "progress": self.progress, "upload": str(path),
+        }  # fmt: skip
+        if dry:
+            outcome = plan_district(self.database, self.slug, **about)
+        else:
+            outcome = sync_district(self.database, self.slug, during_pause=during_pause, **about)
+        if isinstance(outcome.error, VendorFailure):
+            outcome.codes = (*outcome.codes, 15)  # of an upload, incomplete means refused
+        elif outcome.status == "partial" and outcome.error is None:
+            # leavers were withheld because of a line without a key: the report names it (F5)
+            done = "planned" if dry else "applied"
+            outcome.status = done if outcome.plan_ids else "nothing_to_do"
+            outcome.codes = tuple(code for code in outcome.codes if code != 12)
+        return outcome
+
+    def _status(self, outcome: Outcome) -> str:
+        if outcome.status == "paused":
+            with self.database.read() as connection:
+                query: Any = select(col(Upload.original).is_not(None)).where(
+                    col(Upload.id) == self.upload_id
+                )
+                if connection.execute(query).scalar():
+                    return PENDING
+            outcome.status = "refused"
+            outcome.error = UsageError(
+                "The district is paused, and a file of this size is not kept until the pause ends.",
+                hint="Upload it again after the pause, or with --during-pause.",
+            )
+            return FAILED
+        return FAILED if outcome.error is not None else PROCESSED
+
+    def _mark(self, **values: Any) -> None:
+        uploads.mark(self.database, self.upload_id, **values)

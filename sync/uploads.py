@@ -1,0 +1,205 @@
+"""Uploads: the list of files that people gave, and where each stands (flex.md 4).
+
+``sync/upload.py`` takes them in and reads them, the engine asks which were only to be looked at,
+and the command line lists them. The original is kept encrypted, and only while it waits and for
+``KEPT_DAYS`` afterwards (rule 10).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, select, text
+from sqlmodel import col
+
+from core.database import Database
+from core.errors import Busy, ConfigError
+from core.tables import Source, Upload, utc_text
+from sync.views import PLAN, RUN, shown_id, shown_time
+
+UPLOAD = "U"
+KEPT_DAYS = 7
+MOST_KEPT = 64 << 20
+"""A larger original is not kept, and so cannot wait."""
+
+PENDING, QUEUED, PROCESSING, PROCESSED, FAILED = (
+    "PENDING", "QUEUED", "PROCESSING", "PROCESSED", "FAILED",
+)  # fmt: skip
+MEANINGS = {
+    PENDING: "waiting: the district is paused",
+    QUEUED: "in line: another run of the district is under way",
+    PROCESSING: "being read now",
+    PROCESSED: "received and readable; the counts say what became of its rows",
+    FAILED: "could not be read: nothing was changed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """What is known of a file when it comes in. ``modified_at`` is the file's own time, aware."""
+
+    title: str
+    actor: str
+    modified_at: datetime
+    content_hash: str
+    size: int
+    dry: bool
+
+
+def open_upload(
+    database: Database, district_id: int, new: NewUpload, original: bytes | None, now: datetime
+) -> int:
+    """Write down that a file came in, QUEUED, and return its id. Old originals are erased."""
+    with database.write() as connection:
+        connection.execute(_ERASE, {"now": utc_text(now)})
+        about = {
+            "district": district_id, "title": new.title[:255], "actor": new.actor[:255],
+            "now": utc_text(now), "modified": utc_text(new.modified_at),
+            "hash": new.content_hash, "size": new.size, "dry": new.dry,
+            "original": None if original is None else lock(database, original),
+            "until": None if original is None else utc_text(now + timedelta(days=KEPT_DAYS)),
+        }  # fmt: skip
+        return int(connection.execute(_OPEN, about).scalar_one())
+
+
+_OPEN = text(
+    "INSERT INTO uploads (district_id, title, actor, created_at, modified_at, content_hash, size,"
+    " status, scope, dry, counts, note, original, kept_until) VALUES (:district, :title, :actor,"
+    " :now, :modified, :hash, :size, 'QUEUED', '', :dry, '{}', '', :original, :until) RETURNING id"
+)
+_ERASE = text(
+    "UPDATE uploads SET original = NULL, kept_until = NULL WHERE kept_until < :now"
+    " AND status IN ('PROCESSED', 'FAILED')"
+)
+
+
+def bury(database: Database, slug: str, district_id: int) -> None:
+    """Fail the uploads that were being read when the program ended."""
+    with suppress(Busy), database.run_lock(slug, district_id), database.write() as connection:
+        connection.execute(_BURY, {"district": district_id})
+
+
+_BURY = text(
+    "UPDATE uploads SET status = 'FAILED', note = 'It was cut short: upload the file again.'"
+    " WHERE district_id = :district AND status = 'PROCESSING'"
+)
+
+
+def mark(database: Database, upload_id: int, **values: Any) -> None:
+    """Set columns of an upload; ``counts`` is a mapping."""
+    if "counts" in values:
+        values["counts"] = msgspec.json.encode(values["counts"]).decode()
+    names = ", ".join(f"{name} = :{name}" for name in values)
+    with database.write() as connection:
+        connection.execute(
+            text(f"UPDATE uploads SET {names} WHERE id = :id"), values | {"id": upload_id}
+        )
+
+
+def only_looked_at(database: Database, district_id: int) -> set[int]:
+    """Return the sources whose last word is a file that was uploaded only to be looked at.
+
+    Nobody may change because of it, until its plan is applied or the source says something else.
+    """
+    with database.read() as connection:
+        return set(connection.execute(_LOOKED_AT, {"district": district_id}).scalars())
+
+
+_LOOKED_AT = text(
+    "SELECT u.source_id FROM uploads u JOIN fetches f ON f.run_id = u.run_id"
+    " AND f.source_id = u.source_id WHERE u.district_id = :district AND u.dry AND f.complete"
+    " AND NOT EXISTS (SELECT 1 FROM fetches n WHERE n.source_id = f.source_id AND n.id > f.id"
+    "  AND n.complete)"
+    " AND EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id)"
+    " AND NOT EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id AND p.status = 'applied')"
+)
+
+
+def waiting(connection: Connection, district_id: int) -> list[Any]:
+    """Return the uploads that are still to be read, the oldest first."""
+    query: Any = (
+        select(Upload)
+        .where(col(Upload.district_id) == district_id)
+        .where(col(Upload.status).in_((PENDING, QUEUED)), col(Upload.original).is_not(None))
+        .order_by(col(Upload.id))
+    )
+    return list(connection.execute(query).all())
+
+
+def uploads(connection: Connection, district: Any) -> Iterator[dict[str, Any]]:
+    """Yield the uploads of a district, the newest first, as ``files --json`` shows them."""
+    rows: Any = connection.execute(
+        select(col(Source.id), col(Source.name)).where(col(Source.district_id) == district.id)
+    )
+    names: dict[int, str] = {row[0]: row[1] for row in rows}
+    query: Any = (
+        select(Upload).where(col(Upload.district_id) == district.id).order_by(col(Upload.id).desc())
+    )
+    for row in connection.execute(query).all():
+        yield upload_json(row, names)
+
+
+def upload_by_id(connection: Connection, upload_id: int) -> dict[str, Any]:
+    """Return one upload as JSON."""
+    row: Any = connection.execute(select(Upload).where(col(Upload.id) == upload_id)).one()
+    source: Any = connection.execute(
+        select(col(Source.name)).where(col(Source.id) == row.source_id)
+    ).scalar()
+    return upload_json(row, {row.source_id or 0: source})
+
+
+def upload_json(row: Any, sources: dict[int, str]) -> dict[str, Any]:
+    """Return one upload as JSON."""
+    return {
+        "id": shown_id(UPLOAD, row.id),
+        "title": row.title,
+        "type": row.type,
+        "source": sources.get(row.source_id or 0),
+        "status": row.status,
+        "created_at": shown_time(row.created_at),
+        "modified_at": shown_time(row.modified_at),
+        "actor": row.actor,
+        "content_hash": row.content_hash,
+        "size": row.size,
+        "dry_run": row.dry,
+        "counts": row.counts,
+        "note": row.note,
+        "run_id": None if row.run_id is None else shown_id(RUN, row.run_id),
+        "plan_id": None if row.plan_id is None else shown_id(PLAN, row.plan_id),
+        "original_kept": row.original is not None,
+    }
+
+
+# -- the originals
+
+
+def lock(database: Database, content: bytes) -> bytes:
+    """Encrypt an original with the installation's key (Fernet: AES-128-CBC and HMAC-SHA256)."""
+    return _fernet(database).encrypt(content)  # type: ignore[no-any-return, unused-ignore]
+
+
+def unlock(database: Database, token: bytes) -> bytes:
+    """Decrypt an original. Raises ``ConfigError`` if the key is another one now."""
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return _fernet(database).decrypt(bytes(token))  # type: ignore[no-any-return, unused-ignore]
+    except InvalidToken:
+        raise ConfigError(
+            "A waiting upload cannot be decrypted: the key of the installation has changed.",
+            hint="Set ROSTERSYNC_KEY to the former key, or upload the file again.",
+        ) from None
+
+
+def _fernet(database: Database) -> Any:
+    from cryptography.fernet import Fernet
+
+    key = blake2b(b"rostersync uploads", key=database.key, digest_size=32).digest()
+    return Fernet(base64.urlsafe_b64encode(key))
