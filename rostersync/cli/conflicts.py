@@ -69,7 +69,7 @@ def resolve(
     new: Annotated[bool, typer.Option("--new", help="The record is somebody new.")] = False,
     actor: ActorOption = None,
 ) -> int:
-    """Decide whose record it is: somebody the district knows, or somebody new."""
+    """Decide whose record it is: a known person's, or a new one's."""
     from core.errors import UsageError
     from rostersync.cli.outcome import outcome_json
     from sync import views

@@ -60,7 +60,7 @@ def _field_options(required: tuple[str, ...] = ()) -> list[Parameter]:
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     group = typer.Typer(
-        help="One person by hand: add, edit, archive, restore, protect, lock.",
+        help="People by hand: add, edit, archive, restore, protect, lock.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -192,7 +192,10 @@ def unprotect(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Lift the protection: in no roster any more, they leave at the next sync."""
+    """Lift the protection of somebody.
+
+    In no roster any more, they leave at the next sync.
+    """
     return _protect(door, district, user, False, actor, reason)
 
 

@@ -64,7 +64,7 @@ def changes(
     ] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
 ) -> None:
-    """Print the applied changes after a serial: the feed that an app follows."""
+    """Print the applied changes: the feed that an app follows."""
     from rostersync.cli.lines import change_line
     from sync import plan_views, views
 
@@ -88,7 +88,7 @@ def why(
         str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")
     ],
 ) -> None:
-    """Show the timeline of one person and the reasons for their state."""
+    """Tell why somebody is an active user, or is not."""
     from rostersync.cli.timeline import say_timeline
     from sync.why import why as reasons
 

@@ -64,8 +64,9 @@ def plan(
     ] = False,
     actor: ActorOption = None,
 ) -> int:
-    """Read the rosters, store and show what would change; change nobody.
+    """Show what a sync would change; change nobody.
 
+    The rosters are read, and what would change is stored as a plan that ``apply`` takes.
     Ends with exit code 10 if something would be held.
     """
     from sync.engine import plan_district
@@ -147,7 +148,7 @@ def show(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many changes.")] = None,
 ) -> None:
-    """Show a plan: what it changes, by school and role, or change by change."""
+    """Show a plan, by school and role or change by change."""
     from sync import plan_views
 
     with door.reading() as connection:
@@ -207,7 +208,7 @@ def _inert(cell: Any) -> Any:
 def apply(
     door: Door, plan: PlanArgument, during_pause: PauseOption = False, actor: ActorOption = None
 ) -> int:
-    """Apply a planned or approved plan: exactly what was shown, or nothing."""
+    """Apply a plan: exactly what it shows, or nothing."""
     from sync.approval import apply_plan
 
     number, slug = _plan(door, plan)
@@ -294,7 +295,10 @@ def sync(
     during_pause: PauseOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Read the rosters and apply what is safe; what is not waits for a person's approval."""
+    """Read the rosters and apply what is safe; the rest is held.
+
+    What is held waits for a person's approval, and the exit code is 10.
+    """
     from core.errors import UsageError
     from sync import views
     from sync.engine import sync_district

@@ -16,7 +16,7 @@ NOT_CONFORMING = 2
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     group = typer.Typer(
-        help="Write a connector of your own, and test that it keeps every rule.",
+        help="Write a connector of your own; test that it keeps every rule.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -38,7 +38,10 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Write the package of a new connector, which installs and passes every check at once."""
+    """Write the package of a new connector.
+
+    It installs and passes every check at once.
+    """
     from rostersync.scaffold import new_connector
 
     target = folder or Path(f"rostersync-{name.replace('_', '-')}")
@@ -59,7 +62,10 @@ def conform(
         bool, typer.Option("--verbose", "-v", help="Show the checks that passed, too.")
     ] = False,
 ) -> int:
-    """Run every conformance check on an installed connector, with the scenario it brings along."""
+    """Hold an installed connector to every rule.
+
+    Every conformance check is run, on the scenario that the connector brings along.
+    """
     from connectors.installed import load
     from rostersync.testing import Outcome, run_conformance, scenario_of
 

@@ -109,7 +109,7 @@ def schedule(
     start: Annotated[str | None, typer.Option("--from", metavar="D", help="First day.")] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="D", help="Last day.")] = None,
 ) -> None:
-    """Show which syncs are due in the coming days, and which a pause skips."""
+    """Show which syncs are due, and which a pause skips."""
     from core.errors import UsageError
     from sync.pausing import calendars
 

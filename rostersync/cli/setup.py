@@ -110,7 +110,7 @@ def _last_run(run: dict[str, Any] | None) -> str:
 
 
 def connectors(door: Door) -> None:
-    """List the connectors: name, version, where from, capabilities, config fields."""
+    """List the connectors: what each can do, and its config fields."""
     found = list(_connectors())
     if door.as_json:
         door.document(found)
@@ -205,7 +205,7 @@ def verify(
         str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
     ] = None,
 ) -> int:
-    """Check the hash chain of the history: that no applied plan was altered."""
+    """Check by its hash chain that the history was not altered."""
     from rostersync.cli.ledger import verify as check
 
     return check(door, district)

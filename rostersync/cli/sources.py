@@ -63,7 +63,10 @@ def sources(
 def retire(
     door: Door, district: DistrictArgument, source: SourceArgument, actor: ActorOption = None
 ) -> int:
-    """End the holds of a source, by a plan that is printed and waits for apply."""
+    """Make a plan that ends what a source holds.
+
+    It is printed, and changes nobody until it is applied.
+    """
     from rostersync.cli.outcome import show_outcome
     from sync.retire import retire_source
 
@@ -96,7 +99,7 @@ def try_one(
     source: SourceArgument,
     key: Annotated[str, typer.Option("--id", metavar="X", help="The record's external id.")],
 ) -> None:
-    """Show how one record reads: its own fields, and what the mapping makes of them."""
+    """Show one record: as it is served, and as it is read."""
     from sync.trial import try_record
 
     tried = try_record(door.database, district, source, key)

@@ -38,8 +38,8 @@ def register(program: typer.Typer) -> None:
     """Add the command ``emulate`` to a program."""
     program.command(
         "emulate",
-        help="Serve a synthetic district as Clever, ClassLink, GG4L and OneRoster would, on this"
-        " machine.",
+        help="Serve a made-up district as its vendors would, over HTTP.\n\n"
+        "Clever, ClassLink, GG4L and OneRoster 1.1 and 1.2, all on one port of this machine.",
         epilog=_EPILOG,
     )(emulate)
 

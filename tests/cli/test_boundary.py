@@ -60,6 +60,16 @@ def test_help_lists_the_commands_and_loads_nothing_heavy() -> None:
         assert f"\n  {later} " not in done.stdout
 
 
+@pytest.mark.parametrize("group", [(), ("user",), ("source",), ("db",), ("connector",)])
+def test_a_list_of_commands_cuts_no_sentence_short(
+    group: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*group, "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    assert len(listed) > 1
+    assert [line for line in listed if line.endswith("...")] == []
+
+
 def test_an_unknown_option_is_wrong_usage(cli: Cli) -> None:
     called = cli("users", "springfield", "--nope")
     assert (called.code, called.out) == (2, "")
