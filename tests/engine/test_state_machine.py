@@ -1,0 +1,79 @@
+"""The ten rules of the design, held up against whatever may happen to a district."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from core.database import Database, open_database
+from tests.engine import machine
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROSTERSYNC_KEY", "0" * 64)
+
+
+@pytest.fixture
+def on_sqlite(_migrated_sqlite: Path, key: None) -> type[machine.Engine]:
+    class OnSqlite(machine.Engine):
+        @staticmethod
+        def open_new(folder: Path) -> Database:  # type: ignore[override]
+            path = folder / "rostersync.db"
+            shutil.copyfile(_migrated_sqlite, path)
+            return open_database(f"sqlite:///{path}")
+
+        @rule()
+        def a_full_parse_makes_the_same_plan(self) -> None:
+            self.set_way("sis", "whole")
+            self.set_way("second", "whole")
+            fast, full = machine.same_plan_without_shortcuts(self.world, self.folder)
+            assert fast == full
+
+    return OnSqlite
+
+
+def test_the_rules_hold_whatever_happens(on_sqlite: type[machine.Engine]) -> None:
+    run_state_machine_as_test(on_sqlite, settings=settings(max_examples=20, stateful_step_count=25))
+
+
+@pytest.mark.long
+def test_the_rules_hold_whatever_happens_for_long(on_sqlite: type[machine.Engine]) -> None:
+    run_state_machine_as_test(
+        on_sqlite, settings=settings(max_examples=400, stateful_step_count=50)
+    )
+
+
+@pytest.fixture
+def on_postgresql(
+    postgres_url: str, _migrated_postgresql: str, key: None
+) -> Iterator[type[machine.Engine]]:
+    from contextlib import ExitStack
+
+    from tests.conftest import _new_postgres_database
+
+    with ExitStack() as databases:
+
+        class OnPostgresql(machine.Engine):
+            @staticmethod
+            def open_new(folder: Path) -> Database:  # type: ignore[override]
+                url = databases.enter_context(
+                    _new_postgres_database(postgres_url, _migrated_postgresql)
+                )
+                return open_database(url)
+
+        yield OnPostgresql
+
+
+def test_the_rules_hold_on_postgresql(on_postgresql: type[machine.Engine]) -> None:
+    run_state_machine_as_test(
+        on_postgresql, settings=settings(max_examples=4, stateful_step_count=20)
+    )
