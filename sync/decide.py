@@ -6,13 +6,13 @@ steps with their preconditions, and as takings where something is taken away (L1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.models import PROFILE_FIELDS, Kind, UserStatus
+from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus
 from core.settings import Grace
 from sync.draft import Step
 from sync.people import (
@@ -39,6 +39,8 @@ class Context:
     now: datetime
     failed: frozenset[int] = frozenset()
     """Sources whose reading failed in this run (F8)."""
+    paused_days: Callable[[date, date], int] = lambda first, last: 0
+    """How many days after the first one, up to the last, were of a pause: grace stood still."""
     taking_nothing: bool = False
     """Additions only (S2): whatever is not an addition stays open."""
 
@@ -127,11 +129,11 @@ def decide_user(
     *,
     in_conflict: bool = False,
     link_reason: str = "same_person",
-    action_for_link: str = "link",
 ) -> Decision:
     """Decide about a user of the directory, from all the records that speak of them.
 
-    Records with ``held`` None are not linked yet; they are linked by this decision.
+    Records with ``held`` None are not linked yet; they are linked by this decision. Somebody added
+    by hand, of whom a source speaks for the first time, is adopted.
     """
     speaking = in_precedence([r for r in user.records if r.speaks], context.sources)
     facts = _facts(user, speaking, context, in_conflict)
@@ -154,9 +156,13 @@ def decide_user(
             )
         )
 
+    by_hand = user.origin == Origin.MANUAL and all(r.held is None for r in user.records)
     for record in user.records:
         if record.held is None:
-            step(action_for_link, link_reason, record_id=record.id, record_version=record.version)
+            step(
+                "adopt" if by_hand else "link", record.join_reason or link_reason,
+                record_id=record.id, record_version=record.version,
+            )  # fmt: skip
     match situation.action:
         case "restore" | "suspend" | "unsuspend":
             status = UserStatus.ACTIVE if facts.enabled else UserStatus.SUSPENDED
@@ -245,7 +251,8 @@ def _in_grace(held: Sequence[RecordView], context: Context) -> bool:
     for record in held:
         if record.absent_since is None:
             continue
-        days = (today - _local(record.absent_since, context.zone)).days
+        since = _local(record.absent_since, context.zone)
+        days = (today - since).days - context.paused_days(since, today)
         if days < context.grace.days or record.absent_fetches < context.grace.fetches:
             return True
     return False
@@ -349,6 +356,7 @@ def _takings(
             user.groups,
         )
         for record in ended
+        if not any(r.source_id == record.source_id for r in speaking)  # their record moved
     ]
     if situation.action == "suspend":
         taken.append(Taken(speaking[0].source_id, "suspend", user.groups))
@@ -356,6 +364,6 @@ def _takings(
     if update is not None and update.after is not None and "memberships" in update.after:
         still = {member[0] for member in update.after["memberships"]}
         lost = [(school, role) for role, school, _ in user.memberships if role not in still]
-        if lost and not ended:  # a role that went with its source is counted as the hold
+        if lost and not taken:  # a role that went with its source is counted as the hold
             taken.append(Taken(speaking[0].source_id, "role", lost))
     return taken

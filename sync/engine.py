@@ -520,6 +520,7 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
             r.source.id or 0 for r in run.results if r.complete and not r.source.established
         ),
         season=run.season.season.value,
+        season_state=run.state,
         taking_nothing=run.season.season is Season.ADDITIONS_ONLY,
         watch=Watch(
             run.guard,

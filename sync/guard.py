@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UsageError
 from core.settings import Pause
-from sync.season import HandPause, Season, SeasonOnDay, season_on
+from sync.season import HandPause, Season, SeasonOnDay, is_paused, season_on
 
 UNCHANGED_DAYS = 14
 """After so many days without any change, a rollover may explain what leaves (S6)."""
 
 _DAY = timedelta(days=1)
+_REMEMBERED = timedelta(days=400)
 
 
 PAUSED_WORDS = frozenset({"paused", "suspended", "disconnected"})
@@ -64,6 +65,8 @@ class SeasonState(BaseModel):
     """Source → the last day it was seen in its vendor's own pause, and not complete since."""
     returned: date | None = None
     """The first day after the last pause: from here the days of S6 count. None in a pause."""
+    past: tuple[HandPause, ...] = ()
+    """Pauses by hand that are over, of the last year or so: grace did not advance in them (S7)."""
     waiting: tuple[str, ...] = ()
     """Ids of the schools that had not rolled over: for them the guard still stands (S6)."""
     waited_out: bool = False
@@ -74,6 +77,20 @@ class SeasonState(BaseModel):
     def on(self, day: date, pauses: Sequence[Pause]) -> SeasonOnDay:
         """Return the season of a day, with what was done by hand."""
         return season_on(day, pauses, self.hand, self.resumed)
+
+    def paused_on(self, day: date, pauses: Sequence[Pause]) -> bool:
+        """Say whether a day is, or was, one of a pause; also of one by hand that is over."""
+        return any(
+            one.since <= day and (one.until is None or day <= one.until) for one in self.past
+        ) or is_paused(day, pauses, self.hand, self.resumed)
+
+    def _with_past(self, today: date) -> tuple[HandPause, ...]:
+        if self.hand is None:
+            return self.past
+        last = today if self.hand.until is None else min(self.hand.until, today)
+        over = self.hand.model_copy(update={"until": max(last, self.hand.since)})
+        kept = [one for one in self.past if one.until is None or one.until > today - _REMEMBERED]
+        return (*kept, over)
 
 
 def paused_by_hand(
@@ -92,14 +109,20 @@ def paused_by_hand(
             hint="Give the last day of the pause, today or later.",
         )
     hand = HandPause(since=today, until=until, mode=mode)
-    return state.model_copy(update={"hand": hand, "paused_seen": today, "returned": None})
+    past = state._with_past(today)
+    return state.model_copy(
+        update={"hand": hand, "past": past, "paused_seen": today, "returned": None}
+    )
 
 
 def resumed_by_hand(state: SeasonState, today: date, pauses: Sequence[Pause]) -> SeasonState:
     """Return the state after ``resume``; unchanged if there is no pause today."""
     if state.on(today, pauses).season is Season.NORMAL:
         return state
-    return state.model_copy(update={"hand": None, "resumed": today, "paused_seen": today})
+    past = state._with_past(today)
+    return state.model_copy(
+        update={"hand": None, "past": past, "resumed": today, "paused_seen": today}
+    )
 
 
 def returns_from(

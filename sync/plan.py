@@ -21,7 +21,8 @@ from core.tables import District, Source, utc_text
 from sync import holds, pairs
 from sync.decide import Context, Decision, decide_newcomer, decide_user
 from sync.draft import Draft
-from sync.guard import Guard
+from sync.grace import paused_days
+from sync.guard import Guard, SeasonState
 from sync.guarding import Watch, Watched, watch_over
 from sync.identity import (
     USER_PREFIX,
@@ -60,6 +61,7 @@ class PlanRequest:
     skipped: int = 0
     establishes: tuple[int, ...] = ()
     season: str = "normal"
+    season_state: SeasonState = field(default_factory=SeasonState)
     taking_nothing: bool = False
     watch: Watch | None = None
     """How the guard of a first run after a pause judges (S3); None: it has nothing to say."""
@@ -137,6 +139,7 @@ class _Planner:
             zone=request.settings.zone,
             now=request.now,
             failed=request.failed,
+            paused_days=paused_days(request.season_state, request.settings.pause),
             taking_nothing=request.taking_nothing,
         )
         for first in range(1, users + 1, BATCH):

@@ -72,10 +72,22 @@ def users(
     search: Annotated[
         str | None, typer.Option(metavar="T", help="A part of a name, address or number.")
     ] = None,
+    leaving: Annotated[
+        bool, typer.Option("--leaving", help="In no roster any more: with the day they leave on.")
+    ] = False,
+    within: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="DAYS", help="With --leaving: only in so many days."),
+    ] = None,
     offset: Annotated[int, typer.Option(min=0, help="Leave out so many.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
 ) -> None:
     """List the users of a district."""
+    if leaving:
+        from rostersync.cli.leaving import show_leaving
+
+        show_leaving(door, district, within)
+        return
     from core.models import Role, UserStatus
     from rostersync.cli.words import count
     from sync import people_views, views
