@@ -58,7 +58,17 @@ if TYPE_CHECKING:
         UserStatus,
         ceds_grade,
     )
-    from rostersync.api import apply, approve, changes, load_district, plan, reject, sync, users
+    from rostersync.api import (
+        apply,
+        approve,
+        changes,
+        load_district,
+        plan,
+        reject,
+        sync,
+        upload,
+        users,
+    )
     from sync.outcome import Outcome
     from sync.people_views import UserFilter
 
@@ -84,7 +94,8 @@ _PUBLIC = {
         "UserStatus", "ceds_grade",
     ),
     "rostersync.api": (
-        "apply", "approve", "changes", "load_district", "plan", "reject", "sync", "users",
+        "apply", "approve", "changes", "load_district", "plan", "reject", "sync", "upload",
+        "users",
     ),
     "sync.outcome": ("Outcome",),
     "sync.people_views": ("UserFilter",),
@@ -100,7 +111,7 @@ __all__ = [
     "Part", "Record", "RestartFetch", "RetryableError", "Role", "RosterSyncError", "Shape",
     "SkipRecord", "Table", "UsageError", "UserFilter", "UserStatus", "VendorDistrict",
     "VendorFailure", "VendorHttp", "WrongDistrict", "apply", "approve", "ceds_grade", "changes",
-    "load_district", "open_database", "open_files", "plan", "reject", "sync", "users",
+    "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload", "users",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sync.load import LoadResult
     from sync.outcome import Outcome
     from sync.people_views import UserFilter
+    from sync.upload import Uploaded
 
 
 def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:
@@ -60,6 +61,25 @@ def sync(
     return sync_district(
         database, district, sources=sources, full=full, during_pause=during_pause, actor=actor
     )
+
+
+def upload(
+    database: Database,
+    district: str,
+    path: str | Path,
+    *,
+    source: str | None = None,
+    dry: bool = False,
+    during_pause: bool = False,
+    actor: str,
+) -> Uploaded:
+    """Take in a file that a person gave; the result lists what is wrong in which line."""
+    from sync.upload import upload_file
+
+    return upload_file(
+        database, district, Path(path), source=source, dry=dry, during_pause=during_pause,
+        actor=actor,
+    )  # fmt: skip
 
 
 def apply(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -141,10 +140,6 @@ def _first_school(user: dict[str, Any]) -> str:
 
 # -- export
 
-_HEADER = ("firstname", "lastname", "email", "role", "gradyear", "status", "idnumber")
-_EXPORT_ROLES = ("admin", "teacher", "staff", "student")
-"""The roles the user file knows; of a person with several, the first of these."""
-
 
 def export(
     door: Door,
@@ -156,9 +151,15 @@ def export(
         ExportFormat, typer.Option("--format", help="csv is a user file.")
     ] = ExportFormat.CSV,
 ) -> None:
-    """Write the active users: as a user file (csv), or as JSON with everything known."""
+    """Write the active users, as a user file or as JSON.
+
+    The user file (csv) is one that a ``user_csv`` source reads; JSON has everything known.
+    """
+    from connectors.csv_write import write_csv
     from core.models import UserStatus
     from sync import people_views, views
+    from sync.export import LeftOut, header_of
+    from sync.export import export as rows_of
 
     with door.reading() as connection:
         row = views.district_row(connection, district)
@@ -169,34 +170,16 @@ def export(
         if format_ is ExportFormat.JSON:
             door.document(found)
             return
-        left_out = _write_user_file(found)
+        def carried() -> Iterator[tuple[str | int, ...]]:
+            for one in rows_of(connection, row, held_by):
+                if isinstance(one, LeftOut):
+                    left_out.append(one)
+                else:
+                    yield one
+
+
+        write_csv(sys.stdout, header_of(held_by), carried())
     if left_out:
-        say_on(
-            door.err,
-            f"{left_out} left out: a user file needs an email address and one of the roles"
-            f" {', '.join(_EXPORT_ROLES)}. --format json has them all.",
-        )
-
-
-def _write_user_file(found: Iterator[dict[str, Any]]) -> int:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(_HEADER)
-    left_out = 0
-    for user in found:
-        role = next((role for role in _EXPORT_ROLES if role in user["roles"]), None)
-        if role is None or not user["email"]:
-            left_out += 1
-            continue
-        number = user["student_number"] if role == "student" else user["staff_number"]
-        writer.writerow(
-            (
-                user["given_name"] or "",
-                user["family_name"] or "",
-                user["email"],
-                role,
-                user["graduation_year"] or "",
-                "Active",
-                number or user["sis_id"] or "",
-            )
-        )
-    return left_out
+        say_on(door.err, f"{len(left_out)} left out; --format json has everybody:")
+        for one in left_out:
+            say_on(door.err, f"  {one.user_id}: {one.reason}")
