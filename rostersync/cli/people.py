@@ -161,22 +161,21 @@ def export(
     from sync.export import LeftOut, header_of
     from sync.export import export as rows_of
 
+    left_out: list[LeftOut] = []
     with door.reading() as connection:
         row = views.district_row(connection, district)
-        if source is not None:
-            views.source_row(connection, row, source)
-        wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=source)
-        found = people_views.users(connection, row, wanted)
+        held_by = None if source is None else views.source_row(connection, row, source)
         if format_ is ExportFormat.JSON:
-            door.document(found)
+            wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=source)
+            door.document(people_views.users(connection, row, wanted))
             return
+
         def carried() -> Iterator[tuple[str | int, ...]]:
             for one in rows_of(connection, row, held_by):
                 if isinstance(one, LeftOut):
                     left_out.append(one)
                 else:
                     yield one
-
 
         write_csv(sys.stdout, header_of(held_by), carried())
     if left_out:
