@@ -16,11 +16,19 @@ def test_each_of_our_connectors_brings_a_scenario() -> None:
 def test_these_are_all_the_exemptions_of_ours() -> None:
     exempt = {name: set(scenario_of(name).exempt) for name in OURS if scenario_of(name).exempt}
     assert exempt == {
+        "finra_flex": {
+            "a_bad_row_is_skipped_alone",
+            "a_skip_names_nobody",
+            "a_skip_says_what_to_repair",
+            "a_student_without_email_is_read",
+            "private_data_is_dropped",
+            "unknown_words_are_tolerated_and_counted",
+        },
         "user_csv": {
             "a_student_without_email_is_read",
             "private_data_is_dropped",
             "unknown_words_are_tolerated_and_counted",
-        }
+        },
     }
 
 

@@ -89,7 +89,7 @@ def test_the_plugin_is_listed_beside_our_own_connectors(environment: Environment
     )
     assert ["fruit_sis", "rostersync-fruit-sis", "0.1.0", ""] in listed
     assert {name for name, distribution, *_ in listed if distribution == "rostersync"} >= {
-        "oneroster_csv", "clever_csv", "user_csv",
+        "oneroster_csv", "clever_csv", "user_csv", "finra_flex",
     }  # fmt: skip
 
 

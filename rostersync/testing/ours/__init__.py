@@ -44,3 +44,25 @@ def user_csv() -> FolderScenario:
             "so that private data never gets in",
         },
     )
+
+
+def finra_flex() -> FolderScenario:
+    """Return a firm's upload, which is taken whole or not at all."""
+    return FolderScenario(
+        _HERE / "finra_flex",
+        people=3,
+        schools=0,
+        file="UploadUsersTemplate.csv",
+        exempt={
+            "a_student_without_email_is_read": "the format asks for an email in every row",
+            "a_bad_row_is_skipped_alone": _WHOLE,
+            "a_skip_says_what_to_repair": _WHOLE,
+            "a_skip_names_nobody": _WHOLE,
+            "unknown_words_are_tolerated_and_counted": "the format has no vocabulary",
+            "private_data_is_dropped": "a file with any column beyond the four is refused whole, "
+            "so that private data never gets in",
+        },
+    )
+
+
+_WHOLE = "one bad row refuses the whole file, and the refusal lists it (SEMANTICS I8)"
