@@ -40,6 +40,7 @@ from sync.evidence import keep
 from sync.fetch import Terms, read_source
 from sync.guard import PAUSED_WORDS, TROUBLED_WORDS, Guard, SeasonState, advance, wait_for
 from sync.guarding import Watch, forget_pupils
+from sync.health import note, set_aside
 from sync.mapping import read_rules
 from sync.outcome import Outcome, worst
 from sync.plan import PlanRequest, Plans, make_plans
@@ -93,6 +94,8 @@ class DistrictRun:
     guard: Guard = Guard.NONE
     season_after: SeasonState = field(default_factory=SeasonState)
     upload: str | None = None
+    scheduled: bool = False
+    """Nobody asked for it: sources in quarantine are left alone."""
     results: list[SourceResult] = field(default_factory=list)
 
 
@@ -132,12 +135,15 @@ def sync_district(
     sources: Sequence[str] = (),
     full: bool = False,
     during_pause: bool = False,
+    scheduled: bool = False,
     actor: str,
     upload: str | None = None,
     now: Clock | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Read the sources, plan, and apply what is not held.
+
+    ``scheduled``: nobody asked for it, so sources in quarantine are left alone.
 
     In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``.
     ``upload`` is as in ``plan_district``. Raises ``UsageError`` for an unknown district or source
@@ -146,6 +152,7 @@ def sync_district(
     with _run(database, slug, "upload" if upload else "sync", actor, now) as run:
         run.upload = upload
         run.during_pause = during_pause
+        run.scheduled = scheduled
         if run.season.season is Season.PAUSED and not during_pause:
             _advance(run)
             with suppress(Drifted):  # resumed in this moment: the next run sees to it
@@ -231,8 +238,23 @@ def _read_sources(
         if not names or source.name in names:
             if progress is not None:
                 progress(f"reading {source.name}", 0)
-            run.results.append(_read(run, source, full=full))
+            aside = set_aside(run.database, source, run.now) if run.scheduled else None
+            if aside is not None:
+                run.results.append(_left_alone(source, aside))
+                continue
+            result = _read(run, source, full=full)
+            run.results.append(result)
+            note(run.database, run.now, result)
     failpoint("run.read")
+
+
+def _left_alone(source: Source, error: RosterSyncError) -> SourceResult:
+    """Return the result of a source in quarantine: whom only it holds stays as they are (F8)."""
+    document = {
+        "complete": False, "reason": error.message, "pages": 0, "records": 0,
+        "declared_total": None, "incremental": False,
+    }  # fmt: skip
+    return SourceResult(source, document, complete=False, usable=False, error=error)
 
 
 def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:

@@ -29,7 +29,6 @@ from core.toml_lines import Path
 from sync.connect import check_config
 from sync.evidence import open_people_of
 from sync.mapping import read_rules
-from sync.views import district_row, source_row
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
@@ -221,17 +220,3 @@ def _differences(
             yield from _differences(old, new, f"{under}{key}.")
         elif old != new:
             yield f"{under}{key}", [old, new]
-
-
-def resume_source(database: Database, slug: str, name: str) -> bool:
-    """Forget the failures of a source that was left alone, so that the next run polls it.
-
-    Return whether there were any. Raises ``UsageError``.
-    """
-    with database.write() as connection:
-        row = source_row(connection, district_row(connection, slug), name)
-        with Session(connection) as session:
-            source = session.get_one(Source, row.id)
-            known, source.health = bool(source.health), {}
-            session.flush()
-    return known

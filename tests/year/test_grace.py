@@ -68,7 +68,9 @@ def test_s7_an_incomplete_fetch_does_not_count(town: Town) -> None:
 
 
 def test_s7_grace_stands_still_in_a_pause(new_town: NewTown) -> None:
-    town = filled(new_town(f'guard = "off"\n{GRACE}[[district.pause]]\nstart = "05-07"\nend = "05-20"\n'))
+    town = filled(
+        new_town(f'guard = "off"\n{GRACE}[[district.pause]]\nstart = "05-07"\nend = "05-20"\n')
+    )
     town.vendor.leave(GONE)
     for when in ("05-05 05:00", "05-05 10:00", "05-05 14:00", "05-06 05:00"):
         town.sync(f"2026-{when}")

@@ -1,0 +1,137 @@
+"""Health: what a reading did to its source's standing, kept in ``sources.health``.
+
+The engine calls ``set_aside`` before it reads a source in a scheduled run and ``note`` after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from connectors.installed import load
+from core.database import Database
+from core.errors import RosterSyncError, VendorFailure
+from core.tables import Source
+from sync.connect import open_connector
+from sync.quarantine import (
+    Health,
+    after_failure,
+    after_success,
+    discovery_is_due,
+    is_due,
+    read_health,
+)
+from sync.views import district_row, shown_time, source_row
+
+
+def set_aside(database: Database, source: Source, now: datetime) -> RosterSyncError | None:
+    """Return why a scheduled run leaves a source alone, or None if it is read.
+
+    A stopped source whose vendor can list districts is asked for them once a day; once that works,
+    it is read again.
+    """
+    health = read_health(source.health)
+    if is_due(health, now):
+        return None
+    if discovery_is_due(health, now):
+        works = _discovers(source)
+        health = (
+            Health(good_at=health.good_at)
+            if works
+            else health.model_copy(update={"discovery": now})
+        )
+        keep(database, source, health)
+        if works:
+            return None
+    if health.stopped:
+        return VendorFailure(
+            f"The source {source.name} was stopped after {health.failures} failures in a row"
+            f" ({health.code}).",
+            hint="Find out why with rostersync check, then: rostersync source resume DISTRICT"
+            f" {source.name}",
+        )
+    return VendorFailure(
+        f"The source {source.name} failed {health.failures} times in a row ({health.code}) and is"
+        f" tried again at {shown_time(health.next_try)}.",
+        hint="rostersync sync tries at once.",
+    )
+
+
+def _discovers(source: Source) -> bool:
+    """Ask the vendor for its districts; say whether it answers."""
+    try:
+        kind = load(source.connector)
+        if not kind.capabilities.discovery:
+            return False
+        connector = open_connector(source)
+        try:
+            kind.districts(connector.config)
+        finally:
+            connector.close()
+    except RosterSyncError:
+        return False
+    return True
+
+
+class Reading(Protocol):
+    """What a reading came to, as far as its source's health is concerned."""
+
+    @property
+    def source(self) -> Source: ...  # noqa: D102
+    @property
+    def certificate(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def complete(self) -> bool: ...  # noqa: D102
+    @property
+    def nothing_new(self) -> bool: ...  # noqa: D102
+    @property
+    def error(self) -> RosterSyncError | None: ...  # noqa: D102
+
+
+def note(database: Database, now: datetime, reading: Reading) -> None:
+    """Keep what a reading says of its source.
+
+    "Nothing new" is good news from a vendor, who has looked; of a folder it only says that nobody
+    has put a file there (F7), and the freshness alarm goes on counting.
+    """
+    source = reading.source
+    before = read_health(source.health)
+    if reading.complete or reading.nothing_new:
+        same = reading.nothing_new or bool(reading.certificate.get("unchanged"))
+        good = not (same and load(source.connector).capabilities.origin == "file")
+        after = after_success(before, now, good=good)
+    else:
+        error = reading.error
+        after = after_failure(before, error.code if error is not None else "incomplete", now)
+    keep(database, source, after)
+
+
+def keep(database: Database, source: Source, health: Health) -> None:
+    """Write a source's health."""
+    source.health = health.stored()
+    with database.write() as connection:
+        _write(connection, source.id or 0, health)
+
+
+def _write(connection: Connection, source_id: int, health: Health) -> None:
+    document = msgspec.json.encode(health.stored()).decode()
+    connection.execute(_KEEP, {"id": source_id, "health": document})
+
+
+_KEEP = text("UPDATE sources SET health = :health WHERE id = :id")
+
+
+def resume_source(database: Database, slug: str, name: str) -> bool:
+    """Forget the failures of a source that was left alone, so that the next run polls it.
+
+    Return whether there were any. Raises ``UsageError``.
+    """
+    with database.write() as connection:
+        row: Any = source_row(connection, district_row(connection, slug), name)
+        health = read_health(row.health)
+        _write(connection, row.id, Health(good_at=health.good_at))
+    return health.state != "ok"
