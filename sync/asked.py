@@ -139,7 +139,7 @@ def people(asked: Asked, ids: Iterable[str]) -> Iterator[UserView]:
     connection = asked.connection
     for name, columns in (
         ("todo_users", "n INTEGER, target_id TEXT"),
-        ("todo_joins", "record_id BIGINT, target_id TEXT"),
+        ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
     ):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")

@@ -1,23 +1,29 @@
 """Identity: who a new record may be, and the ids under which new people and schools come in.
 
-Email alone is weak evidence (rule 6): a new record with another user's address is a conflict that
-a person decides (I5). A create that resembles a leaver of the same run is never applied beside that
-leaver's archive (L7).
+Pure. Strong keys come first; an address is weak and needs agreeing names (rule 6); whatever is
+weak, contradictory or ambiguous is a conflict that a person decides (I5). ``sync/matching.py``
+reads in sets what ``judge`` decides by.
 """
 
 from __future__ import annotations
 
 import base64
-from collections import defaultdict
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
-
-from sqlalchemy import Connection, bindparam, text
 
 from sync.people import UserData
 
 USER_PREFIX = "u"
 SCHOOL_PREFIX = "s"
+
+STRONG = (
+    "master", "userid", "state_id", "sis_id", "student_number", "staff_number", "crd_id",
+)  # fmt: skip
+"""Kinds of keys that say who somebody is, the strongest first."""
+NUMBERS = ("state_id", "sis_id", "student_number", "staff_number", "crd_id")
+"""The strong keys that a user's profile holds; each is unique within a role class."""
 
 
 def new_id(key: bytes, prefix: str, *about: object) -> str:
@@ -78,40 +84,178 @@ def keys_of(data: UserData) -> tuple[list[str], str | None, str | None]:
     return strong_keys(values, (m.role for m in data.memberships)), local, names
 
 
-# -- conflicts (I5)
+# -- who is who (I5): pure
 
 
-def users_with_emails(
-    connection: Connection, district_id: int, emails: Sequence[str]
-) -> dict[str, list[str]]:
-    """Return folded address → ids of the users who have it, archived ones too."""
-    found: dict[str, list[str]] = defaultdict(list)
-    if emails:
-        rows = connection.execute(_BY_EMAIL, {"district": district_id, "emails": list(emails)})
-        for email, user_id in rows:
-            found[email].append(user_id)
-    return found
+def fold_name(name: str) -> str:
+    """Return a name as matching compares it: no accents, no case, letters and digits only."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(sign for sign in plain if sign.isalnum())
 
 
-def records_with_emails(
-    connection: Connection, source_ids: Sequence[int], emails: Sequence[str]
-) -> dict[str, list[tuple[int, str, str | None]]]:
-    """Return folded address → (source id, external id, user id or None) of present records."""
-    found: dict[str, list[tuple[int, str, str | None]]] = defaultdict(list)
-    if emails and source_ids:
-        about = {"sources": list(source_ids), "emails": list(emails)}
-        for email, source_id, external_id, user_id in connection.execute(_RECORDS, about):
-            found[email].append((source_id, external_id, user_id))
-    return found
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What may tell one person from another, of a new record or of a user."""
+
+    keys: Mapping[str, frozenset[str]]
+    """Kind of strong key, with its role class → values: ``sis_id:student``, ``master`` …"""
+    emails: frozenset[str]
+    """Folded addresses, with those at the district's earlier domains."""
+    given: frozenset[str]
+    family: frozenset[str]
+    roles: frozenset[str]
+
+    @property
+    def role_class(self) -> str:
+        """Within whom their numbers are unique."""
+        return role_class(self.roles)
 
 
-_BY_EMAIL = text(
-    "SELECT email_folded, id FROM users WHERE district_id = :district AND email_folded IN :emails"
-    " ORDER BY id"
-).bindparams(bindparam("emails", expanding=True))
-_RECORDS = text(
-    "SELECT r.email, r.source_id, r.external_id, l.target_id FROM records r"
-    " LEFT JOIN links l ON l.record_id = r.id WHERE r.email IN :emails AND r.kind = 'user'"
-    " AND r.present AND r.in_scope AND r.source_id IN :sources"
-    " ORDER BY r.source_id, r.external_id"
-).bindparams(bindparam("emails", expanding=True), bindparam("sources", expanding=True))
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A user, or a newcomer of another source, who may be the person of a new record."""
+
+    id: str
+    known: Known
+    archived: bool = False
+    present_here: bool = False
+    """Another entry of the record's own source is theirs, and still there."""
+    absent_here: bool = False
+    """An entry of the record's own source was theirs, and is gone."""
+    strong_rivals: bool = False
+    """Another new person of the record's source has one of the same strong keys."""
+    email_rivals: bool = False
+    """Another user, or another entry of the record's source, has the same address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who a new record is: ``new``, ``link`` (to ``target``) or ``conflict``; why; the evidence."""
+
+    what: str
+    target: str | None = None
+    reason: str = ""
+    evidence: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(candidate, slugs) each, in the order of the candidates' ids."""
+
+
+NEW = Verdict("new")
+
+
+def judge(
+    new: Known, candidates: Sequence[Candidate], domains: frozenset[str] = frozenset()
+) -> Verdict:
+    """Decide who a new record is, by its strong keys, then by address and names together.
+
+    One candidate by a strong key, whom nothing contradicts, is the person; so is one by the
+    address whose names agree, unique on both sides, of the same role class, at an allowed domain
+    (``domains`` empty allows all), and who gains no admin role. Weak, contradictory or several: a
+    conflict. Never by the name alone.
+    """
+    strong = {c.id for c in candidates if _agreeing(new, c.known)}
+    by_email = {c.id for c in candidates if new.emails & c.known.emails}
+    likely = [
+        c
+        for c in candidates
+        if c.id in strong or (c.id in by_email and (not strong or _names(new, c.known) is True))
+    ]
+    if not likely:
+        return NEW
+    evidence = tuple(
+        (c.id, evidence_of(new, c, domains)) for c in sorted(likely, key=lambda c: c.id)
+    )
+    if len(likely) > 1:
+        reason = "several_candidates" if strong else "email_of_another"
+        return Verdict("conflict", None, reason, evidence)
+    (one,) = likely
+    if strong:
+        if _contradicts(new, one):
+            return Verdict("conflict", None, "keys_contradict", evidence)
+        reason = "moved" if one.absent_here else f"same_{_strongest(new, one.known)}"
+        return Verdict("link", one.id, reason, evidence)
+    doubts = {
+        "names_differ", "names_unknown", "other_id_in_source", "earlier_id_in_source",
+        "shared_email", "other_role_class", "gains_admin", "foreign_domain",
+    }  # fmt: skip
+    slugs = set(evidence[0][1])
+    if slugs & doubts or any(slug.startswith("other_") for slug in slugs):
+        return Verdict("conflict", None, "email_of_another", evidence)
+    return Verdict("link", one.id, "same_email", evidence)
+
+
+def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tuple[str, ...]:
+    """Return what speaks for and against a candidate, as slugs."""
+    known = candidate.known
+    agreeing, differing = _agreeing(new, known), _differing(new, known)
+    slugs = [f"same_{kind}" for kind in agreeing] + [f"other_{kind}" for kind in differing]
+    if new.emails & known.emails:
+        slugs.append("same_email")
+        if candidate.email_rivals:
+            slugs.append("shared_email")
+        if domains and not any(e.rpartition("@")[2] in domains for e in new.emails):
+            slugs.append("foreign_domain")
+    slugs.append({True: "names_agree", False: "names_differ", None: "names_unknown"}[
+        _names(new, known)
+    ])  # fmt: skip
+    for said, slug in (
+        (candidate.present_here, "other_id_in_source"),
+        (candidate.absent_here and not candidate.present_here, "earlier_id_in_source"),
+        (candidate.strong_rivals and bool(agreeing), "shared_key"),
+        (bool(known.roles) and new.role_class != known.role_class, "other_role_class"),
+        ("admin" in new.roles and "admin" not in known.roles, "gains_admin"),
+        (candidate.archived, "archived"),
+    ):
+        if said:
+            slugs.append(slug)
+    return tuple(slugs)
+
+
+def _agreeing(new: Known, known: Known) -> list[str]:
+    """Return the kinds of strong keys in which both agree, the strongest first."""
+    return _kinds(kind for kind, values in new.keys.items() if values & known.keys.get(kind, _NONE))
+
+
+def _differing(new: Known, known: Known) -> list[str]:
+    return _kinds(
+        kind
+        for kind, values in new.keys.items()
+        if kind in known.keys and not values & known.keys[kind]
+    )
+
+
+def _kinds(kinds: Iterable[str]) -> list[str]:
+    """Return kinds of keys without their role class, in the order of their strength."""
+    return sorted({kind.partition(":")[0] for kind in kinds}, key=STRONG.index)
+
+
+def _strongest(new: Known, known: Known) -> str:
+    return _agreeing(new, known)[0]
+
+
+def _names(new: Known, known: Known) -> bool | None:
+    """Say whether given and family names agree; None if one side has not both."""
+    if not (new.given and new.family and known.given and known.family):
+        return None
+    return bool(new.given & known.given) and bool(new.family & known.family)
+
+
+def _contradicts(new: Known, one: Candidate) -> bool:
+    """Say whether something speaks against a candidate by a strong key."""
+    known = one.known
+    strangers = (  # but for an id of the source that was theirs: L7 goes by the id alone
+        not one.absent_here
+        and bool(new.given and new.family and known.given and known.family)
+        and not new.given & known.given
+        and not new.family & known.family
+        and not new.emails & known.emails
+    )
+    sure = {"master", "userid"} & set(_agreeing(new, known))
+    return bool(
+        _differing(new, known)
+        or strangers
+        or one.strong_rivals
+        or (one.present_here and not sure)  # nothing but these joins two entries of one source
+    )
+
+
+_NONE: frozenset[str] = frozenset()

@@ -70,6 +70,8 @@ class RecordView:
     absent_fetches: int = 0
     held: bool | None = None
     person_key: str | None = None
+    join_reason: str | None = None
+    """By what the record is this person's, while no link rests on it."""
 
     @property
     def speaks(self) -> bool:
@@ -199,9 +201,12 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
     return list(users.values())
 
 
-def read_newcomers(connection: Connection, first: int, last: int) -> Iterator[RecordView]:
-    """Yield the records ``first`` to ``last`` of the table ``todo_records``."""
-    for row in connection.execute(_NEWCOMERS, {"first": first, "last": last}):
+def read_newcomers(
+    connection: Connection, first: int, last: int, table: str = "todo_records"
+) -> Iterator[RecordView]:
+    """Yield the records ``first`` to ``last`` of ``todo_records``, or of another such table."""
+    query = _NEWCOMERS if table == "todo_records" else text(_NEWCOMERS_OF.format(table=table))
+    for row in connection.execute(query, {"first": first, "last": last}):
         yield _record(row)
 
 
@@ -220,6 +225,7 @@ def _record(row: Any) -> RecordView:
         row.absent_fetches,
         None if held is None else bool(held),
         row.person_key,
+        row.join_reason,
     )
 
 
@@ -245,14 +251,15 @@ _MEMBERSHIPS = text(
     " ORDER BY m.user_id, m.role, m.school_id"
 )
 _RECORDS = text(
-    f"SELECT t.target_id, {_RECORD_COLUMNS}, l.held FROM todo_users t"
+    f"SELECT t.target_id, {_RECORD_COLUMNS}, l.held, NULL AS join_reason FROM todo_users t"
     " JOIN links l ON l.target_id = t.target_id JOIN records r ON r.id = l.record_id"
     " WHERE t.n BETWEEN :first AND :last"
-    f" UNION ALL SELECT t.target_id, {_RECORD_COLUMNS}, NULL FROM todo_users t"
+    f" UNION ALL SELECT t.target_id, {_RECORD_COLUMNS}, NULL, j.reason FROM todo_users t"
     " JOIN todo_joins j ON j.target_id = t.target_id JOIN records r ON r.id = j.record_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
 )
-_NEWCOMERS = text(
-    f"SELECT {_RECORD_COLUMNS}, NULL AS held FROM todo_records t JOIN records r"
-    " ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+_NEWCOMERS_OF = (
+    f"SELECT {_RECORD_COLUMNS}, NULL AS held, NULL AS join_reason FROM {{table}} t"
+    " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )
+_NEWCOMERS = text(_NEWCOMERS_OF.format(table="todo_records"))

@@ -18,18 +18,13 @@ from sqlalchemy import BindParameter, Connection, bindparam, text
 from core.database import Database, failpoint
 from core.settings import DistrictSettings
 from core.tables import District, Source, utc_text
-from sync import holds, pairs
+from sync import holds, matching, pairs
 from sync.decide import Context, Decision, decide_newcomer, decide_user
 from sync.draft import Draft
 from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
 from sync.guarding import Watch, Watched, watch_over
-from sync.identity import (
-    USER_PREFIX,
-    new_id,
-    records_with_emails,
-    users_with_emails,
-)
+from sync.identity import USER_PREFIX, new_id
 from sync.limits import Trip
 from sync.people import RecordView, Sources, UserView, read_newcomers, read_users
 from sync.schools import plan_schools
@@ -126,7 +121,7 @@ class _Planner:
             connection.execute(_SETTLE_STRANGERS, {"sources": self.source_ids})
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             connection.execute(_KEPT_NO_LONGER, {"district": request.district.id, "today": today})
-            users, records = self._list_open(connection)
+            records = self._list_new(connection)
         self.school_names = schools.names
         self.context = Context(
             sources=Sources(
@@ -142,6 +137,10 @@ class _Planner:
             paused_days=paused_days(request.season_state, request.settings.pause),
             taking_nothing=request.taking_nothing,
         )
+        if records and not (self.empty and len(self.source_ids) == 1):
+            self._match(records)
+        with self.transaction() as connection:
+            users = self._list_users(connection)
         for first in range(1, users + 1, BATCH):
             with self.transaction() as connection:
                 self._look_at_users(connection, first)
@@ -176,7 +175,7 @@ class _Planner:
     def _make_tables(self, connection: Connection) -> None:
         for name, columns in (
             ("todo_users", "n INTEGER, target_id TEXT"),
-            ("todo_joins", "record_id BIGINT, target_id TEXT"),
+            ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
             ("todo_records", "n INTEGER, record_id BIGINT"),
             ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
             ("conflict_people", "target_id TEXT"),
@@ -186,33 +185,55 @@ class _Planner:
         holds.create_table(connection)
         pairs.create_tables(connection)
 
-    def _list_open(self, connection: Connection) -> tuple[int, int]:
-        """Number everybody who is open; return how many users and how many new records."""
+    def _open_ones(self) -> dict[str, Any]:
         spoken = [source for source in self.source_ids if source not in self.request.silent]
-        about = {
-            "sources": spoken, "all": self.source_ids, "district": self.request.district.id
-        }  # fmt: skip
-        for query in (_JOINS, _USERS, _RECORDS):
+        return {"sources": spoken, "all": self.source_ids, "district": self.request.district.id}
+
+    def _list_new(self, connection: Connection) -> int:
+        """Number the open records that nobody is linked to; return how many."""
+        about = self._open_ones()
+        for query in (_JOINS, _RECORDS):
             connection.execute(query, about)
-        connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
         connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
+        connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
         connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
+        connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
         if not self.database.is_sqlite:
-            for name in ("todo_users", "todo_records", "todo_joins"):
+            for name in ("todo_records", "todo_joins"):
+                connection.exec_driver_sql(f"ANALYZE {name}")
+        self.empty = not connection.execute(
+            text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1"), about
+        ).first()
+        return int(connection.execute(text("SELECT COUNT(*) FROM todo_records")).scalar_one())
+
+    def _match(self, records: int) -> None:
+        """Find out who of the new records is somebody we know (I5)."""
+        terms = matching.Terms(
+            district_id=self.request.district.id or 0,
+            now=self.request.now,
+            domains=frozenset(self.request.settings.email_domains),
+            rank=self.context.sources.rank,
+            id_of=lambda record: self._new_id(record, 0),
+            silent=self.request.silent,
+        )
+        matched = matching.match(self.database, self.transaction, terms, records)
+        self.plans.waiting += matched.waiting
+
+    def _list_users(self, connection: Connection) -> int:
+        """Number the users to look at; return how many."""
+        about = self._open_ones()
+        connection.execute(_USERS, about)
+        connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
+        if not self.database.is_sqlite:
+            for name in ("todo_users", "todo_joins"):
                 connection.exec_driver_sql(f"ANALYZE {name}")
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         named = connection.execute(_NAMED_IN_CONFLICTS, about).scalars()
         self.in_conflict = {user["id"] for candidates in named for user in _list(candidates)}
         rows = [(user,) for user in sorted(self.in_conflict)]
         self.database.insert_into(connection, "conflict_people", ("target_id",), rows)
-        self.empty = not connection.execute(
-            text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1"), about
-        ).first()
         self.established = any(source.established for source in self.request.sources)
-        return tuple(  # type: ignore[return-value]
-            int(connection.execute(text(f"SELECT COUNT(*) FROM {name}")).scalar_one())
-            for name in ("todo_users", "todo_records")
-        )
+        return int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
 
     # -- the people whom the directory knows
 
@@ -297,7 +318,7 @@ class _Planner:
         for first in range(1, moved + 1, BATCH):
             with self.transaction() as connection:
                 for user in read_users(connection, first, first + BATCH - 1):
-                    decision = decide_user(user, self.context, link_reason="moved")
+                    decision = decide_user(user, self.context)
                     self.counts["locked"] += decision.kept_by_lock
                     # the hold did not end, it moved: nothing is taken away
                     decision.taken = [t for t in decision.taken if t.what != "hold"]
@@ -372,46 +393,11 @@ class _Planner:
         if self.leavers:
             for record_id, targets in pairs.likenesses(connection, [r.id for r in batch]).items():
                 doubts[record_id] = ("resembles_leaver", targets)
-        emails = {r.id: r.data.email.strip().casefold() for r in batch if r.data.email}
-        wanted = sorted(set(emails.values()))
-        if wanted and not self.empty:
-            known = users_with_emails(connection, self.request.district.id or 0, wanted)
-            for record_id, email in emails.items():
-                if email in known:
-                    doubts[record_id] = ("email_of_another", known[email])
-        if wanted and len(self.source_ids) > 1:
-            self._doubt_across(connection, batch, emails, wanted, doubts)
         if doubts:
             about = {"records": list(doubts)}
             for record_id in connection.execute(_DECIDED_NEW, about).scalars():
                 doubts.pop(record_id)
         return doubts
-
-    def _doubt_across(
-        self,
-        connection: Connection,
-        batch: Sequence[RecordView],
-        emails: dict[int, str],
-        wanted: list[str],
-        doubts: dict[int, tuple[str, list[str]]],
-    ) -> None:
-        """Find newcomers who share an address with a newcomer of a source that comes first."""
-        rank = self.context.sources.rank
-        others = records_with_emails(connection, self.source_ids, wanted)
-        for record in batch:
-            if record.id not in emails or record.id in doubts:
-                continue
-            candidates = [
-                user_id
-                or new_id(
-                    self.database.key, USER_PREFIX, self.request.district.slug,
-                    self.context.sources.names[source_id], external_id, 0,
-                )
-                for source_id, external_id, user_id in others[emails[record.id]]
-                if rank[source_id] < rank[record.source_id]
-            ]  # fmt: skip
-            if candidates:
-                doubts[record.id] = ("email_of_another", sorted(set(candidates)))
 
     # -- conflicts and rejections
 
@@ -542,17 +528,18 @@ _KEPT_NO_LONGER = text(  # time makes them due: they were to stay archived until
     " AND u.status = 'archived' AND u.kept_archived AND u.kept_until < :today)"
 )
 _JOINS = text(
-    "INSERT INTO todo_joins SELECT record_id, MIN(target_id) FROM ("
+    "INSERT INTO todo_joins SELECT record_id, MIN(target_id), MIN(reason) FROM ("
     # another entry of a person we know, by the source's own key of the person
-    "SELECT r.id AS record_id, l.target_id FROM records r"
+    "SELECT r.id AS record_id, l.target_id, 'same_person' AS reason FROM records r"
     " JOIN records o ON o.source_id = r.source_id AND o.person_key = r.person_key"
     " AND o.kind = r.kind JOIN links l ON l.record_id = o.id"
     " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open AND r.present AND r.in_scope"
     " AND r.person_key IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
     # somebody decided whose record it is
-    " UNION SELECT r.id, c.decision FROM records r JOIN conflicts c ON c.record_id = r.id"
-    " JOIN users u ON u.id = c.decision WHERE r.source_id IN :sources AND r.kind = 'user'"
+    " UNION SELECT r.id, c.decision, 'resolved' FROM records r"
+    " JOIN conflicts c ON c.record_id = r.id JOIN users u ON u.id = c.decision"
+    " WHERE r.source_id IN :sources AND r.kind = 'user'"
     " AND r.open AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
     " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)) AS joins"
     " GROUP BY record_id"
@@ -643,7 +630,9 @@ _MOVED_USERS = text(
     "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM pairs"
     " WHERE moved = 1"
 )
-_MOVED_JOINS = text("INSERT INTO todo_joins SELECT record_id, target_id FROM pairs WHERE moved = 1")
+_MOVED_JOINS = text(
+    "INSERT INTO todo_joins SELECT record_id, target_id, 'moved' FROM pairs WHERE moved = 1"
+)
 _MOVED_RECORDS = text(
     "DELETE FROM todo_records WHERE record_id IN (SELECT record_id FROM pairs WHERE moved = 1)"
 )

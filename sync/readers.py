@@ -13,7 +13,7 @@ def read_user(connection: Connection, district_id: int, user_id: str) -> UserVie
     connection.exec_driver_sql("DROP TABLE IF EXISTS todo_joins")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE todo_users (n INTEGER, target_id TEXT)")
     connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE todo_joins (record_id BIGINT, target_id TEXT)"
+        "CREATE TEMPORARY TABLE todo_joins (record_id BIGINT, target_id TEXT, reason TEXT)"
     )
     connection.execute(_ONE, {"id": user_id, "district": district_id})
     found = read_users(connection, 1, 1)

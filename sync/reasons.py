@@ -14,11 +14,18 @@ from sync.situations import SCHOOL_TABLE, TABLE, Situation
 CHANGES: Mapping[str, str] = {
     "by_hand": "An admin did it by hand.",
     "moved": "Somebody left and the same person joined under another record: one update (L7).",
+    "same_crd_id": "The same CRD number: the same person.",
+    "same_email": "The same address and names, and nobody else with either: the same person.",
+    "same_master": "The same userMasterIdentifier: the same person.",
+    "same_sis_id": "The same SIS id in the same role class: the same person.",
+    "same_staff_number": "The same staff number: the same person.",
+    "same_student_number": "The same student number: the same person.",
+    "same_userid": "The same id of a configured type: the same person.",
     "resolved": "A person decided whose record it is.",
     "same_person": "The record is this person's: by a key of the source, a strong key, or its"
     " address and names together.",
     "same_nces_id": "The same NCES id: the same school.",
-    "same_state_id": "The same state id: the same school.",
+    "same_state_id": "The same state id: the same person, or the same school.",
     "same_number": "The same number: the same school.",
     "source_retired": "The source was retired: its hold ended (P7).",
     "undone": "A run was undone: back to what it was before (P8).",
@@ -41,6 +48,10 @@ HELD: Mapping[str, str] = {
 """Why changes wait for approval."""
 
 CONFLICTS: Mapping[str, str] = {
+    "several_candidates": "The record's keys, or its address and names, are those of several"
+    " people (I5).",
+    "keys_contradict": "A strong key agrees, but another one, the names, or a second entry of the"
+    " same source speaks against it (I5).",
     "email_of_another": "Somebody else of the district has the record's email address (I5).",
     "resembles_leaver": "Somebody new resembles somebody who leaves in the same run (L7).",
     "same_name": "A school is known by this name only: a person confirms that it is the same.",

@@ -1,0 +1,188 @@
+"""Who is who: the pure decision, clause by clause (I5, "Who is who" 1)."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sync.identity import Candidate, Known, fold_name, judge
+
+
+def known(
+    *,
+    given: str = "sam",
+    family: str = "lee",
+    email: str = "sam.lee@a.example",
+    role: str = "student",
+    **keys: str,
+) -> Known:
+    return Known(
+        {(k if k == "master" else f"{k}:{role}"): frozenset([v]) for k, v in keys.items()},
+        frozenset([email] if email else []),
+        frozenset([given] if given else []),
+        frozenset([family] if family else []),
+        frozenset([role]),
+    )
+
+
+def one(who: Known, user: str = "u1", **more: Any) -> Candidate:
+    return Candidate(user, who, **more)
+
+
+def said(verdict: Any) -> tuple[str, str | None, str]:
+    return verdict.what, verdict.target, verdict.reason
+
+
+@pytest.mark.parametrize(
+    "key", ["state_id", "sis_id", "student_number", "staff_number", "crd_id", "master"]
+)
+def test_one_strong_key_links_whatever_the_address(key: str) -> None:
+    new = known(email="new@b.example", **{key: "7"})
+    assert said(judge(new, [one(known(**{key: "7"}))])) == ("link", "u1", f"same_{key}")
+
+
+def test_a_strong_key_of_another_role_class_is_no_key() -> None:
+    new = known(sis_id="7", email="", role="teacher")
+    assert judge(new, [one(known(sis_id="7", email=""))]).what == "new"
+
+
+def test_a_difference_in_another_strong_key_is_a_conflict_with_both_sides_of_the_evidence() -> None:
+    verdict = judge(known(sis_id="7", state_id="1"), [one(known(sis_id="7", state_id="2"))])
+    assert said(verdict) == ("conflict", None, "keys_contradict")
+    ((user, evidence),) = verdict.evidence
+    assert user == "u1"
+    assert {"same_sis_id", "other_state_id", "same_email", "names_agree"} <= set(evidence)
+
+
+def test_two_users_of_one_key_are_a_conflict() -> None:
+    both = [one(known(sis_id="7")), one(known(sis_id="7"), "u2")]
+    assert judge(known(sis_id="7"), both).reason == "several_candidates"
+
+
+def test_a_key_of_one_user_and_address_and_names_of_another_are_a_conflict() -> None:
+    by_key = one(known(sis_id="7", given="ann", family="roe", email="ann@a.example"))
+    by_mail = one(known(), "u2")
+    assert judge(known(sis_id="7"), [by_key, by_mail]).reason == "several_candidates"
+
+
+def test_a_key_alone_with_a_strangers_name_and_address_is_a_conflict() -> None:
+    stranger = one(known(sis_id="7", given="ann", family="roe", email="ann@a.example"))
+    assert judge(known(sis_id="7"), [stranger]).reason == "keys_contradict"
+
+
+def test_a_sibling_with_the_family_address_does_not_hide_the_one_by_key() -> None:
+    sibling = one(known(given="kim", sis_id="8"), "u2")
+    assert judge(known(sis_id="7"), [one(known(sis_id="7")), sibling]).target == "u1"
+
+
+def test_two_new_people_with_one_key_are_a_conflict() -> None:
+    assert judge(known(sis_id="7"), [one(known(sis_id="7"), strong_rivals=True)]).what == "conflict"
+
+
+def test_another_present_id_of_the_same_source_contradicts() -> None:
+    assert judge(known(sis_id="7"), [one(known(sis_id="7"), present_here=True)]).what == "conflict"
+    assert judge(known(), [one(known(), present_here=True)]).what == "conflict"
+
+
+def test_i5_an_earlier_id_of_the_same_source_is_no_contradiction_if_a_strong_key_agrees() -> None:
+    assert judge(known(sis_id="7"), [one(known(sis_id="7"), absent_here=True)]).reason == "moved"
+    reused = judge(known(), [one(known(), absent_here=True)])
+    assert said(reused) == ("conflict", None, "email_of_another")
+
+
+def test_an_address_with_agreeing_names_links() -> None:
+    assert said(judge(known(), [one(known())])) == ("link", "u1", "same_email")
+
+
+def test_archived_users_are_candidates() -> None:
+    assert judge(known(), [one(known(), archived=True)]).target == "u1"
+
+
+@pytest.mark.parametrize(
+    ("new", "candidate", "slug"),
+    [
+        (known(given="kim"), one(known()), "names_differ"),
+        (known(given=""), one(known()), "names_unknown"),
+        (known(role="teacher"), one(known()), "other_role_class"),
+        (known(role="admin"), one(known(role="staff")), "gains_admin"),
+        (known(), one(known(), email_rivals=True), "shared_email"),
+        (known(sis_id="7"), one(known(sis_id="8")), "other_sis_id"),
+    ],
+)
+def test_an_address_and_a_doubt_are_a_conflict_that_names_the_doubt(
+    new: Known, candidate: Candidate, slug: str
+) -> None:
+    verdict = judge(new, [candidate])
+    assert said(verdict) == ("conflict", None, "email_of_another")
+    assert slug in verdict.evidence[0][1]
+
+
+def test_an_address_outside_the_districts_domains_is_weak() -> None:
+    allowed = frozenset(["a.example"])
+    assert judge(known(), [one(known())], allowed).what == "link"
+    assert judge(known(), [one(known())], frozenset(["b.example"])).what == "conflict"
+
+
+def test_names_alone_never_link_nor_doubt() -> None:
+    assert judge(known(email="x@a.example"), [one(known(email="y@a.example"))]).what == "new"
+
+
+def test_names_agree_without_accents_case_and_signs() -> None:
+    assert fold_name("Zoë-Ann O'Neil") == fold_name("ZOE ANN ONEIL")
+    assert fold_name("Straße") == fold_name("STRASSE")
+
+
+# -- properties
+
+_VALUE = st.sampled_from(["", "1", "2"])
+_KNOWN = st.builds(
+    lambda given, family, email, role, keys: known(
+        given=given, family=family, email=email and f"{email}@a.example", role=role,
+        **{k: v for k, v in keys.items() if v},
+    ),
+    st.sampled_from(["", "sam", "kim"]),
+    st.sampled_from(["lee", "roe"]),
+    _VALUE,
+    st.sampled_from(["student", "teacher", "admin"]),
+    st.fixed_dictionaries({"sis_id": _VALUE, "state_id": _VALUE, "master": _VALUE}),
+)  # fmt: skip
+_CANDIDATES = st.lists(
+    st.builds(
+        Candidate, st.just(""), _KNOWN, st.booleans(), st.booleans(), st.booleans(),
+        st.booleans(), st.booleans(),
+    ),
+    max_size=4,
+).map(lambda some: [Candidate(f"u{n}", *_values(c)) for n, c in enumerate(some)])  # fmt: skip
+
+
+def _values(candidate: Candidate) -> tuple[Any, ...]:
+    return (
+        candidate.known, candidate.archived, candidate.present_here, candidate.absent_here,
+        candidate.strong_rivals, candidate.email_rivals,
+    )  # fmt: skip
+
+
+@given(new=_KNOWN, candidates=_CANDIDATES)
+def test_matching_never_joins_two_people_who_differ_in_a_strong_key(
+    new: Known, candidates: list[Candidate]
+) -> None:
+    verdict = judge(new, candidates)
+    if verdict.what == "link":
+        target = next(c for c in candidates if c.id == verdict.target).known
+        for kind, values in new.keys.items():
+            assert kind not in target.keys or values & target.keys[kind]
+        assert new.emails & target.emails or any(
+            values & target.keys.get(kind, frozenset()) for kind, values in new.keys.items()
+        )
+
+
+@given(new=_KNOWN, candidates=_CANDIDATES)
+def test_matching_does_not_depend_on_the_order_of_the_candidates(
+    new: Known, candidates: list[Candidate]
+) -> None:
+    verdicts = {judge(new, list(some)) for some in itertools.permutations(candidates)}
+    assert len(verdicts) == 1
