@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -77,7 +78,7 @@ def find_absent(
         stage.ready()
     with stage.transaction() as connection:
         if connector.capabilities.unique_email:
-            _drop_shared_emails(connection, source, compared=any(reading.compared.values()))
+            _drop_shared_emails(connection, source, compared=bool(reading.ordered))
         if proven:
             _gone(connection, source, connector, reading)
             keyless = {connector.streams[name].value for name in reading.keyless}
@@ -181,8 +182,9 @@ def _drop_repeated(
 ) -> None:
     """Keep the first row of each key, list the others, and have them read again next time."""
     table, group = ("stage_parts", "stream") if parts else ("stage_entries", "kind")
-    repeated = list(
-        connection.execute(
+    repeated: list[tuple[Any, ...]] = [
+        tuple(row)
+        for row in connection.execute(
             text(
                 f"SELECT s.seq, s.place, s.stream, s.file, s.line FROM {table} s JOIN"
                 f" (SELECT {group} AS g, key, MIN(seq) AS first FROM {table} GROUP BY {group}, key"
@@ -190,25 +192,9 @@ def _drop_repeated(
                 " AND s.seq > twice.first WHERE s.place IS NOT NULL ORDER BY s.seq"
             )
         )
-    )
-    for stream in sorted(name for name, compared in reading.compared.items() if compared):
-        # the snapshot has met this key already in the page's order, unchanged
-        known = (
-            "parts p WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key"
-            if parts
-            else "records p WHERE p.source_id = :source AND p.kind = s.kind"
-            " AND p.external_id = s.key AND p.present AND p.in_scope"
-        )
-        repeated += connection.execute(
-            text(
-                f"SELECT s.seq, s.place, s.stream, s.file, s.line FROM {table} s"
-                " WHERE s.stream = :stream AND s.place IS NOT NULL"
-                f" AND EXISTS (SELECT 1 FROM {known})"
-                " AND NOT EXISTS (SELECT 1 FROM stage_passed p"
-                "  WHERE p.stream = s.stream AND p.key = s.key)"
-            ),
-            {"stream": stream, "source": source.id},
-        ).all()
+    ]
+    for stream in sorted(reading.ordered):
+        repeated += _met_in_order(connection, source, table, stream)
     if not repeated:
         return
     rows = {row[0]: row for row in repeated}
@@ -221,6 +207,41 @@ def _drop_repeated(
         )  # fmt: skip
         stage.add("stage_findings", FINDING_COLUMNS, [finding])
     _void(connection, [(row[2], row[1]) for row in rows.values()], keep_keys=False)
+
+
+def _met_in_order(
+    connection: Connection, source: Source, table: str, stream: str
+) -> list[tuple[Any, ...]]:
+    """Return the staged rows whose key the snapshot has met unchanged in another row.
+
+    Every key of the stored order was either met or passed over.
+    """
+    met: list[tuple[Any, ...]] = []
+    last, rows = 0, _CANDIDATES
+    while rows == _CANDIDATES:
+        about: dict[str, Any] = {"stream": stream, "last": last, "n": _CANDIDATES}
+        new: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+        rows = 0
+        for key, *row in connection.execute(text(_NOT_PASSED.format(table=table)), about):
+            new[key].append(tuple(row))
+            last, rows = row[0], rows + 1
+        about = {"stream": stream, "source": source.id}
+        for keys in connection.execute(_STORED_KEYS, about).scalars() if new else ():
+            for key in new.keys() & set(keys.decode().split("\0")):
+                met += new.pop(key)
+    return met
+
+
+_CANDIDATES = 50_000
+_NOT_PASSED = (
+    "SELECT s.key, s.seq, s.place, s.stream, s.file, s.line FROM {table} s"
+    " WHERE s.stream = :stream AND s.place IS NOT NULL AND s.seq > :last"
+    " AND NOT EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = s.stream AND p.key = s.key)"
+    " ORDER BY s.seq LIMIT :n"
+)
+_STORED_KEYS = text(
+    "SELECT keys FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
+)
 
 
 def _void(connection: Connection, places: list[tuple[str, int]], *, keep_keys: bool) -> None:

@@ -31,6 +31,8 @@ RESTARTS = 3
 _ROWS_PER_LOOKUP = 500
 _PLACE_BITS = 24
 _MAX_KEY = 512
+_MANY_EARLY = 50_000
+"""Past so many rows out of their order the order is not worth its memory."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,9 @@ class Reading:
     pages: dict[str, int] = field(default_factory=dict)
     parsed: int = 0
     compared: dict[str, bool] = field(default_factory=dict)
-    """Streams that were compared with a snapshot; the others must be compared in sets."""
+    """Streams whose absent may be read off a snapshot; the others are compared in sets."""
+    ordered: set[str] = field(default_factory=set)
+    """Streams of which a snapshot may have met rows unchanged, which are then not on the stage."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
     unknown: dict[str, int] = field(default_factory=dict)
@@ -134,6 +138,8 @@ class _Reader:
             reading.counted[name] = stream.count
             reading.pages[name] = stream.position
             reading.compared[name] = stream.compared and not incremental
+            if stream.compared:
+                reading.ordered.add(name)
             with self.stage.transaction():
                 stream.finish()
         return reading
@@ -184,6 +190,10 @@ class _Stream:
         order = reader.open_order(name)
         self.compared = order is not None
         self.order = order or Order(None)
+        self.left = self.order
+        """The order whose rest is passed over at the end."""
+        self.early: set[str] = set()
+        """Keys of missed rows that the order has not come to: met there, they stand twice."""
         self.position = 0
         self.count = 0
         self.prints = _Prints(reader.terms, name)
@@ -198,7 +208,7 @@ class _Stream:
         self.prints.turn(page.context + self.scope)
         digest = self.prints.of(page.body)
         chunk = self.order.whole_page(digest)
-        if chunk is not None:
+        if chunk is not None and self.early.isdisjoint(self._keys(chunk)):
             self.count += chunk.count
             if chunk.position != position:
                 self._stage_chunk(position, digest, chunk.count, chunk.prints, chunk.keys)
@@ -206,18 +216,31 @@ class _Stream:
         rows = page.split(page.body)
         self.count += len(rows)
         prints = self.prints.of_all(rows)
-        joined = b"".join(prints)
-        chunk = self.order.same_rows(joined)
+        if chunk is None:
+            joined = b"".join(prints)
+            chunk = self.order.same_rows(joined)
+            if chunk is not None and self.early.isdisjoint(self._keys(chunk)):
+                self._stage_chunk(position, digest, chunk.count, joined, chunk.keys)
+                return
         if chunk is not None:
-            self._stage_chunk(position, digest, chunk.count, joined, chunk.keys)
-            return
-        match = self.order.match(prints)
-        keys = match.keys
-        self.reader.stage_passed(self.name, match.passed)
+            keys: list[str | None] = list(chunk.key_list())
+            passed: list[str] = []
+        else:
+            match = self.order.match(prints)
+            keys, passed = match.keys, match.passed
+        for number, key in enumerate(keys if self.early else ()):
+            if key in self.early:  # an earlier row has this id: look at both
+                keys[number] = None
+                passed.append(key)
         trusted = True
         misses = [number for number, key in enumerate(keys) if key is None]
         if misses:
-            trusted = self._misses(page, position, rows, prints, keys, misses)
+            named = self._named(page, rows, prints, misses)
+            keyless = len(named) < len(misses)
+            if self.compared:
+                named = self._with_met(named, keys, passed)
+            trusted = self._misses(page, position, rows, prints, keys, named) and not keyless
+        self.reader.stage_passed(self.name, passed)
         self._stage_chunk(
             position,
             digest if trusted else None,
@@ -228,8 +251,41 @@ class _Stream:
 
     def finish(self) -> None:
         """Note whoever of the stored order was never reached."""
-        while self.compared and (keys := self.order.rest()) is not None:
+        while self.compared and (keys := self.left.rest()) is not None:
             self.reader.stage_passed(self.name, keys)
+
+    def _keys(self, chunk: Chunk) -> Sequence[str]:
+        """Return the keys of a chunk, if there is anything to look for in them."""
+        return chunk.key_list() if self.early else ()
+
+    def _named(
+        self, page: Page, rows: Sequence[bytes], prints: list[bytes], misses: Sequence[int]
+    ) -> list[tuple[int, str]]:
+        """Return the missed rows by number and key, without those whose key cannot be read."""
+        named: list[tuple[int, str]] = []
+        for number in misses:
+            try:
+                named.append((number, self._identify(rows[number])))
+            except SkipRecord as error:
+                self.reader.reading.keyless.add(self.name)
+                self._finding(page, rows, number, error)
+                prints[number] = VOID
+        return named
+
+    def _with_met(
+        self, named: list[tuple[int, str]], keys: Sequence[str | None], passed: list[str]
+    ) -> list[tuple[int, str]]:
+        """Add the rows of this page that were met in order under the key of a missed one.
+
+        The ids stand twice, and only both together show which row comes first.
+        """
+        new = {key for _, key in named}.difference(passed)
+        met = [(number, key) for number, key in enumerate(keys) if key in new]
+        passed.extend(key for _, key in met if key)
+        self.early |= new
+        if len(self.early) > _MANY_EARLY:  # nothing is where it was: go on in sets
+            self.order = Order(None)
+        return sorted([*named, *((number, key) for number, key in met if key)])
 
     def _misses(
         self,
@@ -238,18 +294,10 @@ class _Stream:
         rows: Sequence[bytes],
         prints: list[bytes],
         keys: list[str | None],
-        misses: Sequence[int],
+        named: Sequence[tuple[int, str]],
     ) -> bool:
-        """Stage the rows that are new to us; say whether the page may be trusted whole."""
+        """Stage the rows that are new to us; say whether each could be read."""
         trusted = True
-        named: list[tuple[int, str]] = []
-        for number in misses:
-            try:
-                named.append((number, self._identify(rows[number])))
-            except SkipRecord as error:
-                self.reader.reading.keyless.add(self.name)
-                self._finding(page, rows, number, error)
-                prints[number], trusted = VOID, False
         known = self.known.look_up([key for _, key in named])
         staged: list[tuple[Any, ...]] = []
         columns = PART_COLUMNS if self.joined else ENTRY_COLUMNS

@@ -1,0 +1,169 @@
+"""A connector that serves rows from memory: whatever order, repetition and damage a test asks for.
+
+``Paper`` serves people as one row each, ``JoinedPaper`` as a row for the person and rows for roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import msgspec
+
+from connectors.base import (
+    Capabilities,
+    Certificate,
+    Connector,
+    ConnectorConfig,
+    FetchRequest,
+    Page,
+    Part,
+    Record,
+)
+from core.errors import IncompleteFetch, SkipRecord
+from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass
+class Day:
+    """What is served on one day, stream by stream, and how the reading ends."""
+
+    schools: Rows
+    users: Rows
+    roles: Rows = ()
+    page_size: int = 3
+    cut_after: int | None = None
+    """Break off after so many pages."""
+    delta: bool = False
+    """The rows are only what changed; nobody is missed in them."""
+    absent: frozenset[str] = frozenset()
+    version: str = "1"
+
+
+def split(body: bytes) -> list[bytes]:
+    """Return the rows of a page."""
+    return body.split(b"\n")
+
+
+class Paper(Connector):
+    """Serves ``day``. A row's ``x`` says what is wrong with it: ``keyless bad gone empty``."""
+
+    name = "paper"
+    version = "1"
+    title = "Paper"
+    config_model = ConnectorConfig
+    capabilities = Capabilities()
+    streams: ClassVar[Mapping[str, Kind]] = {"schools": Kind.SCHOOL, "users": Kind.USER}
+    day: Day
+
+    def __init__(self, day: Day, **flags: Any) -> None:
+        super().__init__(ConnectorConfig())
+        self.day = day
+        self.version = day.version  # type: ignore[misc]
+        self.capabilities = Capabilities(**flags)
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        """Serve the day's rows."""
+        served = 0
+        for stream in self.streams:
+            rows = getattr(self.day, stream)
+            if stream in self.day.absent:
+                continue
+            for start in range(0, len(rows), self.day.page_size):
+                if self.day.cut_after is not None and served >= self.day.cut_after:
+                    raise IncompleteFetch("The reading broke off.")
+                some = rows[start : start + self.day.page_size]
+                body = b"\n".join(msgspec.json.encode(row) for row in some)
+                lines = range(start + 2, start + 2 + len(some))
+                yield Page(
+                    stream, body, split, file=f"{stream}.csv", lines=lambda _, lines=lines: lines
+                )
+                served += 1
+        return Certificate(
+            complete=True,
+            pages=served,
+            incremental=self.day.delta,
+            absent_streams=self.day.absent,
+        )
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        """Return the row's id."""
+        row = msgspec.json.decode(raw)
+        if row.get("x") == "keyless":
+            raise SkipRecord("No key.", rule="missing-key", column="id")
+        return str(row["id"])
+
+    def parse(self, stream: str, raw: bytes) -> Record | Part:
+        """Return what the row says."""
+        row = msgspec.json.decode(raw)
+        key, wrong = str(row["id"]), row.get("x")
+        if wrong == "bad":
+            raise SkipRecord("Bad row.", rule="bad-value", column="n", key=key)
+        if stream == "schools":
+            if wrong == "gone":
+                return Record(Kind.SCHOOL, key, deleted=True)
+            return Record(Kind.SCHOOL, key, school=NormalizedSchool(external_id=key, name=row["n"]))
+        return self.person(row, key, gone=wrong == "gone")
+
+    def person(self, row: Mapping[str, Any], key: str, *, gone: bool) -> Record | Part:
+        """Return the user that a row of ``users`` describes."""
+        if gone:
+            return Record(Kind.USER, key, deleted=True)
+        user = NormalizedUser(
+            external_id=key,
+            family_name=row["n"],
+            email=row.get("e"),
+            memberships=(Membership(role=Role(row.get("r", "student")), school=row.get("s")),),
+            person_key=row.get("p"),
+        )
+        former = (str(row["f"]),) if row.get("f") and row["f"] != key else ()
+        return Record(Kind.USER, key, user=user, former_keys=former)
+
+
+class JoinedPaper(Paper):
+    """The same people in two streams; a person without a role row has no membership."""
+
+    name = "joined_paper"
+    streams: ClassVar[Mapping[str, Kind]] = {
+        "schools": Kind.SCHOOL,
+        "users": Kind.USER,
+        "roles": Kind.USER,
+    }
+
+    def parse(self, stream: str, raw: bytes) -> Record | Part:
+        """Return the row as a part."""
+        if stream != "roles":
+            return super().parse(stream, raw)
+        row = msgspec.json.decode(raw)
+        key, wrong = str(row["id"]), row.get("x")
+        if wrong == "bad":
+            raise SkipRecord("Bad row.", rule="bad-value", column="r", key=key)
+        data = {"r": row.get("r", "student"), "s": row.get("s")}
+        return Part(str(row["o"]), key, data, deleted=wrong == "gone")
+
+    def person(self, row: Mapping[str, Any], key: str, *, gone: bool) -> Part:
+        """Return the person's own row."""
+        return Part(key, key, {"n": row["n"], "e": row.get("e")}, deleted=gone)
+
+    def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
+        """Join a person with their roles."""
+        main = next((part for stream, part in parts if stream == "users"), None)
+        if main is None:
+            return None
+        if main.deleted:
+            return Record(Kind.USER, owner, deleted=True)
+        roles = [part.data for stream, part in parts if stream == "roles"]
+        found = {(role["r"], role["s"]) for role in roles}
+        user = NormalizedUser(
+            external_id=owner,
+            family_name=main.data["n"],
+            email=main.data["e"],
+            memberships=tuple(
+                Membership(role=Role(role), school=school)
+                for role, school in sorted(found, key=str)
+            ),
+        )
+        return Record(Kind.USER, owner, user=user)

@@ -1,0 +1,265 @@
+"""The fast path and the set-wise path come to the same: evidence, findings, plans, people.
+
+Two installations read the same days. One keeps its vendor-order snapshot, the other is made to
+forget it before each reading, so that every row is compared in sets.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from core.database import Database, open_database
+from sync.engine import sync_district
+from tests.sync import directory
+from tests.sync.paper import Day, JoinedPaper, Paper
+
+IDS = "abcdefghij"
+
+
+class Town:
+    """An installation with one district and one source, which reads what it is given."""
+
+    def __init__(self, database: Database, *, forgetful: bool) -> None:
+        self.database = database
+        self.forgetful = forgetful
+        self.runs = 0
+        directory.store(database, [directory.district(), directory.source()])
+
+    def sync(self, day: Day, kind: type[Paper], **flags: Any) -> dict[str, Any]:
+        """Read one day; return how the run ended."""
+        if self.forgetful:
+            with self.database.write() as connection:
+                connection.execute(text("UPDATE sources SET snapshot_serial = NULL"))
+        self.runs += 1
+        now = directory.AT + timedelta(days=self.runs)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sync.engine.open_connector", lambda _: kind(day, **flags))
+            patch.setattr("sync.engine.origins_of", lambda _: {1: "sync"})
+            outcome = sync_district(self.database, "springfield", actor="test", now=lambda: now)
+        certificates = {
+            name: {key: value for key, value in found.items() if key != "parsed"}
+            for name, found in outcome.certificates.items()
+        }
+        return {"status": outcome.status, "certificates": certificates}
+
+    def parsed(self) -> int:
+        """Return how many rows the last reading parsed."""
+        with self.database.read() as connection:
+            query = text("SELECT certificate FROM fetches ORDER BY id DESC LIMIT 1")
+            found = connection.execute(query).scalar_one()
+        return int(msgspec.json.decode(found)["parsed"])
+
+    def state(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return everything that must be equal, in the vendor's and our own public words."""
+        with self.database.read() as connection:
+            return {
+                name: sorted(map(tuple, connection.execute(text(query))), key=repr)
+                for name, query in _STATE.items()
+            }
+
+
+_OF_RECORD = "(SELECT r.kind || ':' || r.external_id FROM records r WHERE r.id = {})"
+_STATE = {
+    "records": "SELECT kind, external_id, norm_print, data, version, present, in_scope, open,"
+    " suspect, cause, absent_since, absent_fetches, email, person_key, roles FROM records",
+    "parts": "SELECT stream, key, owner, data FROM parts",
+    "findings": "SELECT fetch_id, stream, file, line, rule, message FROM findings",
+    "users": "SELECT id, status, family_name, email, revision FROM users",
+    "schools": "SELECT id, status, name, revision FROM schools",
+    "memberships": "SELECT user_id, role, school_id, is_primary FROM memberships",
+    "links": f"SELECT {_OF_RECORD.format('record_id')}, target_id, held FROM links",
+    "changes": "SELECT p.run_id, p.status, c.seq, c.kind, c.action, c.target_id, c.revision,"
+    f" {_OF_RECORD.format('c.record_id')}, c.record_version, c.role, c.school_id, c.before,"
+    " c.after, c.reason FROM changes c JOIN plans p ON p.id = c.plan_id",
+    "plans": "SELECT run_id, kind, status, standing, counts, schools, held, size FROM plans",
+    "takings": "SELECT target_id, source_id, school_id, role, what FROM takings",
+    "conflicts": f"SELECT {_OF_RECORD.format('record_id')}, candidates, reason, status"
+    " FROM conflicts",
+    "census": "SELECT scope, school_id, role, since, people FROM census",
+}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty, migrated database file to copy."""
+    path = tmp_path_factory.mktemp("fast") / "template.db"
+    database = open_database(f"sqlite:///{path}")
+    database.engine.dispose()
+    return path
+
+
+@contextmanager
+def two_towns(template: Path) -> Iterator[tuple[Town, Town]]:
+    """Yield one town that remembers the vendor's order, and one that does not."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROSTERSYNC_KEY", "0" * 64)
+        databases = []
+        for name in ("fast", "slow"):
+            path = Path(folder) / f"{name}.db"
+            shutil.copyfile(template, path)
+            databases.append(open_database(f"sqlite:///{path}"))
+        try:
+            yield Town(databases[0], forgetful=False), Town(databases[1], forgetful=True)
+        finally:
+            for database in databases:
+                database.engine.dispose()
+
+
+# -- days
+
+
+def a_user() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(IDS),
+            "n": st.sampled_from(["Ash", "Birch", "Cedar"]),
+            "s": st.sampled_from([None, "s1", "s2"]),
+            "r": st.sampled_from(["student", "student", "teacher", "contact"]),
+            "e": st.sampled_from([None, None, "one@a.example", "two@a.example"]),
+            "x": st.sampled_from([None, None, None, None, None, "bad", "keyless", "gone"]),
+        },
+        optional={"f": st.sampled_from(IDS)},
+    )
+
+
+def a_role() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "id": st.sampled_from([f"r{n}" for n in range(8)]),
+            "o": st.sampled_from(IDS),
+            "r": st.sampled_from(["student", "teacher", "contact"]),
+            "s": st.sampled_from([None, "s1", "s2"]),
+            "x": st.sampled_from([None, None, None, None, "bad", "keyless", "gone"]),
+        }
+    )
+
+
+def a_school() -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {
+            "id": st.sampled_from(["s1", "s2", "s3"]),
+            "n": st.sampled_from(["Lincoln", "Adams"]),
+            "x": st.sampled_from([None, None, None, None, None, "bad", "gone"]),
+        }
+    )
+
+
+def clean(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in which each id stands once and nothing is wrong: most days are like that."""
+    unique = {row["id"]: {**row, "x": None} for row in rows}
+    return list(unique.values())
+
+
+@st.composite
+def edited(
+    draw: st.DrawFn, rows: list[dict[str, Any]], row: st.SearchStrategy[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the rows of the next day: a few edits on those of the last."""
+    rows = list(rows)
+    for _ in range(draw(st.integers(0, 4))):
+        at = draw(st.integers(0, max(len(rows) - 1, 0)))
+        match draw(
+            st.sampled_from(["insert", "drop", "change", "move", "repeat", "touch", "shuffle"])
+        ):
+            case "insert":
+                rows.insert(at, draw(row))
+            case "drop" if rows:
+                del rows[at]
+            case "change" if rows:
+                rows[at] = {**draw(row), "id": rows[at]["id"]}
+            case "move" if rows:
+                rows.insert(draw(st.integers(0, len(rows))), rows.pop(at))
+            case "repeat" if rows:
+                rows.insert(draw(st.integers(0, len(rows))), rows[at])
+            case "touch" if rows:
+                rows[at] = {**rows[at], "t": draw(st.integers(0, 3))}
+            case "shuffle":
+                rows = draw(st.permutations(rows))
+    return rows
+
+
+@st.composite
+def some_days(draw: st.DrawFn, joined: bool) -> list[Day]:
+    """Draw a few days of one roster."""
+    people = draw(st.lists(a_user(), min_size=1, max_size=10))
+    day = Day(
+        schools=clean(draw(st.lists(a_school(), max_size=3))),
+        users=clean(people) if draw(st.booleans()) else people,
+        roles=clean(draw(st.lists(a_role(), max_size=8))) if joined else (),
+        page_size=draw(st.integers(1, 5)),
+    )
+    days = [day]
+    for _ in range(draw(st.integers(1, 4))):
+        day = replace(
+            day,
+            schools=draw(edited(list(day.schools), a_school())),
+            users=draw(edited(list(day.users), a_user())),
+            roles=draw(edited(list(day.roles), a_role())) if joined else (),
+        )
+        served = replace(
+            day,
+            page_size=draw(st.sampled_from([day.page_size] * 3 + [1, 2, 5])),
+            cut_after=draw(st.sampled_from([None] * 6 + [0, 1, 2])),
+            delta=draw(st.sampled_from([False] * 5 + [True])),
+            absent=draw(
+                st.sampled_from([frozenset()] * 6 + [frozenset({"schools"}), frozenset({"users"})])
+            ),
+            version=draw(st.sampled_from(["1"] * 5 + ["2"])),
+        )
+        if served.delta:
+            served = replace(served, users=served.users[:2], roles=served.roles[:2])
+        days.append(served)
+    return days
+
+
+def flags(joined: bool) -> st.SearchStrategy[dict[str, Any]]:
+    optional: dict[str, st.SearchStrategy[Any]] = {
+        "origin": st.sampled_from(["sync", "file"]),
+        "partial_is_usable": st.booleans(),
+        "scoped_by_role": st.booleans(),
+    }
+    if not joined:  # no connector that joins rows asks for addresses that stand once
+        optional["unique_email"] = st.booleans()
+    return st.fixed_dictionaries({"joined": st.just(joined)}, optional=optional)
+
+
+def assert_the_same(template: Path, days: list[Day], kind: type[Paper], **flags: Any) -> None:
+    """Read the days in both towns, and compare after each."""
+    with two_towns(template) as (fast, slow):
+        for number, day in enumerate(days):
+            ends = [town.sync(day, kind, **flags) for town in (fast, slow)]
+            assert ends[0] == ends[1], f"day {number}"
+            states = [town.state() for town in (fast, slow)]
+            for name in states[0]:
+                assert states[0][name] == states[1][name], f"{name} after day {number}"
+            event(f"status {ends[0]['status']}")
+            assert fast.parsed() <= slow.parsed()
+
+
+@settings(max_examples=30)
+@given(days=some_days(joined=False), flags=flags(joined=False))
+def test_the_snapshot_changes_nothing_but_the_time_it_takes(
+    template: Path, days: list[Day], flags: dict[str, Any]
+) -> None:
+    assert_the_same(template, days, Paper, **flags)
+
+
+@settings(max_examples=30)
+@given(days=some_days(joined=True), flags=flags(joined=True))
+def test_the_snapshot_changes_nothing_where_people_are_joined_from_rows(
+    template: Path, days: list[Day], flags: dict[str, Any]
+) -> None:
+    assert_the_same(template, days, JoinedPaper, **flags)
