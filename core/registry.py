@@ -100,8 +100,8 @@ def _registered(entry: EntryPoint) -> Registered:
     metadata = entry.dist
     return Registered(
         name=entry.name,
-        distribution=metadata.name if metadata else "an unknown package",
-        version=metadata.version if metadata else "",
+        distribution=(metadata and metadata.name) or "an unknown package",
+        version=(metadata and metadata.version) or "",
         target=entry.value.partition("[")[0].strip(),
     )
 

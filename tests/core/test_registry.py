@@ -175,3 +175,11 @@ def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(install: Instal
     with pytest.raises(ConfigError) as caught:
         find("zzzz")
     assert "fruit" in caught.value.hint
+
+
+def test_a_package_without_metadata_stops_nobody_else(install: Install, tmp_path: Path) -> None:
+    install("rostersync-fruit", {"fruit": "fruit_plugin:Fruit"})
+    install("rostersync-nut", {"fruit": "nut_plugin:Nut"})
+    (tmp_path / "rostersync-nut" / "rostersync_nut-1.0.dist-info" / "METADATA").unlink()
+    importlib.invalidate_caches()
+    assert "an unknown package" in _entry("fruit").clash

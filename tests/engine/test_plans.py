@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from core.errors import UsageError
+from core.database import at_failpoints
+from core.errors import Busy, UsageError
+from sync import engine
 from sync.engine import sync_district
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import SLUG, World
@@ -114,6 +116,52 @@ def test_p2_two_dry_runs_of_one_roster_name_the_same_people(make_world: NewWorld
     world.sis.students(5)
     first, second = (world.plan(full=True).plan_ids[0] for _ in range(2))
     assert world.changes(first) == world.changes(second)
+
+
+def test_p2_evidence_that_moved_is_drift(make_world: NewWorld) -> None:
+    world = make_world()
+    world.sis.students(30)
+    world.sync(code=0)
+    world.sis.without("st0000")
+    (plan,) = world.plan().plan_ids
+    world.sis.student("st0000")
+    world.plan()  # nobody was changed, but they are shared again
+    before = world.dump()
+    outcome = world.apply(plan)
+    assert (outcome.status, outcome.exit_code) == ("drifted", 11)
+    assert outcome.error is not None
+    assert world.user("st0000")["id"] in outcome.error.message
+    assert world.dump() == before
+
+
+def test_p2_a_newcomers_evidence_that_moved_is_drift(make_world: NewWorld) -> None:
+    world = make_world()
+    world.sis.students(30)
+    world.sync(code=0)
+    world.sis.student("new", grade="05")
+    (plan,) = world.plan().plan_ids
+    world.sis.student("new", grade="06")
+    world.plan()
+    assert world.apply(plan).status == "drifted"
+    assert world.count() == 30
+
+
+def test_p2_a_key_that_was_linked_meanwhile_is_drift(make_world: NewWorld) -> None:
+    world = make_world()
+    world.sis.students(30)
+    world.sync(code=0)
+    first = world.add("staff", email="pat@springfield.example")
+    second = world.add("staff")
+    world.sis.teacher("pat", email="pat@springfield.example")
+    world.sync(code=0)
+    conflict = world.conflicts()[0][0]
+    world.resolve(conflict, link=first)
+    (plan,) = world.plan().plan_ids
+    world.resolve(conflict, link=second)
+    world.sync(code=0)
+    assert world.id_of("pat") == second
+    assert world.apply(plan).status == "drifted"
+    assert world.users()[first]["memberships"][0][0] == "staff"
 
 
 # -- P3
@@ -282,8 +330,6 @@ def test_p5_apply_of_a_held_plan_is_held_again_nothing_to_do_and_rejected(held: 
 
 def test_p6_approve_waits_for_no_run_and_the_run_plans_again(held: World) -> None:
     """While a run has read and planned, somebody approves: the run finds the drift and replans."""
-    from core.database import at_failpoints
-
     plan = held.standing() or 0
     held.sis.student("st0010", grade="05").student("st0011", grade="05")
     done: list[str] = []
@@ -291,8 +337,6 @@ def test_p6_approve_waits_for_no_run_and_the_run_plans_again(held: World) -> Non
     def hook(name: str) -> None:
         if name == "run.read" and not done:
             done.append(name)
-            with at_failpoints(lambda _: None):
-                pass
             assert held.approve(plan).status == "applied"
 
     with at_failpoints(hook):
@@ -302,8 +346,6 @@ def test_p6_approve_waits_for_no_run_and_the_run_plans_again(held: World) -> Non
 
 
 def test_p6_a_hand_edit_in_the_middle_of_a_run_is_kept_and_replanned(held: World) -> None:
-    from core.database import at_failpoints
-
     user = held.user("st0010")["id"]
     held.lock(user, "given_name")
     held.sis.student("st0010", grade="05").student("st0011", grade="05")
@@ -317,8 +359,6 @@ def test_p6_a_hand_edit_in_the_middle_of_a_run_is_kept_and_replanned(held: World
 
     edited: list[str] = []
     with at_failpoints(hook):
-        from sync import engine
-
         real = engine._apply
 
         def late(run: object, plans: object) -> bool:
@@ -345,6 +385,43 @@ def test_p7_user_commands_apply_at_once(make_world: NewWorld) -> None:
     assert world.users()[user]["status"] == "active"
     assert world.value("SELECT kind FROM plans WHERE status = 'applied'") == "hand"
     assert world.intact()
+
+
+def test_two_runs_of_a_district_never_overlap(make_world: NewWorld) -> None:
+    world = make_world()
+    world.sis.students(3)
+    world.save()
+    caught: list[str] = []
+
+    def hook(name: str) -> None:
+        if name == "run.read" and not caught:
+            caught.append("")
+            with pytest.raises(Busy):
+                sync_district(world.database, SLUG, actor="second", now=world.clock)
+
+    with at_failpoints(hook):
+        sync_district(world.database, SLUG, actor="first", now=world.clock)
+    assert caught
+    assert world.count() == 3
+
+
+# -- S1
+
+
+def test_s1_in_a_pause_no_plan_of_a_source_runs(held: World) -> None:
+    plan = held.standing() or 0
+    day = held.now.date().isoformat()
+    held.settle(pause=[{"start": day, "end": day}])
+    before = held.dump()
+    assert held.approve(plan).status == "paused"
+    outcome = held.sync(code=0)
+    assert (outcome.status, outcome.certificates) == ("paused", {})
+    assert held.dump() == before
+    user = held.add("staff")
+    assert held.users()[user]["status"] == "active", "hand acts work"
+    assert held.approve(plan, during_pause=True).status == "applied"
+    held.later(days=1)
+    assert held.sync(code=0).status == "nothing_to_do", "a pause with an end ends by itself"
 
 
 # -- the ledger
