@@ -76,6 +76,10 @@ class District(SQLModel, table=True):
     chain: bytes = Field(default=b"", sa_type=LargeBinary)
     season_state: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json))
     """What the calendar needs to remember: a pause by hand, the guard of the last return."""
+    handled_due: datetime | None = Field(default=None, sa_type=UtcTime)
+    """The last due time that the service took care of, or since when it watches the district."""
+    told: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json))
+    """What was last told of each topic, so that each change of state is told just once."""
 
 
 class Source(SQLModel, table=True):

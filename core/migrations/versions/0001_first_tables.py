@@ -73,6 +73,8 @@ def upgrade() -> None:
     sa.Column('serial', sa.BigInteger(), nullable=False),
     sa.Column('chain', sa.LargeBinary(), nullable=False),
     sa.Column('season_state', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=True),
+    sa.Column('handled_due', sa.String(length=32), nullable=True),
+    sa.Column('told', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('slug')
     )
