@@ -610,8 +610,8 @@ _COUNT_CONFLICTS = text(
     "SELECT COUNT(*) FROM conflicts WHERE district_id = :district AND status = 'open'"
 )
 _ARCHIVES_IN_CONFLICT = text(
-    "SELECT DISTINCT c.target_id FROM changes c JOIN conflict_people p"
-    " ON p.target_id = c.target_id WHERE c.plan_id = :plan AND c.action = 'archive'"
+    "SELECT DISTINCT target_id FROM changes WHERE plan_id = :plan AND action = 'archive'"
+    " AND target_id IN (SELECT target_id FROM conflict_people)"
 )
 _REJECTED = text(
     "SELECT c.target_id, c.action FROM changes c WHERE c.plan_id = :plan AND c.target_id IN"
