@@ -208,6 +208,15 @@ class FileConnector(Connector):
             self._inbox.close()
         self._picked = self._inbox = None
 
+    def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
+        """Return what is wrong with a row, for a report: as much of it as can be told at once."""
+        try:
+            self.identify(stream, raw)
+            self.parse(stream, raw)
+        except SkipRecord as problem:
+            return [problem]
+        return []
+
     def _row(self, stream: str, raw: bytes, key: str) -> Any:
         """Return the row; the ``SkipRecord`` of one that is no good carries its key."""
         try:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
-from connectors.base import Connector, FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.base import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.files import FileConnector
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 from core.models import Kind, fold_email
 
@@ -82,14 +83,14 @@ def mask(value: str) -> str:
 
 
 def inspect(
-    connector: Connector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
+    connector: FileConnector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
 ) -> Inspection:
     """Read a whole file without keeping anything of it. ``email_domains`` are folded (F9)."""
     return _Inspector(connector, email_domains).read(request)
 
 
 class _Inspector:
-    def __init__(self, connector: Connector, email_domains: frozenset[str]) -> None:
+    def __init__(self, connector: FileConnector, email_domains: frozenset[str]) -> None:
         self.connector = connector
         self.domains = email_domains
         self.result = Inspection()
@@ -133,10 +134,10 @@ class _Inspector:
             try:
                 self._row(page, raw, line)
             except SkipRecord as problem:
-                about = RowFinding(
-                    page.file, line, problem.column, problem.rule, problem.message, problem.hint
-                )
-                self._add("error", about, _value(values, problem.column))
+                several = self.connector.faults(page.stream, raw) or [problem]
+                for one in several:
+                    about = RowFinding(page.file, line, one.column, one.rule, one.message, one.hint)
+                    self._add("error", about, _value(values, one.column))
             for column, value in values.items():
                 if isinstance(value, str) and value:
                     self._look(page, line, column, value)

@@ -8,7 +8,7 @@ only the adults: a file speaks for the roles it has people of (``scoped_by_role`
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from pydantic import Field, ValidationError
@@ -123,53 +123,42 @@ class UserCsv(FileConnector):
         """Return the user of one row."""
         row = self._read(stream, raw)
         key = _key(row)
-        if b"=" in raw:
-            _refuse_formulas(row, key)
+        for problem in _faults(row, key):
+            raise problem
         if b"'" in raw:
             row = UserRow._make(unguarded(value) for value in row)
-        if row.status.casefold() not in _ACTIVE:
-            raise SkipRecord(
-                "status is neither Active nor 1.",
-                rule="status",
-                column="status",
-                key=key,
-                hint="The file lists active people only: to remove somebody, leave the row out.",
-            )
-        role = _ROLES.get(row.role.casefold())
-        if role is None:
-            raise SkipRecord(
-                "role is none of admin, teacher, staff, student.",
-                rule="unknown-role",
-                column="role",
-                key=key,
-                hint="Blank means student.",
-            )
-        for column, value in (("firstname", row.firstname), ("lastname", row.lastname)):
-            if not value:
-                raise SkipRecord(
-                    f"{column} is blank.",
-                    rule="missing-value",
-                    column=column,
-                    key=key,
-                    hint=f"Fill in {column}.",
-                )
-        email = _email(row, key)
-        student = role is Role.STUDENT
+        student = _ROLES[row.role.casefold()] is Role.STUDENT
         try:
             user = NormalizedUser(
                 external_id=key,
                 given_name=row.firstname,
                 family_name=row.lastname,
-                email=email,
-                memberships=(Membership(role=role),),
-                graduation_year=_year(row, key) if student else None,
+                email=row.email,
+                memberships=(Membership(role=_ROLES[row.role.casefold()]),),
+                graduation_year=int(row.gradyear) if student and row.gradyear else None,
                 student_number=row.idnumber if student else None,
                 staff_number=None if student else row.idnumber,
             )
         except ValidationError as problem:
             raise invalid(problem, key, _FROM) from None
-        former = (f"email:{fold_email(email)}",) if row.idnumber else ()
+        former = (f"email:{fold_email(row.email)}",) if row.idnumber else ()
         return Record(Kind.USER, key, user, former_keys=former)
+
+    def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
+        """Return everything that is wrong with a row, each column once."""
+        try:
+            row = self._read(stream, raw)
+            key = _key(row)
+        except SkipRecord as problem:
+            found = [problem]
+            if problem.rule not in ("scientific-number", "missing-value", "email-format"):
+                return found
+            key = ""
+            row = self._read(stream, raw)
+        else:
+            found = []
+        columns = {problem.column for problem in found}
+        return found + [one for one in _faults(row, key) if one.column not in columns]
 
 
 _ALSO_CALLED = {
@@ -181,16 +170,58 @@ _ALSO_CALLED = {
 """Names that people give the columns; they are suggested, never taken."""
 
 
-def _refuse_formulas(row: UserRow, key: str) -> None:
-    for column, value in zip(UserRow._fields, row, strict=True):
-        if value.startswith("="):
-            raise SkipRecord(
-                f"{column} is a formula, not a value.",
-                rule="formula",
+def _faults(row: UserRow, key: str | None) -> Iterator[SkipRecord]:
+    """Yield what is wrong with the values of a row, the first column first."""
+    formulas = [name for name, value in zip(row._fields, row, strict=True) if value[:1] == "="]
+    for column in formulas:
+        yield SkipRecord(
+            f"{column} is a formula, not a value.",
+            rule="formula",
+            column=column,
+            key=key,
+            hint="Copy the column and paste it as values, then save again.",
+        )
+    for column, value in (("firstname", row.firstname), ("lastname", row.lastname)):
+        if not value:
+            yield SkipRecord(
+                f"{column} is blank.",
+                rule="missing-value",
                 column=column,
                 key=key,
-                hint="Copy the column and paste it as values, then save again.",
+                hint=f"Fill in {column}.",
             )
+    if "email" not in formulas:
+        try:
+            _email(row, key)
+        except SkipRecord as problem:
+            yield problem
+    role = _ROLES.get(row.role.casefold())
+    if role is None and "role" not in formulas:
+        yield SkipRecord(
+            "role is none of admin, teacher, staff, student.",
+            rule="unknown-role",
+            column="role",
+            key=key,
+            hint="Blank means student.",
+        )
+    year = row.gradyear
+    wrong_year = year and not (year.isascii() and _YEAR.fullmatch(year))
+    if wrong_year and role in (Role.STUDENT, None) and "gradyear" not in formulas:
+        yield SkipRecord(
+            "gradyear is not a year of four digits.",
+            rule="gradyear",
+            column="gradyear",
+            key=key,
+            hint="Write 2027, or leave it blank.",
+        )
+    if row.status.casefold() not in _ACTIVE and "status" not in formulas:
+        yield SkipRecord(
+            "status is neither Active nor 1.",
+            rule="status",
+            column="status",
+            key=key,
+            hint="The file lists active people only: to remove somebody, leave the row out.",
+        )
 
 
 def _refuse_a_lost_number(number: str) -> None:
@@ -246,17 +277,3 @@ def _email(row: UserRow, key: str | None) -> str:
             hint="One address, like name@school.example, without quotes or blanks.",
         )
     return row.email
-
-
-def _year(row: UserRow, key: str) -> int | None:
-    if not row.gradyear:
-        return None
-    if not (row.gradyear.isascii() and _YEAR.fullmatch(row.gradyear)):
-        raise SkipRecord(
-            "gradyear is not a year of four digits.",
-            rule="gradyear",
-            column="gradyear",
-            key=key,
-            hint="Write 2027, or leave it blank.",
-        )
-    return int(row.gradyear)

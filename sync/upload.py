@@ -250,6 +250,7 @@ class _Reading:
 
     def _inspect(self, path: Path) -> Inspection:
         connector = open_connector(self.source)
+        assert isinstance(connector, FileConnector)  # noqa: S101 - choose_source saw to it
         try:
             terms = terms_of(self.database, self.settings, self.source, connector)
             request = FetchRequest(directory=self.settings.directory, file=str(path))

@@ -54,7 +54,7 @@ def upload(
     ] = False,
     actor: ActorOption = None,
 ) -> int:
-    """Give a file: see what is wrong in which line, and have the rest applied."""
+    """Give a file, see what is wrong in which line."""
     from core.errors import RosterSyncError
     from sync.upload import upload_file
 
@@ -172,7 +172,7 @@ def template(
         ),
     ] = None,
 ) -> None:
-    """Write a file with the right headers and one example row, to be filled in."""
+    """Write a file with the right headers and an example."""
     from connectors.csv_write import csv_bytes
     from connectors.templates import sheets, write_template
 
