@@ -90,7 +90,9 @@ def keep(
                 "serial": serial,
                 "print": terms.print if full else source.settings_print,
                 "complete_at": utc_text(now) if verdict.complete else _text(source.complete_at),
-                "full_at": utc_text(now) if full else _text(source.full_at),
+                "full_at": utc_text(now)
+                if full and not certificate.unchanged
+                else _text(source.full_at),
                 "vendor_district": source.vendor_district or certificate.vendor_district,
                 "vendor_state": certificate.vendor_state,
                 "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
@@ -164,7 +166,8 @@ def _merge_records(connection: Connection, about: dict[str, Any], *, believed: b
     """Merge the stage into the records, only by statements that have something to do.
 
     Each is driven from the stage, which is small where little changed, not from the records: a
-    CROSS JOIN keeps SQLite to that order, and leaves PostgreSQL free.
+    CROSS JOIN keeps SQLite to that order (and leaves PostgreSQL free), MATERIALIZED and IN keep it
+    from going through all records to find the few.
     """
     staged = {state: (rows, rekeyed) for state, rows, rekeyed in connection.execute(_STAGED)}
     rows, rekeyed = staged.get(State.DATA, (0, 0))
@@ -188,13 +191,14 @@ def _merge_records(connection: Connection, about: dict[str, Any], *, believed: b
 _STAGED = text("SELECT state, COUNT(*), COUNT(former) FROM stage_entries GROUP BY state")
 _ANY_RECORD = text("SELECT 1 FROM records WHERE source_id = :source LIMIT 1")
 _REKEY = text(
-    "UPDATE records SET external_id = s.key, version = version + 1, open = TRUE"
-    " FROM (SELECT r.id, e.key FROM stage_entries e CROSS JOIN records r"
+    "WITH s AS MATERIALIZED (SELECT r.id, e.key FROM stage_entries e CROSS JOIN records r"
     "  WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
     f"  AND e.state = {State.DATA:d} AND e.former <> e.key"
     "  AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
     "  AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
-    "   AND n.external_id = e.key)) AS s WHERE records.id = s.id"
+    "   AND n.external_id = e.key))"
+    " UPDATE records SET external_id = s.key, version = records.version + 1, open = TRUE FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, norm_print, data, version,"
@@ -220,16 +224,16 @@ def _of_state(state: State) -> str:
 
 
 _UPDATE = text(
-    "UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
-    " version = version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
+    "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.norm_print, e.data, e.email,"
+    "  e.person_key, e.roles FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
+    f"  AND r.kind = e.kind AND r.external_id = e.key AND e.state = {State.DATA:d}"
+    "  AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect))"
+    " UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
+    " version = records.version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
     " absent_since = NULL, absent_fetches = 0, email = s.email,"
     f" cause = CASE WHEN records.open AND records.cause = '{SETTINGS}' THEN records.cause"
-    " ELSE :cause END, person_key = s.person_key, roles = s.roles"
-    " FROM (SELECT r.id, e.raw_print, e.norm_print, e.data, e.email, e.person_key, e.roles"
-    "  FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
-    f"  AND r.kind = e.kind AND r.external_id = e.key AND e.state = {State.DATA:d}"
-    "  AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect)) AS s"
-    " WHERE records.id = s.id"
+    " ELSE :cause END, person_key = s.person_key, roles = s.roles FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _EXCLUDE = text(
     "UPDATE records SET version = version + 1, in_scope = FALSE, open = TRUE, present = TRUE,"
@@ -237,8 +241,8 @@ _EXCLUDE = text(
     f" WHERE id IN {_of_state(State.EXCLUDED)} AND (in_scope OR NOT present)"
 )
 _ENDS = (
-    "version = version + 1, present = FALSE, open = TRUE, suspect = FALSE, absent_since = :now,"
-    " absent_fetches = 0"
+    "version = records.version + 1, present = FALSE, open = TRUE, suspect = FALSE,"
+    " absent_since = :now, absent_fetches = 0"
 )
 _DELETE = text(
     f"UPDATE records SET {_ENDS}, cause = NULL WHERE id IN {_of_state(State.DELETED)} AND present"
@@ -247,9 +251,10 @@ _SUSPECT = text(
     f"UPDATE records SET suspect = TRUE WHERE id IN {_of_state(State.DELETED)} AND present"
 )
 _GONE = text(
-    f"UPDATE records SET {_ENDS}, cause = s.cause FROM (SELECT r.id, g.cause FROM stage_gone g"
-    " CROSS JOIN records r WHERE r.source_id = :source AND r.kind = g.kind"
-    " AND r.external_id = g.key AND r.present) AS s WHERE records.id = s.id"
+    "WITH s AS MATERIALIZED (SELECT r.id, g.cause FROM stage_gone g CROSS JOIN records r"
+    "  WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key AND r.present)"
+    f" UPDATE records SET {_ENDS}, cause = s.cause FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _AGE = text(
     "UPDATE records SET absent_fetches = absent_fetches + 1"
