@@ -287,9 +287,13 @@ def _read_with(
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
+    shorter = same_terms and not full
+    fresh = shorter and _was_read_in_full_today(run, source)
+    # a file's revision is our own digest of it, a vendor's is the vendor's word
+    shorter = fresh or (shorter and connector.capabilities.origin == "file")
     request = FetchRequest(
-        cursor=source.cursor if same_terms and _may_be_incremental(run, source, full) else None,
-        revision=source.revision if same_terms and not full else None,
+        cursor=source.cursor if fresh else None,
+        revision=source.revision if shorter else None,
         directory=run.settings.directory,
     )
     if not connector.capabilities.incremental:
@@ -301,9 +305,12 @@ def _read_with(
         return _read_as(run, source, connector, terms, replace(request, cursor=None))
 
 
-def _may_be_incremental(run: DistrictRun, source: Source, full: bool) -> bool:
-    """Say whether only changes may be asked for: a full fetch comes first on every local day."""
-    if full or source.cursor is None or source.full_at is None:
+def _was_read_in_full_today(run: DistrictRun, source: Source) -> bool:
+    """Say whether less than everything may be asked for: a full fetch comes first every local day.
+
+    Only a full one proves absence (F4), and a vendor's "nothing new" is believed for a day at most.
+    """
+    if source.full_at is None:
         return False
     zone = run.settings.zone
     return source.full_at.astimezone(zone).date() == run.now.astimezone(zone).date()

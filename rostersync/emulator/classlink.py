@@ -134,7 +134,10 @@ class ClassLink:
 
     def _headers(self, tenant: Tenant, stream: str, page: int) -> dict[str, str]:
         turned = self.emulator.faults.strike("revision_changes", stream, page, onward=True)
-        text = f"revision {tenant.seed} {tenant.day}{' changed' if turned else ''}"
+        # The revision is one of permissions too: a role that is no longer shared moves it.
+        faults = self.emulator.faults
+        shared = "".join(name for name in ("empty_role", "empty_users") if faults.get(name))
+        text = f"revision {tenant.seed} {tenant.day}{' changed' if turned else ''}{shared}"
         return {
             "x-perm-rev": blake2b(text.encode(), digest_size=8).hexdigest(),
             "x-page-generation-time-ms": "12",
