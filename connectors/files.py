@@ -396,6 +396,10 @@ def _zip(path: Path) -> Iterator[FileSet]:
         members = [member for member in archive.infolist() if not member.is_dir()]
         for member in members:
             _refuse_a_hostile_member(path.name, member)
+        if sum(m.file_size for m in members) > max(
+            _RATIO_COUNTS_FROM, MAX_RATIO * path.stat().st_size
+        ):  # files that lie over one another look small one by one
+            raise FileRefused(f"{path.name} grows more than {MAX_RATIO} times when it is unpacked.")
         members = [
             member
             for member in members

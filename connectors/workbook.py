@@ -7,8 +7,10 @@ Used by ``connectors.files``. Docs: https://openpyxl.readthedocs.io/en/stable/op
 from __future__ import annotations
 
 import csv
+import lzma
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, time
@@ -23,6 +25,7 @@ MAX_SHARED = 64 << 20
 MAX_ROWS = 1_048_576
 """As many as a sheet can have."""
 MAX_BYTES = 512 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError)
 
 
 def is_workbook(path: Path) -> bool:
@@ -43,6 +46,7 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
     """
     with zipfile.ZipFile(path) as archive:
         parts = {member.filename: member.file_size for member in archive.infolist()}
+        _refuse_entities(path, archive)
     if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
         raise FileRefused(f"{path.name} is too large for a workbook.", hint="Save it as CSV UTF-8.")
     with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
@@ -51,17 +55,31 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
         yield csv_path, notes
 
 
+def _refuse_entities(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse parts that declare entities: no spreadsheet writes them, and they can grow at will."""
+    try:
+        for member in archive.infolist():
+            with archive.open(member) as part:
+                start = part.read(8192).replace(b"\x00", b"")
+            if b"<!DOCTYPE" in start or b"<!ENTITY" in start:
+                raise FileRefused(
+                    f"{path.name} declares XML entities: it is no workbook of a spreadsheet."
+                )
+    except (*_DAMAGED, NotImplementedError, RuntimeError):
+        raise _unreadable(path) from None
+
+
 def _convert(path: Path, to: Path) -> list[str]:
     import warnings
 
     import openpyxl
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), path.open("rb") as content:
         warnings.simplefilter("ignore")  # about styles and validations, which nobody reads here
         try:
-            book = openpyxl.load_workbook(path, read_only=True, data_only=False, keep_links=False)
-        except Exception as problem:  # noqa: BLE001 - a damaged workbook fails in any way it likes
-            raise _unreadable(path, problem) from None
+            book = openpyxl.load_workbook(content, read_only=True, keep_links=False)
+        except Exception:  # noqa: BLE001 - a damaged workbook fails in any way it likes
+            raise _unreadable(path) from None
         try:
             if not book.worksheets:
                 raise IncompleteFetch(f"{path.name} holds no sheet.")
@@ -85,8 +103,8 @@ def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
     while True:
         try:
             cells = next(rows, None)
-        except Exception as problem:  # noqa: BLE001 - as above
-            raise _unreadable(path, problem) from None
+        except Exception:  # noqa: BLE001 - as above
+            raise _unreadable(path) from None
         if cells is None:
             return
         if len(cells) > MAX_COLUMNS:
@@ -116,9 +134,7 @@ def _text(cell: object) -> str:
     return " ".join(str(cell).replace("\x00", "").split("\n")).replace("\r", "")
 
 
-def _unreadable(path: Path, problem: Exception) -> FileRefused:
-    if isinstance(problem, FileRefused):
-        return problem
+def _unreadable(path: Path) -> FileRefused:
     return FileRefused(
         f"{path.name} cannot be read as an Excel workbook.",
         hint="Open it in the spreadsheet program and save it as CSV UTF-8.",
