@@ -556,11 +556,13 @@ _USERS = text(
 ).bindparams(_SOURCES)
 _RECORDS = text(
     "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
-    " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM records r"
-    " JOIN sources s ON s.id = r.source_id WHERE r.kind = 'user'"
-    " AND (r.source_id IN :sources OR r.source_id IN :all AND r.id IN (SELECT c.record_id"
-    " FROM plans p JOIN changes c ON c.plan_id = p.id WHERE p.district_id = :district"
-    " AND p.standing AND c.action = 'create')) AND r.open AND r.present AND r.in_scope"
+    " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM ("
+    # a union, not an OR: each half has its index, and nobody goes through all records
+    "SELECT id FROM records WHERE source_id IN :sources AND kind = 'user' AND open"
+    " UNION SELECT c.record_id FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " WHERE p.district_id = :district AND p.standing AND c.action = 'create') AS asked"
+    " CROSS JOIN records r JOIN sources s ON s.id = r.source_id WHERE r.id = asked.id"
+    " AND r.kind = 'user' AND r.source_id IN :all AND r.open AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
 ).bindparams(_SOURCES, bindparam("all", expanding=True))
