@@ -300,7 +300,7 @@ class Run(SQLModel, table=True):
     """One run of a district: a sync, a dry plan, an apply, a hand act."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index("ix_runs_district", "district_id"),)
+    __table_args__ = (Index("ix_runs_district", "district_id", "id"),)
 
     id: int | None = _key(autoincrement=True)
     district_id: int = Field(sa_column=Column(BigId, ForeignKey("districts.id"), nullable=False))

@@ -11,17 +11,22 @@ import typer
 
 from rostersync.cli import (
     asked,
+    check,
     conflicts,
     files,
     flex,
     hand,
     history,
+    identity,
     people,
     plans,
     plugin,
+    rollover,
     seasons,
+    service,
     setup,
     sources,
+    status,
 )
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.outcome import as_error
@@ -39,17 +44,22 @@ app = typer.Typer(
 )
 for room in (
     setup,
+    status,
     sources,
+    check,
     seasons,
+    service,
     plans,
     asked,
     history,
     people,
     hand,
     conflicts,
+    identity,
     files,
     flex,
     plugin,
+    rollover,
     emulator,
 ):
     room.register(app)

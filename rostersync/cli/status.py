@@ -1,0 +1,92 @@
+"""``status``: every district on one screen, sorted by what needs a person."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from rostersync.cli.door import Door, command, table
+from rostersync.cli.words import count
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    command(app, "status")(status)
+
+
+def status(door: Door) -> None:
+    """Show where every district stands; what needs a person comes first."""
+    from sync.clock import utc_now
+    from sync.overview import overview
+
+    now = utc_now()
+    with door.reading() as connection:
+        found = overview(connection, now)
+    if door.as_json:
+        door.document(found)
+        return
+    table(
+        door,
+        ("district", "season", "next sync", "good data", "to do"),
+        (
+            (
+                one["district"],
+                _season(one),
+                one["next_run"],
+                _ago(one["good_at"], now),
+                "; ".join(todo(one)) or "nothing",
+            )
+            for one in found
+        ),
+        empty="No district yet. Load a district file: rostersync load FILE.toml",
+    )
+    waiting = sum(bool(one["needs"]) for one in found)
+    if found:
+        door.say()
+        door.say(f"{count(len(found))} districts, {count(waiting)} of them need a person.")
+
+
+def _season(one: dict[str, Any]) -> str:
+    word = str(one["season"]).replace("_", " ")
+    return f"{word} to {one['until']}" if one["until"] else word
+
+
+def _ago(shown: str | None, now: datetime) -> str:
+    if shown is None:
+        return "never"
+    hours = int((now - datetime.fromisoformat(shown).astimezone(UTC)).total_seconds() // 3600)
+    if hours < 1:
+        return "this hour"
+    return f"{hours} h ago" if hours < 48 else f"{hours // 24} days ago"
+
+
+def todo(one: dict[str, Any]) -> list[str]:
+    """Say what a person should do about a district, or know of it; each with its command."""
+    slug, said = one["district"], []
+    for source in one["sources"]:
+        name = source["source"]
+        if source["state"] == "stopped":
+            said.append(f"{name} stopped ({source['code']}): source resume {slug} {name}")
+        elif source["state"] == "slowed":
+            said.append(f"{name} fails, next try {source['next_try']}")
+        elif source["state"] == "failing":
+            said.append(f"{name} failed {source['failures']} times")
+        if source["stale"]:
+            said.append(f"{name} gives no new data")
+        if source["vendor_state"]:
+            said.append(f"the vendor of {name} says {source['vendor_state']}")
+    held = one["held_plan"]
+    if "held" in one["needs"]:
+        people = count(sum(held["counts"].values()))
+        said.insert(0, f"{held['id']} holds {people} changes: show {held['id']}")
+    if "failed" in one["needs"]:
+        said.insert(0, f"the last run failed: runs {slug}")
+    if "drifted" in one["needs"]:
+        said.append(f"the last run drifted: sync {slug}")
+    if one["conflicts"]:
+        said.append(f"{count(one['conflicts'])} conflicts: conflicts {slug}")
+    if one["waiting_schools"]:
+        said.append(f"{count(one['waiting_schools'])} schools wait for their rollover")
+    return said

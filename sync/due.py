@@ -1,0 +1,79 @@
+"""What is due: which districts a service should sync now, and that it has been taken care of.
+
+A due time is written down as handled when its run has ended, whatever it came to. A service that is
+killed in between runs it again: syncing twice applies nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from core.database import Database
+from core.tables import utc_text
+from sync.pausing import Almanac, almanac_of
+from sync.schedule import catch_up
+from sync.season import Season
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One sync that should start: of several that were missed only the last (catch-up once)."""
+
+    slug: str
+    district_id: int
+    at: datetime
+    """The due time, UTC."""
+    paused: bool
+    """A pause skips it: there is nothing to run."""
+
+
+class Calendars:
+    """The calendars of all districts, parsed again only where they changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Any, Almanac]] = {}
+
+    def of(self, row: Any) -> Almanac:
+        """Return the calendar of a row of ``districts``."""
+        known = self._known.get(row.id)
+        if known is None or known[0] != row.settings or known[1] != row.season_state:
+            known = (row.settings, row.season_state, almanac_of(row))
+            self._known[row.id] = known
+        return known[2]
+
+
+def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator[Due]:
+    """Yield what is due, the longest due first. A district met for the first time is watched."""
+    found = []
+    with database.read() as connection:
+        rows = connection.execute(_DISTRICTS).all()
+    for row in rows:
+        almanac = calendars.of(row)
+        if row.handled_due is None:
+            handled(database, int(row.id), now)
+            continue
+        settings = almanac.settings
+        since = datetime.fromisoformat(row.handled_due)
+        at = catch_up(since, now, settings.timezone, settings.sync_times, settings.slug)
+        if at is not None:
+            paused = almanac.on(now).season is Season.PAUSED
+            found.append(Due(settings.slug, int(row.id), at, paused))
+    yield from sorted(found, key=lambda due: (due.at, due.slug))
+
+
+def handled(database: Database, district_id: int, at: datetime) -> None:
+    """Write down that everything due up to ``at`` was taken care of; never goes back."""
+    with database.write() as connection:
+        connection.execute(_HANDLED, {"id": district_id, "at": utc_text(at)})
+
+
+_DISTRICTS = text("SELECT id, slug, settings, season_state, handled_due FROM districts")
+_HANDLED = text(
+    "UPDATE districts SET handled_due = :at WHERE id = :id"
+    " AND (handled_due IS NULL OR handled_due < :at)"
+)

@@ -1,0 +1,315 @@
+"""Notifications: what has changed in a district's standing is told once, to its own addresses.
+
+The standing is ``sync/overview.py``; what was last told of each topic stands in ``districts.told``.
+Messages carry counts and ids, never a person. A failing channel never fails anything: what could
+not be told is told the next time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.errors import ConfigError
+from core.secrets import is_reference, read_secret
+from sync import grace, views
+from sync.overview import overview
+from sync.pausing import Almanac, almanac_of
+from sync.rollover_report import rollover_report
+from sync.season import Season, next_change
+
+OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
+"""Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,
+blanks between them."""
+
+Told = dict[str, Any]
+Send = Callable[[Sequence[str], str, str], bool]
+"""``send(addresses, title, body)``: say whether at least one address took the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message: ``topic`` is its slug, ``title`` one line, ``body`` a few sentences."""
+
+    topic: str
+    title: str
+    body: str
+
+
+def tell(database: Database, slug: str, now: datetime, send: Send | None = None) -> list[Message]:
+    """Tell what has changed in a district since it was last told; return what was told.
+
+    Never raises for a channel. Raises ``UsageError`` for an unknown district.
+    """
+    with database.read() as connection:
+        row = views.district_row(connection, slug)
+        before: Told = _decoded(row.told) or {}
+        found = almanac_of(row)
+        after, messages = news(database, connection, found, now, before)
+    if after == before or not _claim(database, found.district_id, before, after):
+        return []
+    addresses = addresses_of(found.settings.notify)
+    if not addresses:
+        return messages
+    unheard = [one for one in messages if not _sent(send or by_apprise, addresses, one)]
+    if unheard:
+        back = dict(after)
+        for one in unheard:
+            _restore(back, before, one.topic)
+        _claim(database, found.district_id, after, back)
+    return [one for one in messages if one not in unheard]
+
+
+def _restore(told: Told, before: Told, topic: str) -> None:
+    if topic in before:
+        told[topic] = before[topic]
+    else:
+        told.pop(topic, None)
+
+
+def _claim(database: Database, district_id: int, before: Told, after: Told) -> bool:
+    """Write what is told from now on, unless somebody else has told it in this moment."""
+    with database.write() as connection:
+        database.apply_lock(connection, district_id)
+        stored = connection.execute(_TOLD, {"id": district_id}).scalar_one()
+        if (_decoded(stored) or {}) != before:
+            return False
+        document = msgspec.json.encode(after).decode()
+        connection.execute(_TELL, {"id": district_id, "told": document})
+    return True
+
+
+_TOLD = text("SELECT told FROM districts WHERE id = :id")
+_TELL = text("UPDATE districts SET told = :told WHERE id = :id")
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+# -- the channels
+
+
+def addresses_of(references: Iterable[str]) -> list[str]:
+    """Return the addresses of a district and of the operator, those that can be read."""
+    wanted = [*references, *os.environ.get(OPERATOR_VARIABLE, "").split()]
+    found = []
+    for one in wanted:
+        try:
+            found += (read_secret(one) if is_reference(one) else one).split()
+        except ConfigError:
+            continue  # status and check say it; a missing address stops nobody
+    return list(dict.fromkeys(found))
+
+
+def by_apprise(addresses: Sequence[str], title: str, body: str) -> bool:
+    """Send by https://github.com/caronc/apprise: mail, Slack, Teams, a webhook (``json://``)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # its plugins' own affair
+        import apprise  # imported late: it costs half a second
+
+        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # an address is a secret
+        reached = False
+        for address in addresses:
+            channel = apprise.Apprise()
+            if channel.add(address) and channel.notify(body=body, title=title):
+                reached = True
+    return reached
+
+
+def _sent(send: Send, addresses: Sequence[str], message: Message) -> bool:
+    try:
+        return send(addresses, message.title, message.body)
+    except Exception:  # noqa: BLE001 - whatever a channel does, the sync goes on
+        return False
+
+
+# -- what is new
+
+
+def news(
+    database: Database, connection: Connection, found: Almanac, now: datetime, before: Told
+) -> tuple[Told, list[Message]]:
+    """Return what is told from now on, and the messages: one for each change of state."""
+    slug = found.settings.slug
+    (one,) = overview(connection, now, slug)
+    told: Told = {}
+    messages: list[Message] = []
+
+    def say(topic: str, state: Any, title: str, *body: str) -> None:
+        told[topic] = state
+        messages.append(Message(topic, f"{slug}: {title}", "\n".join(body)))
+
+    _held(one, before, told, say)
+    for source in one["sources"]:
+        _source(slug, source, before, told, say)
+    for topic, title in (("failed", "a sync failed"), ("drifted", "a sync drifted")):
+        if topic in one["needs"]:
+            if before.get(topic):
+                told[topic] = before[topic]
+            else:
+                run = one["last_run"]["id"]
+                say(topic, run, title, f"Nothing was changed. See: rostersync runs {slug} ({run})")
+    _season(found, now, before, told, say)
+    _rollover(database, connection, found, now, before, told, say)
+    _grace(connection, found, now, before, told, say)
+    return told, messages
+
+
+def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
+    plan = one["held_plan"]
+    if plan is None or plan["status"] != "held":
+        return
+    groups = sorted(
+        f"{trip['limit']}|{trip['source']}|{trip['school'] or ''}|{trip['role'] or ''}"
+        for trip in plan["held"]
+    )
+    known = before.get("held", [])
+    if known and set(groups) <= set(known):
+        told["held"] = groups  # the same limits: a new plan of them is not told again (P3)
+        return
+    counts = ", ".join(f"{number} {action}" for action, number in plan["counts"].items())
+    why = [
+        f"{trip['scope']}: {trip['found']} found"
+        + (f", {trip['allowed']} allowed" if trip["allowed"] else "")
+        for trip in plan["held"][:10]
+    ]
+    say(
+        "held", groups, f"{plan['id']} waits for your approval",
+        f"Held: {counts}. Whatever was safe was applied.", *why,
+        f"Review it: rostersync show {plan['id']}. Then: rostersync approve {plan['id']} or"
+        f" rostersync reject {plan['id']} --reason ...",
+    )  # fmt: skip
+
+
+def _source(slug: str, source: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
+    name, state = source["source"], source["state"]
+    topic = f"source:{name}"
+    was = before.get(topic, "ok")
+    if state != "ok":
+        told[topic] = state
+    if state != was:
+        code = source["code"]
+        match state:
+            case "ok":
+                say(topic, "ok", f"{name} is read again", "It gave a complete roster.")
+                del told[topic]
+            case "failing":
+                say(topic, state, f"{name} could not be read whole",
+                    f"The reason: {code}. Nobody leaves because of it. The next due time tries"
+                    " again.")  # fmt: skip
+            case "slowed":
+                say(topic, state, f"{name} fails again and again",
+                    f"{source['failures']} times in a row ({code}). It is polled less; the next"
+                    f" try is at {source['next_try']}. See: rostersync check {slug}")  # fmt: skip
+            case _:
+                say(topic, state, f"{name} was stopped",
+                    f"{source['failures']} failures in a row ({code}). It is not polled until:"
+                    f" rostersync source resume {slug} {name}")  # fmt: skip
+    topic = f"stale:{name}"
+    if source["stale"]:
+        if before.get(topic):
+            told[topic] = True
+        else:
+            say(topic, True, f"{name} gives no new data",
+                f"The last good data came at {source['good_at']}.")  # fmt: skip
+    elif before.get(topic):
+        say(topic, False, f"{name} gives data again", "The freshness alarm is over.")
+        del told[topic]
+
+
+_SEASONS = {
+    Season.NORMAL: "the pause ends. The first complete run is guarded: what a rollover does not"
+    " explain waits for you.",
+    Season.PAUSED: "the district is paused. No source changes anybody; acts by hand work.",
+    Season.ADDITIONS_ONLY: "people may join, and nobody changes or leaves.",
+}
+
+
+def _season(
+    found: Almanac, now: datetime, before: Told, told: Told, say: Callable[..., None]
+) -> None:
+    today = found.today(now)
+    pauses, state = found.settings.pause, found.state
+    turn = next_change(today, pauses, state.hand, state.resumed)
+    if turn is None or turn - today != timedelta(days=1):
+        return
+    season = state.on(turn, pauses).season
+    key = f"{turn} {season}"
+    if before.get("season") == key:
+        told["season"] = key
+        return
+    say("season", key, f"tomorrow: {season.value.replace('_', ' ')}",
+        f"From {turn} on {_SEASONS[season]}")  # fmt: skip
+
+
+def _rollover(
+    database: Database,
+    connection: Connection,
+    found: Almanac,
+    now: datetime,
+    before: Told,
+    told: Told,
+    say: Callable[..., None],
+) -> None:
+    state = found.state
+    if state.returned is None or state.complete_on is None or state.complete_on < state.returned:
+        if "rollover" in before:
+            told["rollover"] = before["rollover"]
+        return
+    waits = bool(state.waiting) and not state.waited_out
+    key = f"{state.returned} {'waiting' if waits else 'done'}"
+    if before.get("rollover") == key:
+        told["rollover"] = key
+        return
+    slug = found.settings.slug
+    report = rollover_report(database, connection, slug, now)
+    totals = report["totals"]
+    counts = ", ".join(f"{number} {kind}" for kind, number in totals.items())
+    dates = ", ".join(
+        f"{one['source']} {one['vendor_time'] or 'does not say'}" for one in report["sources"]
+    )
+    title = (
+        f"{len(state.waiting)} schools still show the old year" if waits else "back from the pause"
+    )
+    say("rollover", key, title, f"Since {report['since']}: {counts}.",
+        f"Date of the vendors' data: {dates}.",
+        f"In no roster, and still in: {report['still_in']['manual']} made by hand,"
+        f" {report['still_in']['protected']} protected.",
+        f"Confirm it: rostersync rollover {slug}")  # fmt: skip
+
+
+def _grace(
+    connection: Connection,
+    found: Almanac,
+    now: datetime,
+    before: Told,
+    told: Told,
+    say: Callable[..., None],
+) -> None:
+    if found.settings.grace.days == 0 and found.settings.grace.fetches == 1:
+        return
+    warned = grace.warnings(connection, found, now)
+    if not warned:
+        return
+    groups = sorted(
+        f"{one['limit']}|{one['source']}|{one['school'] or ''}|{one['role'] or ''}"
+        for one in warned
+    )
+    if set(groups) <= set(before.get("grace", [])):
+        told["grace"] = groups
+        return
+    most = max(warned, key=lambda one: int(one["found"]))
+    say("grace", groups, "many people are about to leave",
+        f"{most['found']} people are gone from {most['source']}, more than the limit of"
+        f" {most['allowed']}. They will be held when their grace ends.",
+        f"See who: rostersync users {found.settings.slug} --leaving")  # fmt: skip

@@ -1,0 +1,190 @@
+"""The overview: where every district stands, in a few queries for all of them together.
+
+``status`` prints it and ``sync/notify.py`` tells what has changed in it. Counts only, no people.
+Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.tables import utc_text
+from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
+from sync.pausing import Almanac, almanac_of
+from sync.quarantine import is_stale, read_health
+from sync.schedule import next_run
+from sync.season import Season
+from sync.views import PLAN, RUN, shown_id, shown_time
+
+Json = dict[str, Any]
+
+NEEDS = ("stopped", "failed", "held", "drifted", "stale", "conflicts")
+"""What needs a person, the most pressing first."""
+
+WATCH = ("slowed", "failing", "vendor", "waiting")
+"""What passes by itself, and is worth a look."""
+
+
+def overview(connection: Connection, now: datetime, slug: str | None = None) -> list[Json]:
+    """Return where each district stands, or one, sorted by what needs a person.
+
+    ``needs`` and ``watch`` list slugs of ``NEEDS`` and ``WATCH``; times are UTC.
+    """
+    where = "" if slug is None else " WHERE d.slug = :slug"
+    about = {"slug": slug, "now": utc_text(now)}
+    rows = connection.execute(text(f"SELECT d.* FROM districts d{where}"), about).all()
+    sources: dict[int, list[Any]] = defaultdict(list)
+    for row in connection.execute(text(f"{_SOURCES}{where}{_IN_ORDER}"), about):
+        sources[row.district_id].append(row)
+    held = {row.district_id: row for row in connection.execute(text(f"{_HELD}{where}"), about)}
+    conflicts = {
+        row[0]: row[1] for row in connection.execute(text(f"{_CONFLICTS}{where}{_BY}"), about)
+    }
+    runs = {row.district_id: row for row in connection.execute(text(f"{_RUNS}{where}"), about)}
+    found = [
+        _one(
+            almanac_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
+            runs.get(row.id), now,
+        )
+        for row in rows
+    ]  # fmt: skip
+    return sorted(found, key=_urgency)
+
+
+_SOURCES = (
+    "SELECT s.id, s.district_id, s.name, s.health, s.complete_at, s.vendor_state, s.vendor_time"
+    " FROM sources s JOIN districts d ON d.id = s.district_id AND s.configured AND NOT s.retired"
+)
+_IN_ORDER = " ORDER BY s.precedence, s.id"
+_HELD = (
+    "SELECT p.district_id, p.id, p.counts, p.held, p.status, p.expires_at FROM plans p"
+    " JOIN districts d ON d.id = p.district_id AND p.standing"
+)
+_CONFLICTS = (
+    "SELECT c.district_id, COUNT(*) FROM conflicts c JOIN districts d ON d.id = c.district_id"
+    " AND c.status = 'open'"
+)
+_BY = " GROUP BY c.district_id"
+_RUNS = (
+    "SELECT r.district_id, r.id, r.kind, r.status, r.started_at, r.finished_at FROM districts d"
+    " JOIN runs r ON r.id = (SELECT MAX(l.id) FROM runs l WHERE l.district_id = d.id)"
+)
+
+
+def _one(
+    found: Almanac,
+    sources: Sequence[Any],
+    held: Any,
+    conflicts: int,
+    last: Any,
+    now: datetime,
+) -> Json:
+    settings = found.settings
+    on = found.on(now)
+    row = next_run(settings, found.state, now)
+    shown_sources = [_source(one, found, on.season, now) for one in sources]
+    plan = None if held is None else _held(held)
+    run = (
+        None
+        if last is None
+        else {
+            "id": shown_id(RUN, last.id),
+            "kind": last.kind,
+            "status": last.status,
+            "started_at": shown_time(_time(last.started_at)),
+        }
+    )
+    states = {one["state"] for one in shown_sources}
+    facts = {
+        "stopped": "stopped" in states,
+        "failed": run is not None and run["status"] == "failed",
+        "held": plan is not None and plan["status"] == "held",
+        "drifted": run is not None and run["status"] == "drifted",
+        "stale": any(one["stale"] for one in shown_sources),
+        "conflicts": conflicts > 0,
+        "slowed": "slowed" in states,
+        "failing": "failing" in states,
+        "vendor": any(
+            one["vendor_state"] in PAUSED_WORDS | TROUBLED_WORDS for one in shown_sources
+        ),
+        "waiting": bool(found.state.waiting) and not found.state.waited_out,
+    }
+    good = [one["good_at"] for one in shown_sources if one["good_at"]]
+    return {
+        "district": settings.slug,
+        "name": settings.name,
+        "season": on.season.value,
+        "why": on.why,
+        "until": on.until if on.season is not Season.NORMAL else None,
+        "next_run": None if row is None else shown_time(row.starts),
+        "good_at": min(good) if len(good) == len(shown_sources) and good else None,
+        "needs": [word for word in NEEDS if facts[word]],
+        "watch": [word for word in WATCH if facts[word]],
+        "held_plan": plan,
+        "conflicts": conflicts,
+        "waiting_schools": len(found.state.waiting) if not found.state.waited_out else 0,
+        "sources": shown_sources,
+        "last_run": run,
+    }
+
+
+def _source(row: Any, found: Almanac, season: Season, now: datetime) -> Json:
+    health = read_health(_decoded(row.health))
+    complete_at = _time(row.complete_at)
+    good = health.good_at or complete_at
+    return {
+        "source": row.name,
+        "state": health.state,
+        "failures": health.failures,
+        "code": health.code,
+        "next_try": shown_time(health.next_try),
+        "good_at": shown_time(good),
+        "stale": season is not Season.PAUSED
+        and bool(found.settings.sync_times)
+        and _is_stale(health, complete_at, found, now),
+        "vendor_state": row.vendor_state,
+        "vendor_time": shown_time(_time(row.vendor_time)),
+    }
+
+
+def _is_stale(health: Any, complete_at: datetime | None, found: Almanac, now: datetime) -> bool:
+    """Count from the end of a pause at the earliest: in it nothing was read on purpose."""
+    hours = found.settings.freshness_hours
+    if not is_stale(health, complete_at, hours, now):
+        return False
+    on = found.on(now)
+    if on.since is None:
+        return True
+    back = datetime(on.since.year, on.since.month, on.since.day, tzinfo=found.settings.zone)
+    return is_stale(health.model_copy(update={"good_at": back}), None, hours, now)
+
+
+def _held(row: Any) -> Json:
+    counts = {word: number for word, number in _decoded(row.counts).items() if number}
+    return {
+        "id": shown_id(PLAN, row.id),
+        "status": row.status,
+        "counts": counts,
+        "held": _decoded(row.held),
+        "expires_at": shown_time(_time(row.expires_at)),
+    }
+
+
+def _urgency(one: Json) -> tuple[Any, ...]:
+    first = NEEDS.index(one["needs"][0]) if one["needs"] else len(NEEDS)
+    second = WATCH.index(one["watch"][0]) if one["watch"] else len(WATCH)
+    return (first, -len(one["needs"]), second, one["district"])
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+def _time(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value)

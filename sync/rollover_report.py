@@ -1,0 +1,115 @@
+"""The rollover report: what the first weeks after a pause came to, for the admin who confirms it.
+
+Counts by school and role, the date of the vendors' data, and who is still in though no roster has
+them. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.tables import utc_text
+from sync import people_views, views
+from sync.pausing import almanac_of
+from sync.views import Json, shown_time
+
+KINDS = ("new", "returned", "left", "moved", "held")
+_DEFAULT_DAYS = 30
+
+
+def rollover_report(
+    database: Database,
+    connection: Connection,
+    slug: str,
+    now: datetime,
+    since: date | None = None,
+) -> Json:
+    """Return the report since the district came back from its last pause, or since a local day.
+
+    ``groups`` are ``{"school", "role", "new", "returned", "left", "moved", "held"}``, people each;
+    ``still_in`` counts those whom no roster has: ``manual``, ``protected`` and ``stale`` (I6).
+    Raises ``UsageError`` for an unknown district.
+    """
+    row = views.district_row(connection, slug)
+    found = almanac_of(row)
+    today = found.today(now)
+    first = since or found.state.returned or today - timedelta(days=_DEFAULT_DAYS)
+    start = datetime(first.year, first.month, first.day, tzinfo=found.settings.zone)
+    about = {"district": found.district_id, "start": utc_text(start)}
+    groups: Counter[tuple[str, str, str]] = Counter()
+    moved = database.json_has("c.after", "memberships")
+    for query in (_CHANGED.format(moved=moved), _HELD):
+        for school, role, kind, people in connection.execute(text(query), about):
+            groups[school or "", role or "", kind] += int(people)
+    names = {number: name for number, name in connection.execute(_SCHOOLS, about)}  # noqa: C416
+    shown = [
+        {
+            "school": names.get(school) if school else None,
+            "role": role or None,
+            **{kind: groups[school, role, kind] for kind in KINDS},
+        }
+        for school, role in sorted(
+            {key[:2] for key in groups}, key=lambda key: (names.get(key[0], ""), key[1])
+        )
+    ]
+    stale = people_views.UserFilter(stale=True, now=now)
+    manual = people_views.UserFilter(stale=True, origin="manual", now=now)
+    return {
+        "district": slug,
+        "since": first,
+        "sources": [
+            {
+                "source": one.name,
+                "vendor_time": shown_time(_time(one.vendor_time)),
+                "complete_at": shown_time(_time(one.complete_at)),
+                "vendor_state": one.vendor_state,
+            }
+            for one in connection.execute(_SOURCES, about)
+        ],
+        "waiting_schools": len(found.state.waiting),
+        "totals": {kind: sum(group[kind] for group in shown) for kind in KINDS},
+        "groups": shown,
+        "still_in": {
+            "stale": people_views.count_users(connection, row, stale),
+            "manual_stale": people_views.count_users(connection, row, manual),
+            "protected": int(connection.execute(_PROTECTED, about).scalar_one()),
+            "manual": int(connection.execute(_MANUAL, about).scalar_one()),
+        },
+    }
+
+
+def _time(value: Any) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+_CHANGED = (
+    "SELECT c.school_id, c.role, CASE c.action WHEN 'create' THEN 'new'"
+    " WHEN 'restore' THEN 'returned' WHEN 'archive' THEN 'left' ELSE 'moved' END AS kind,"
+    " COUNT(DISTINCT c.target_id) FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " WHERE p.district_id = :district AND p.status = 'applied' AND p.applied_at >= :start"
+    " AND p.kind IN ('sync', 'upload') AND c.kind = 'user'"
+    " AND (c.action IN ('create', 'restore', 'archive') OR (c.action = 'update' AND {moved}))"
+    " GROUP BY 1, 2, 3"
+)
+_HELD = (
+    "SELECT c.school_id, c.role, 'held', COUNT(DISTINCT c.target_id) FROM plans p"
+    " JOIN changes c ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing"
+    " AND c.kind = 'user' GROUP BY 1, 2"
+)
+_SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")
+_SOURCES = text(
+    "SELECT name, vendor_time, complete_at, vendor_state FROM sources WHERE district_id = :district"
+    " AND configured AND NOT retired ORDER BY precedence, id"
+)
+_UNHELD = (
+    "SELECT COUNT(*) FROM users u WHERE u.district_id = :district AND u.status = 'active'"
+    " AND {condition} AND NOT EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
+    " WHERE l.target_id = u.id AND l.held AND r.present)"
+)
+_PROTECTED = text(_UNHELD.format(condition="u.protected"))
+_MANUAL = text(_UNHELD.format(condition="u.origin = 'manual'"))

@@ -1,0 +1,79 @@
+"""One scheduled sync, in a process of its own: ``python -m sync.scheduled SLUG DUE``.
+
+The service starts it and may kill it; the database URL comes in the environment, so that it stands
+in no list of processes. The exit code is that of the outside contract.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+from core.database import Database, failpoint, open_database
+from core.errors import Busy, RosterSyncError
+from sync import views
+from sync.clock import Clock, utc_now
+from sync.due import handled
+from sync.engine import sync_district
+from sync.notify import Send, tell
+from sync.outcome import Outcome
+
+URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
+ACTOR = "schedule"
+
+
+def run_due(
+    database: Database,
+    slug: str,
+    due: datetime,
+    *,
+    now: Clock | None = None,
+    send: Send | None = None,
+) -> Outcome:
+    """Sync a district because it is due, write that down, and tell what has changed.
+
+    Uploads that waited for the end of a pause are read first (S1). Raises ``Busy`` if another run
+    is under way: then the due time stays due.
+    """
+    clock = now or utc_now
+    with database.read() as connection:
+        district_id = int(views.district_row(connection, slug).id)
+    try:
+        _read_waiting(database, slug, clock)
+        outcome = sync_district(database, slug, scheduled=True, actor=ACTOR, now=clock)
+    except Busy:
+        raise
+    except RosterSyncError as error:
+        outcome = Outcome(slug, error.status, error=error)
+    failpoint("scheduled.synced")
+    handled(database, district_id, due)
+    failpoint("scheduled.handled")
+    tell(database, slug, clock(), send)
+    return outcome
+
+
+def _read_waiting(database: Database, slug: str, clock: Clock) -> None:
+    from sync.upload import read_waiting
+
+    read_waiting(database, slug, actor=ACTOR, now=clock)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one due sync and return its exit code."""
+    slug, due = arguments
+    database = open_database(os.environ[URL_VARIABLE])
+    try:
+        return run_due(database, slug, datetime.fromisoformat(due)).exit_code
+    except RosterSyncError as error:
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - a traceback may quote values it met
+        sys.stderr.write(f"{slug}: {type(error).__name__}\n")
+        return 1
+    finally:
+        database.engine.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

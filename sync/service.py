@@ -1,0 +1,210 @@
+"""The service behind ``rostersync run``: it stays up and starts what is due, district by district.
+
+Each sync is a process of its own, so that a stuck one is killed and never blocks the others; what
+is due, and what was taken care of, stands in the database, so that ``kill -9`` loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import schedule
+from sqlalchemy import text
+
+from core.database import Database
+from core.errors import Busy
+from core.tables import utc_text
+from sync.clock import Clock, utc_now
+from sync.due import Calendars, Due, due_now, handled
+from sync.notify import tell
+from sync.scheduled import ACTOR, URL_VARIABLE
+
+log = logging.getLogger("rostersync.service")
+
+TICK = 10
+"""Seconds between two looks at what is due."""
+
+LOOK_ROUND = 900
+"""Seconds between two rounds that tell what time alone has changed: freshness, seasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much runs at once, and for how long."""
+
+    at_once: int = 4
+    slow_after: timedelta = timedelta(minutes=10)
+    """A run older than this no longer keeps another one from starting …"""
+    at_most: int = 16
+    """… up to so many in all."""
+    timeout: timedelta = timedelta(hours=2)
+    """A run older than this is killed."""
+    stop_within: timedelta = timedelta(seconds=60)
+    """How long a stop waits for the runs under way before it ends them."""
+
+
+class Process(Protocol):
+    """A run under way, as ``subprocess.Popen`` is one."""
+
+    def poll(self) -> int | None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+    def wait(self, timeout: float | None = None) -> int: ...  # noqa: D102
+
+
+Launch = Callable[[Due], Process]
+
+
+@dataclass(slots=True)
+class _Running:
+    due: Due
+    process: Process
+    since: datetime
+
+
+class Service:
+    """Starts what is due. One thread calls it; ``stop`` may come from a signal handler."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        launch: Launch | None = None,
+        bounds: Bounds | None = None,
+        now: Clock | None = None,
+    ) -> None:
+        self.database = database
+        self.bounds = bounds or Bounds()
+        self.now = now or utc_now
+        self.running: dict[str, _Running] = {}
+        self._launch = launch or self._start_process
+        self._calendars = Calendars()
+        self._broken: dict[str, datetime] = {}
+        self._stopping = threading.Event()
+
+    def serve(self) -> None:
+        """Run until ``stop`` is called, then let the runs under way end."""
+        jobs = schedule.Scheduler()
+        jobs.every(TICK).seconds.do(self._guarded, self.tick)
+        jobs.every(LOOK_ROUND).seconds.do(self._guarded, self.look_round)
+        self._guarded(self.tick)
+        self._guarded(self.look_round)
+        while not self._stopping.is_set():
+            idle = jobs.idle_seconds
+            self._stopping.wait(min(max(idle or 0, 0), TICK))
+            jobs.run_pending()
+        self._finish()
+
+    def stop(self) -> None:
+        """Ask ``serve`` to end. Safe in a signal handler."""
+        self._stopping.set()
+
+    def _guarded(self, act: Callable[[], None]) -> None:
+        """Do one round; a database that is away for a moment must not end the service."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next round tries again
+            log.error("A round failed: %s", type(error).__name__)
+
+    # -- one round
+
+    def tick(self) -> None:
+        """Take in what has ended, kill what is stuck, and start what is due."""
+        now = self.now()
+        self._reap(now)
+        if self._stopping.is_set():
+            return
+        for due in due_now(self.database, self._calendars, now):
+            if due.slug in self.running:
+                continue
+            if due.paused:
+                handled(self.database, due.district_id, due.at)
+                continue
+            if not self._has_room(now):
+                break
+            self.running[due.slug] = _Running(due, self._launch(due), now)
+            log.info("%s: the sync due at %s starts", due.slug, due.at.isoformat())
+
+    def look_round(self) -> None:
+        """Tell what time alone has changed, in every district."""
+        with self.database.read() as connection:
+            slugs = list(connection.execute(text("SELECT slug FROM districts")).scalars())
+        for slug in slugs:
+            if self._stopping.is_set():
+                return
+            if slug not in self.running:
+                tell(self.database, slug, self.now())
+
+    def _has_room(self, now: datetime) -> bool:
+        quick = sum(now - one.since < self.bounds.slow_after for one in self.running.values())
+        return quick < self.bounds.at_once and len(self.running) < self.bounds.at_most
+
+    def _reap(self, now: datetime) -> None:
+        for slug, one in list(self.running.items()):
+            code = one.process.poll()
+            if code is None and now - one.since >= self.bounds.timeout:
+                one.process.kill()
+                one.process.wait()
+                self._gave_up(one, now, "timeout")
+                code = -9
+                log.warning("%s: stuck for too long, ended", slug)
+            elif code is None:
+                continue
+            elif code not in _CONTRACT:
+                self._broke(one, now, code)
+            if code == Busy.exit_code:
+                log.info("%s: busy, tried again", slug)
+            del self.running[slug]
+
+    def _broke(self, one: _Running, now: datetime, code: int) -> None:
+        """Leave a run that broke or was killed from outside to the next round, but only once."""
+        if self._broken.get(one.due.slug) == one.due.at:
+            self._gave_up(one, now, f"ended with {code}")
+        self._broken[one.due.slug] = one.due.at
+
+    def _gave_up(self, one: _Running, now: datetime, why: str) -> None:
+        about = {
+            "district": one.due.district_id, "now": utc_text(now), "actor": ACTOR,
+            "since": utc_text(one.since),
+            "error": '{"code": "stuck", "message": "The run was ended: ' + why + '.", "hint": ""}',
+        }  # fmt: skip
+        with self.database.write() as connection:
+            connection.execute(_END, about)
+        handled(self.database, one.due.district_id, one.due.at)
+
+    def _finish(self) -> None:
+        """Let the runs under way end; past the time for it, end them. Nothing is lost by that."""
+        until = time.monotonic() + self.bounds.stop_within.total_seconds()
+        for one in self.running.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                one.process.wait(max(0.0, until - time.monotonic()))
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
+        self.running.clear()
+
+    def _start_process(self, due: Due) -> Process:
+        url = self.database.url.render_as_string(hide_password=False)
+        return subprocess.Popen(  # noqa: S603 - our own program, no shell
+            [sys.executable, "-m", "sync.scheduled", due.slug, due.at.isoformat()],
+            env={**os.environ, URL_VARIABLE: url},
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+_CONTRACT = frozenset({0, 2, 10, 11, 12, 13, 14, 15})
+_END = text(
+    "UPDATE runs SET status = 'failed', finished_at = :now, error = :error"
+    " WHERE district_id = :district AND status = 'running' AND actor = :actor"
+    " AND started_at >= :since"
+)

@@ -1,0 +1,242 @@
+"""Notifications: each change of state is told once, with counts only, and never fails a sync."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from core.errors import CredentialsRefused, VendorFailure
+from sync import notify, pausing
+from sync.health import resume_source
+from tests.year.conftest import NewTown
+from tests.year.kit import Person, Town, classes, staff
+
+
+class Box:
+    """Collects what is sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str]] = []
+        self.works = True
+
+    def __call__(self, addresses: Sequence[str], title: str, body: str) -> bool:
+        if not self.works:
+            raise OSError("the channel is down")
+        self.messages.append((title, body))
+        return True
+
+    def take(self) -> list[str]:
+        """Return the titles since the last time."""
+        titles = [title.partition(": ")[2] for title, _ in self.messages]
+        self.messages.clear()
+        return titles
+
+
+@pytest.fixture
+def town(new_town: NewTown, monkeypatch: pytest.MonkeyPatch) -> Town:
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, "json://nowhere.example")
+    return filled(new_town(PAUSE))
+
+
+PAUSE = '[[district.pause]]\nstart = "06-15"\nend = "08-10"\n'
+
+
+def filled(town: Town) -> Town:
+    town.vendor.join(*staff("s1", 12), *classes("s1", g06=20, g07=20, g08=20))
+    town.sync("2026-05-04 05:00")
+    return town
+
+
+def told(town: Town, box: Box, at: str | None = None, **options: Any) -> list[str]:
+    """Sync as the schedule does, tell, and return the titles."""
+    if at is not None:
+        town.sync(at, scheduled=True, **options)
+    notify.tell(town.database, town.slug, town.clock(), box)
+    return box.take()
+
+
+def test_a_quiet_district_is_told_nothing(town: Town) -> None:
+    box = Box()
+    assert told(town, box, "2026-05-05 05:00") == []
+    assert told(town, box, "2026-05-05 10:00") == []
+
+
+def test_a_held_plan_is_told_once_and_again_only_when_a_new_limit_trips(town: Town) -> None:
+    box = Box()
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    (title,) = told(town, box, "2026-05-05 05:00")
+    assert title.endswith("waits for your approval")
+    assert told(town, box, "2026-05-05 10:00") == []
+    town.vendor.leave("s1-g06-0008")  # a new plan id, the same limit (P3)
+    assert told(town, box, "2026-05-05 14:00") == []
+    town.vendor.leave(*(f"s1-teacher-{n:03}" for n in range(5)))
+    assert len(told(town, box, "2026-05-05 19:00")) == 1
+    town.approve()
+    assert told(town, box, "2026-05-06 05:00") == []
+    town.vendor.leave(*(f"s1-g07-{n:04}" for n in range(8)))
+    assert len(told(town, box, "2026-05-20 05:00")) == 1
+
+
+def test_each_change_of_a_sources_health_is_told_once(town: Town) -> None:
+    box = Box()
+    town.vendor.fails = VendorFailure("The vendor is down.")
+    said = {}
+    for day in range(5, 16):
+        for hour in ("05:00", "10:00", "14:00", "19:00"):
+            for title in told(town, box, f"2026-05-{day:02} {hour}"):
+                said[title] = said.get(title, 0) + 1
+    assert said == {
+        "sis could not be read whole": 1,
+        "sis fails again and again": 1,
+        "sis was stopped": 1,
+        "sis gives no new data": 1,
+    }
+    town.vendor.fails = None
+    resume_source(town.database, town.slug, "sis")
+    assert sorted(told(town, box, "2026-05-16 05:00")) == [
+        "sis gives data again",
+        "sis is read again",
+    ]
+    assert told(town, box, "2026-05-16 10:00") == []
+
+
+def test_refused_credentials_are_told_as_a_stop_at_once(town: Town) -> None:
+    box = Box()
+    town.vendor.fails = CredentialsRefused("The vendor refused the token.")
+    assert told(town, box, "2026-05-05 05:00") == ["sis was stopped"]
+
+
+def test_a_season_is_announced_the_day_before_and_only_once(town: Town) -> None:
+    box = Box()
+    town.sync("2026-06-13 05:00")
+    assert told(town, box) == []
+    town.sync("2026-06-14 05:00")
+    assert told(town, box) == ["tomorrow: paused"]
+    assert told(town, box, "2026-06-14 19:00") == []
+    town.at("2026-06-15 05:00")
+    assert told(town, box) == []
+    town.at("2026-08-09 23:30")
+    assert told(town, box) == []
+    town.at("2026-08-10 00:30")
+    assert told(town, box) == ["tomorrow: normal"]
+
+
+def test_a_pause_by_hand_has_its_end_announced(town: Town) -> None:
+    box = Box()
+    town.at("2026-05-05 08:00")
+    pausing.pause_district(
+        town.database, town.slug, until=date(2026, 5, 9), actor="ada", now=town.clock
+    )
+    assert told(town, box) == []
+    town.at("2026-05-09 08:00")
+    assert told(town, box) == ["tomorrow: normal"]
+
+
+def test_the_rollover_report_is_told_once_for_each_return(town: Town) -> None:
+    box = Box()
+    town.vendor.roll_over()
+    titles = told(town, box, "2026-08-11 05:00")
+    assert titles == ["back from the pause"]
+    assert told(town, box, "2026-08-11 10:00") == []
+
+
+def test_a_late_vendor_is_told_and_then_the_report(town: Town) -> None:
+    box = Box()
+    town.vendor.leave("s1-teacher-000")
+    assert told(town, box, "2026-08-11 05:00") == ["1 schools still show the old year"]
+    assert told(town, box, "2026-08-12 05:00") == []
+    town.vendor.roll_over()
+    titles = told(town, box, "2026-08-13 05:00")
+    assert titles[-1] == "back from the pause"
+    assert len(titles) == 2  # the teacher is held
+
+
+def test_entering_grace_past_a_limit_is_told_once(
+    new_town: NewTown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, "json://nowhere.example")
+    town, box = filled(new_town("grace = { days = 5, fetches = 2 }\n")), Box()
+    town.vendor.leave(*(f"s1-teacher-{n:03}" for n in range(5)))
+    assert told(town, box, "2026-05-05 05:00") == ["many people are about to leave"]
+    assert told(town, box, "2026-05-05 10:00") == []
+
+
+def test_no_message_holds_personal_data(town: Town) -> None:
+    box = Box()
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    town.sync("2026-05-05 05:00")
+    notify.tell(town.database, town.slug, town.clock(), box)
+    ((title, body),) = box.messages
+    for word in ("Family", "Sam", "@", "s1-g06"):
+        assert word not in title + body
+    assert "8 archive" in body
+    assert "rostersync approve" in body
+
+
+def test_a_failing_channel_fails_nothing_and_is_told_when_it_works_again(town: Town) -> None:
+    box = Box()
+    box.works = False
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    assert told(town, box, "2026-05-05 05:00") == []
+    box.works = True
+    assert len(told(town, box)) == 1
+    assert told(town, box) == []
+
+
+def test_a_person_who_returns_ends_the_held_plan_without_a_message(town: Town) -> None:
+    box = Box()
+    gone = [f"s1-g06-{n:04}" for n in range(8)]
+    town.vendor.leave(*gone)
+    assert len(told(town, box, "2026-05-05 05:00")) == 1
+    town.vendor.join(*(Person(key, grade="06") for key in gone))
+    assert told(town, box, "2026-05-05 10:00") == []
+    assert town.standing is None
+
+
+# -- a real webhook
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    heard: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"json://127.0.0.1:{server.server_port}/hook", heard
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_the_districts_and_the_operators_webhook_hear_of_a_held_plan(
+    new_town: NewTown, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, heard = webhook
+    monkeypatch.setenv("SPRINGFIELD_NOTIFY_URL", f"{url}/district")
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, f"{url}/operator json://127.0.0.1:1/dead")
+    town = filled(new_town('notify = ["env:SPRINGFIELD_NOTIFY_URL", "env:NOT_SET"]\n'))
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    town.sync("2026-05-05 05:00")
+    (message,) = notify.tell(town.database, town.slug, town.clock())
+    assert message.topic == "held"
+    assert len(heard) == 2
+    assert {one["title"] for one in heard} == {message.title}
+    assert notify.tell(town.database, town.slug, town.clock()) == []
+    assert len(heard) == 2
