@@ -20,6 +20,7 @@ from core.settings import DistrictSettings
 from core.tables import District, utc_text
 from sync.clock import Clock, utc_now
 from sync.decide import Context
+from sync.domain_moves import read_aliases
 from sync.draft import Draft
 from sync.engine import origins_of, read_district
 from sync.outcome import Outcome
@@ -124,6 +125,7 @@ def context_of(asked: Asked, **more: Any) -> Context:
         grace=asked.settings.grace,
         zone=asked.settings.zone,
         now=asked.now,
+        aliases=read_aliases(asked.connection, asked.district_id, ahead=True),
         **more,
     )
 

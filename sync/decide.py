@@ -12,8 +12,9 @@ from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus
+from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus, fold_email
 from core.settings import Grace
+from sync.domain_moves import at_newest
 from sync.draft import Step
 from sync.people import (
     Membership,
@@ -41,6 +42,8 @@ class Context:
     """Sources whose reading failed in this run (F8)."""
     paused_days: Callable[[date, date], int] = lambda first, last: 0
     """How many days after the first one, up to the last, were of a pause: grace stood still."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Old email domain → the one that came after it: who says the old one says nothing new."""
     taking_nothing: bool = False
     """Additions only (S2): whatever is not an addition stays open."""
 
@@ -280,7 +283,7 @@ def _difference(
     kept = False
     for name in PROFILE_FIELDS:
         old, new = user.profile[name], wish.profile[name]
-        if old == new:
+        if old == new or (name == "email" and _says_nothing_new(old, new, context)):
             continue
         if name in user.locked_fields:
             kept = True
@@ -311,6 +314,13 @@ def _with_all_kept(
     moved = any(primary for _, _, primary in want)
     kept = [(role, school, primary and not moved) for role, school, primary in ending]
     return sorted([*want, *kept]), bool(ending)
+
+
+def _says_nothing_new(old: str | None, new: str | None, context: Context) -> bool:
+    """Say whether an address is the one we have, at a domain that was renamed ahead."""
+    if not (context.aliases and old and new):
+        return False
+    return fold_email(old) == at_newest(new, context.aliases)
 
 
 def _with_locked_roles(

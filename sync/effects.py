@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
@@ -38,6 +38,13 @@ def take_effect(
     if sources := effects.get("unretire"):
         connection.execute(_UNRETIRE, {"sources": sources})
         connection.execute(_OPEN_SOURCE, {"sources": sources})
+    if domains := effects.get("domains"):
+        _alias(connection, domains, about)
+    for old in effects.get("unalias", ()):
+        connection.execute(_NO_ALIAS, {**about, "old": old})
+    if effects.get("purge"):
+        for erase in _PURGE:
+            connection.execute(text(erase.format(people=_PURGED)), about)
     if effects.get("undone"):
         for query in _remember_undone(database):
             connection.execute(text(query), about)
@@ -63,6 +70,47 @@ _CONFLICTS_GONE = text(
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE status = 'open'"
     " AND record_id IN (SELECT id FROM records WHERE source_id IN :sources)"
 ).bindparams(bindparam("sources", expanding=True))
+
+
+def _alias(
+    connection: Connection, domains: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+) -> None:
+    """Remember for matching which domain came after which."""
+    for move in domains:
+        if move["alias"]:
+            for old in (move["from"], move["to"]):  # a move back ends the alias of the move there
+                connection.execute(_NO_ALIAS, {**about, "old": old})
+            connection.execute(_ALIAS, {**about, "old": move["from"], "new": move["to"]})
+
+
+_NO_ALIAS = text("DELETE FROM domain_aliases WHERE district_id = :district AND old = :old")
+_ALIAS = text(
+    "INSERT INTO domain_aliases (district_id, old, new, plan_id)"
+    " VALUES (:district, :old, :new, :plan)"
+)
+
+
+# -- a purge: nothing that tells of these people stays, but the digests that the chain is made of
+
+_PURGED = "(SELECT target_id FROM changes WHERE plan_id = :plan AND action = 'purge')"
+_THEIR_RECORDS = "(SELECT record_id FROM links WHERE target_id IN {people})"
+_PURGE = (
+    "UPDATE plans SET decision_reason = NULL WHERE kind = 'hand' AND id IN"
+    " (SELECT plan_id FROM changes WHERE target_id IN {people})",
+    "UPDATE changes SET before = NULL, after = NULL, salt = NULL, content_print = NULL"
+    " WHERE target_id IN {people} AND plan_id <> :plan",
+    "DELETE FROM conflicts WHERE record_id IN " + _THEIR_RECORDS,
+    "DELETE FROM undone WHERE record_id IN " + _THEIR_RECORDS,
+    "DELETE FROM parts WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = parts.source_id"
+    " AND r.external_id = parts.owner AND r.kind = 'user' AND r.id IN " + _THEIR_RECORDS + ")",
+    "DELETE FROM records WHERE id IN " + _THEIR_RECORDS,
+    "DELETE FROM links WHERE target_id IN {people}",
+    "DELETE FROM memberships WHERE user_id IN {people}",
+    "DELETE FROM rejections WHERE target_id IN {people}",
+    "DELETE FROM not_same WHERE one IN {people} OR other IN {people}",
+    "DELETE FROM pupils WHERE user_id IN {people}",
+    "DELETE FROM users WHERE id IN {people}",
+)
 
 
 # -- evidence that a person's plan left behind: the next run looks at it again

@@ -18,8 +18,8 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from core.models import fold_email
 from core.tables import utc_text
+from sync.domain_moves import read_aliases, spellings
 from sync.identity import (
     NUMBERS,
     Candidate,
@@ -181,34 +181,6 @@ def _add_person_key(keys: dict[str, set[str]], person_key: str | None) -> None:
 
 def _folded(*names: str | None) -> set[str]:
     return {folded for name in names if name and (folded := fold_name(name))}
-
-
-def spellings(email: str, aliases: Mapping[str, str]) -> set[str]:
-    """Return an address as matching compares it: at its own domain, and at those before or after.
-
-    After a district's domain change the old address is still somebody's.
-    """
-    folded = fold_email(email)
-    local, at, domain = folded.rpartition("@")
-    if not at or not aliases:
-        return {folded}
-    newest = _newest(domain, aliases)
-    same = {old for old in aliases if _newest(old, aliases) == newest} | {newest, domain}
-    return {f"{local}@{one}" for one in same}
-
-
-def _newest(domain: str, aliases: Mapping[str, str]) -> str:
-    seen = {domain}
-    while (following := aliases.get(domain)) is not None and following not in seen:
-        seen.add(following)
-        domain = following
-    return domain
-
-
-def read_aliases(connection: Connection, district_id: int) -> dict[str, str]:
-    """Return the district's old email domains, each with the one that came after it."""
-    rows = connection.execute(_ALIASES, {"district": district_id})
-    return {str(old): str(new) for old, new in rows}
 
 
 # -- one batch of people
@@ -435,7 +407,6 @@ _INDEXES = (
     "CREATE INDEX ix_new_keys ON new_keys (word, value)",
     "CREATE INDEX ix_new_keys_person ON new_keys (person)",
 )
-_ALIASES = text("SELECT old, new FROM domain_aliases WHERE district_id = :district")
 _DECIDED_NEW = text(  # somebody said: nobody we know
     "DELETE FROM new_keys WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"

@@ -20,6 +20,7 @@ from core.settings import DistrictSettings
 from core.tables import District, Source, utc_text
 from sync import holds, matching, pairs
 from sync.decide import Context, Decision, decide_newcomer, decide_user
+from sync.domain_moves import read_aliases
 from sync.draft import Draft
 from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
@@ -122,6 +123,7 @@ class _Planner:
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             connection.execute(_KEPT_NO_LONGER, {"district": request.district.id, "today": today})
             records = self._list_new(connection)
+            aliases = read_aliases(connection, request.district.id or 0, ahead=True)
         self.school_names = schools.names
         self.context = Context(
             sources=Sources(
@@ -135,6 +137,7 @@ class _Planner:
             now=request.now,
             failed=request.failed,
             paused_days=paused_days(request.season_state, request.settings.pause),
+            aliases=aliases,
             taking_nothing=request.taking_nothing,
         )
         if records and not (self.empty and len(self.source_ids) == 1):

@@ -71,6 +71,10 @@ def plan_json(connection: Connection, plan: Any) -> Json:
         "decided_at": shown_time(plan.decided_at),
         "decision_reason": plan.decision_reason,
         "applied_at": shown_time(plan.applied_at),
+        "domains": [
+            {name: move[name] for name in ("from", "to", "people")}
+            for move in (plan.effects or {}).get("domains", ())
+        ],
     }
 
 

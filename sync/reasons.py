@@ -13,6 +13,9 @@ from sync.situations import SCHOOL_TABLE, TABLE, Situation
 
 CHANGES: Mapping[str, str] = {
     "by_hand": "An admin did it by hand.",
+    "domain_change": "The addresses move to another email domain, by a plan of a person (P7).",
+    "merged": "A person said that two users are one (P7).",
+    "retention": "Archived for longer than the district keeps people.",
     "moved": "Somebody left and the same person joined under another record: one update (L7).",
     "same_crd_id": "The same CRD number: the same person.",
     "same_email": "The same address and names, and nobody else with either: the same person.",

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.tables import utc_text
+from sync.domain_moves import moves_of
 from sync.draft import DIGEST_SIZE, Draft, canonical
 from sync.limits import SCHOOL_ROLE, Trip
 
@@ -93,6 +94,7 @@ def seal(
         for source_id, people in connection.execute(_COUNT_ADDED):
             additions[source_id] = additions.get(source_id, 0) - people
         digest, held_size = digest_of(connection, held_id)
+        digest = _with_moves(connection, held_id, digest)
         _close(
             connection, held_id, "held", digest, held_size,
             {**counts, **dict.fromkeys(_EXTRA, 0)}, dict.fromkeys(_SCHOOL_ACTIONS, 0),
@@ -105,6 +107,8 @@ def seal(
     if size == 0:
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
         return None, held_id
+    if draft.counts["update"]:
+        digest = _with_moves(connection, draft.plan_id, digest)
     people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
     touched = draft.size and int(
         connection.execute(_TOUCHED, {"plan": draft.plan_id, "held": held_id or 0}).scalar_one()
@@ -135,11 +139,23 @@ def seal_whole(
     digest = draft.digest() if draft.in_order else digest_of(connection, draft.plan_id)[0]
     if effects:
         digest = with_effects(digest, effects)
-        about = {"plan": draft.plan_id, "effects": _json(effects)}
-        connection.execute(text("UPDATE plans SET effects = :effects WHERE id = :plan"), about)
+        connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": _json(effects)})
     _close(
         connection, draft.plan_id, "planned", digest, draft.size, counts, schools, [], {}, expires
     )
+
+
+def _with_moves(connection: Connection, plan_id: int, digest: bytes) -> bytes:
+    """Seal the changes of email domain that a plan makes along with it."""
+    moves = moves_of(connection, plan_id)
+    if not moves:
+        return digest
+    effects = {"domains": moves}
+    connection.execute(_EFFECTS, {"plan": plan_id, "effects": _json(effects)})
+    return with_effects(digest, effects)
+
+
+_EFFECTS = text("UPDATE plans SET effects = :effects WHERE id = :plan")
 
 
 def with_effects(digest: bytes, effects: Mapping[str, Any]) -> bytes:
@@ -337,6 +353,7 @@ def reseal_without(
     if size == 0:
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
         return None
+    digest = _with_moves(connection, held_id, digest)
     counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
     for action, people in connection.execute(_COUNT, {"plan": held_id}):
         counts[action] = people

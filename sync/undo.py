@@ -238,15 +238,16 @@ def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
             if done.get(name):
                 asked.effects[other] = done[name]
                 asked.always = True
+        if moves := done.get("domains"):
+            asked.effects["unalias"] = [move["from"] for move in moves if move["alias"]]
+            asked.always = True
         if plan.kind in SOURCE_KINDS or done.get("redone"):
             asked.effects["undone"] = True
         elif done.get("undone"):
             asked.effects["redone"] = True
 
 
-_RUN = text(
-    "SELECT d.slug FROM runs r JOIN districts d ON d.id = r.district_id WHERE r.id = :run"
-)
+_RUN = text("SELECT d.slug FROM runs r JOIN districts d ON d.id = r.district_id WHERE r.id = :run")
 _PLANS = text(
     "SELECT id, kind, effects FROM plans WHERE applied_run_id = :run AND status = 'applied'"
     " AND district_id = :district ORDER BY first_serial DESC"

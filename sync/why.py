@@ -19,6 +19,7 @@ from core.settings import DistrictSettings
 from sync import people_views, plan_views, views
 from sync.clock import Clock, utc_now
 from sync.decide import Context, decide_user
+from sync.domain_moves import read_aliases
 from sync.people import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.readers import read_user
 from sync.reasons import means
@@ -103,6 +104,7 @@ def _context(connection: Connection, district: Any, at: datetime) -> Context:
         grace=settings.grace,
         zone=settings.zone,
         now=at,
+        aliases=read_aliases(connection, district.id, ahead=True),
         failed=frozenset(
             row.id for row in sources if row.complete is not None and not row.complete
         ),

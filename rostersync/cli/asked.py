@@ -1,4 +1,7 @@
-"""What a person asks for as a plan: ``undo``. Nothing is changed until the plan is applied."""
+"""What a person asks for as a plan: ``undo``, ``rename-domain``, ``purge``.
+
+Nothing is changed until the plan is applied.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rostersync.cli.door import ActorOption, Door, command, login_name
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 
 if TYPE_CHECKING:
     from sync.outcome import Outcome
@@ -21,6 +24,8 @@ NAMED = 20
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     command(app, "undo")(undo)
+    command(app, "rename-domain")(rename_domain)
+    command(app, "purge")(purge)
 
 
 def undo(
@@ -36,11 +41,48 @@ def undo(
 
     who = actor or login_name()
     outcome = undo_run(door.database, parse_id(RUN, run), actor=who, reason=reason)
+    _say_left(door, outcome, "Changed since, and left as they are")
+    return finish(door, outcome, apply=apply_, actor=who)
+
+
+def rename_domain(
+    door: Door,
+    district: DistrictArgument,
+    old: Annotated[str, typer.Option("--from", metavar="DOMAIN", help="The domain of now.")],
+    new: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="The domain to come.")],
+    reason: ReasonOption = None,
+    apply_: ApplyOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Plan to move everybody to another email domain."""
+    from sync.domain import rename_domain as rename
+
+    who = actor or login_name()
+    outcome = rename(door.database, district, old, new, actor=who, reason=reason)
+    _say_left(door, outcome, "Left out, because somebody has the new address")
+    return finish(door, outcome, apply=apply_, actor=who)
+
+
+def purge(
+    door: Door,
+    district: DistrictArgument,
+    reason: ReasonOption = None,
+    apply_: ApplyOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Plan to erase people archived too long ago."""
+    from sync.purge import purge as plan_purge
+
+    who = actor or login_name()
+    outcome = plan_purge(door.database, district, actor=who, reason=reason)
+    return finish(door, outcome, apply=apply_, actor=who)
+
+
+def _say_left(door: Door, outcome: Outcome, said: str) -> None:
     if outcome.left and not door.as_json:
         more = f" and {len(outcome.left) - NAMED} more" if len(outcome.left) > NAMED else ""
-        door.say(f"Changed since, and left as they are: {', '.join(outcome.left[:NAMED])}{more}")
+        door.say(f"{said}: {', '.join(outcome.left[:NAMED])}{more}")
         door.say()
-    return finish(door, outcome, apply=apply_, actor=who)
 
 
 def finish(door: Door, outcome: Outcome, *, apply: bool, actor: str) -> int:

@@ -141,6 +141,12 @@ def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
                 for role, count in roles.items()
             )
         yield Line(f"  {sign} {whom} {words.verb(action, number)}{told_roles}", _STYLES[sign])
+    for move in plan.get("domains", ()):
+        number = move["people"]
+        verb = "moves" if number == 1 else "move"
+        yield Line(
+            f"  ~ {words.people(number)} {verb} from {move['from']} to {move['to']}", _STYLES["~"]
+        )
     for action, number in plan["schools"].items():
         if number:
             sign = words.glyph(action)

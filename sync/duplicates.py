@@ -1,0 +1,112 @@
+"""Duplicates: users who look like one person, with the reasons; and who was told apart.
+
+Read in sets off the directory. ``merge`` makes one of two, ``not_same`` remembers that they are
+two; nothing here joins anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.errors import UsageError
+from core.tables import utc_text
+from sync import people_views, views
+from sync.clock import Clock, utc_now
+from sync.domain_moves import read_aliases
+from sync.identity import NUMBERS, Known, evidence_of
+from sync.matching import read_known
+from sync.outcome import Outcome
+from sync.runs import close_run_in, open_run
+from sync.views import Json
+
+_PAGE = 500
+
+
+def duplicates(connection: Connection, district: Any) -> Iterator[Json]:
+    """Yield pairs of users who look like one person: ``{"users": [two], "reasons": [slugs]}``.
+
+    They share a strong key of one role class, or an address, or its local part, and names that
+    agree. Pairs that a person told apart are left out; so is whoever was merged.
+    """
+    aliases = read_aliases(connection, district.id)
+    about = {"district": district.id}
+    pairs: set[tuple[str, str]] = set()
+    for query in _PAIRS:
+        pairs.update((row[0], row[1]) for row in connection.execute(query, about))
+    for one, other in connection.execute(_TOLD_APART, about):
+        pairs.discard((one, other))
+    ordered = sorted(pairs)
+    for start in range(0, len(ordered), _PAGE):
+        some = ordered[start : start + _PAGE]
+        known = read_known(connection, {user for pair in some for user in pair}, aliases)
+        for one, other in some:
+            reasons = evidence_of(
+                known[one].known, known[other].as_candidate(0, (False, False)), frozenset()
+            )
+            if _alike(reasons, known[one].known, known[other].known):
+                yield {
+                    "users": [
+                        people_views.user_json(connection, district, user) for user in (one, other)
+                    ],
+                    "reasons": list(reasons),
+                }
+
+
+def _alike(reasons: Sequence[str], one: Known, other: Known) -> bool:
+    if any(f"same_{name}" in reasons for name in NUMBERS):
+        return True
+    locals_ = [{email.rpartition("@")[0] for email in known.emails} for known in (one, other)]
+    contradicted = any(f"other_{name}" in reasons for name in NUMBERS)
+    return "names_agree" in reasons and bool(locals_[0] & locals_[1]) and not contradicted
+
+
+def not_same(
+    database: Database, slug: str, one: str, other: str, *, actor: str, now: Clock | None = None
+) -> Outcome:
+    """Remember that two users are two people. Raises ``UsageError`` for users that are not two."""
+    at = (now or utc_now)()
+    with database.write() as connection:
+        district = views.district_row(connection, slug)
+        two = sorted({one, other})
+        for user in two:
+            people_views.user_json(connection, district, user)
+        if len(two) < 2:
+            raise UsageError("That is one user twice.", hint="Give two users.")
+        run_id = open_run(connection, district.id, "not-same", actor, at)
+        about = {
+            "district": district.id, "one": two[0], "other": two[1], "actor": actor,
+            "now": utc_text(at),
+        }  # fmt: skip
+        if not connection.execute(_KNOWN, about).first():
+            connection.execute(_REMEMBER, about)
+        close_run_in(connection, run_id, "applied", at)
+    return Outcome(slug, "applied", run_id)
+
+
+_BOTH = "a.district_id = :district AND a.merged_into IS NULL AND b.merged_into IS NULL"
+_PAIRS = (
+    *(
+        text(
+            "SELECT a.id, b.id FROM users a JOIN users b ON b.district_id = a.district_id"
+            f" AND b.{name} = a.{name} AND a.id < b.id WHERE {_BOTH}"
+        )
+        for name in (*NUMBERS, "email_folded")
+    ),
+    text(
+        "SELECT a.id, b.id FROM users a JOIN users b ON b.district_id = a.district_id"
+        " AND LOWER(b.family_name) = LOWER(a.family_name)"
+        " AND LOWER(b.given_name) = LOWER(a.given_name) AND a.id < b.id"
+        f" WHERE {_BOTH} AND a.email_folded IS NOT NULL AND b.email_folded IS NOT NULL"
+    ),
+)
+"""The last one finds equal names: alone they are nothing, beside one local part they are."""
+_TOLD_APART = text("SELECT one, other FROM not_same WHERE district_id = :district")
+_KNOWN = text("SELECT 1 FROM not_same WHERE one = :one AND other = :other")
+_REMEMBER = text(
+    "INSERT INTO not_same (one, other, district_id, decided_by, decided_at)"
+    " VALUES (:one, :other, :district, :actor, :now)"
+)

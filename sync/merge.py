@@ -1,0 +1,123 @@
+"""Merge: a plan that makes one user of two who are one person (P7). Undoable.
+
+The first stays, with their id and history; the other is archived, and their records move.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import text
+
+from core.database import Database
+from core.errors import UsageError
+from core.models import PROFILE_FIELDS, Kind, UserStatus
+from sync.asked import Asked, asked_plan, context_of, people
+from sync.clock import Clock
+from sync.decide import decide_user
+from sync.draft import Step
+from sync.outcome import Outcome
+from sync.people import UserView, stored_profile
+
+REASON = "merged"
+
+
+def merge_users(
+    database: Database,
+    slug: str,
+    stays: str,
+    goes: str,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Store a ``planned`` plan that makes ``goes`` part of ``stays``; nobody is changed yet.
+
+    Fields follow the records of both, by precedence; where no record speaks, gaps are filled from
+    the one who goes. Either's protection stays. Raises ``UsageError`` for users that are not two.
+    """
+    with asked_plan(database, slug, "merge", actor=actor, reason=reason, now=now) as asked:
+        found = {user.id: user for user in people(asked, [stays, goes] if stays != goes else [])}
+        merged = asked.connection.execute(_MERGED, {"district": asked.district_id}).scalars()
+        gone = set(merged) & found.keys()
+        if len(found) < 2 or gone:
+            raise UsageError(
+                f"A merge needs two users of {slug} who are not merged yet.",
+                hint=f"rostersync duplicates {slug} lists who looks like one person.",
+            )
+        keeper, other = found[stays], found[goes]
+        _go(asked, other, keeper.id)
+        _stay(asked, keeper, other)
+    return asked.outcome
+
+
+def _go(asked: Asked, user: UserView, into: str) -> None:
+    """Archive the one who goes, and let their records go over."""
+    before: dict[str, Any] = {"merged_into": None}
+    after: dict[str, Any] = {"merged_into": into}
+    if user.status != UserStatus.ARCHIVED:
+        before["status"], after["status"] = user.status, UserStatus.ARCHIVED.value
+    steps = [_step(user, "merge", before=before, after=after)]
+    steps += [
+        _step(
+            user, "unlink", record_id=record.id, record_version=record.version,
+            before={"target": user.id}, after={"target": into},
+        )
+        for record in user.records
+    ]  # fmt: skip
+    asked.draft.add(steps)
+
+
+def _stay(asked: Asked, user: UserView, other: UserView) -> None:
+    """Let the one who stays follow the records of both."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    steps: list[Step] = []
+    both = [*user.records, *other.records]
+    if any(record.speaks for record in both):
+        user.records = both
+        for step in decide_user(user, context_of(asked)).steps:
+            if step.action == "update":
+                before |= dict(step.before or {})
+                after |= dict(step.after or {})
+            basis = [] if step.basis is None else list(step.basis)
+            steps.append(step._replace(reason=REASON, basis=basis or None))
+    else:
+        for name in PROFILE_FIELDS:
+            if user.profile[name] is None and other.profile[name] is not None:
+                before[name], after[name] = None, other.profile[name]
+        if "email" in after:
+            before["email_folded"] = None
+            after["email_folded"] = stored_profile(after)["email_folded"]
+        if not user.memberships and other.memberships:
+            before["memberships"], after["memberships"] = [], [list(m) for m in other.memberships]
+        if user.status == UserStatus.ARCHIVED and other.status != UserStatus.ARCHIVED:
+            steps.append(
+                _step(
+                    user, "restore", before={"status": user.status},
+                    after={"status": other.status},
+                )
+            )  # fmt: skip
+    if other.protected and not user.protected:
+        before["protected"], after["protected"] = False, True
+    if after:
+        updates = [step for step in steps if step.action == "update"]
+        if updates:
+            at = steps.index(updates[0])
+            steps[at] = updates[0]._replace(before=before, after=after)
+        else:
+            steps.append(_step(user, "update", before=before, after=after))
+    if steps:
+        asked.draft.add(steps)
+
+
+def _step(user: UserView, action: str, **more: Any) -> Step:
+    first = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
+    return Step(
+        Kind.USER, action, user.id, user.revision, REASON,
+        role=first[0] if first else None, school=(first[1] or None) if first else None, **more,
+    )  # fmt: skip
+
+
+_MERGED = text("SELECT id FROM users WHERE district_id = :district AND merged_into IS NOT NULL")

@@ -1,0 +1,67 @@
+"""Purge: a plan that erases people who have been archived longer than the district keeps them.
+
+What the ledger says of them is erased with them; its digests stay, so the chain still verifies and
+counts what is gone. A purge cannot be undone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from core.database import Database
+from core.errors import UsageError
+from core.models import Kind
+from core.tables import utc_text
+from sync.asked import asked_plan, named_in_conflicts
+from sync.clock import Clock
+from sync.draft import Step
+from sync.outcome import Outcome
+
+
+def purge(
+    database: Database,
+    slug: str,
+    *,
+    actor: str,
+    reason: str | None = None,
+    now: Clock | None = None,
+) -> Outcome:
+    """Store a ``planned`` plan that erases whom ``retention_days`` lets go; nobody is erased yet.
+
+    Left are people whom a source shares (they were archived to stay so), who stand in the held
+    plan, or whom an open conflict names. Raises ``UsageError`` if the district keeps everybody.
+    """
+    with asked_plan(database, slug, "purge", actor=actor, reason=reason, now=now) as asked:
+        days = asked.settings.retention_days
+        if not days:
+            raise UsageError(
+                f"{slug} keeps archived people: retention_days is 0.",
+                hint="Set retention_days in the district file and load it.",
+            )
+        about = {
+            "district": asked.district_id,
+            "before": utc_text(asked.now - timedelta(days=days)),
+        }
+        named = named_in_conflicts(asked.connection, asked.district_id)
+        for row in asked.connection.execute(_OLD, about).all():
+            if row.id not in named:
+                asked.draft.add(
+                    [Step(Kind.USER, "purge", row.id, row.revision, "retention", role=row.role)]
+                )
+            if asked.draft.full:
+                asked.draft.flush(asked.connection)
+        asked.effects["purge"] = True
+    return asked.outcome
+
+
+_OLD = text(
+    "SELECT u.id, u.revision, (SELECT MIN(m.role) FROM memberships m WHERE m.user_id = u.id)"
+    " AS role FROM users u WHERE u.district_id = :district AND u.status = 'archived'"
+    " AND u.archived_at < :before AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"
+    " ON r.id = l.record_id JOIN sources s ON s.id = r.source_id WHERE l.target_id = u.id"
+    " AND r.present AND NOT s.retired) AND NOT EXISTS (SELECT 1 FROM plans p JOIN changes c"
+    " ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing AND c.target_id = u.id)"
+    " ORDER BY u.id"
+)

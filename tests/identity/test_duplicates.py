@@ -1,0 +1,109 @@
+"""Duplicates, merge and not-same: people who look like one, on both stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.database import Database
+from core.errors import UsageError
+from sync import hand, views
+from sync.duplicates import duplicates, not_same
+from sync.ledger import verify
+from sync.merge import merge_users
+from sync.undo import undo_run
+from tests.identity.town import Town, child
+
+
+@pytest.fixture
+def town(database: Database, tmp_path: Path) -> Town:
+    """A town in which a substitute was added twice, once by hand at another domain."""
+    town = Town(database, tmp_path)
+    sub = child(50, given="Sub", family="Stitute", email="sub.s@a.example", role="teacher")
+    town.write([*(child(n) for n in range(6)), sub])
+    town.sync()
+    town.tick()
+    edit = hand.UserEdit(
+        {"given_name": "Sub", "family_name": "Stitute", "email": "sub.s@b.example"}, role="teacher"
+    )
+    hand.add_user(database, town.slug, edit, actor="principal", now=town.clock)
+    return town
+
+
+def pairs(town: Town) -> list[tuple[set[str], list[str]]]:
+    with town.database.read() as connection:
+        district = views.district_row(connection, town.slug)
+        return [
+            ({user["id"] for user in pair["users"]}, pair["reasons"])
+            for pair in duplicates(connection, district)
+        ]
+
+
+def manual(town: Town) -> str:
+    return next(str(user.id) for user in town.users() if user.origin == "manual")
+
+
+def test_c22_two_users_who_look_like_one_are_listed_with_the_reason(town: Town) -> None:
+    ((two, reasons),) = pairs(town)
+    assert two == {manual(town), town.user("k50").id}
+    assert "names_agree" in reasons
+
+
+def test_c22_names_alone_and_siblings_with_one_address_are_not_listed(town: Town) -> None:
+    twins = [child(60 + n, given=f"Kid{n}", family="Twin", email="f@mail.example") for n in (0, 1)]
+    same = [child(70 + n, given="Jo", family="Smith", email=f"jo{n}@a.example") for n in (0, 1)]
+    town.write([*(child(n) for n in range(6)), *twins, *same])
+    town.sync()
+    assert len(pairs(town)) == 1
+
+
+def test_c22_people_told_apart_are_listed_no_more(town: Town) -> None:
+    not_same(town.database, town.slug, manual(town), town.user("k50").id, actor="principal")
+    assert pairs(town) == []
+    with pytest.raises(UsageError):
+        not_same(town.database, town.slug, manual(town), manual(town), actor="principal")
+
+
+def test_p7_a_merge_is_a_plan_that_keeps_one_id_and_moves_the_records(town: Town) -> None:
+    stays, goes = manual(town), town.user("k50").id
+    before = town.state()
+    town.tick()
+    planned = merge_users(town.database, town.slug, stays, goes, actor="x", now=town.clock)
+    assert (planned.status, town.state()) == ("planned", before)
+    assert town.counts(planned.plan_ids[0])["merge"] == 1
+    done = town.apply(planned)
+    one = town.user("k50")
+    assert (one.id, one.status, one.email, bool(one.protected)) == (
+        stays, "active", "sub.s@a.example", True,
+    )  # fmt: skip
+    (gone,) = (user for user in town.users() if user.id == goes)
+    assert (gone.status, gone.merged_into) == ("archived", stays)
+    assert pairs(town) == []
+    assert town.sync().status == "nothing_to_do"
+    undone = undo_run(town.database, done.run_id or 0, actor="x", now=town.clock)
+    town.apply(undone)
+    assert town.state() == before
+    assert verify(town.database, town.slug)["intact"]
+
+
+def test_a_merged_user_is_no_candidate_any_more(town: Town) -> None:
+    stays, goes = town.user("k50").id, manual(town)
+    town.apply(merge_users(town.database, town.slug, stays, goes, actor="x", now=town.clock))
+    other = child(
+        51, given="Sub", family="Stitute", email="sub.s@b.example", role="teacher", ident=""
+    )
+    town.write([*(child(n) for n in range(6)), child(50, given="Sub", family="Stitute",
+                email="sub.s@a.example", role="teacher"), other])  # fmt: skip
+    town.sync()
+    assert town.conflicts() == []
+    assert town.user("k51").id not in (stays, goes)
+
+
+def test_a_merge_of_one_user_or_of_a_merged_one_is_refused(town: Town) -> None:
+    stays, goes = town.user("k50").id, manual(town)
+    with pytest.raises(UsageError, match="two users"):
+        merge_users(town.database, town.slug, stays, stays, actor="x")
+    town.apply(merge_users(town.database, town.slug, stays, goes, actor="x", now=town.clock))
+    with pytest.raises(UsageError, match="two users"):
+        merge_users(town.database, town.slug, goes, stays, actor="x")
