@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -441,13 +441,21 @@ def _write_census(
             source_id, scope, school, role = group
             last = connection.execute(
                 _LAST_CENSUS, {"source": source_id, "scope": scope, "school": school, "role": role}
-            ).scalar()
-            rows.append((*group, about["plan"], about["now"], int(last or 0) + change))
+            ).one_or_none()
+            since, people = about["now"], change
+            if last is not None:
+                since, people = max(since, _just_after(last.since)), last.people + change
+            rows.append((*group, about["plan"], since, people))
     columns = ("source_id", "scope", "school_id", "role", "plan_id", "since", "people")
     database.insert_into(connection, "census", columns, rows)
 
 
+def _just_after(stored: str) -> str:
+    """Return the next moment: the newest census is the last one, even if a clock was set back."""
+    return utc_text(datetime.fromisoformat(stored) + timedelta(microseconds=1))
+
+
 _LAST_CENSUS = text(
-    "SELECT people FROM census WHERE source_id = :source AND scope = :scope"
+    "SELECT people, since FROM census WHERE source_id = :source AND scope = :scope"
     " AND school_id = :school AND role = :role ORDER BY since DESC, plan_id DESC LIMIT 1"
 )

@@ -220,6 +220,21 @@ def test_l3_n_is_the_number_when_the_window_began_if_that_is_greater(
     assert world.count("archived") == 5
 
 
+def test_l3_people_are_counted_in_the_order_of_the_plans_even_if_a_clock_is_set_back(
+    make_world: NewWorld,
+) -> None:
+    world = make_world()
+    world.sis.students(40)
+    world.sync(code=0)
+    world.later(hours=-2)
+    world.sis.students(20, start=40)
+    world.sync(code=0)
+    world.later(hours=3)
+    world.sis.without(*(f"st{n:04}" for n in range(6)))
+    world.sync(code=0)  # 10 % of 60
+    assert world.count("archived") == 6
+
+
 def test_l3_both_of_two_teachers_are_never_taken(make_world: NewWorld) -> None:
     world = make_world()
     world.sis.students(40).teachers(2)
