@@ -1,15 +1,19 @@
 """A connector that serves rows from memory: whatever order, repetition and damage a test asks for.
 
 ``Paper`` serves people as one row each, ``JoinedPaper`` as a row for the person and rows for roles.
+``Town`` is an installation that reads them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import msgspec
+import pytest
+from sqlalchemy import text
 
 from connectors.base import (
     Capabilities,
@@ -21,8 +25,11 @@ from connectors.base import (
     Part,
     Record,
 )
+from core.database import Database
 from core.errors import IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
+from sync.engine import sync_district
+from tests.sync import directory
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -167,3 +174,62 @@ class JoinedPaper(Paper):
             ),
         )
         return Record(Kind.USER, owner, user=user)
+
+
+class Town:
+    """An installation with one district and one source, which reads what it is given."""
+
+    def __init__(self, database: Database, *, forgetful: bool) -> None:
+        self.database = database
+        self.forgetful = forgetful
+        self.runs = 0
+        self.parsed = 0
+        """Rows that the last reading parsed."""
+        directory.store(database, [directory.district(), directory.source()])
+
+    def sync(self, day: Day, kind: type[Paper], **flags: Any) -> dict[str, Any]:
+        """Read one day; return how the run ended."""
+        if self.forgetful:
+            with self.database.write() as connection:
+                connection.execute(text("UPDATE sources SET snapshot_serial = NULL"))
+        self.runs += 1
+        now = directory.AT + timedelta(days=self.runs)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sync.engine.open_connector", lambda _: kind(day, **flags))
+            patch.setattr("sync.engine.origins_of", lambda _: {1: "sync"})
+            outcome = sync_district(self.database, "springfield", actor="test", now=lambda: now)
+        self.parsed = sum(found.get("parsed", 0) for found in outcome.certificates.values())
+        certificates = {
+            name: {key: value for key, value in found.items() if key != "parsed"}
+            for name, found in outcome.certificates.items()
+        }
+        return {"status": outcome.status, "certificates": certificates}
+
+    def state(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return everything that must be equal, in the vendor's and our own public words."""
+        with self.database.read() as connection:
+            return {
+                name: sorted(map(tuple, connection.execute(text(query))), key=repr)
+                for name, query in _STATE.items()
+            }
+
+
+_OF_RECORD = "(SELECT r.kind || ':' || r.external_id FROM records r WHERE r.id = {})"
+_STATE = {
+    "records": "SELECT kind, external_id, norm_print, data, version, present, in_scope, open,"
+    " suspect, cause, absent_since, absent_fetches, email, person_key, roles FROM records",
+    "parts": "SELECT stream, key, owner, data FROM parts",
+    "findings": "SELECT fetch_id, stream, file, line, rule, message FROM findings",
+    "users": "SELECT id, status, family_name, email, revision FROM users",
+    "schools": "SELECT id, status, name, revision FROM schools",
+    "memberships": "SELECT user_id, role, school_id, is_primary FROM memberships",
+    "links": f"SELECT {_OF_RECORD.format('record_id')}, target_id, held FROM links",
+    "changes": "SELECT p.run_id, p.status, c.seq, c.kind, c.action, c.target_id, c.revision,"
+    f" {_OF_RECORD.format('c.record_id')}, c.record_version, c.role, c.school_id, c.before,"
+    " c.after, c.reason FROM changes c JOIN plans p ON p.id = c.plan_id",
+    "plans": "SELECT run_id, kind, status, standing, counts, schools, held, size FROM plans",
+    "takings": "SELECT target_id, source_id, school_id, role, what FROM takings",
+    "conflicts": f"SELECT {_OF_RECORD.format('record_id')}, candidates, reason, status"
+    " FROM conflicts",
+    "census": "SELECT scope, school_id, role, since, people FROM census",
+}

@@ -11,85 +11,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
 
-from core.database import Database, open_database
-from sync.engine import sync_district
-from tests.sync import directory
-from tests.sync.paper import Day, JoinedPaper, Paper
+from core.database import open_database
+from tests.sync.paper import Day, JoinedPaper, Paper, Town
 
 IDS = "abcdefghij"
-
-
-class Town:
-    """An installation with one district and one source, which reads what it is given."""
-
-    def __init__(self, database: Database, *, forgetful: bool) -> None:
-        self.database = database
-        self.forgetful = forgetful
-        self.runs = 0
-        directory.store(database, [directory.district(), directory.source()])
-
-    def sync(self, day: Day, kind: type[Paper], **flags: Any) -> dict[str, Any]:
-        """Read one day; return how the run ended."""
-        if self.forgetful:
-            with self.database.write() as connection:
-                connection.execute(text("UPDATE sources SET snapshot_serial = NULL"))
-        self.runs += 1
-        now = directory.AT + timedelta(days=self.runs)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sync.engine.open_connector", lambda _: kind(day, **flags))
-            patch.setattr("sync.engine.origins_of", lambda _: {1: "sync"})
-            outcome = sync_district(self.database, "springfield", actor="test", now=lambda: now)
-        certificates = {
-            name: {key: value for key, value in found.items() if key != "parsed"}
-            for name, found in outcome.certificates.items()
-        }
-        return {"status": outcome.status, "certificates": certificates}
-
-    def parsed(self) -> int:
-        """Return how many rows the last reading parsed."""
-        with self.database.read() as connection:
-            query = text("SELECT certificate FROM fetches ORDER BY id DESC LIMIT 1")
-            found = connection.execute(query).scalar_one()
-        return int(msgspec.json.decode(found)["parsed"])
-
-    def state(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Return everything that must be equal, in the vendor's and our own public words."""
-        with self.database.read() as connection:
-            return {
-                name: sorted(map(tuple, connection.execute(text(query))), key=repr)
-                for name, query in _STATE.items()
-            }
-
-
-_OF_RECORD = "(SELECT r.kind || ':' || r.external_id FROM records r WHERE r.id = {})"
-_STATE = {
-    "records": "SELECT kind, external_id, norm_print, data, version, present, in_scope, open,"
-    " suspect, cause, absent_since, absent_fetches, email, person_key, roles FROM records",
-    "parts": "SELECT stream, key, owner, data FROM parts",
-    "findings": "SELECT fetch_id, stream, file, line, rule, message FROM findings",
-    "users": "SELECT id, status, family_name, email, revision FROM users",
-    "schools": "SELECT id, status, name, revision FROM schools",
-    "memberships": "SELECT user_id, role, school_id, is_primary FROM memberships",
-    "links": f"SELECT {_OF_RECORD.format('record_id')}, target_id, held FROM links",
-    "changes": "SELECT p.run_id, p.status, c.seq, c.kind, c.action, c.target_id, c.revision,"
-    f" {_OF_RECORD.format('c.record_id')}, c.record_version, c.role, c.school_id, c.before,"
-    " c.after, c.reason FROM changes c JOIN plans p ON p.id = c.plan_id",
-    "plans": "SELECT run_id, kind, status, standing, counts, schools, held, size FROM plans",
-    "takings": "SELECT target_id, source_id, school_id, role, what FROM takings",
-    "conflicts": f"SELECT {_OF_RECORD.format('record_id')}, candidates, reason, status"
-    " FROM conflicts",
-    "census": "SELECT scope, school_id, role, since, people FROM census",
-}
 
 
 @pytest.fixture(scope="module")
@@ -246,7 +178,7 @@ def assert_the_same(template: Path, days: list[Day], kind: type[Paper], **flags:
             for name in states[0]:
                 assert states[0][name] == states[1][name], f"{name} after day {number}"
             event(f"status {ends[0]['status']}")
-            assert fast.parsed() <= slow.parsed()
+            assert fast.parsed <= slow.parsed
 
 
 @settings(max_examples=30)

@@ -1,0 +1,202 @@
+"""What a sync may cost, without a clock: statements, parsed rows, written rows, steps, memory.
+
+The same edits are read at two sizes. Work that follows the changes stays as it is; work that must
+look at everybody may grow with the roster, never with its square.
+"""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+
+from core.database import Database, open_database
+from tests.sync.paper import Day, Paper, Town
+
+SMALL, LARGE = 1_000, 4_000
+PAGES = 4
+CHANGED = 10
+_TARGET = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?')
+_TEMPORARY = re.compile(
+    r"stage_|todo_|marks|holds|conflict_people|leavers|joiners|pairs|moved_schools|grown|explained"
+)
+
+
+@dataclass
+class Cost:
+    """What one sync cost."""
+
+    statements: int = 0
+    written: Counter[str] = field(default_factory=Counter)
+    """Rows written by table, the temporary ones left out."""
+    steps: int = 0
+    """Thousands of steps of SQLite's machine."""
+    parsed: int = 0
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[Cost]:
+    """Count what happens on a database."""
+    cost = Cost()
+
+    def tick() -> int:
+        cost.steps += 1
+        return 0
+
+    def watch(dbapi: Any, _record: object) -> None:
+        if database.is_sqlite:
+            dbapi.set_progress_handler(tick, 1_000)
+
+    def executed(_connection: Connection, cursor: Any, statement: str, *_rest: object) -> None:
+        cost.statements += 1
+        found = _TARGET.search(statement)
+        if found and not _TEMPORARY.match(found.group(1)) and cursor.rowcount > 0:
+            cost.written[found.group(1)] += cursor.rowcount
+
+    load = database.insert_into
+
+    def loaded(
+        connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> None:
+        rows = list(rows)
+        cost.statements += 1
+        if not _TEMPORARY.match(table):
+            cost.written[table] += len(rows)
+        load(connection, table, columns, rows)
+
+    database.engine.dispose()
+    event.listen(database.engine, "connect", watch)
+    event.listen(database.engine, "after_cursor_execute", executed)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "insert_into", loaded)
+            yield cost
+    finally:
+        event.remove(database.engine, "connect", watch)
+        event.remove(database.engine, "after_cursor_execute", executed)
+
+
+def roster(size: int, *, renamed: int = 0, touched: bool = False) -> Day:
+    """Return a roster, some of whose people have another name, in always as many pages."""
+    users = [
+        {
+            "id": f"p{number:06d}",
+            "n": "Ash",
+            "s": f"s{number % 5}",
+            "r": "student" if number % 12 else "teacher",
+            "e": f"p{number}@a.example",
+            **({"t": 1} if touched else {}),
+        }
+        for number in range(size)
+    ]
+    for number in range(renamed):
+        users[number * (size // renamed)]["n"] = "Birch"
+    schools = [{"id": f"s{number}", "n": f"School {number}"} for number in range(5)]
+    return Day(schools, users, page_size=size // PAGES)
+
+
+def syncs(database: Database, size: int) -> dict[str, Cost]:
+    """Sync a new town four times, and return what each time cost."""
+    town = Town(database, forgetful=False)
+    costs = {}
+    for name, day, status in (
+        ("first", roster(size), "applied"),
+        ("no change", roster(size), "nothing_to_do"),
+        ("a few", roster(size, renamed=CHANGED), "applied"),
+        ("touched", roster(size, renamed=CHANGED, touched=True), "nothing_to_do"),
+    ):
+        with counted(database) as cost:
+            assert town.sync(day, Paper)["status"] == status
+        cost.parsed = town.parsed
+        costs[name] = cost
+    return costs
+
+
+def test_a_sync_in_which_nothing_changed_parses_and_writes_nobody(database: Database) -> None:
+    cost = syncs(database, SMALL)["no change"]
+    assert cost.parsed == 0
+    assert set(cost.written) <= {"runs", "fetches", "sources", "plans", "districts"}
+    assert sum(cost.written.values()) <= 10
+
+
+def test_a_sync_parses_and_writes_whom_it_finds_changed_and_nobody_else(
+    database: Database,
+) -> None:
+    cost = syncs(database, SMALL)["a few"]
+    assert cost.parsed == CHANGED
+    assert cost.written["records"] <= 3 * CHANGED  # changed, and settled
+    assert cost.written["changes"] == CHANGED
+    assert cost.written["users"] <= 3 * CHANGED
+    assert cost.written["memberships"] == 0
+
+
+def test_a_day_that_touches_every_record_parses_all_and_writes_nobody(database: Database) -> None:
+    cost = syncs(database, SMALL)["touched"]
+    assert cost.parsed == SMALL
+    assert set(cost.written) <= {
+        "runs", "fetches", "sources", "plans", "districts", "snapshot_chunks", "touched",
+    }  # fmt: skip
+    assert sum(cost.written.values()) <= 10 + 2 * 2 * PAGES
+
+
+def test_statements_follow_the_pages_and_steps_the_changes(tmp_path: Path) -> None:
+    costs = []
+    for size in (SMALL, LARGE):
+        database = open_database(f"sqlite:///{tmp_path / f'{size}.db'}")
+        costs.append(syncs(database, size))
+        database.engine.dispose()
+    small, large = costs
+    for name in ("no change", "a few"):
+        assert large[name].statements == small[name].statements, name
+    assert large["no change"].steps <= small["no change"].steps + 3
+    counting_people = 6 * (LARGE - SMALL) // 1_000  # how many were not changed: one index scan
+    assert large["a few"].steps <= small["a few"].steps + counting_people + 5
+    batches = LARGE // 500
+    for name in ("first", "touched"):
+        assert large[name].statements <= small[name].statements + 20 * batches, name
+        assert large[name].steps <= 5 * small[name].steps + 20, name
+
+
+def peak_of(town: Town, day: Day, status: str) -> int:
+    """Return the most bytes that Python held during a sync."""
+    tracemalloc.start()
+    try:
+        assert town.sync(day, Paper)["status"] == status
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_roster(tmp_path: Path) -> None:
+    peaks = []
+    for size in (5_000, 20_000):
+        database = open_database(f"sqlite:///{tmp_path / f'{size}.db'}")
+        town = Town(database, forgetful=False)
+        days = [roster(size), roster(size, renamed=CHANGED)]
+        for day in days:
+            day.page_size = 1_000
+        town.sync(days[0], Paper)
+        peaks.append([peak_of(town, days[0], "nothing_to_do"), peak_of(town, days[1], "applied")])
+        database.engine.dispose()
+    for small, large in zip(*peaks, strict=True):
+        assert large <= 1.5 * small
+
+
+@pytest.mark.long
+def test_memory_of_a_first_sync_does_not_grow_with_the_roster(tmp_path: Path) -> None:
+    peaks = []
+    for size in (5_000, 20_000):
+        database = open_database(f"sqlite:///{tmp_path / f'{size}.db'}")
+        day = roster(size)
+        day.page_size = 1_000
+        peaks.append(peak_of(Town(database, forgetful=False), day, "applied"))
+        database.engine.dispose()
+    assert peaks[1] <= 1.5 * peaks[0]
