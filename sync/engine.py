@@ -530,6 +530,9 @@ _SEASON_STATE = text("UPDATE districts SET season_state = :state WHERE id = :id"
 def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
     _advance(run)
     failed = {r.source.id or 0 for r in run.results if not r.complete}
+    # what was uploaded only to be looked at counts once its own plan is applied
+    looked_at = only_looked_at(run.database, run.district.id or 0)
+    looked_at -= {r.source.id or 0 for r in run.results if not r.nothing_new}
     request = PlanRequest(
         district=run.district,
         settings=run.settings,
@@ -537,9 +540,6 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
         origins=origins_of(run.sources),
         run_id=run.run_id,
         kind="upload" if run.upload else "sync",
-    # what was uploaded only to be looked at counts once its own plan is applied
-    looked_at = only_looked_at(run.database, run.district.id or 0)
-    looked_at -= {r.source.id or 0 for r in run.results if not r.nothing_new}
         now=run.now,
         failed=frozenset(failed | looked_at),
         silent=frozenset({r.source.id or 0 for r in run.results if not r.usable} | looked_at),
