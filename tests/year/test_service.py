@@ -1,0 +1,335 @@
+"""``rostersync run``: what is due starts once, a stuck run blocks nobody, a kill loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.database import Database, at_failpoints
+from core.errors import Busy
+from sync.due import Due
+from sync.pausing import pause_district
+from sync.scheduled import run_due
+from sync.service import Bounds, Service
+from tests.cli.roster import Folder, students
+from tests.year.kit import Person, Town, classes
+
+
+class Fake:
+    """A process that ends when the test says so."""
+
+    def __init__(self, due: Due) -> None:
+        self.due = due
+        self.code: int | None = None
+        self.killed = False
+
+    def poll(self) -> int | None:
+        return self.code
+
+    def kill(self) -> None:
+        self.killed = True
+        self.code = -9
+
+    def wait(self, timeout: float | None = None) -> int:
+        if self.code is None:
+            raise subprocess.TimeoutExpired("fake", timeout or 0)
+        return self.code
+
+
+class House:
+    """A service over several towns, its clock in the test's hand."""
+
+    def __init__(self, database: Database, folder: Path, *slugs: str, **bounds: Any) -> None:
+        self.towns = {slug: Town(database, folder, slug=slug) for slug in slugs}
+        self.database = database
+        self.now = datetime(2026, 9, 1, 9, 0, tzinfo=UTC)  # 04:00 in Chicago
+        self.started: list[Fake] = []
+        self.service = Service(
+            database, launch=self.launch, bounds=Bounds(**bounds), now=lambda: self.now
+        )
+
+    def launch(self, due: Due) -> Fake:
+        process = Fake(due)
+        self.started.append(process)
+        return process
+
+    def tick(self, **later: float) -> list[str]:
+        """Let time pass, tick, and return who was started."""
+        self.now += timedelta(**later)
+        before = len(self.started)
+        self.service.tick()
+        return [one.due.slug for one in self.started[before:]]
+
+    def end(self, slug: str, code: int = 0) -> None:
+        """Let the run of a district end, as the real process does."""
+        from sync.due import handled
+
+        for one in self.started:
+            if one.due.slug == slug and one.code is None:
+                one.code = code
+                if code != Busy.exit_code and code in (0, 10, 12, 14):
+                    handled(self.database, one.due.district_id, one.due.at)
+
+
+@pytest.fixture
+def house(database: Database, tmp_path: Path) -> Callable[..., House]:
+    def make(*slugs: str, **bounds: Any) -> House:
+        return House(database, tmp_path, *slugs, **bounds)
+
+    return make
+
+
+def test_a_district_is_synced_once_at_each_of_its_times(house: Callable[..., House]) -> None:
+    home = house("springfield")
+    assert home.tick() == []  # watched from now on: nothing was missed
+    assert home.tick(minutes=59) == []
+    assert home.tick(minutes=6) == ["springfield"]
+    assert home.tick(seconds=10) == []  # under way
+    home.end("springfield")
+    assert home.tick(hours=1) == []
+    assert home.tick(hours=4) == ["springfield"]
+
+
+def test_after_a_long_sleep_there_is_one_catch_up(house: Callable[..., House]) -> None:
+    home = house("springfield")
+    home.tick()
+    assert home.tick(days=5) == ["springfield"]
+    home.end("springfield")
+    assert home.tick(seconds=10) == []
+
+
+def test_no_more_than_the_bound_run_at_once_and_all_get_their_turn(
+    house: Callable[..., House],
+) -> None:
+    home = house("a", "b", "c", "d", "e", at_once=2)
+    home.tick()
+    first = home.tick(hours=2)
+    assert len(first) == 2
+    assert home.tick(seconds=10) == []
+    home.end(first[0])
+    (third,) = home.tick(seconds=10)
+    for slug in (first[1], third):
+        home.end(slug)
+    rest = home.tick(seconds=10)
+    assert sorted({*first, third, *rest}) == ["a", "b", "c", "d", "e"]
+
+
+def test_a_stuck_run_keeps_nobody_waiting_and_is_ended_in_time(house: Callable[..., House]) -> None:
+    home = house("a", "b", at_once=1, timeout=timedelta(hours=1))
+    home.tick()
+    (stuck,) = home.tick(hours=2)
+    assert home.tick(minutes=5) == []
+    (other,) = home.tick(minutes=6)  # slow now: it no longer counts
+    assert other != stuck
+    home.end(other)
+    home.tick(minutes=50)
+    assert [one.due.slug for one in home.started if one.killed] == [stuck]
+    assert home.tick(seconds=10) == []  # the timed-out run was taken care of
+
+
+def test_a_run_that_breaks_is_tried_once_more_and_no_more(house: Callable[..., House]) -> None:
+    home = house("a")
+    home.tick()
+    assert home.tick(hours=2) == ["a"]
+    home.end("a", code=-11)
+    assert home.tick(seconds=10) == ["a"]
+    home.end("a", code=-11)
+    assert home.tick(seconds=10) == []
+    assert home.tick(hours=5) == ["a"]
+
+
+def test_a_busy_district_stays_due(house: Callable[..., House]) -> None:
+    home = house("a")
+    home.tick()
+    assert home.tick(hours=2) == ["a"]
+    home.end("a", code=Busy.exit_code)
+    assert home.tick(seconds=10) == ["a"]
+
+
+def test_in_a_pause_nothing_is_started_and_afterwards_nothing_is_caught_up_from_it(
+    house: Callable[..., House],
+) -> None:
+    home = house("a")
+    home.tick()
+    pause_district(home.database, "a", actor="ada", now=lambda: home.now)
+    assert home.tick(days=3) == []
+    from sync.pausing import resume_district
+
+    resume_district(home.database, "a", actor="ada", now=lambda: home.now)
+    assert home.tick(minutes=1) == []
+    assert home.tick(hours=5) == ["a"]
+
+
+def test_another_service_does_not_repeat_what_one_has_done(house: Callable[..., House]) -> None:
+    home = house("a")
+    home.tick()
+    home.tick(hours=2)
+    home.end("a")
+    again = Service(home.database, launch=home.launch, now=lambda: home.now)
+    before = len(home.started)
+    again.tick()
+    assert len(home.started) == before
+
+
+def test_a_service_that_was_killed_starts_what_had_not_ended(house: Callable[..., House]) -> None:
+    home = house("a")
+    home.tick()
+    home.tick(hours=2)
+    again = Service(home.database, launch=home.launch, now=lambda: home.now)
+    again.tick()
+    assert [one.due.slug for one in home.started] == ["a", "a"]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "place", ["run.read", "plan.sealed", "apply.plan", "run.applied", "scheduled.synced"]
+)
+def test_a_due_run_killed_anywhere_is_neither_lost_nor_applied_twice(
+    database: Database, tmp_path: Path, place: str
+) -> None:
+    town = Town(database, tmp_path)
+    town.vendor.join(*classes("s1", g06=9))
+    due = town.at("2026-09-01 05:00").astimezone(UTC)
+
+    def kill(name: str) -> None:
+        if name == place:
+            raise Killed
+
+    with pytest.raises(Killed), at_failpoints(kill):
+        run_due(database, town.slug, due, now=town.clock)
+    assert town.rows("SELECT handled_due FROM districts")[0].handled_due is None
+    run_due(database, town.slug, due, now=town.clock)
+    assert len(town.active) == 9
+    applied = town.rows("SELECT id FROM plans WHERE status = 'applied'")
+    assert len(applied) == 1
+    assert town.rows("SELECT handled_due FROM districts")[0].handled_due is not None
+
+
+def test_a_scheduled_run_tells_what_it_found(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROSTERSYNC_NOTIFY", "json://nowhere.example")
+    town = Town(database, tmp_path)
+    town.vendor.join(*classes("s1", g06=40))
+    town.sync("2026-08-31 05:00")
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    due = town.at("2026-09-01 05:00").astimezone(UTC)
+    heard: list[str] = []
+
+    def send(_: Any, title: str, body: str) -> bool:
+        heard.append(title)
+        return True
+
+    outcome = run_due(database, town.slug, due, now=town.clock, send=send)
+    assert outcome.exit_code == 10
+    assert len(heard) == 1
+
+
+def test_a_waiting_stop_ends_the_loop_and_what_runs(house: Callable[..., House]) -> None:
+    home = house("a", stop_within=timedelta(0))
+    home.tick()
+    home.now += timedelta(hours=2)
+    thread = threading.Thread(target=home.service.serve)
+    thread.start()
+    for _ in range(500):
+        if home.started:
+            break
+        time.sleep(0.01)
+    home.service.stop()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+    assert [one.killed for one in home.started] == [True]
+
+
+# -- the real program
+
+
+def test_run_killed_with_kill_9_loses_no_due_run_and_stops_clean_on_sigterm(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    """The service and its sync are real processes; both are killed while the sync is under way."""
+    folder = Folder(tmp_path)
+    folder.district('sync_times = ["00:00", "12:00"]')
+    folder.write(students(*range(12)))
+    env = {**os.environ, "ROSTERSYNC_DATABASE_URL": sqlite_url, "ROSTERSYNC_KEY": "0" * 64}
+    program = [sys.executable, "-c", "from rostersync.cli import main; main()"]
+    root = Path(__file__).parents[2]
+
+    def cli(*arguments: str) -> str:
+        done = subprocess.run(
+            [*program, *arguments], env=env, cwd=root, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    cli("load", str(folder.file))
+    database = Database(sqlite_url)
+    long_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat(timespec="microseconds")
+    with database.write() as connection:
+        connection.execute(text("UPDATE districts SET handled_due = :at"), {"at": long_ago})
+
+    def handled() -> str:
+        with database.read() as connection:
+            return str(connection.execute(text("SELECT handled_due FROM districts")).scalar_one())
+
+    def until(condition: Callable[[], bool]) -> None:
+        for _ in range(1200):
+            if condition():
+                return
+            time.sleep(0.1)
+        pytest.fail("it did not come to that")
+
+    def users() -> int:
+        with database.read() as connection:
+            return int(connection.execute(text("SELECT COUNT(*) FROM users")).scalar_one())
+
+    # its child dies in the middle of applying, twice at most, and the service is killed
+    dying = subprocess.Popen(
+        [*program, "run"], env={**env, "ROSTERSYNC_FAILPOINT": "apply.plan"}, cwd=root,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def began() -> bool:
+        with database.read() as connection:
+            query = text("SELECT COUNT(*) FROM runs WHERE actor = 'schedule'")
+            return bool(connection.execute(query).scalar_one())
+
+    until(began)
+    dying.send_signal(signal.SIGKILL)
+    dying.wait()
+    assert handled() == long_ago
+    assert users() == 0
+    alive = subprocess.Popen([*program, "run"], env=env, cwd=root, stderr=subprocess.DEVNULL)
+    until(lambda: handled() != long_ago)
+    alive.send_signal(signal.SIGTERM)
+    assert alive.wait(timeout=90) == 0
+    assert users() == 12
+    with database.read() as connection:
+        query = text("SELECT COUNT(*) FROM plans WHERE status = 'applied'")
+        assert connection.execute(query).scalar_one() == 1
+    database.engine.dispose()
+
+
+def test_people_who_came_in_the_meantime_are_in_after_the_catch_up(
+    database: Database, tmp_path: Path
+) -> None:
+    town = Town(database, tmp_path)
+    town.vendor.join(*classes("s1", g06=9))
+    town.sync("2026-09-01 05:00")
+    town.vendor.join(Person("new", grade="06"))
+    due = town.at("2026-09-04 05:00").astimezone(UTC)
+    run_due(database, town.slug, due, now=town.clock)
+    assert "new" in town.active
