@@ -31,7 +31,7 @@ from connectors.base import (
 from connectors.clever_records import ROLES, parse_school, parse_user
 from connectors.http import Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.oauth import Basic, Bearer
-from connectors.over_http import HttpConfig, HttpConnector, early_end
+from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
 from connectors.pacing import Pacer
 from connectors.urls import VendorUrl, segment, with_query
 from connectors.wire import Word, json_of, key_of, read_time, text, without
@@ -422,7 +422,7 @@ class Clever(HttpConnector):
         try:
             district = self._district()
         except RosterSyncError as error:
-            yield Check("credentials", False, f"{error.message} {error.hint}".strip())
+            yield failed_check(error)
             return
         yield Check("credentials", True, f"The token is good for {text(district.name)}.")
         state = _state(district)

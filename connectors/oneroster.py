@@ -40,7 +40,7 @@ from connectors.oneroster_records import (
     split_rows,
     touched,
 )
-from connectors.over_http import HttpConfig, HttpConnector, early_end
+from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
 from connectors.urls import VendorUrl, segment, with_query
 from connectors.wire import key_of, read_time, without
 from core.errors import (
@@ -405,8 +405,9 @@ class OneRosterReader(HttpConnector):
         """Try the credentials, and what is shared."""
         try:
             self.begin(FetchRequest())
+            self.http()
         except RosterSyncError as error:
-            yield Check("credentials", False, f"{error.message} {error.hint}".strip())
+            yield failed_check(error)
             return
         for path in ("schools", "users", "students", "teachers"):
             yield self._shares(path)
@@ -415,8 +416,10 @@ class OneRosterReader(HttpConnector):
         try:
             url = with_query(f"{self.root()}/{path}", {"limit": 1})
             found, total = self.http().get(url, path, partial(_read_count, path=path))
-        except RosterSyncError as error:
+        except (Forbidden, StatusError) as error:
             return Check(path, False, f"{error.message} {error.hint}".strip())
+        except RosterSyncError as error:
+            return failed_check(error)
         many = f"{total} {path}" if total is not None else path if found else f"no {path}"
         return Check(path, bool(found), f"{self.vendor} shares {many}.")
 

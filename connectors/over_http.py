@@ -8,11 +8,20 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors.base import Connector, ConnectorConfig
+from connectors.base import Check, Connector, ConnectorConfig
 from connectors.http import Action, Anonymous, Authorizer, VendorHttp
 from connectors.oauth import Basic
 from connectors.pacing import Clock, Pacer
-from core.errors import Disconnected, IncompleteFetch, SkipRecord, VendorFailure
+from core.errors import (
+    ConfigError,
+    CredentialsRefused,
+    Disconnected,
+    IncompleteFetch,
+    RosterSyncError,
+    SkipRecord,
+    VendorFailure,
+    WrongDistrict,
+)
 
 
 class HttpConfig(ConnectorConfig):
@@ -80,6 +89,19 @@ class HttpConnector(Connector):
         """Close all connections."""
         for http in self._clients:
             http.close()
+
+
+def failed_check(error: RosterSyncError) -> Check:
+    """Return what ended a check before anything was shown, under the name of what it is about."""
+    if isinstance(error, CredentialsRefused):
+        name = "credentials"
+    elif isinstance(error, WrongDistrict):
+        name = "district"
+    elif isinstance(error, ConfigError):
+        name = "config"
+    else:
+        name = "sharing" if isinstance(error, Disconnected) else "connection"
+    return Check(name, False, f"{error.message} {error.hint}".strip())
 
 
 @contextmanager

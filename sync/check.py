@@ -1,0 +1,267 @@
+"""Looking at a district's sources without changing anything: ``check`` and ``discover``.
+
+Every finding is a ``Line`` in words for an admin. What a vendor refuses, or fails at, is a line
+too; its exit code is that of the run which would meet the same.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+from sqlmodel import col, select
+
+from connectors.base import Connector
+from core.database import Database
+from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
+from core.models import Role
+from core.tables import District, Source
+from sync.connect import open_connector
+from sync.engine import read_district
+from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
+from sync.outcome import worst
+
+DISTRICT_KEYS = ("district_id", "tenant_id", "district_guid")
+"""The config fields in which a source names its district at the vendor."""
+
+_CODES = {"config": 2, "district": 2, "credentials": 14, "connection": 12, "sharing": 12}
+"""What a failed line of that name makes of the exit code; any other failed line makes 12."""
+_ROLES = frozenset(role.value for role in Role) | {"students", "teachers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was tried: whether it is as it should be, and a sentence."""
+
+    name: str
+    passed: bool
+    message: str
+
+
+@dataclass(slots=True)
+class SourceCheck:
+    """What looking at one source found."""
+
+    source: str
+    connector: str
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """The most serious of what was found. A role of which nobody is shared is no failure."""
+        return worst(
+            _CODES.get(line.name, 12)
+            for line in self.lines
+            if not line.passed and line.name not in _ROLES
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the source's part of the document of ``check``."""
+        return {
+            "source": self.source,
+            "connector": self.connector,
+            "passed": self.exit_code == 0,
+            "checks": [asdict(line) for line in self.lines],
+        }
+
+
+def check_district(
+    database: Database, slug: str, sources: Sequence[str] = ()
+) -> Iterator[SourceCheck]:
+    """Try each source of a district: reach, credentials, district, what is shared, the season.
+
+    Raises ``UsageError`` for an unknown district or source; a failing source is a result.
+    """
+    _, _, found = read_district(database, slug)
+    unknown = set(sources) - {source.name for source in found}
+    if unknown:
+        raise UsageError(
+            f"{slug} has no source {', '.join(sorted(unknown))}.",
+            hint=f"rostersync sources {slug} lists them.",
+        )
+    for source in found:
+        if not sources or source.name in sources:
+            checked = SourceCheck(source.name, source.connector)
+            checked.lines = list(dict.fromkeys(_lines(database, source)))
+            yield checked
+
+
+def _lines(database: Database, source: Source) -> Iterator[Line]:
+    try:
+        connector = open_connector(source)
+    except RosterSyncError as error:
+        yield line_of(error)
+        return
+    try:
+        try:
+            found = connector.vendor_district()
+            own = [Line(one.name, one.passed, one.message) for one in connector.check()]
+        except RosterSyncError as error:
+            yield line_of(error)
+            return
+        names = {line.name for line in own}
+        if connector.capabilities.origin == "sync":
+            if "connection" not in names:
+                yield Line("connection", True, "The vendor can be reached.")
+            if "credentials" not in names and "connection" not in names:
+                yield Line("credentials", True, "The vendor takes the credentials.")
+            yield from _district(source, connector, found)
+        elif not own:
+            yield Line("files", True, "A file source: its files are looked at when they are read.")
+        yield from own
+        if connector.capabilities.origin == "sync":
+            yield from _last_seen(source, told="vendor" in names)
+            yield from _others(database, source, connector)
+    finally:
+        connector.close()
+
+
+def line_of(error: RosterSyncError) -> Line:
+    """Return an error as the line that it is."""
+    name = {14: "credentials", 2: "config"}.get(error.exit_code, "connection")
+    if isinstance(error, Disconnected):
+        name = "sharing"
+    elif isinstance(error, WrongDistrict):
+        name = "district"
+    return Line(name, False, f"{error.message} {error.hint}".strip())
+
+
+def _district(source: Source, connector: Connector, found: str | None) -> Iterator[Line]:
+    bound = source.vendor_district
+    if found is None:
+        if bound is not None:
+            yield Line("district", True, f"The vendor does not say whose it is; bound to {bound}.")
+    elif bound is None:
+        yield Line("district", True, f"It is {found}; the first sync binds the source to it.")
+    elif connector.same_district(bound, found):
+        yield Line("district", True, f"It is the district that the source is bound to ({bound}).")
+    else:
+        yield Line(
+            "district",
+            False,
+            f"The credentials belong to another district ({found}) than the one the source is"
+            f" bound to ({bound}). Give the credentials of the bound district.",
+        )
+
+
+def _last_seen(source: Source, *, told: bool) -> Iterator[Line]:
+    """Say of when the vendor's data was, and its own season, as the last reading saw them."""
+    state = source.vendor_state
+    if not told:
+        day = None if source.vendor_time is None else source.vendor_time.date().isoformat()
+        if source.complete_at is None:
+            said = "It was not read yet."
+        elif day is None:
+            said = "The vendor does not say of when its data is."
+        else:
+            said = f"At the last reading the vendor's data was of {day}."
+        yield Line("vendor", True, said)
+    if state in PAUSED_WORDS:
+        yield Line(
+            "season",
+            True,
+            f"The vendor's own season: {state}. Nobody is archived because its data is old; the"
+            " first complete reading after it is guarded.",
+        )
+    elif state in TROUBLED_WORDS:
+        yield Line("season", True, f"The vendor calls the district {state}: nobody leaves.")
+    else:
+        yield Line("season", True, "The vendor is in no pause that it tells of.")
+
+
+def _others(database: Database, source: Source, connector: Connector) -> Iterator[Line]:
+    """Say which further districts share with the account that finds this one."""
+    named = any(getattr(connector.config, key, None) for key in DISTRICT_KEYS)
+    if not connector.capabilities.discovery or not named:
+        return
+    try:
+        listed = listed_districts(database, type(connector), connector.config)
+    except RosterSyncError:
+        return  # the lines above say what is wrong
+    free = [one["id"] for one in listed if one["status"] == "available"]
+    if free:
+        yield Line(
+            "available",
+            True,
+            f"{len(free)} more districts share with this account and are read by no source:"
+            f" `rostersync discover {source.connector}` lists them.",
+        )
+
+
+# -- discovery
+
+
+def discover(database: Database, name: str, path: Path) -> list[dict[str, Any]]:
+    """List the districts that a vendor account may read: ``id, name, state, status``.
+
+    ``path`` is a TOML file with the connector's config (secrets by reference); status is
+    ``available``, or the ``DISTRICT/SOURCE`` that reads it. Raises ``ConfigError`` and whatever
+    the vendor answers.
+    """
+    connector = open_connector(_Config(path.stem, name, _read_config(path)))
+    try:
+        return listed_districts(database, type(connector), connector.config)
+    finally:
+        connector.close()
+
+
+def listed_districts(
+    database: Database, kind: type[Connector], config: Any
+) -> list[dict[str, Any]]:
+    """List the districts of an account, and which source of ours reads each."""
+    readers = _readers(database, kind.name)
+    return [
+        {
+            "id": one.id,
+            "name": one.name,
+            "state": one.state,
+            "status": readers.get(one.id, "available"),
+        }
+        for one in kind.districts(config)
+    ]
+
+
+def _readers(database: Database, connector: str) -> dict[str, str]:
+    """Return the vendor's id of a district → the source of ours that reads it."""
+    with Session(database.engine) as session:
+        rows = session.execute(
+            select(District.slug, Source)
+            .join(Source, col(Source.district_id) == col(District.id))
+            .where(col(Source.connector) == connector)
+            .where(col(Source.configured).is_(True), col(Source.retired).is_(False))
+        ).all()
+        found: dict[str, str] = {}
+        for slug, source in rows:
+            bound = (source.vendor_district or "").partition(";")[0]
+            for key in (bound, *(str(source.config.get(k) or "") for k in DISTRICT_KEYS)):
+                found[key] = f"{slug}/{source.name}"
+    found.pop("", None)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """A config that stands in a file of its own, as ``open_connector`` takes it."""
+
+    name: str
+    connector: str
+    config: dict[str, Any]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(
+            f"The file {path} cannot be read: {error.strerror}.",
+            hint="Give the path of a TOML file with the connector's config.",
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise ConfigError(
+            f"{path.name} is not valid TOML.",
+            hint='Write one key a line, such as client_id = "…" or client_secret = "env:NAME".',
+        ) from None
