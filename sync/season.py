@@ -164,6 +164,8 @@ class _Calendar:
     def first(self, day: date, season: Season) -> date | None:
         """Return the first day of the stretch around ``day``."""
         for year in reversed(self._years(day)):
+            if year > day.year:
+                continue
             for turn in sorted(self._turns(year), reverse=True):
                 if date.min < turn <= day and self.look_up(turn - _DAY)[0] is not season:
                     return turn
@@ -172,6 +174,8 @@ class _Calendar:
     def last(self, day: date, season: Season) -> date | None:
         """Return the last day of the stretch around ``day``."""
         for year in self._years(day):
+            if year < day.year:
+                continue
             for turn in sorted(self._turns(year)):
                 if turn > day and self.look_up(turn)[0] is not season:
                     return turn - _DAY
