@@ -40,6 +40,8 @@ def text(value: Word) -> str | None:
     """Return a field as text, None for absent, null and blank."""
     if type(value) is str:
         return value.strip() or None
+    if isinstance(value, str):  # almost all are
+        return value.strip() or None
     if value is None:
         return None
     if isinstance(value, bool):

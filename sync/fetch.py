@@ -19,6 +19,7 @@ from connectors.base import Certificate, Connector, FetchRequest, Page, Part, Re
 from core.errors import IncompleteFetch, RestartFetch, RosterSyncError, SkipRecord, VendorFailure
 from core.models import Kind, NormalizedSchool, NormalizedUser, fold_email
 from core.tables import Source
+from sync.collector import seldom
 from sync.mapping import Rule
 from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, Order, join_keys
 from sync.stage import CHUNK_COLUMNS, ENTRY_COLUMNS, FINDING_COLUMNS, PART_COLUMNS, Stage, State
@@ -84,7 +85,8 @@ def read_source(
         stage.reset()
         reader = _Reader(stage, source, connector, terms, request)
         try:
-            return reader.read()
+            with seldom():
+                return reader.read()
         except RestartFetch as error:
             last = error
     return Reading(
@@ -517,7 +519,7 @@ def entry_facts(
                 hint="Correct the address, or add its domain to email_domains of the district.",
             )
         data, person = _user_json(user), user.person_key
-        roles = "," + ",".join(sorted({m.role.value for m in user.memberships})) + ","
+        roles = "," + ",".join(sorted({m.role for m in user.memberships})) + ","
     norm_print = blake2b(data.encode(), digest_size=WIDTH, key=terms.key).digest()
     if known is not None and known[1] == norm_print and former is None:
         return (kind, stream, record.key, State.SEEN, *_NOTHING)

@@ -19,6 +19,7 @@ from core.database import Database, failpoint
 from core.settings import DistrictSettings
 from core.tables import District, Source, utc_text
 from sync import holds, matching, pairs
+from sync.collector import seldom
 from sync.decide import Context, Decision, decide_newcomer, decide_user
 from sync.domain_moves import read_aliases
 from sync.draft import Draft
@@ -80,7 +81,7 @@ def make_plans(
     database: Database, request: PlanRequest, progress: Callable[[int], None] | None = None
 ) -> Plans:
     """Look at everybody who is open and store what follows as sealed plans."""
-    with database.engine.connect() as connection:
+    with database.engine.connect() as connection, seldom():
         return _Planner(database, connection, request, progress).make()
 
 
