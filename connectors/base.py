@@ -150,7 +150,7 @@ class FetchRequest:
 
 @dataclass(frozen=True, slots=True)
 class RowFinding:
-    """One row of a file that could not be used, as reports show it; it holds no value."""
+    """One row of a file that could not be used, as reports show it; ``value`` is masked."""
 
     file: str | None
     line: int | None
@@ -158,6 +158,7 @@ class RowFinding:
     rule: str
     message: str
     hint: str = ""
+    value: str = ""
 
 
 class RowsRefused(FileRefused):

@@ -29,6 +29,7 @@ from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, fields_of, invalid
 from connectors.csv_write import unguarded
 from connectors.files import FileConfig, FileConnector, FileSet, open_files, the_one_file
+from connectors.masking import mask
 from connectors.strict_header import refuse_strangers
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role
@@ -241,7 +242,7 @@ class FinraFlex(FileConnector):
                 found.append(
                     RowFinding(
                         file.name, line, problem.column, problem.rule, problem.message,
-                        problem.hint,
+                        problem.hint, self._shown(raw, problem.column),
                     )
                 )  # fmt: skip
                 continue
@@ -254,7 +255,7 @@ class FinraFlex(FileConnector):
                         RowFinding(
                             file.name, line, column, f"repeated-{column.replace('_', '-')}",
                             f"{column} stands in line {first} already.",
-                            "Remove one of the two lines.",
+                            "Remove one of the two lines.", mask(value),
                         )
                     )  # fmt: skip
         found.extend(
@@ -262,7 +263,7 @@ class FinraFlex(FileConnector):
                 file.name, lines[crd], "crd_id", "no-finpro-account",
                 "This person has no FinPro account.",
                 "Have them create it (finpro.finra.org), export the FinPro Access Tracking"
-                " report again, then upload the file again.",
+                " report again, then upload the file again.", mask(crd),
             )
             for crd in (accounts.without(lines) if accounts is not None else ())
         )  # fmt: skip
@@ -277,6 +278,12 @@ class FinraFlex(FileConnector):
                 findings=found,
             )
         return count
+
+    def _shown(self, raw: bytes, column: str) -> str:
+        try:
+            return mask(self.tables["people"].mapping(raw).get(column, ""))
+        except SkipRecord:
+            return ""
 
     def _read(self, raw: bytes) -> FlexRow:
         row: FlexRow = self.tables["people"].read(raw)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Literal
 
-from connectors.base import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.base import FetchRequest, Page, Record, RowFinding, RowsRefused
 from connectors.files import FileConnector
+from connectors.masking import mask
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 from core.models import Kind, fold_email
 
@@ -46,7 +47,7 @@ class Inspection:
 
     found: list[Found] = field(default_factory=list)
     rows: int = 0
-    usable: int = 0
+    bad_rows: int = 0
     roles: Counter[str] = field(default_factory=Counter)
     """Usable people by role."""
     uncounted: int = 0
@@ -61,25 +62,14 @@ class Inspection:
         else:
             self.uncounted += 1
 
+    @property
+    def usable(self) -> int:
+        """How many rows can be used."""
+        return self.rows - self.bad_rows
+
     def count(self, severity: Severity) -> int:
         """Return how many findings of this severity are kept."""
         return sum(found.severity == severity for found in self.found)
-
-
-def mask(value: str) -> str:
-    """Return enough of a value to find it again in its line, and no more.
-
-    Short numbers and what a spreadsheet has made of a number are shown whole; of an address the
-    domain is, for it is what may be wrong with it.
-    """
-    if re.fullmatch(r"[\d.,/+-]{1,4}|\d([.,]\d+)?[eE]\+?\d{1,3}", value):
-        return value
-    if not value:
-        return ""
-    name, at, domain = value.rpartition("@")
-    if at and name and re.fullmatch(r"[\w.-]{1,80}", domain):
-        return f"{name[0]}…@{domain}"
-    return f"{value[0]}…"
 
 
 def inspect(
@@ -114,7 +104,7 @@ class _Inspector:
             result.error = error
             if isinstance(error, RowsRefused):
                 for one in error.findings:
-                    self._add("error", one, "")
+                    self._add("error", one)
         finally:
             pages.close()
         for (file, column), shapes in self.shapes.items():
@@ -134,6 +124,7 @@ class _Inspector:
             try:
                 self._row(page, raw, line)
             except SkipRecord as problem:
+                self.result.bad_rows += 1
                 several = self.connector.faults(page.stream, raw) or [problem]
                 for one in several:
                     about = RowFinding(page.file, line, one.column, one.rule, one.message, one.hint)
@@ -154,8 +145,6 @@ class _Inspector:
             )
         if isinstance(parsed, Record) and parsed.kind is Kind.USER:
             self._user(parsed, line)
-        if isinstance(parsed, Part) and not parsed.deleted:
-            self.result.usable += self.connector.streams[page.stream] is Kind.USER
 
     def _user(self, record: Record, line: int | None) -> None:
         user = record.user
@@ -179,7 +168,6 @@ class _Inspector:
                         column="email",
                         hint="Give each person an address of their own.",
                     )
-        self.result.usable += 1
         for role in {member.role.value for member in user.memberships}:
             self.result.roles[role] += 1
 
@@ -200,10 +188,11 @@ class _Inspector:
         if value.isdecimal() and _is_id(column):
             self.shapes[page.file or "", column].met(value, line)
 
-    def _add(self, severity: Severity, about: RowFinding, value: str) -> None:
+    def _add(self, severity: Severity, about: RowFinding, value: str | None = None) -> None:
+        shown = about.value if value is None else mask(value)
         self.result.add(
             Found(
-                severity, about.file, about.line, about.column, about.rule, mask(value),
+                severity, about.file, about.line, about.column, about.rule, shown,
                 about.message, about.hint,
             )
         )  # fmt: skip

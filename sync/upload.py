@@ -264,7 +264,7 @@ class _Reading:
         strict = self.source.config.get("bad_rows") == "refuse"
         if error is None and strict and counts["errors"]:
             error = FileRefused(
-                f"{counts['errors']} of {counts['rows']} rows cannot be used, and the source"
+                f"{inspected.bad_rows} of {inspected.rows} rows cannot be used, and the source"
                 f" {self.source.name} takes whole files only (bad_rows).",
                 hint="Correct the lines in the report, and upload the file again.",
             )

@@ -108,11 +108,13 @@ def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
     from sync.uploads import MEANINGS
 
     counts = done.counts
-    if counts:
-        door.say(
-            f"{count(counts['rows'])} rows: {count(counts['usable'])} can be used,"
-            f" {count(counts['errors'])} cannot; {count(counts['warnings'])} warnings."
-        )
+    if counts.get("rows"):
+        bad = counts["rows"] - counts["usable"]
+        said = f"{count(counts['rows'])} rows: {count(counts['usable'])} can be used"
+        said += f", {count(bad)} cannot" if bad else ""
+        warned = counts["warnings"]
+        said += f"; {count(warned)} warning{'' if warned == 1 else 's'}" if warned else ""
+        door.say(f"{said}.")
     if done.found:
         door.say()
         table(
@@ -153,13 +155,17 @@ def files(door: Door, district: DistrictArgument) -> None:
                 (
                     one["id"], one["title"], one["type"] or "",
                     one["status"] + (" (plan only)" if one["dry_run"] else ""),
-                    one["counts"].get("rows", ""), one["counts"].get("errors", ""),
+                    one["counts"].get("rows", ""), _unused(one["counts"]),
                     one["created_at"][:16].replace("T", " "), one["actor"], one["note"],
                 )
                 for one in found
             ),
             empty="No file yet: rostersync upload DISTRICT FILE.",
         )  # fmt: skip
+
+
+def _unused(counts: dict[str, int]) -> int | str:
+    return counts["rows"] - counts["usable"] if "rows" in counts else ""
 
 
 def template(

@@ -289,6 +289,6 @@ def test_a_file_saved_in_another_way_is_refused_with_what_to_do(
      ("canary@gmail.example", "c…@gmail.example"), ("a b@c", "a…@c")],
 )  # fmt: skip
 def test_a_report_masks_every_value_that_may_be_personal(value: str, shown: str) -> None:
-    from connectors.inspection import mask
+    from connectors.masking import mask
 
     assert mask(value) == shown
