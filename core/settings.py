@@ -105,6 +105,12 @@ def _lockable(value: object) -> object:
     return value
 
 
+def _profile_field(value: object) -> object:
+    if isinstance(value, str) and value not in PROFILE_FIELDS:
+        raise problem(f"is not a field; it can be one of: {', '.join(PROFILE_FIELDS)}")
+    return value
+
+
 Slug = Annotated[str, BeforeValidator(_slug)]
 SourceName = Annotated[str, BeforeValidator(_source_name)]
 Day = Annotated[str, BeforeValidator(_day)]
@@ -194,6 +200,9 @@ class SourceSettings(_Settings):
     config: dict[str, Any] = Field(default_factory=dict)
     mapping: dict[str, Any] = Field(default_factory=dict)
     """Our field = rule; ``sync/mapping.py`` reads the rules."""
+    keep_when_missing: tuple[Annotated[str, BeforeValidator(_profile_field)], ...] = ()
+    """Profile fields that stay as they are when the source stops saying them (AC6); all others
+    follow the source and are cleared."""
 
 
 class DistrictSettings(_Settings):

@@ -96,6 +96,10 @@ class Source(SQLModel, table=True):
     config: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
     """As in the district file: secrets are references (``env:NAME``), never the secret itself."""
     mapping: dict[str, Any] = Field(default_factory=dict, sa_column=Column(Json, nullable=False))
+    keep_when_missing: list[str] = Field(
+        default_factory=list, sa_column=Column(Json, nullable=False)
+    )
+    """Profile fields that stay as they are when this source stops saying them (AC6)."""
     configured: bool = True
     """False: no longer in the district file. It changes nobody until it is retired (F10)."""
     retired: bool = False

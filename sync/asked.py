@@ -120,6 +120,7 @@ def context_of(asked: Asked, **more: Any) -> Context:
             {source.id or 0: rank for rank, source in enumerate(sources)},
             {source.id or 0: source.name for source in sources},
             schools_of(asked.connection, asked.district_id),
+            {source.id or 0: source.keep_when_missing for source in sources},
         ),
         origins=origins_of(sources),
         grace=asked.settings.grace,

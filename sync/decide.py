@@ -285,6 +285,8 @@ def _difference(
         old, new = user.profile[name], wish.profile[name]
         if old == new or (name == "email" and _says_nothing_new(old, new, context)):
             continue
+        if new is None and context.sources.keeps_field(speaking, name):
+            continue  # missing is not the same as empty, where a source says so (AC6)
         if name in user.locked_fields:
             kept = True
             continue

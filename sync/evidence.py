@@ -152,6 +152,14 @@ def open_people_of(connection: Connection, source_id: int) -> None:
     connection.execute(_OPEN_SHARED, {"source": source_id})
 
 
+def open_source(connection: Connection, source_id: int) -> None:
+    """Open everybody of whom this source speaks: what follows from its word has changed."""
+    connection.execute(_OPEN_SOURCE, {"source": source_id})
+
+
+_OPEN_SOURCE = text(
+    "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user' AND NOT open"
+)
 _OPEN_SHARED = text(
     "UPDATE records SET open = TRUE WHERE NOT open AND id IN (SELECT l.record_id FROM links l"
     " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records r ON r.id = m.record_id"

@@ -27,13 +27,13 @@ from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
 from core.toml_lines import Path
 from sync.connect import check_config
-from sync.evidence import open_people_of
+from sync.evidence import open_people_of, open_source
 from sync.mapping import read_rules
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
 
-_SOURCE_KEYS = ("connector", "precedence", "config", "mapping")
+_SOURCE_KEYS = ("connector", "precedence", "config", "mapping", "keep_when_missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +196,8 @@ def _load_source(
         changes["configured"] = [False, True]
     if row.id is not None and ("precedence" in changes or "configured" in changes):
         open_people_of(session.connection(), row.id)
+    if row.id is not None and "keep_when_missing" in changes:
+        open_source(session.connection(), row.id)
     return Loaded(wanted.name, "updated" if changes else "unchanged", changes)
 
 

@@ -5,7 +5,7 @@ Reads evidence and directory in batches, decides nothing, writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -119,6 +119,12 @@ class Sources:
     names: Mapping[int, str]
     schools: Mapping[tuple[int, str], str]
     """(source id, the source's id of the school) → our id of the school."""
+    keeps: Mapping[int, Collection[str]] = field(default_factory=dict)
+    """Source id → the fields that stay as they are when it stops saying them."""
+
+    def keeps_field(self, records: Sequence[RecordView], name: str) -> bool:
+        """Say whether a field of which none of these records says anything stays as it is."""
+        return any(name in self.keeps.get(record.source_id, ()) for record in records)
 
 
 def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:

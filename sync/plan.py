@@ -131,6 +131,7 @@ class _Planner:
                 {source.id or 0: rank for rank, source in enumerate(request.sources)},
                 {source.id or 0: source.name for source in request.sources},
                 schools.ids,
+                {source.id or 0: source.keep_when_missing for source in request.sources},
             ),
             origins=request.origins,
             grace=request.settings.grace,

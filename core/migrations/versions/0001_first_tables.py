@@ -341,6 +341,7 @@ def upgrade() -> None:
     sa.Column('precedence', sa.Integer(), nullable=False),
     sa.Column('config', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
     sa.Column('mapping', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
+    sa.Column('keep_when_missing', sa.JSON().with_variant(postgresql.JSONB(), 'postgresql'), nullable=False),
     sa.Column('configured', sa.Boolean(), nullable=False),
     sa.Column('retired', sa.Boolean(), nullable=False),
     sa.Column('vendor_district', sa.String(length=255), nullable=True),
