@@ -319,10 +319,12 @@ def _with_all_kept(
 
 
 def _says_nothing_new(old: str | None, new: str | None, context: Context) -> bool:
-    """Say whether an address is the one we have, at a domain that was renamed ahead."""
-    if not (context.aliases and old and new):
+    """Say whether an address is the one we have: in capitals, or at a domain renamed ahead."""
+    if not (old and new):
         return False
-    return fold_email(old) == at_newest(new, context.aliases)
+    if fold_email(old) == fold_email(new):
+        return True
+    return bool(context.aliases) and fold_email(old) == at_newest(new, context.aliases)
 
 
 def _with_locked_roles(

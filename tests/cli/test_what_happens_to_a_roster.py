@@ -91,10 +91,6 @@ def test_a_new_domain_with_new_ids_and_names_is_held(cli: Cli, folder: Folder) -
     assert len(users(cli, "--status", "archived")) == 0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="sync/decide.py compares addresses as written; the contract says nothing_to_do",
-)
 def test_the_same_roster_in_another_order_and_in_capitals_changes_nothing(
     cli: Cli, folder: Folder
 ) -> None:
