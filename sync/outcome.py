@@ -36,6 +36,8 @@ class Outcome:
     """Exit codes of parts of the act (a held plan, a source), beside the status's own."""
     user_id: str | None = None
     """The user whom a hand act was about."""
+    report: dict[str, Any] | None = None
+    """Of a vendor switch: who goes over, for each school."""
     left: list[str] = field(default_factory=list)
     """Whom an undo leaves as they are, because they were changed since: user and school ids."""
 

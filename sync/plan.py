@@ -60,8 +60,20 @@ class PlanRequest:
     season: str = "normal"
     season_state: SeasonState = field(default_factory=SeasonState)
     taking_nothing: bool = False
+    switch: Switch | None = None
+    """A vendor switch: everybody of one source goes over to another, and nobody leaves (P7)."""
     watch: Watch | None = None
     """How the guard of a first run after a pause judges (S3); None: it has nothing to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """From which source to which; see ``sync/switch.py``, which seals the plan."""
+
+    old_id: int
+    new_id: int
+    seal: Callable[[Connection, Draft], int | None]
+    """Seals the draft whole, limits apart; returns the plan's id."""
 
 
 @dataclass(slots=True)
@@ -192,7 +204,8 @@ class _Planner:
 
     def _open_ones(self) -> dict[str, Any]:
         spoken = [source for source in self.source_ids if source not in self.request.silent]
-        return {"sources": spoken, "all": self.source_ids, "district": self.request.district.id}
+        known = spoken if self.request.switch else self.source_ids
+        return {"sources": spoken, "all": known, "district": self.request.district.id}
 
     def _list_new(self, connection: Connection) -> int:
         """Number the open records that nobody is linked to; return how many."""
@@ -265,6 +278,13 @@ class _Planner:
 
     def _decided(self, user: UserView) -> Decision:
         context = self.context
+        if self.request.switch is not None:
+            for record in user.records:
+                if record.source_id == self.request.switch.old_id:
+                    record.present = False
+            decision = decide_user(user, context)
+            leaves = decision.situation.action in ("archive", "leaves_scope")
+            return Decision(decision.situation) if leaves else decision
         failed = next((r.source_id for r in user.records if r.source_id in context.failed), None)
         if failed is not None and user.id in self.standing:
             # it was held on good evidence before its source failed: it stays held (P3)
@@ -277,7 +297,7 @@ class _Planner:
 
     def _write(self, connection: Connection, target: str, decision: Decision) -> None:
         self.draft.add(decision.steps)
-        for taken in decision.taken:
+        for taken in decision.taken if self.request.switch is None else ():
             self.draft.take(target, taken.source_id, taken.groups, taken.what)
         source_id = decision.added_by
         if source_id is not None:
@@ -464,6 +484,9 @@ class _Planner:
     def _finish(self, connection: Connection) -> Plans:
         request, plans, draft = self.request, self.plans, self.draft
         failpoint("plan.drafted")
+        if request.switch is not None:
+            plans.plan_id = request.switch.seal(connection, draft)
+            return plans
         counting = holds.Counting(
             district_id=request.district.id or 0,
             settings=request.settings,

@@ -241,7 +241,7 @@ def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
         if moves := done.get("domains"):
             asked.effects["unalias"] = [move["from"] for move in moves if move["alias"]]
             asked.always = True
-        if plan.kind in SOURCE_KINDS or done.get("redone"):
+        if plan.kind in (*SOURCE_KINDS, "switch") or done.get("redone"):
             asked.effects["undone"] = True
         elif done.get("undone"):
             asked.effects["redone"] = True

@@ -1,15 +1,16 @@
-"""What a person asks for as a plan: ``undo``, ``rename-domain``, ``purge``.
+"""What a person asks for as a plan: ``undo``, ``rename-domain``, ``switch``, ``purge``.
 
 Nothing is changed until the plan is applied.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.words import count
 
 if TYPE_CHECKING:
     from sync.outcome import Outcome
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     command(app, "undo")(undo)
     command(app, "rename-domain")(rename_domain)
+    command(app, "switch")(switch)
     command(app, "purge")(purge)
 
 
@@ -63,6 +65,47 @@ def rename_domain(
     return finish(door, outcome, apply=apply_, actor=who)
 
 
+def switch(
+    door: Door,
+    district: DistrictArgument,
+    old: Annotated[str, typer.Option("--from", metavar="SOURCE", help="The source of now.")],
+    new: Annotated[str, typer.Option("--to", metavar="SOURCE", help="The one that follows.")],
+    apply_: ApplyOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Plan to move everybody from one source to another."""
+    from sync.switch import switch_source
+
+    who = actor or login_name()
+    with door.progress() as progress:
+        outcome = switch_source(door.database, district, old, new, actor=who, progress=progress)
+    if outcome.report is not None and not door.as_json:
+        _say_report(door, outcome.report)
+        door.say()
+        if outcome.report["lost"]:
+            door.say(f"Once it is applied: rostersync source retire {district} {old}")
+    return finish(door, outcome, apply=apply_, actor=who)
+
+
+def _say_report(door: Door, report: dict[str, Any]) -> None:
+    """Tell who goes over from one source to the other, school by school."""
+    people, matched = report["people"], report["matched"]
+    rate = f" ({matched / people:.1%})" if people else ""
+    door.say(
+        f"{count(matched)} of {count(people)} people of {report['from']} are in"
+        f" {report['to']} too{rate}; {count(report['new'])} are new"
+    )
+    table(
+        door,
+        ("school", "people", "matched", "weak", "lost"),
+        (
+            (one["name"] or "no school", one["people"], one["matched"], one["weak"], one["lost"])
+            for one in report["schools"]
+        ),
+        empty="The old source holds nobody.",
+    )
+
+
 def purge(
     door: Door,
     district: DistrictArgument,
@@ -91,7 +134,7 @@ def finish(door: Door, outcome: Outcome, *, apply: bool, actor: str) -> int:
     from sync.approval import apply_plan
 
     if apply and outcome.plan_ids:
-        left = outcome.left
+        left, report = outcome.left, outcome.report
         outcome = apply_plan(door.database, outcome.plan_ids[0], actor=actor)
-        outcome.left = left
+        outcome.left, outcome.report = left, report
     return show_outcome(door, outcome, whole=True)

@@ -81,6 +81,7 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         "certificates": outcome.certificates,
         "error": None if outcome.error is None else outcome.error.as_json(),
         **({"left": outcome.left} if outcome.left else {}),
+        **({"report": outcome.report} if outcome.report else {}),
     }
 
 

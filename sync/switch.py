@@ -1,0 +1,170 @@
+"""Vendor switch: everybody of one source goes over to another in one plan, and nobody leaves (P7).
+
+The new source is read beside the old one and matched against the directory. Applied, the plan
+re-links whoever was matched, ends the old source's hold on them, and sets the old source aside.
+Whom the new source does not share stays held by the old one until ``source retire``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.errors import UsageError
+from core.tables import Source
+from sync import views
+from sync.asked import STANDS_DAYS
+from sync.clock import Clock
+from sync.draft import Draft
+from sync.engine import DistrictRun, Progress, _read_sources, _run, origins_of
+from sync.outcome import Outcome
+from sync.plan import PlanRequest, Plans, Switch, make_plans
+from sync.runs import close_run_in
+from sync.seal import seal_whole
+
+
+def switch_source(
+    database: Database,
+    slug: str,
+    old: str,
+    new: str,
+    *,
+    actor: str,
+    now: Clock | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Read the new source and store a ``planned`` plan that moves everybody over to it.
+
+    ``outcome.report`` says for each school how many are matched, weak (an open conflict names
+    them) and lost (the new source does not share them), and how many are new. Limits do not hold
+    the plan; nobody is changed yet. Raises ``UsageError`` for sources that are not two of the
+    district, or while a person must decide which school is which; and ``Busy``.
+    """
+    with _run(database, slug, "switch", actor, now) as run:
+        with database.read() as connection:
+            left = views.source_row(connection, run.district, old)
+        joined = next((source for source in run.sources if source.name == new), None)
+        if joined is None or joined.id == left.id:
+            raise UsageError(
+                f"{slug} has no source {new} to switch to.",
+                hint="Add the new source to the district file and load it; keep the old one.",
+            )
+        _read_sources(run, [new], full=True, progress=progress)
+        (result,) = run.results
+        outcome = Outcome(slug, "planned", run.run_id, [], {result.source.name: result.certificate})
+        if not result.complete:
+            outcome.error = result.error
+            outcome.status = result.error.status if result.error else "incomplete"
+        else:
+            _plan(run, left.id, joined, outcome)
+        with database.write() as connection:
+            close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
+    return outcome
+
+
+def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
+    new_id = new.id or 0
+    rest = [source for source in run.sources if source.id not in (old_id, new_id)]
+
+    def seal(connection: Connection, draft: Draft) -> int | None:
+        _refuse_doubtful_schools(connection, run, new_id)
+        draft.flush(connection)
+        outcome.report = _report(connection, draft, run, old_id, new_id)
+        seal_whole(
+            connection, draft, expires=run.now + timedelta(days=STANDS_DAYS),
+            effects={"retire": [old_id], "report": outcome.report},
+            extra={"conflict": outcome.report["weak"]},
+        )  # fmt: skip
+        return draft.plan_id
+
+    plans: Plans = make_plans(
+        run.database,
+        PlanRequest(
+            district=run.district,
+            settings=run.settings,
+            sources=[new, *rest],  # the new one's word counts first
+            origins=origins_of(run.sources),
+            run_id=run.run_id,
+            kind="switch",
+            now=run.now,
+            failed=frozenset(source.id or 0 for source in rest),
+            silent=frozenset(source.id or 0 for source in rest),
+            certificates={r.source.name: r.certificate for r in run.results},
+            establishes=() if new.established else (new_id,),
+            season_state=run.state,
+            switch=Switch(old_id, new_id, seal),
+        ),
+    )
+    if plans.plan_id is not None:
+        outcome.plan_ids = [plans.plan_id]
+
+
+def _refuse_doubtful_schools(connection: Connection, run: DistrictRun, new_id: int) -> None:
+    """Refuse to move people into schools of which nobody knows yet which they are."""
+    schools = connection.execute(_DOUBTFUL_SCHOOLS, {"source": new_id}).scalar_one()
+    if schools:
+        raise UsageError(
+            f"{schools} schools of the new source may be schools of the district, by name only.",
+            hint=f"Decide them first: rostersync conflicts {run.district.slug}.",
+        )
+
+
+def _report(
+    connection: Connection, draft: Draft, run: DistrictRun, old_id: int, new_id: int
+) -> dict[str, Any]:
+    """Return who goes over: in all, and for each school."""
+    about = {"plan": draft.plan_id, "old": old_id, "new": new_id}
+    connection.exec_driver_sql("DROP TABLE IF EXISTS going_over")
+    connection.exec_driver_sql("CREATE TEMPORARY TABLE going_over (user_id TEXT, how TEXT)")
+    connection.execute(_GOING_OVER, about)
+    total = _counted(dict(_pairs(connection.execute(_TOTAL))))
+    schools: dict[tuple[str, str], dict[str, int]] = {}
+    for school, name, how, people in connection.execute(_BY_SCHOOL):
+        schools.setdefault((name or "", school), {})[how] = people
+    return {
+        "from": connection.execute(_NAME, {"id": old_id}).scalar_one(),
+        "to": connection.execute(_NAME, {"id": new_id}).scalar_one(),
+        **total,
+        "new": draft.counts["create"],
+        "schools": [
+            {"id": school or None, "name": name or None, **_counted(counts)}
+            for (name, school), counts in sorted(schools.items())
+        ],
+    }
+
+
+def _pairs(rows: Any) -> list[tuple[str, int]]:
+    return [(how, people) for how, people in rows]
+
+
+def _counted(counts: Mapping[str, int]) -> dict[str, int]:
+    found = {how: counts.get(how, 0) for how in ("matched", "weak", "lost")}
+    return {"people": sum(found.values()), **found}
+
+
+_DOUBTFUL_SCHOOLS = text(
+    "SELECT COUNT(*) FROM conflicts c JOIN records r ON r.id = c.record_id"
+    " WHERE r.source_id = :source AND c.kind = 'school' AND c.status = 'open'"
+)
+_GOING_OVER = text(
+    "INSERT INTO going_over SELECT h.target_id, CASE WHEN EXISTS (SELECT 1 FROM changes c"
+    " JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan AND c.target_id = h.target_id"
+    " AND c.action IN ('link', 'adopt') AND r.source_id = :new) OR EXISTS (SELECT 1 FROM links l"
+    " JOIN records r ON r.id = l.record_id WHERE l.target_id = h.target_id AND l.held"
+    " AND r.source_id = :new AND r.present AND r.in_scope) THEN 'matched'"
+    " WHEN EXISTS (SELECT 1 FROM conflict_people p WHERE p.target_id = h.target_id) THEN 'weak'"
+    " ELSE 'lost' END FROM (SELECT DISTINCT l.target_id FROM links l JOIN records r"
+    " ON r.id = l.record_id JOIN users u ON u.id = l.target_id WHERE r.source_id = :old"
+    " AND r.kind = 'user' AND l.held AND u.status <> 'archived') AS h"
+)
+_TOTAL = text("SELECT how, COUNT(*) FROM going_over GROUP BY how")
+_BY_SCHOOL = text(
+    "SELECT m.school_id, s.name, g.how, COUNT(DISTINCT g.user_id) FROM going_over g"
+    " JOIN memberships m ON m.user_id = g.user_id LEFT JOIN schools s ON s.id = m.school_id"
+    " GROUP BY m.school_id, s.name, g.how"
+)
+_NAME = text("SELECT name FROM sources WHERE id = :id")
