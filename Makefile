@@ -18,7 +18,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long lint format bench clean
+.PHONY: help venv demo test test-long lint format docs bench clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
@@ -66,6 +66,9 @@ test: lint  ## Lint, then run every quick test (under 15 minutes)
 test-long: lint  ## Lint, then run every test at full size
 	@HYPOTHESIS_PROFILE=long \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
+
+docs: $(STAMP)  ## Write the pages that are made from the program
+	@$(BIN)/python -m rostersync.reference
 
 bench: $(STAMP)  ## Measure speed and memory (see bench/)
 	@for file in bench/bench_*.py; do \

@@ -114,17 +114,27 @@ class Reader:
     def follow(self, page: Path) -> None:
         """Do everything a page says; fail at the first command that comes to something else."""
         for block in blocks(page.read_text(encoding="utf-8")):
-            if block.file is not None:
-                (self.folder / block.file).write_text(block.text, encoding="utf-8")
-            elif block.kind == "console":
-                for step in steps(block):
-                    self._check(page, step)
-            elif block.kind == "cron":
-                for line in block.text.splitlines():
-                    command = re.sub(r"cd \S+", "cd .", line.split(None, 5)[5])
-                    self._check(page, Step(command, ["..."], 0, block.line))
-            elif block.kind == "sh":
-                self._targets(block)
+            self.read(page, block)
+
+    def read(self, page: Path, block: Block) -> None:
+        """Do what one block of a page says."""
+        if block.file is not None:
+            (self.folder / block.file).write_text(block.text, encoding="utf-8")
+        elif block.kind == "console":
+            for step in steps(block):
+                self._check(page, step)
+        elif block.kind == "cron":
+            for line in block.text.splitlines():
+                command = re.sub(r"cd \S+", "cd .", line.split(None, 5)[5])
+                self._check(page, Step(command, ["..."], 0, block.line))
+        elif block.kind == "sh":
+            self._targets(block)
+
+    def do(self, command: str) -> str:
+        """Do what a page takes for granted; return what is printed."""
+        code, output = self._run(command)
+        assert code == 0, output
+        return output
 
     def _check(self, page: Path, step: Step) -> None:
         code, output = self._run(step.command)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from tests.docs.console import ROOT, Block, Reader, prints, steps
+from tests.docs.console import ROOT, Reader
 
 
 def test_a_new_admin_who_follows_the_page_sees_what_it_shows(reader: Reader) -> None:

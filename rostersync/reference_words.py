@@ -1,0 +1,234 @@
+"""What the reference says where the program cannot say it of itself; see ``reference.py``."""
+
+from __future__ import annotations
+
+EXIT_CODES = {
+    0: "Done, also when there was nothing to do or the district is paused (the status says so).",
+    1: "An error of rostersync itself, or a history that does not verify: please report it.",
+    2: "Wrong usage or configuration; also credentials that belong to another district.",
+    10: "Held: at least one change waits for approval. Whatever was safe was applied.",
+    11: "Drift: the plan no longer fits. Nothing was changed.",
+    12: "The roster was incomplete, or the vendor failed. Nobody left because of it.",
+    13: "Busy: another run of this district is under way.",
+    14: "The vendor refused the credentials.",
+    15: "The input file was refused. Nothing was changed.",
+}
+
+STATUSES = {
+    "applied": "The plan was applied, whole.",
+    "nothing_to_do": "The directory is as the roster says; or the plan was applied already.",
+    "planned": "A plan was stored. Nobody was changed.",
+    "held": "A plan waits for approval; whatever was safe was applied.",
+    "rejected": "The plan was refused by a person.",
+    "paused": "The district is paused: no source changed anybody.",
+    "waiting": "What is left waits for schools that have not rolled over yet.",
+    "partial": "One source failed; the people of the others are up to date.",
+    "incomplete": "No source could be read whole. Nobody left because of it.",
+    "drifted": "The plan no longer fits: somebody in it changed, or it is no longer the held one.",
+    "busy": "Another run of this district is under way.",
+    "refused": "The configuration, the credentials or the file cannot be used.",
+    "failed": "An error of rostersync itself. Nothing was changed.",
+}
+
+ENVIRONMENT = {
+    "ROSTERSYNC_DATABASE_URL": "Where the data lives, as with `--database`: `sqlite:///FILE` or"
+    " `postgresql://USER@HOST/NAME`. Default: `sqlite:///rostersync.db`.",
+    "ROSTERSYNC_KEY": "The installation's key, as `file:PATH` or `env:NAME` (or the key itself)."
+    " Beside an SQLite database one is made at first use. See [Security](security.md).",
+    "ROSTERSYNC_NOTIFY": "The operator's own notification addresses. See"
+    " [Operations](operations.md).",
+    "ROSTERSYNC_DEBUG": "`1` prints where an error of rostersync itself happened. The output may"
+    " hold personal data.",
+    "NO_COLOR": "Set to anything, it turns colours off.",
+}
+
+_RULE = {
+    "percent": "How many percent of the group may be taken away in the window.",
+    "least": "So many may always be taken, whatever the percentage. In both role groups never"
+    " more than half of the group.",
+}
+
+DISTRICT_KEYS: dict[str, dict[str, str]] = {
+    "[[district]]": {
+        "slug": "The short name that commands use: small letters, digits, hyphens. It is what the"
+        " district is known by; a new slug is a new district.",
+        "name": "The name for people.",
+        "kind": "`firm` is a FINRA FLEX firm.",
+        "timezone": "An IANA name like `America/Chicago`. All days and times of the file are local"
+        " times of it.",
+        "directory": "Where relative paths of its sources start; by default the file's own folder.",
+        "email_domains": "Domains that people from `user_csv` files and by hand must have; empty"
+        " allows any. Vendors are not bound by it.",
+        "sync_times": "When to sync, like `05:00`, several a day.",
+        "grace": "How long somebody stays who is in no roster any more; see below.",
+        "guard": "What the first sync after a pause does with people whom no new school year"
+        " explains: hold them (`explain`), hold every change (`approve`), or judge by the limits"
+        " alone (`off`).",
+        "freshness_hours": "After so many hours without good data an alarm is due.",
+        "retention_days": "Archived people older than this may be purged; 0 keeps them.",
+        "notify": "Whom to tell: addresses, each as a secret reference.",
+        "lock_on_edit": "Fields that an edit by hand locks, so that no roster sets them back.",
+        "pause": "Days on which no roster changes anybody; see below.",
+        "limits": "How much may go at once; see below.",
+        "source": "Where the roster comes from; see below.",
+    },
+    "[[district.pause]]": {
+        "start": "The first day: `06-15` every year, `2026-06-15` once.",
+        "end": "The last day, written alike. Every year, it may wrap the new year.",
+        "mode": "`additions_only` lets people join and come back, and nothing else.",
+    },
+    "[district.grace]": {
+        "days": "Days that must pass.",
+        "fetches": "Complete readings without them that must pass, too.",
+    },
+    "[district.limits]": {
+        "window_days": "Whoever was taken away in the days before counts, too.",
+        "school_role": "For each role at each school.",
+        "district_role": "For each role in the whole district.",
+        "district": "For everybody.",
+        "override": "Other numbers for some; see below.",
+    },
+    "a limit": _RULE,
+    "[[district.limits.override]]": _RULE
+    | {
+        "school": "For this school only, by name or id; else for all.",
+        "role": "For this role only; else for all.",
+        "from": "The first day on which it holds, like a pause's; else always.",
+        "to": "The last day.",
+    },
+    "[[district.source]]": {
+        "name": "The name of the source, unique in its district.",
+        "connector": "Which connector reads it; see [Connectors](#connectors).",
+        "precedence": "Of two sources that speak of one person the lower number wins. Each source"
+        " of a district needs its own.",
+        "config": "What the connector asks for; see [Connectors](#connectors).",
+        "keep_when_missing": "Fields that stay as they are when the source stops saying them; all"
+        " others are cleared then.",
+        "mapping": 'Our field = a rule, like `username = "{credentials.district_username}"`.'
+        " `rostersync source try` shows what it makes of one record.",
+    },
+}
+
+_CHANGE = {
+    "seq": "Its place in the plan.",
+    "kind": "`user` or `school`.",
+    "action": "`create`, `update`, `archive`, `restore`, `suspend`, `unsuspend`, `link`, `unlink`,"
+    " `adopt`, `merge`, `purge` or `leaves_scope`.",
+    "user_id": "The person; null for a school.",
+    "school_id": "The school; null for a person.",
+    "name": "What they are called.",
+    "source": "The source it comes from, if one.",
+    "external_id": "Their id at that source.",
+    "role": "The person's role.",
+    "school": "The person's school, or the school.",
+    "fields": 'What changes: `{"email": [old, new]}`.',
+    "reason": "A [reason code](reasons.md).",
+}
+
+JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
+    "outcome": (
+        "What `plan`, `sync`, `apply`, `approve`, `reject` and `undo` print; `sync --all` prints a"
+        " list of them. In `plan` each of `plans` is `{\"plan\", \"changes\"}` (`--summary` leaves"
+        " the changes out), elsewhere a plan alone. `show --format json` has `plans` and"
+        " `certificates` only.",
+        {
+            "district": "Its slug.",
+            "status": "A [status](#statuses).",
+            "run_id": "The run, like `R12`.",
+            "plans": "The plans that came of it.",
+            "certificates": "Source → what its reading proves.",
+            "error": 'Null, or `{"code", "message", "hint"}`.',
+        },
+    ),
+    "plan": (
+        "The head of a plan.",
+        {
+            "id": "Like `P12`.",
+            "district": "Its slug.",
+            "kind": "`sync`, `upload`, `hand`, `undo`, `switch`, `domain`, `retire`, `merge` or"
+            " `purge`.",
+            "status": "`planned`, `held`, `approved`, `applied`, `rejected`, `superseded`,"
+            " `expired` or `drifted`.",
+            "digest": "The seal over its changes and their preconditions.",
+            "created_at": "When it was made.",
+            "expires_at": "Until when it can be applied.",
+            "base_serial": "The serial of the directory when it was made; for information.",
+            "season": "`normal`, `additions_only` or `paused`.",
+            "guarded": "Whether it is of the first run after a pause.",
+            "counts": "People, not steps, by action; and `conflict`, `protected`, `locked`,"
+            " `unchanged`, `skipped`.",
+            "schools": "Schools by action.",
+            "held": 'Why it is held: `{"limit", "scope", "allowed", "found", …}` for each limit.',
+            "domains": 'Moves between email domains: `{"from", "to", "people"}`.',
+            "size": "How many changes it has, steps of schools included.",
+            "standing": "Whether it is the district's one held plan.",
+            "superseded_by": "The plan that took its place.",
+            "approved": "Whether somebody released it.",
+            "decided_by": "Who approved or rejected it.",
+            "decided_at": "When.",
+            "decision_reason": "Why.",
+            "applied_at": "When it was applied.",
+        },
+    ),
+    "change": ("One step of a plan, in `plan` and `show`.", _CHANGE),
+    "certificate": (
+        "What one reading of a source proves. Only a complete one can show that somebody left.",
+        {
+            "complete": "Whether the roster was read whole.",
+            "reason": "Why not.",
+            "pages": "Pages read.",
+            "records": "People and schools that it holds.",
+            "declared_total": "What the vendor declared, if it does.",
+            "incremental": "Whether only the latest changes were asked for.",
+            "unchanged": "The vendor says that nothing is new; nothing was read.",
+            "rows": "Rows of each kind.",
+            "parsed": "Rows that were new and had to be read closely.",
+            "absent": "People and schools who were there before and are not now.",
+            "withheld": "Of those: whom nobody may conclude from, because rows were unreadable.",
+            "skipped": "Rows that could not be used.",
+            "unknown": "Words that were not understood, with how often they came.",
+            "vendor_state": "The vendor's own word on its season, like `paused`.",
+            "vendor_time": "The date of the vendor's data.",
+            "notes": "Sentences for the admin.",
+        },
+    ),
+    "user": (
+        "`users --json` prints a list of these.",
+        {
+            "id": "Ours. It never changes.",
+            "status": "`active`, `suspended` or `archived`.",
+            "origin": "How they first came in: `sync`, `file` or `manual`.",
+            "given_name": "As their roster has it, like the next ones.",
+            "middle_name": "",
+            "family_name": "",
+            "preferred_given_name": "",
+            "preferred_middle_name": "",
+            "preferred_family_name": "",
+            "email": "As it was given; may be null.",
+            "username": "",
+            "roles": "`student`, `teacher`, `staff`, `admin`, `contact`.",
+            "grade": "A CEDS code: `KG`, `09` …",
+            "graduation_year": "",
+            "sis_id": "",
+            "student_number": "",
+            "state_id": "",
+            "staff_number": "",
+            "crd_id": "",
+            "schools": 'Each `{"id", "name", "primary", "roles"}`.',
+            "protected": "No sync archives them.",
+            "locked_fields": "Fields that rosters leave alone.",
+            "kept_archived": "Archived by hand to stay so.",
+            "kept_until": "Until this day.",
+            "sources": "The sources that hold them.",
+        },
+    ),
+    "feed": (
+        "`changes --json`: what an app follows. Give the last `serial` as `--since` next time.",
+        {
+            "district": "Its slug.",
+            "serial": "The last serial in here; serials only grow.",
+            "changes": "Each a change with `serial`, `at`, `actor`, `run_id` and `plan_id`.",
+        },
+    ),
+}  # fmt: skip
+"""Name → where it is printed, and its fields."""

@@ -1,0 +1,72 @@
+"""The pages as a whole: links that lead somewhere, and the README's own commands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.console import ROOT, Block, Reader, blocks, prints, steps
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TO_COME = {"summer.md", "files.md", "vendors.md", "add-a-connector.md", "operations.md",
+           "performance.md"}  # fmt: skip
+"""Pages that are linked to and not written yet."""
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    found = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() and target.name in TO_COME:
+            continue
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def test_the_readme_shows_what_its_commands_print(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROSTERSYNC_KEY", "readme")  # it decides the ids, and these the order
+    picture, *start = [
+        block
+        for block in blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+        if block.kind in {"console", "toml"}
+    ]
+    reader.do("rostersync emulate --users 300 --csv roster.zip")
+    for block in start:
+        reader.read(ROOT / "README.md", block)
+    reader.do("rostersync emulate --users 300 --day 3 --csv roster.zip")
+    reader.read(ROOT / "README.md", picture)
+
+
+def test_the_two_commands_of_the_readme_are_targets_of_make(reader: Reader) -> None:
+    (block,) = [
+        block
+        for block in blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+        if block.kind == "sh"
+    ]
+    assert "make demo" in block.text
+    assert "make test" in block.text
+    reader.read(ROOT / "README.md", block)
+
+
+def test_a_page_that_shows_something_else_than_is_printed_is_found() -> None:
+    assert prints(["a", "...", "c… d"], "a\nb\n\nc and d\n")
+    assert prints(["made 2026-01-01 05:00 UTC"], "made 2027-02-02 06:10 UTC")
+    assert not prints(["a"], "a\nb")
+    assert not prints(["a", "c"], "a\nb\nc")
+    assert not prints(["...", "z"], "a\nb")
+    (step,) = steps(Block("console", "$ rostersync plan x\nno\n(exit code 10)\n", None, 1))
+    assert (step.command, step.expected, step.code) == ("rostersync plan x", ["no"], 10)
