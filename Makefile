@@ -10,6 +10,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.rostersync-installed
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS    ?=
+SIZE    ?= 100000
 
 # The first interpreter of a supported version that can make virtual environments.
 find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
@@ -70,11 +71,8 @@ test-long: lint  ## Lint, then run every test at full size
 docs: $(STAMP)  ## Write the pages that are made from the program
 	@$(BIN)/python -m rostersync.reference
 
-bench: $(STAMP)  ## Measure speed and memory (see bench/)
-	@for file in bench/bench_*.py; do \
-		[ -e "$$file" ] || { echo "There is no benchmark in bench/ yet."; break; }; \
-		$(BIN)/python "$$file" $(ARGS) || exit 1; \
-	done
+bench: $(STAMP)  ## Measure speed and memory beside their floors (SIZE=1000000; see docs/performance.md)
+	@$(BIN)/python -m bench --size $(SIZE) $(ARGS)
 
 clean:  ## Remove the virtual environment and every cache
 	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -4,7 +4,9 @@
 
 Times are wall seconds of whole processes; ``start`` is what a process takes before it has anything
 to do, and is taken off before a time is divided by its floor (the floors do not count theirs
-either). Peak memory is that of the client's process. Ratios within one run are what counts.
+either). Peak memory is that of the client's process. Ratios within one run are what counts; ``cpu``
+is the same ratio in processor seconds of the client alone, which a busy machine spoils less (on
+PostgreSQL the server's own work is not in it).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.process import PROGRAM, Companion, Ran, run, script
 
@@ -37,6 +39,13 @@ precedence = 1
 """
 
 
+class Cost(NamedTuple):
+    """Wall and processor seconds."""
+
+    wall: float
+    cpu: float
+
+
 class Bench:
     """One run of the benchmark: its rows, and the means to measure them."""
 
@@ -45,7 +54,7 @@ class Bench:
         self.repeat = repeat
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
-        self.start = 0.0
+        self.start = Cost(0.0, 0.0)
 
     def row(
         self,
@@ -53,7 +62,7 @@ class Bench:
         store: str,
         ran: list[Ran],
         *,
-        floor: float | None = None,
+        floor: Cost | None = None,
         floor_is: str = "",
         reach: float | None = None,
         dream: float | None = None,
@@ -62,22 +71,26 @@ class Bench:
     ) -> dict[str, Any]:
         """Keep and print one row."""
         total = statistics.median(one.seconds for one in ran)
-        seconds = max(total - self.start, 0.001)
+        seconds = max(total - self.start.wall, 0.001)
+        cpu = max(statistics.median(one.cpu for one in ran) - self.start.cpu, 0.001)
         row = {
             "work": work, "store": store, "users": more.pop("users", self.size),
             "seconds": round(seconds, 3), "whole_process": round(total, 3),
-            "floor": None if floor is None else round(floor, 3), "floor_is": floor_is,
-            "ratio": None if floor is None else round(seconds / floor, 2),
+            "cpu": round(cpu, 3),
+            "floor": None if floor is None else round(floor.wall, 3), "floor_is": floor_is,
+            "floor_cpu": None if floor is None else round(floor.cpu, 3),
+            "ratio": None if floor is None else round(seconds / floor.wall, 2),
+            "ratio_cpu": None if floor is None else round(cpu / floor.cpu, 2),
             "reach": reach, "dream": dream,
             "peak_mb": round(max(one.peak_mb for one in ran), 1), "reach_mb": reach_mb,
             "runs": len(ran), **more,
         }  # fmt: skip
         self.rows.append(row)
-        ratio = "" if floor is None else f"{row['ratio']:6.2f} x"
+        ratio = "" if floor is None else f"{row['ratio']:6.2f} x (cpu {row['ratio_cpu']:.2f})"
         goal = "" if reach is None else f"(reach {reach:g}, dream {dream or 0:g})"
         print(
-            f"{work:34} {store:11} {row['users']:>9,} {seconds:8.2f} s {ratio:>9}"
-            f" {'' if floor is None else f'of {floor:6.2f} s {floor_is}':34}"
+            f"{work:34} {store:11} {row['users']:>9,} {seconds:8.2f} s {ratio:>20}"
+            f" {'' if floor is None else f'of {floor.wall:6.2f} s {floor_is}':34}"
             f" {row['peak_mb']:7.0f} MB  {goal}",
             flush=True,
         )
@@ -113,9 +126,12 @@ class Bench:
         return run(script("floors", what, *arguments))
 
 
-def median(runs: list[Ran]) -> float:
-    """Return the median of the seconds that the processes say they took."""
-    return statistics.median(one.document["seconds"] for one in runs)
+def median(runs: list[Ran]) -> Cost:
+    """Return the median of what the processes say they took."""
+    return Cost(
+        statistics.median(one.document["seconds"] for one in runs),
+        statistics.median(one.document["cpu"] for one in runs),
+    )
 
 
 def start_up(bench: Bench) -> None:
@@ -123,7 +139,9 @@ def start_up(bench: Bench) -> None:
     words = "import rostersync.cli.app, sync.engine, connectors.clever, sqlalchemy.dialects.sqlite"
     runs = [run([sys.executable, "-c", words]) for _ in range(5)]
     bench.row("start: program and engine loaded", "-", runs)
-    bench.start = statistics.median(one.seconds for one in runs)
+    bench.start = Cost(
+        statistics.median(one.seconds for one in runs), statistics.median(one.cpu for one in runs)
+    )
     help_runs = [run([PROGRAM, "--help"]) for _ in range(5)]
     total = statistics.median(one.seconds for one in help_runs)
     row = bench.row("rostersync --help", "-", help_runs)
@@ -163,7 +181,7 @@ def over_http(bench: Bench, stores: list[str], database: Callable[[str], str]) -
                 "no change", store, same, floor=get, floor_is="raw GET", reach=3.0, dream=2.2,
                 reach_mb=200, bytes=gets[0].document["bytes"],
             )  # fmt: skip
-            unchanged = row["seconds"]
+            unchanged = Cost(row["seconds"], row["cpu"])
             changed = []
             for day in range(1, changing + 1):
                 vendor.ask(f"day {day}")
@@ -173,9 +191,10 @@ def over_http(bench: Bench, stores: list[str], database: Callable[[str], str]) -
                 reach=1.5, dream=1.2, reach_mb=200,
             )  # fmt: skip
             vendor.ask(f"day {vendor.ready['last_day']}")
+            floor = Cost(parse.wall + 2 * unchanged.wall, parse.cpu + 2 * unchanged.cpu)
             bench.row(
                 "all touched, nothing changed", store, [bench.sync(url, "nothing_to_do")],
-                floor=parse + 2 * unchanged, floor_is="parse + 2 x no change", reach=1.0,
+                floor=floor, floor_is="parse + 2 x no change", reach=1.0,
             )  # fmt: skip
             planned(bench, store, vendor, given, database(store))
 

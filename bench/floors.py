@@ -41,21 +41,22 @@ def get(config: dict[str, Any]) -> int:
     return sum(len(body) for stream in ("schools", "users") for body in pages(config, stream))
 
 
-def parse(config: dict[str, Any]) -> tuple[int, float]:
+def parse(config: dict[str, Any]) -> tuple[int, float, float]:
     """Split and parse everything, without the time for getting it."""
     from connectors.clever import Clever, CleverConfig, split_listing
 
     connector = Clever(CleverConfig.model_validate(config))
-    size, seconds = 0, 0.0
+    size, seconds, cpu = 0, 0.0, 0.0
     for stream in ("schools", "users"):
         for body in pages(config, stream):
             size += len(body)
-            began = time.perf_counter()
+            began, at = time.perf_counter(), time.process_time()
             for raw in split_listing(body):
                 connector.identify(stream, raw)
                 connector.parse(stream, raw)
             seconds += time.perf_counter() - began
-    return size, seconds
+            cpu += time.process_time() - at
+    return size, seconds, cpu
 
 
 def first(config: dict[str, Any], url: str) -> int:
@@ -138,18 +139,18 @@ def _inserter(url: str) -> Any:
 
 def main() -> None:
     what, config = sys.argv[1], json.loads(sys.argv[2])
-    began = time.perf_counter()
-    size, seconds = 0, None
+    began, at = time.perf_counter(), time.process_time()
+    size, seconds, cpu = 0, None, 0.0
     match what:
         case "get":
             size = get(config)
         case "parse":
-            size, seconds = parse(config)
+            size, seconds, cpu = parse(config)
         case "first":
             size = first(config, sys.argv[3])
     if seconds is None:
-        seconds = time.perf_counter() - began
-    print(json.dumps({"seconds": seconds, "bytes": size}))
+        seconds, cpu = time.perf_counter() - began, time.process_time() - at
+    print(json.dumps({"seconds": seconds, "cpu": cpu, "bytes": size}))
 
 
 if __name__ == "__main__":

@@ -23,9 +23,10 @@ PROGRAM = Path(sys.executable).parent / "rostersync"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a process ended: its wall seconds, peak memory in MB, exit code and standard output."""
+    """How a process ended: wall and processor seconds, peak memory in MB, exit code, output."""
 
     seconds: float
+    cpu: float
     peak_mb: float
     code: int
     out: str
@@ -58,7 +59,8 @@ def run(
             words = " ".join(str(word) for word in command)
             raise SystemExit(f"{words}\nended with {process.returncode}:\n{err.read()}{out.read()}")
         scale = 1024 if sys.platform != "darwin" else 1024 * 1024
-        return Ran(seconds, usage.ru_maxrss / scale, process.returncode, out.read())
+        cpu = usage.ru_utime + usage.ru_stime
+        return Ran(seconds, cpu, usage.ru_maxrss / scale, process.returncode, out.read())
 
 
 def script(name: str, *arguments: str | int | Path) -> list[str]:
