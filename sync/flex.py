@@ -205,7 +205,8 @@ def mail_text(connection: Connection, slug: str) -> str:
     name = district_row(connection, slug).name
     lines = [f"Subject: FLEX user changes for {name}", "", "Please make these changes in FLEX:", ""]
     for one in asked:
-        said = ", ".join(f"{column} {value}" for column, value in one["fields"].items())
+        given = one["fields"]
+        said = ", ".join(f"{column} {given[column]}" for column in FIELDS if column in given)
         verb = {"add": "Add", "remove": "Remove", "update": "Change"}[one["kind"]]
         lines.append(f"{one['id']}. {verb} crd_id {one['crd_id']}" + (f": {said}" if said else ""))
     lines += ["", f"Number of changes: {len(asked)}. Please confirm by their numbers."]
