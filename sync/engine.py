@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -38,7 +38,15 @@ from sync.clock import Clock, utc_now
 from sync.connect import open_connector
 from sync.evidence import keep
 from sync.fetch import Terms, read_source
-from sync.guard import PAUSED_WORDS, TROUBLED_WORDS, Guard, SeasonState, advance, wait_for
+from sync.guard import (
+    PAUSED_WORDS,
+    TROUBLED_WORDS,
+    Guard,
+    SeasonState,
+    advance,
+    graced_on,
+    wait_for,
+)
 from sync.guarding import Watch, forget_pupils
 from sync.health import note, set_aside
 from sync.mapping import read_rules
@@ -295,11 +303,11 @@ def _read_with(
         cursor=source.cursor if fresh else None,
         revision=source.revision if shorter else None,
         directory=run.settings.directory,
+        file=run.upload,
     )
     if not connector.capabilities.incremental:
         request = replace(request, cursor=None)
     try:
-        file=run.upload,
         return _read_as(run, source, connector, terms, request)
     except CursorLost:
         return _read_as(run, source, connector, terms, replace(request, cursor=None))
@@ -498,14 +506,30 @@ def _write_season(connection: Connection, run: DistrictRun, plans: Plans) -> Non
     after = run.season_after
     complete = after.complete_on == run.season.day
     state = wait_for(
-        after, plans.watched.waiting_schools, complete_on=run.season.day if complete else None
+        after,
+        plans.watched.waiting_schools,
+        complete_on=run.season.day if complete else None,
+        guarded=run.guard is Guard.HOLDS and run.season.season is Season.NORMAL,
     )
     if state == run.state:
         return
     about = {"id": run.district.id, "state": state.model_dump_json()}
     connection.execute(_SEASON_STATE, about)
-    if not state.waiting and state.paused_seen is None:
+    graced = graced_on(state, run.settings.grace, run.season.day) is not None
+    if not state.waiting and state.paused_seen is None and not graced:
         forget_pupils(connection, run.district.id or 0)
+
+
+def _gives_grace(run: DistrictRun) -> bool:
+    return run.settings.grace.days > 0 or run.settings.grace.fetches > 1
+
+
+def _gone_by(run: DistrictRun) -> datetime | None:
+    """Return the end of the day of the guarded run, while grace may keep people from its day."""
+    day = graced_on(run.state, run.settings.grace, run.season.day)
+    if day is None:
+        return None
+    return datetime(day.year, day.month, day.day, tzinfo=run.settings.zone) + timedelta(days=1)
 
 
 def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
@@ -558,6 +582,8 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
             run.season.day,
             keep=run.keep,
             afresh=_turned(run),
+            graced=_gives_grace(run),
+            gone_by=_gone_by(run),
         ),
     )
     step = None if progress is None else lambda people: progress("planning", people)

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from core.settings import Pause
 from core.tables import utc_text
-from sync.guard import SeasonState
+from sync.guard import SeasonState, graced_on
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
 from sync.pausing import Almanac
 from sync.season import local_day
@@ -136,8 +136,11 @@ def warnings(connection: Connection, found: Almanac, now: datetime) -> list[dict
     """Return the limits that those in grace will pass if nobody of them comes back.
 
     Each ``{"limit", "source", "school", "role", "allowed", "found"}``: counts, no names. The limits
-    count and hold when grace ends; until then there is time to look into it.
+    count and hold when grace ends; until then there is time to look into it. After a return from a
+    pause there are none: the guard judges those people, and a rollover explains most of them.
     """
+    if graced_on(found.state, found.settings.grace, found.today(now)) is not None:
+        return []
     people: dict[Group, set[str]] = defaultdict(set)
     names: dict[int, str] = {}
     in_grace = {one.user_id for one in leaving(connection, found, now)}

@@ -14,13 +14,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UsageError
-from core.settings import Pause
+from core.settings import Grace, Pause
 from sync.season import HandPause, Season, SeasonOnDay, is_paused, season_on
 
 UNCHANGED_DAYS = 14
 """After so many days without any change, a rollover may explain what leaves (S6)."""
 
 _DAY = timedelta(days=1)
+_FETCHES_TAKE = timedelta(days=7)
+"""Beyond the days of grace its fetches may take a while: a week, then nobody is explained."""
 _REMEMBERED = timedelta(days=400)
 
 
@@ -69,6 +71,9 @@ class SeasonState(BaseModel):
     """Pauses by hand that are over, of the last year or so: grace did not advance in them (S7)."""
     waiting: tuple[str, ...] = ()
     """Ids of the schools that had not rolled over: for them the guard still stands (S6)."""
+    guarded_on: date | None = None
+    """The day of the last complete guarded run, or of the last rollover of a school that waited.
+    Whoever was gone by then is judged like that run once their grace is over."""
     waited_out: bool = False
     """The 14 days of S6 are over: what waited went to the held plan, and from here on a rollover
     of these schools still explains, but the limits judge the rest. After a winter break, say,
@@ -193,15 +198,30 @@ def _guard(day: date, back: date | None, unchanged_since: date | None) -> Guard:
 
 
 def wait_for(
-    state: SeasonState, schools: Iterable[str], *, complete_on: date | None = None
+    state: SeasonState,
+    schools: Iterable[str],
+    *,
+    complete_on: date | None = None,
+    guarded: bool = False,
 ) -> SeasonState:
     """Return the state after a kept run that leaves these schools waiting for their rollover.
 
-    ``complete_on``: the day of the run, if it was complete.
+    ``complete_on``: the day of the run, if it was complete; ``guarded``: it used the guard up.
     """
     waiting = tuple(sorted(set(schools)))
     over = state.waited_out or (complete_on is not None and is_late(state, complete_on))
-    return state.model_copy(update={"waiting": waiting, "waited_out": bool(waiting) and over})
+    update: dict[str, Any] = {"waiting": waiting, "waited_out": bool(waiting) and over}
+    if complete_on is not None and (guarded or set(waiting) < set(state.waiting)):
+        update["guarded_on"] = complete_on
+    return state.model_copy(update=update)
+
+
+def graced_on(state: SeasonState, grace: Grace, day: date) -> date | None:
+    """Return ``guarded_on`` while somebody who was gone by then may still be in grace (S7)."""
+    if state.guarded_on is None or (grace.days == 0 and grace.fetches == 1):
+        return None
+    over = (day - state.guarded_on).days > grace.days + _FETCHES_TAKE.days
+    return None if over else state.guarded_on
 
 
 def is_late(state: SeasonState, day: date) -> bool:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
+from core.tables import utc_text
 from sync.draft import Draft
 from sync.guard import Guard, SeasonState
 from sync.rollover import (
@@ -40,10 +41,18 @@ class Watch:
     afresh: bool = False
     """A pause has begun or ended since the last run: who was where before it is fixed anew."""
 
+    graced: bool = False
+    """The district gives grace: who was where is still needed when it ends."""
+    gone_by: datetime | None = None
+    """Whoever was gone by this moment is judged as in the guarded run, which grace has kept from
+    taking them (S7)."""
+
     @property
     def watches(self) -> bool:
         """Say whether there is anything for the guard to do in this run."""
-        return self.policy != "off" and (self.guard is not Guard.NONE or bool(self.state.waiting))
+        return self.policy != "off" and (
+            self.guard is not Guard.NONE or bool(self.state.waiting) or self.gone_by is not None
+        )
 
 
 @dataclass(slots=True)
@@ -84,7 +93,8 @@ def watch_over(
     _judge_takings(database, connection, draft, watch, schools, watched, about, fixed=fixed)
     _explain_newcomers(connection, draft, watch, schools, about)
     watched.waiting_schools = waiting_schools(schools, watch.guard, watch.state, watch.policy)
-    if watch.keep and not fixed and (watched.waiting_schools or watch.state.paused_seen):
+    may_be_needed = watched.waiting_schools or watch.state.paused_seen or watch.graced
+    if watch.keep and not fixed and may_be_needed and watch.guard is not Guard.EXPLAINS:
         connection.execute(_KEEP, about)
     return watched
 
@@ -142,9 +152,11 @@ def _judge_takings(
     connection.exec_driver_sql("DROP TABLE IF EXISTS verdicts")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE verdicts (target_id TEXT, verdict TEXT)")
     rows = []
-    for target, places, finished, held_before in _taken(connection, about, fixed=fixed):
+    gone_by = "" if watch.gone_by is None else utc_text(watch.gone_by)
+    for target, places, finished, held_before, gone in _taken(connection, about, fixed=fixed):
         verdict = judge(
-            places, finished, schools=schools, guard=watch.guard, state=watch.state,
+            places, finished, schools=schools,
+            guard=Guard.HOLDS if gone and gone < gone_by else watch.guard, state=watch.state,
             policy=watch.policy, day=watch.day, held_before=held_before,
         )  # fmt: skip
         if verdict is not Verdict.LIMITS:
@@ -171,17 +183,20 @@ def _judge_takings(
 
 def _taken(
     connection: Connection, about: Mapping[str, object], *, fixed: bool
-) -> Iterator[tuple[str, set[str], str | None, bool]]:
+) -> Iterator[tuple[str, set[str], str | None, bool, str | None]]:
     """Yield each taken person: where from, the grade they may have finished, held by us before.
 
-    Only a missing student can have finished a school.
+    Last comes when they were found to be gone, UTC text, None if they are not. Only a missing
+    student can have finished a school.
     """
     source = "pupils p ON p.district_id = :district AND" if fixed else "pupils_now p ON"
     rows = connection.execute(
         text(
             "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, EXISTS (SELECT 1"
             " FROM takings s JOIN plans q ON q.id = s.plan_id WHERE q.district_id = :district"
-            " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before"
+            " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before,"
+            " (SELECT MAX(r.absent_since) FROM links l JOIN records r ON r.id = l.record_id"
+            " WHERE l.target_id = t.target_id AND l.held AND NOT r.present) AS gone"
             f" FROM takings t LEFT JOIN {source} p.user_id = t.target_id"
             " AND p.school_id = t.school_id WHERE t.plan_id = :plan ORDER BY t.target_id"
         ),
@@ -191,17 +206,19 @@ def _taken(
     places: set[str] = set()
     finished: str | None = None
     before = False
-    for target, school, role, what, grade, held_before in rows:
+    gone: str | None = None
+    for target, school, role, what, grade, held_before, absent_since in rows:
         if target != last:
             if last is not None:
-                yield last, places, finished, before
+                yield last, places, finished, before, gone
             last, places, finished, before = target, set(), None, False
+            gone = absent_since if what == "archive" else None
         places.add(school)
         before = before or bool(held_before)
         if role == "student" and what == "archive" and grade is not None:
             finished = grade
     if last is not None:
-        yield last, places, finished, before
+        yield last, places, finished, before, gone
 
 
 def _explain_newcomers(

@@ -7,10 +7,10 @@ have bad days: errors, short pages, its own pause.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import EntryPoint
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -30,6 +30,7 @@ from connectors.base import (
 )
 from core.database import Database
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
+from core.registry import Registered
 from core.tables import utc_text
 from sync.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
@@ -66,6 +67,8 @@ class Vendor:
     """How often it was asked."""
     data_time: datetime | None = None
     hook: Callable[[], None] | None = None
+    revision: str | None = None
+    """The vendor's own mark of its data, if it has one: nothing is served while it stays."""
 
     def __iter__(self) -> Iterator[Person]:
         return iter(list(self.people.values()))
@@ -115,7 +118,7 @@ class TownRoster(Connector):
     version = "1"
     title = "A town's roster"
     config_model = TownConfig
-    capabilities = Capabilities(discovery=True)
+    capabilities = Capabilities(discovery=True, skips_unchanged=True)
     streams: ClassVar[Mapping[str, Kind]] = {"schools": Kind.SCHOOL, "users": Kind.USER}
 
     @property
@@ -130,6 +133,8 @@ class TownRoster(Connector):
             vendor.hook()
         if vendor.fails is not None:
             raise vendor.fails
+        if vendor.revision is not None and request.revision == vendor.revision:
+            return Certificate(complete=True, unchanged=True, revision=vendor.revision)
         schools = [msgspec.json.encode([key, name]) for key, name in vendor.schools.items()]
         people = [
             msgspec.json.encode([p.key, p.role, p.school, p.grade, p.enabled])
@@ -143,6 +148,7 @@ class TownRoster(Connector):
             pages=2,
             declared={"schools": len(schools), "users": len(people)},
             vendor_state=vendor.state,
+            revision=vendor.revision,
             vendor_time=vendor.data_time,
         )
 
@@ -170,13 +176,18 @@ class TownRoster(Connector):
 
 def install(patch: Any) -> None:
     """Make ``connector = "town"`` one of the installed connectors."""
-    real = core.registry.entry_points
+    ours = Registered("town", "tests", "1", "tests.year.kit:TownRoster")
+    found = tuple(sorted((*_installed(), ours), key=lambda one: one.name))
 
-    def found(*, group: str) -> Iterable[EntryPoint]:
-        ours = EntryPoint("town", "tests.year.kit:TownRoster", "rostersync.connectors")
-        return [*real(group=group), *([ours] if group == "rostersync.connectors" else [])]
+    def registered(group: str = core.registry.CONNECTORS) -> tuple[Registered, ...]:
+        return found
 
-    patch.setattr(core.registry, "entry_points", found)
+    patch.setattr(core.registry, "registered", registered)
+
+
+@cache
+def _installed() -> tuple[Registered, ...]:
+    return core.registry.registered()
 
 
 # -- the town
@@ -189,7 +200,7 @@ _DISTRICT = """\
 slug = "{slug}"
 name = "Springfield USD"
 timezone = "{zone}"
-sync_times = ["05:00", "10:00", "14:00", "19:00"]
+sync_times = [{times}]
 {more}
 """
 _SOURCE = """
@@ -214,12 +225,14 @@ class Town:
         slug: str = "springfield",
         zone: str = ZONE,
         sources: Sequence[str] = ("sis",),
+        times: Sequence[str] = ("05:00", "10:00", "14:00", "19:00"),
     ) -> None:
         self.database = database
         self.slug = slug
         self.zone = ZoneInfo(zone)
         self.now = datetime(2026, 5, 4, 5, tzinfo=self.zone)
         self.folder = folder
+        self.times = ", ".join(f'"{one}"' for one in times)
         self._sources = {name: f"vendor{next(_numbers)}" for name in sources}
         self.vendors = {name: Vendor() for name in sources}
         for name, vendor in self._sources.items():
@@ -229,7 +242,7 @@ class Town:
 
     def load(self, more: str = "") -> None:
         """Load the district file, with ``more`` keys of the district."""
-        head = _DISTRICT.format(slug=self.slug, zone=self.zone.key, more=more)
+        head = _DISTRICT.format(slug=self.slug, zone=self.zone.key, times=self.times, more=more)
         tail = "".join(
             _SOURCE.format(name=name, rank=rank, vendor=vendor)
             for rank, (name, vendor) in enumerate(self._sources.items(), 1)

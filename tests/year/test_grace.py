@@ -167,3 +167,43 @@ def test_users_leaving_on_the_command_line(cli: Cli, new_town: NewTown) -> None:
     (one, *rest) = cli("users", town.slug, "--leaving", "--json").document
     assert len(rest) == 4
     assert (one["absent_since"], one["roles"]) == ("2026-05-05", ["teacher"])
+
+
+SUMMER = '[[district.pause]]\nstart = "06-15"\nend = "08-10"\n'
+GRADUATES = {f"s1-g08-{n:04}" for n in range(5)}
+
+
+@pytest.mark.parametrize("given", ["days = 3, fetches = 2", "days = 0, fetches = 3"])
+def test_s7_graduates_whose_grace_ends_after_the_guarded_run_are_still_explained(
+    new_town: NewTown, given: str
+) -> None:
+    """And so is the teacher who was gone with them still held, however few they are."""
+    town = new_town(f"grace = {{ {given} }}\n{SUMMER}")
+    town.vendor.join(*staff("s1", 9), *classes("s1", g06=8, g07=9, g08=5))
+    town.sync("2026-06-12 05:00")
+    town.vendor.roll_over()
+    town.vendor.leave("s1-teacher-000")
+    for day in (11, 12, 13, 14):
+        town.sync(f"2026-08-{day} 05:00")
+    assert town.archived == GRADUATES
+    assert town.held() == {"archive": {"s1-teacher-000"}}
+    town.vendor.leave("s1-teacher-001")  # weeks later the limits judge again
+    for day in (1, 2, 3, 4, 5):
+        town.sync(f"2026-10-0{day} 05:00")
+    assert town.archived == GRADUATES | {"s1-teacher-001"}
+    assert town.rows("SELECT 1 FROM pupils") == []
+
+
+def test_s7_somebody_who_left_only_after_the_guarded_run_is_judged_by_the_limits(
+    new_town: NewTown,
+) -> None:
+    town = new_town(f"grace = {{ days = 2, fetches = 1 }}\n{SUMMER}")
+    town.vendor.join(*staff("s1", 9), *classes("s1", g06=8, g07=9, g08=5))
+    town.sync("2026-06-12 05:00")
+    town.vendor.roll_over()
+    town.sync("2026-08-11 05:00")
+    town.vendor.leave("s1-teacher-000")
+    for day in (12, 13, 14):
+        town.sync(f"2026-08-{day} 05:00")
+    assert town.archived == GRADUATES | {"s1-teacher-000"}
+    assert town.standing is None
