@@ -409,22 +409,33 @@ _Group = tuple[int, str, str, str]
 
 def _census(connection: Connection, about: dict[str, Any]) -> dict[_Group, int]:
     """Count the active people of this plan whom each source holds in each group."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS holdings")
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE holdings (source_id BIGINT, user_id TEXT, school TEXT, role TEXT)"
+    )
+    connection.execute(_HOLDINGS, about)  # joined once, then counted three ways
     counted: dict[_Group, int] = {}
     for scope, school, role in (
-        (SCHOOL_ROLE, "COALESCE(m.school_id, '')", "COALESCE(m.role, '')"),
-        (DISTRICT_ROLE, "''", "COALESCE(m.role, '')"),
+        (SCHOOL_ROLE, "school", "role"),
+        (DISTRICT_ROLE, "''", "role"),
         (DISTRICT, "''", "''"),
     ):
         query = text(
-            f"SELECT r.source_id, {school}, {role}, COUNT(DISTINCT u.id) FROM users u"
-            " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
-            " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
-            " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+            f"SELECT source_id, {school}, {role}, COUNT(DISTINCT user_id) FROM holdings"
             " GROUP BY 1, 2, 3"
         )
-        for source_id, school_id, role_name, people in connection.execute(query, about):
+        for source_id, school_id, role_name, people in connection.execute(query):
             counted[source_id, scope, school_id, role_name] = people
     return counted
+
+
+_HOLDINGS = text(
+    "INSERT INTO holdings SELECT r.source_id, u.id, COALESCE(m.school_id, ''),"
+    " COALESCE(m.role, '') FROM users u"
+    " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+    " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+    " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+)
 
 
 def _write_census(

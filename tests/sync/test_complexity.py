@@ -26,7 +26,7 @@ PAGES = 4
 CHANGED = 10
 _TARGET = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?')
 _TEMPORARY = re.compile(
-    r"stage_|todo_|marks|holds|conflict_people|leavers|joiners|pairs|moved_schools|grown|explained"
+    r"stage_|todo_|marks|holds|conflict_people|holdings|leavers|joiners|pairs|moved_schools|grown|explained"
 )
 
 
