@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.base import Connector, RowFinding, Settlement
@@ -28,6 +29,8 @@ def settle(
 ) -> None:
     """Tell the connector. That it cannot tidy up is noted, and is no failure of the run."""
     with database.read() as connection:
+        if result.certificate.get("unchanged"):
+            run_id = _run_that_read_it(connection, source_id)
         found = findings_of(connection, run_id, source_id)
     failpoint("settle.kept")
     try:
@@ -35,6 +38,21 @@ def settle(
     except VendorFailure as problem:
         notes = result.certificate.setdefault("notes", [])
         notes.append(f"{problem.message} The set is moved away at the next run.")
+
+
+def _run_that_read_it(connection: Connection, source_id: int) -> int:
+    """Return the run that read what is now served again: its findings are still the findings."""
+    for run_id, certificate in connection.execute(_FETCHES, {"source": source_id}):
+        document = msgspec.json.decode(certificate) if isinstance(certificate, str) else certificate
+        if not document.get("unchanged"):
+            return int(run_id)
+    return 0
+
+
+_FETCHES = text(
+    "SELECT run_id, certificate FROM fetches WHERE source_id = :source AND complete"
+    " ORDER BY id DESC LIMIT 100"
+)
 
 
 def findings_of(connection: Connection, run_id: int, source_id: int) -> list[RowFinding]:

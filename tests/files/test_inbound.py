@@ -345,6 +345,21 @@ def test_a_crash_picks_nothing_up_twice(
     assert [one["unchanged"] for one in fetches].count(False) == 1, "it was read once"
 
 
+def test_after_a_crash_the_report_still_names_the_lines(
+    database: Database, slug: str, drop: Path
+) -> None:
+    put(drop, "people.csv", people(range(5)) + row(7, gradyear="soon") + "\n")
+
+    def crash(name: str) -> None:
+        if name == "settle.kept":
+            raise Crash
+
+    with at_failpoints(crash), pytest.raises(Crash):
+        sync(database, slug)
+    sync(database, slug)
+    assert "people.csv,7,gradyear" in finished(drop, "processed")["report.csv"]
+
+
 def test_a_forged_journal_moves_nothing_out_of_the_directory(drop: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim.csv"
     victim.write_text("x")
