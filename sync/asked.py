@@ -6,7 +6,7 @@ not hold it, preconditions do; ``apply PLAN`` runs it. Nobody is changed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -137,8 +137,8 @@ def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str]
     return {(source_id, key): school for source_id, key, school in rows}
 
 
-def people(asked: Asked, ids: Iterable[str]) -> Iterator[UserView]:
-    """Yield these users with everything a decision needs, in batches, in the order given."""
+def people(asked: Asked, query: str, about: Mapping[str, Any]) -> Iterator[UserView]:
+    """Yield the users whose ids a query selects, with everything a decision needs, in batches."""
     connection = asked.connection
     for name, columns in (
         ("todo_users", "n INTEGER, target_id TEXT"),
@@ -146,8 +146,8 @@ def people(asked: Asked, ids: Iterable[str]) -> Iterator[UserView]:
     ):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
-    rows = ((number, user) for number, user in enumerate(ids, 1))
-    asked.database.insert_into(connection, "todo_users", ("n", "target_id"), rows)
+    numbered = "SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
+    connection.execute(text(f"INSERT INTO todo_users {numbered} FROM ({query}) AS p"), about)
     connection.exec_driver_sql("CREATE INDEX ix_asked_users ON todo_users (n)")
     total = int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
     for first in range(1, total + 1, BATCH):

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -88,18 +87,24 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
         for find in _FIND:
             connection.execute(find, {"district": terms.district_id})
         connection.exec_driver_sql("CREATE INDEX ix_found ON found (person)")
+        connection.exec_driver_sql("CREATE INDEX ix_found_source ON found (source_id, person)")
         connection.exec_driver_sql("CREATE INDEX ix_found_target ON found (target_id)")
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE found")
-        found = connection.execute(_PEOPLE).all()
+        sources = connection.execute(_SOURCES).scalars().all()
     matched = Matched()
-    people = sorted(found, key=lambda row: (terms.rank.get(row.source_id, 1 << 30), row.person))
-    for _, of_source in groupby(people, key=lambda row: row.source_id):
+    for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: who comes later may be the person of somebody who came first
-        mine = [row.person for row in of_source]
-        for start in range(0, len(mine), BATCH):
+        last = ""
+        while True:
             with transaction() as connection:
-                _Batch(database, connection, terms, matched).decide(mine[start : start + BATCH])
+                about = {"source": source_id, "last": last, "batch": BATCH}
+                people = connection.execute(_PEOPLE, about).scalars().all()
+                if people:
+                    _Batch(database, connection, terms, matched).decide(people)
+            if len(people) < BATCH:
+                break
+            last = people[-1]
     return matched
 
 
@@ -440,7 +445,11 @@ _FIND = (
         " GROUP BY k.person, k.source_id, o.person, k.word"
     ),
 )
-_PEOPLE = text("SELECT DISTINCT person, source_id FROM found")
+_SOURCES = text("SELECT DISTINCT source_id FROM found")
+_PEOPLE = text(
+    "SELECT DISTINCT person FROM found WHERE source_id = :source AND person > :last"
+    " ORDER BY person LIMIT :batch"
+)
 _EXPANDING: Any = bindparam("people", expanding=True)
 _FOUND = text(
     "SELECT f.person, f.target_id, f.word, o.person AS other FROM found f"

@@ -38,7 +38,8 @@ def merge_users(
     the one who goes. Either's protection stays. Raises ``UsageError`` for users that are not two.
     """
     with asked_plan(database, slug, "merge", actor=actor, reason=reason, now=now) as asked:
-        found = {user.id: user for user in people(asked, [stays, goes] if stays != goes else [])}
+        about = {"one": stays, "other": goes, "district": asked.district_id}
+        found = {user.id: user for user in people(asked, _TWO, about)}
         merged = asked.connection.execute(_MERGED, {"district": asked.district_id}).scalars()
         gone = set(merged) & found.keys()
         if len(found) < 2 or gone:
@@ -120,4 +121,5 @@ def _step(user: UserView, action: str, **more: Any) -> Step:
     )  # fmt: skip
 
 
+_TWO = "SELECT id AS target_id FROM users WHERE id IN (:one, :other) AND district_id = :district"
 _MERGED = text("SELECT id FROM users WHERE district_id = :district AND merged_into IS NOT NULL")

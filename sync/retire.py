@@ -53,9 +53,8 @@ def _end_people(asked: Asked, source_id: int) -> None:
     about = {"source": source_id}
     context = replace(context_of(asked), grace=Grace(days=0, fetches=1))
     named = named_in_conflicts(asked.connection, asked.district_id)
-    held = asked.connection.execute(_HELD_PEOPLE, about).scalars().all()
     protected = conflicts = 0
-    for user in people(asked, held):
+    for user in people(asked, _HELD_PEOPLE, about):
         for record in user.records:
             if record.source_id == source_id:
                 record.present = False
@@ -103,9 +102,9 @@ def _end_schools(asked: Asked, source_id: int) -> None:
         asked.draft.add(steps)
 
 
-_HELD_PEOPLE = text(
+_HELD_PEOPLE = (
     "SELECT DISTINCT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
-    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held ORDER BY l.target_id"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held"
 )
 _HELD_SCHOOLS = text(
     "SELECT s.id, s.status, s.revision, r.id AS record_id, r.version, EXISTS (SELECT 1"
