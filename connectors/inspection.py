@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -181,11 +182,14 @@ class _Inspector:
 
     def _look(self, page: Page, line: int | None, column: str, value: str) -> None:
         """Warn of what a spreadsheet may have done to a value that could be used."""
+        is_id = _is_id(column)
+        if not is_id and value[0] not in _SUSPECT and value[-1] not in _SUSPECT:
+            return
         if trap := _trap(column, value):
             rule, message, hint = trap
             about = RowFinding(page.file, line, column, rule, message, hint)
             self._add("warning", about, value)
-        if value.isdecimal() and _is_id(column):
+        if is_id and value.isdecimal():
             self.shapes[page.file or "", column].met(value, line)
 
     def _add(self, severity: Severity, about: RowFinding, value: str | None = None) -> None:
@@ -208,9 +212,12 @@ def _value(values: Mapping[str, object], column: str) -> str:
 _DATE = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}( 00:00:00)?|\d{1,2}-[A-Z][a-z]{2}|[A-Z][a-z]{2}-\d{2}"
 )
+_QUOTES = frozenset("\u201c\u201d\u201e\u2018")
+_SUSPECT = _QUOTES | frozenset("+-@")
 _ROUNDED = re.compile(r"\d([.,]\d+)?E\+?\d+")
 
 
+@lru_cache(maxsize=1_000)
 def _is_id(column: str) -> bool:
     word = re.sub(r"[\W_]+", "", column.casefold())
     return word.endswith(("id", "number", "idnumber", "identifier"))
@@ -230,7 +237,7 @@ def _trap(column: str, value: str) -> tuple[str, str, str] | None:
             f"{column} was rounded by a spreadsheet: the number is lost.",
             "Format the column as text before the numbers are pasted, and export again.",
         )
-    if value[0] in "\u201c\u201d\u201e\u2018" or value[-1] in "\u201c\u201d":
+    if value[0] in _QUOTES or value[-1] in _QUOTES:
         return (
             "smart-quotes",
             f"{column} stands between typographic quotes, which become part of the value.",
