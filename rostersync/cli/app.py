@@ -29,11 +29,13 @@ from rostersync.cli import (
     status,
 )
 from rostersync.cli.door import DatabaseOption, report_error
+from rostersync.cli.listing import Listing
 from rostersync.cli.outcome import as_error
 from rostersync.emulator import cli as emulator
 
 app = typer.Typer(
     name="rostersync",
+    cls=Listing,
     help="Keep a school app's users equal to the rosters of its districts, by plans that a person"
     " can review.",
     no_args_is_help=True,

@@ -46,7 +46,7 @@ VERBS = {
 SCHOOL_VERBS = VERBS | {
     "create": Verb("+", "is new", "are new"),
     "restore": Verb("+", "is named again", "are named again"),
-    "archive": Verb("-", "is no longer named by any source", "are no longer named by any source"),
+    "archive": Verb("-", "is archived", "are archived"),
     "unlink": Verb("~", "is no longer named by a source", "are no longer named by a source"),
 }
 

@@ -51,6 +51,15 @@ def test_the_readme_shows_what_its_commands_print(
     reader.read(ROOT / "README.md", picture)
 
 
+def test_how_it_decides_shows_what_its_commands_print(reader: Reader) -> None:
+    for block in blocks((ROOT / "README.md").read_text(encoding="utf-8")):
+        if block.file is not None:
+            reader.read(ROOT / "README.md", block)
+    reader.do("rostersync load district.toml")
+    reader.follow(ROOT / "docs" / "how-it-decides.md")
+    assert reader.commands == 1
+
+
 def test_the_two_commands_of_the_readme_are_targets_of_make(reader: Reader) -> None:
     (block,) = [
         block
