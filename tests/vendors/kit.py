@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,11 +58,12 @@ WAYS = (
 """Every vendor by every way in that differs."""
 
 
-def hurried_clock() -> Clock:
-    """Return the machine's own time, but nobody waits: what would be waited for is added up."""
+def hurried_clock(now: Callable[[], float] = time.time) -> Clock:
+    """Return a clock on which nobody waits: what would be waited for is added up."""
     waited = [0.0]
     return Clock(
         monotonic=lambda: time.monotonic() + waited[0],
+        now=now,
         sleep=lambda seconds: waited.append(waited.pop() + seconds),
     )
 
@@ -73,6 +74,17 @@ class VendorWorld(World):
 
     emulator: Emulator = field(kw_only=True)
     vendor: str = field(kw_only=True)
+
+    def at_noon(self) -> float:
+        """Tell the time of the vendor's own day (unix seconds), by which its events are dated."""
+        population = self.emulator.district.population
+        return population.at(self.emulator.day).timestamp() + 12 * 3600
+
+    def turn_to(self, day: int) -> None:
+        """Serve a day, with the vendor's clock at its noon."""
+        self.emulator.day = day
+        self.emulator.heal()
+        self.emulator.fail("clock_skew", amount=self.at_noon() - time.time())
 
     @property
     def requests(self) -> int:
@@ -177,19 +189,24 @@ def at_vendor(
     config: Mapping[str, Any] | None = None,
     source: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
+    own_time: bool = False,
     **options: Any,
 ) -> Iterator[VendorWorld]:
     """Serve a district by an emulator, and yield a world whose one source reads it.
 
     ``config`` and ``source`` add to the source's config and row, ``settings`` to the district's;
-    ``options`` go to the emulator. Nobody waits for retries.
+    ``options`` go to the emulator. ``own_time`` sets everybody's clock to the day that is served
+    (use ``turn_to``). Nobody waits for retries.
     """
     with (
         Emulator(district, vendor, **{"rate_limit": None, **options}) as emulator,
-        mock.patch.object(HttpConnector, "clock", hurried_clock()),
         mock.patch.dict(os.environ),
+        mock.patch.object(HttpConnector, "clock", hurried_clock()),
     ):
         world = VendorWorld(database, emulator=emulator, vendor=vendor)
+        if own_time:
+            HttpConnector.clock = hurried_clock(world.at_noon)  # put back by the patch
+            world.turn_to(emulator.day)
         wanted = {"slug": SLUG, "name": "Springfield USD", "timezone": "UTC", **(settings or {})}
         with Session(database.engine) as session:
             row = DistrictRow(
