@@ -278,9 +278,11 @@ def _rollover(
     dates = ", ".join(
         f"{one['source']} {one['vendor_time'] or 'does not say'}" for one in report["sources"]
     )
-    title = (
-        f"{len(state.waiting)} schools still show the old year" if waits else "back from the pause"
-    )
+    title = "back from the pause"
+    if waits:
+        number = len(state.waiting)
+        title = f"{number} school{'' if number == 1 else 's'} still"
+        title += f" show{'s' if number == 1 else ''} the old year"
     say("rollover", key, title, f"Since {report['since']}: {counts}.",
         f"Date of the vendors' data: {dates}.",
         f"In no roster, and still in: {report['still_in']['manual']} made by hand,"

@@ -45,7 +45,8 @@ def status(door: Door) -> None:
     waiting = sum(bool(one["needs"]) for one in found)
     if found:
         door.say()
-        door.say(f"{count(len(found))} districts, {count(waiting)} of them need a person.")
+        what = "1 district" if len(found) == 1 else f"{count(len(found))} districts"
+        door.say(f"{what}, {count(waiting)} in need of a person.")
 
 
 def _season(one: dict[str, Any]) -> str:

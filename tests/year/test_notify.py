@@ -149,7 +149,7 @@ def test_the_rollover_report_is_told_once_for_each_return(town: Town) -> None:
 def test_a_late_vendor_is_told_and_then_the_report(town: Town) -> None:
     box = Box()
     town.vendor.leave("s1-teacher-000")
-    assert told(town, box, "2026-08-11 05:00") == ["1 schools still show the old year"]
+    assert told(town, box, "2026-08-11 05:00") == ["1 school still shows the old year"]
     assert told(town, box, "2026-08-12 05:00") == []
     town.vendor.roll_over()
     titles = told(town, box, "2026-08-13 05:00")

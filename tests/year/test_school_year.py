@@ -115,7 +115,7 @@ def year(_migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path = tmp_path / "year.db"
     path.write_bytes(_migrated_sqlite.read_bytes())
     database: Database = open_database(f"sqlite:///{path}")
-    town = Town(database, tmp_path, DISTRICT, times=("05:00", "13:00"))
+    town = Town(database, tmp_path, DISTRICT, times=("05:00", "14:00"))
     town.vendor.schools = dict(SCHOOLS)
     town.vendor.join(
         *(
@@ -131,7 +131,15 @@ def year(_migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     database.engine.dispose()
 
 
-def test_a_year_of_2000_people_without_one_wrong_archive(year: Year) -> None:
+QUIET = (("2026-08-26", "2026-10-04"), ("2026-11-14", "2027-01-11"), ("2027-02-07", "2027-03-11"),
+         ("2027-03-19", "2027-04-18"), ("2027-04-24", "2027-06-11"))  # fmt: skip
+"""Weeks in which nothing happens. The short telling leaves them out, as if the machine slept."""
+
+
+@pytest.mark.parametrize("asleep", [QUIET, pytest.param((), marks=pytest.mark.long)])
+def test_a_year_of_2000_people_without_one_wrong_archive(
+    year: Year, asleep: tuple[tuple[str, str], ...]
+) -> None:
     town, vendor = year.town, year.town.vendor
     # June. A few families move away; then it is summer.
     year.on("2026-05-20", lambda: year.leave("s1-g02-001", "s1-g04-001", "s2-g07-001"))
@@ -158,17 +166,38 @@ def test_a_year_of_2000_people_without_one_wrong_archive(year: Year) -> None:
     for week, day in enumerate(("2027-01-12", "2027-01-26", "2027-03-16", "2027-04-20")):
         year.on(day, lambda week=week: year.leave(f"s1-g01-{week:03}", f"s2-g06-{week:03}"))  # type: ignore[misc]
 
-    year.live("2026-05-01", "2026-08-20")
+    year.live("2026-05-11", "2026-08-20")
     assert len(town.active) == 2000 + 140 - 140 - 3  # the two teachers wait for the admin
     held = town.held()
     assert held == {"archive": {"s3-teacher-000", "s3-teacher-001"}}
     town.approve()
-    year.live("2026-08-21", "2027-06-20")
+    day = "2026-08-21"
+    for first, last in asleep:
+        year.live(day, first)
+        day = last
+    year.live(day, "2027-06-20")
 
     assert town.archived == year.gone
     assert town.active == set(vendor.people)
     assert year.story == STORY
-    assert year.runs > 650
 
 
-STORY: list[str] = []
+STORY = [
+    "06-14 05 tomorrow: paused",
+    # the graduates of Adams and Grant are updates; Lincoln still shows the old year
+    "08-11 05 1 school still shows the old year",
+    "08-17 05 a plan waits for your approval (Held: 2 archive. Whatever was safe was applied.)",
+    "08-17 05 back from the pause",
+    # the roster without its second half: nobody leaves
+    "10-06 05 sis could not be read whole",
+    "10-07 05 sis is read again",
+    # a whole school is missing from a complete roster: a warning, and the next day it is back
+    "11-10 05 many people are about to leave",
+    "02-02 05 sis could not be read whole",
+    "02-03 05 sis fails again and again",
+    "02-03 05 sis gives no new data",
+    "02-04 05 sis is read again",
+    "02-04 05 sis gives data again",
+    "06-14 05 tomorrow: paused",
+]
+"""What the admin heard in thirteen months."""

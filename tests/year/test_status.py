@@ -94,7 +94,7 @@ def test_status_on_the_command_line(cli: Cli, new_town: NewTown) -> None:  # noq
     shown = cli("status")
     assert shown.code == 0
     assert f"P{town.standing} holds 9 changes: show P{town.standing}" in shown.out
-    assert "1 districts, 1 of them need a person." in shown.out
+    assert "1 district, 1 in need of a person." in shown.out
     (one,) = cli("status", "--json").document
     assert (one["district"], one["held_plan"]["id"]) == (town.slug, f"P{town.standing}")
 
