@@ -33,6 +33,7 @@ from sync.clock import Clock, utc_now
 from sync.connect import open_connector
 from sync.engine import Progress, plan_district, read_district, sync_district, terms_of
 from sync.outcome import Outcome
+from sync.settle import findings_of
 from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
 
 
@@ -243,10 +244,24 @@ class _Reading:
         run = {} if outcome.run_id is None else {"run_id": outcome.run_id}
         plan = {"plan_id": outcome.plan_ids[0]} if outcome.plan_ids else {}
         self._mark(status=status, note=note, **run, **plan)
+        self._add_joined(inspected, outcome)
         return Uploaded(
             self.upload_id, status, outcome, inspected.found, inspected.uncounted, counts,
             self.source.name,
         )  # fmt: skip
+
+    def _add_joined(self, inspected: Inspection, outcome: Outcome) -> None:
+        """Add what was found only when the rows of one entry were joined."""
+        if outcome.run_id is None:
+            return
+        told = {(one.file, one.line) for one in inspected.found if one.severity == "error"}
+        with self.database.read() as connection:
+            for one in findings_of(connection, outcome.run_id, self.source.id or 0):
+                if (one.file, one.line) not in told:
+                    found = Found(
+                        "error", one.file, one.line, one.column, one.rule, "", one.message, one.hint
+                    )
+                    inspected.add(found)
 
     def _inspect(self, path: Path) -> Inspection:
         connector = open_connector(self.source)

@@ -306,6 +306,25 @@ def test_a_folder_may_be_given(database: Database, tmp_path: Path) -> None:
     assert upload_file(database, "springfield", tmp_path / "set", actor="x").status == "PROCESSED"
 
 
+def test_what_is_wrong_only_when_rows_are_joined_is_in_the_report_too(
+    database: Database, tmp_path: Path
+) -> None:
+    district(database, tmp_path, connector="clever_csv")
+    files = {
+        "schools.csv": "School_id,School_name\n1,Lincoln High\n",
+        "students.csv": "School_id,Student_id,Last_name,First_name\n1,s1,Person,Sam\n9,s2,P,Kim\n",
+        "teachers.csv": "School_id,Teacher_id,Last_name,First_name\n1,t1,Person,Lee\n",
+    }
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    done = upload_file(database, "springfield", tmp_path / "set.zip", actor="x")
+    with database.read() as connection:
+        kept = connection.exec_driver_sql("SELECT COUNT(*) FROM findings").scalar_one()
+    assert done.status == "PROCESSED"
+    assert len([one for one in done.found if one.severity == "error"]) == kept
+
+
 @pytest.mark.usefixtures("slug")
 def test_a_file_that_is_not_there_is_wrong_usage(database: Database, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no file"):
