@@ -47,6 +47,36 @@ emails = st.sampled_from([None, None, "ana@a.example", "ana@b.example", "bo@a.ex
 families = st.sampled_from(["Own", "Own", "Lopez", "Smith"])
 grades = st.sampled_from(["05", "06", "07"])
 roles = st.sampled_from(["student", "student", "teacher", "staff"])
+persons = st.sampled_from([None, None, None, "master:1", "master:2"])
+
+
+schools = st.sampled_from(["lincoln", "grant", None])
+written = st.tuples(
+    st.just("a_row_is_written"), people, roles, schools, families, emails, grades,
+    st.booleans(), persons,
+)  # fmt: skip
+edits = st.lists(
+    st.one_of(
+        written,
+        written,
+        st.tuples(
+            st.just("people_are_taken_off"), st.lists(people, min_size=1, max_size=4, unique=True)
+        ),
+        st.tuples(st.just("a_row_of_the_file_is_written"), papers, emails, families),
+        st.tuples(st.just("somebody_is_taken_off_the_file"), papers),
+        st.tuples(
+            st.just("a_row_is_torn_or_mended"),
+            people,
+            st.sampled_from(["broken", "broken", "keyless", "deleted"]),
+            st.booleans(),
+        ),
+        st.tuples(st.just("a_school_changes"), st.sampled_from(["rename", "close", "open"])),
+        st.tuples(st.just("the_order_changes")),
+        st.tuples(st.just("the_torn_are_mended")),
+    ),
+    max_size=5,
+)
+"""What vendors do between two runs: the name of a method of ``Engine`` and its arguments."""
 
 
 class Crash(Exception):
@@ -120,44 +150,54 @@ class Engine(RuleBasedStateMachine):
 
     # -- what vendors do
 
-    @rule(
-        key=people, role=roles, school=st.sampled_from(["lincoln", "grant", None]),
-        family=families, email=emails, grade=grades, enabled=st.booleans(),
-    )  # fmt: skip
+    def edit(self, edits: list[tuple[Any, ...]]) -> None:
+        """Let vendors edit their rosters."""
+        for name, *about in edits:
+            getattr(self, name)(*about)
+
     def a_row_is_written(
         self, key: str, role: str, school: str | None, family: str, email: str | None,
-        grade: str, enabled: bool,
+        grade: str, enabled: bool, person: str | None,
     ) -> None:  # fmt: skip
         name = f"Of {key}" if family == "Own" else family
         self.world.sis.person(
             key, role, school=school, family_name=name, email=email, grade=grade,
-            enabled=enabled or key < "s6",
+            enabled=enabled or key < "s6", person_key=person,
         )  # fmt: skip
 
-    @rule(key=papers, email=emails, family=families)
     def a_row_of_the_file_is_written(self, key: str, email: str | None, family: str) -> None:
         name = f"Of {key}" if family == "Own" else family
         self.world.second.person(key, "staff", email=email, family_name=name)
 
-    @rule(keys=st.lists(people, min_size=1, max_size=4, unique=True))
     def people_are_taken_off(self, keys: list[str]) -> None:
         self.world.sis.without(*(key for key in keys if key in self.world.sis.people))
 
-    @rule(key=papers)
     def somebody_is_taken_off_the_file(self, key: str) -> None:
         if key in self.world.second.people:
             self.world.second.without(key)
 
-    @rule(key=people, fact=st.sampled_from(["broken", "keyless", "deleted"]), on=st.booleans())
     def a_row_is_torn_or_mended(self, key: str, fact: str, on: bool) -> None:
         if key in self.world.sis.people:
             self.world.sis.row(key, **{fact: on})
 
-    @rule()
+    def a_school_changes(self, act: str) -> None:
+        schools = self.world.sis.schools
+        if act == "close":
+            schools.pop("grant", None)
+        else:
+            self.world.sis.school("grant", "Grant Middle" if act == "open" else "Grant School")
+
+    @rule(roles=st.sampled_from([["student"], ["student", "teacher", "staff", "admin"]]))
+    def the_source_is_narrowed_or_widened(self, roles: list[str]) -> None:
+        self.world.reconfigure(roles=roles)
+
+    @rule(days=st.sampled_from([0, 0, 2]), fetches=st.sampled_from([1, 2]))
+    def grace_is_changed(self, days: int, fetches: int) -> None:
+        self.world.settle(grace={"days": days, "fetches": fetches})
+
     def the_order_changes(self) -> None:
         self.world.sis.reorder()
 
-    @rule()
     def the_torn_are_mended(self) -> None:
         for row in self.world.sis.people.values():
             for fact in ("broken", "keyless", "deleted"):
@@ -166,22 +206,31 @@ class Engine(RuleBasedStateMachine):
     # -- what the engine does
 
     @rule(way=ways, second=st.sampled_from(["whole", "whole", "whole", "says_so", "refused"]),
-          full=st.booleans())  # fmt: skip
-    def sync(self, way: str, second: str, full: bool) -> None:
+          full=st.booleans(), edits=edits)  # fmt: skip
+    def sync(self, way: str, second: str, full: bool, edits: list[Any]) -> None:
+        self.edit(edits)
         self.run("sync", way, second, full=full)
 
-    @rule(way=ways)
-    def sync_one_source(self, way: str) -> None:
+    @rule(edits=edits)
+    def sync_whole(self, edits: list[Any]) -> None:
+        self.edit(edits)
+        self.run("sync", "whole", "whole")
+
+    @rule(way=ways, edits=edits)
+    def sync_one_source(self, way: str, edits: list[Any]) -> None:
+        self.edit(edits)
         self.run("sync", way, None, sources=["sis"])
 
-    @rule(way=ways, full=st.booleans())
-    def a_dry_run(self, way: str, full: bool) -> None:
+    @rule(way=ways, full=st.booleans(), edits=edits)
+    def a_dry_run(self, way: str, full: bool, edits: list[Any]) -> None:
+        self.edit(edits)
         before = self.world.dump()
         self.run("plan", way, "whole", full=full)
         assert self.world.dump() == before, "a dry run changed the directory"
 
-    @rule(way=ways, statements=st.integers(1, 260))
-    def sync_crashes(self, way: str, statements: int) -> None:
+    @rule(way=ways, statements=st.integers(1, 260), edits=edits)
+    def sync_crashes(self, way: str, statements: int, edits: list[Any]) -> None:
+        self.edit(edits)
         self.set_way("sis", way)
         self.set_way("second", "whole")
         with crash_after(self.database, statements):
@@ -384,13 +433,17 @@ class Engine(RuleBasedStateMachine):
     def nobody_left_without_proof(self, there: ledger_model.Told) -> None:
         """Look at whom plans of sources have archived since the last look (rules 3 and 5)."""
         rows = self.world.rows(
-            "SELECT c.target_id, c.plan_id FROM changes c JOIN plans p ON p.id = c.plan_id"
+            "SELECT c.target_id, c.plan_id, c.action, p.approved FROM changes c"
+            " JOIN plans p ON p.id = c.plan_id"
             " WHERE p.status = 'applied' AND p.kind = 'sync' AND c.kind = 'user'"
             " AND c.action IN ('archive', 'leaves_scope') AND p.applied_at > :since",
             since=self.checked_until(),
         )
-        for user, plan in rows:
+        for user, plan, action, approved in rows:
             assert not there.users[user]["protected"], f"P{plan} archived the protected {user}"
+            if action == "leaves_scope":  # always held, says L8: a person has approved it
+                assert approved, f"P{plan} let {user} leave the scope by itself"
+                continue
             keys = [about for about, target in self.ids.items() if target == user]
             assert keys, f"P{plan} archived {user}, whom no source ever held"
             for name, key in keys:
@@ -467,7 +520,9 @@ class Engine(RuleBasedStateMachine):
         """A complete full sync with everything approved makes the directory equal the roster."""
         world = self.world
         self.the_torn_are_mended()
-        world.sis.student("s0", email=None).person("x9", "staff")
+        world.reconfigure(roles=["student", "teacher", "staff", "admin"])
+        world.settle(grace={"days": 0, "fetches": 1})
+        world.sis.school("grant", "Grant Middle").student("s0", email=None).person("x9", "staff")
         world.second.person("x0", "staff")
         for number, key in enumerate((*world.sis.people, "x0")):
             roster = world.sis if key in world.sis.people else world.second
@@ -491,6 +546,14 @@ class Engine(RuleBasedStateMachine):
         assert self.world.sync(full=True).status == "nothing_to_do"
         self.directory_equals_rosters()
 
+    def of_first(self, user: str) -> list[dict[str, Any]]:
+        """Return a user's rows in the first source that shares them: it decides."""
+        for name, roster in self.world.rosters.items():
+            mine = [row for key, row in roster.people.items() if self.ids[name, key] == user]
+            if mine:
+                return mine
+        return []
+
     def waiting(self) -> bool:
         return bool(self.world.value("SELECT COUNT(*) FROM records WHERE open"))
 
@@ -498,7 +561,7 @@ class Engine(RuleBasedStateMachine):
         users = self.world.users()
         wanted: dict[str, list[dict[str, Any]]] = {}
         for name, roster in self.world.rosters.items():
-            for key, row in roster.people.items():
+            for key, row in sorted(roster.people.items()):
                 assert (name, key) in self.ids, f"{name}:{key} is nobody"
                 wanted.setdefault(self.ids[name, key], []).append(row)
         held = set(self.ids.values())
@@ -513,7 +576,7 @@ class Engine(RuleBasedStateMachine):
             if user["kept_archived"]:
                 assert user["status"] == "archived"
                 continue
-            enabled = rows[0]["fields"].get("enabled", True)
+            enabled = any(row["fields"].get("enabled", True) for row in self.of_first(user_id))
             assert user["status"] == ("active" if enabled else "suspended"), user_id
             for name in PROFILE_FIELDS:
                 said = next((r["fields"][name] for r in rows if name in r["fields"]), None)

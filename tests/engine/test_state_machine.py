@@ -6,6 +6,7 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -31,8 +32,9 @@ def on_sqlite(_migrated_sqlite: Path, key: None) -> type[machine.Engine]:
             shutil.copyfile(_migrated_sqlite, path)
             return open_database(f"sqlite:///{path}")
 
-        @rule()
-        def a_full_parse_makes_the_same_plan(self) -> None:
+        @rule(edits=machine.edits)
+        def a_full_parse_makes_the_same_plan(self, edits: list[Any]) -> None:
+            self.edit(edits)
             self.set_way("sis", "whole")
             self.set_way("second", "whole")
             fast, full = machine.same_plan_without_shortcuts(self.world, self.folder)
