@@ -50,12 +50,12 @@ def _shared_then_masked(world: World) -> World:
     return world
 
 
-def test_a_field_that_is_missing_now_is_cleared(load: Callable[[str], World]) -> None:
+def test_ac06_a_field_that_is_missing_now_is_cleared(load: Callable[[str], World]) -> None:
     user = _shared_then_masked(load("")).user("s1")
     assert (user["email"], user["email_folded"], user["username"]) == (None, None, None)
 
 
-def test_a_field_that_the_source_keeps_stays_as_it_was(load: Callable[[str], World]) -> None:
+def test_ac06_a_field_that_the_source_keeps_stays_as_it_was(load: Callable[[str], World]) -> None:
     world = _shared_then_masked(load('keep_when_missing = ["email"]'))
     user = world.user("s1")
     assert (user["email"], user["username"]) == ("ada@a.example", None)
