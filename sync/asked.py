@@ -20,9 +20,9 @@ from core.settings import DistrictSettings
 from core.tables import District, utc_text
 from sync.clock import Clock, utc_now
 from sync.decide import Context
+from sync.district_run import origins_of, read_district
 from sync.domain_moves import read_aliases
 from sync.draft import Draft
-from sync.engine import origins_of, read_district
 from sync.outcome import Outcome
 from sync.people import Sources, UserView, read_users
 from sync.runs import close_run_in, open_run

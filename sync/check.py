@@ -21,7 +21,7 @@ from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, 
 from core.models import Role
 from core.tables import District, Source
 from sync.connect import open_connector
-from sync.engine import read_district
+from sync.district_run import read_district
 from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.outcome import worst
 

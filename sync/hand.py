@@ -31,8 +31,8 @@ from core.settings import LOCKABLE_FIELDS, DistrictSettings
 from core.tables import District, utc_text
 from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now
+from sync.district_run import read_district
 from sync.draft import Draft, Step
-from sync.engine import read_district
 from sync.identity import USER_PREFIX, new_id
 from sync.outcome import Outcome
 from sync.people import UserView, stored_profile

@@ -19,10 +19,11 @@ from core.tables import Source
 from sync import views
 from sync.asked import STANDS_DAYS
 from sync.clock import Clock
+from sync.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.draft import Draft
-from sync.engine import DistrictRun, Progress, _read_sources, _run, origins_of
 from sync.outcome import Outcome
 from sync.plan import PlanRequest, Plans, Switch, make_plans
+from sync.reading import read_sources
 from sync.runs import close_run_in
 from sync.seal import seal_whole
 
@@ -44,7 +45,7 @@ def switch_source(
     the plan; nobody is changed yet. Raises ``UsageError`` for sources that are not two of the
     district, or while a person must decide which school is which; and ``Busy``.
     """
-    with _run(database, slug, "switch", actor, now) as run:
+    with open_district_run(database, slug, "switch", actor, now) as run:
         with database.read() as connection:
             left = views.source_row(connection, run.district, old)
         joined = next((source for source in run.sources if source.name == new), None)
@@ -53,7 +54,7 @@ def switch_source(
                 f"{slug} has no source {new} to switch to.",
                 hint="Add the new source to the district file and load it; keep the old one.",
             )
-        _read_sources(run, [new], full=True, progress=progress)
+        read_sources(run, [new], full=True, progress=progress)
         (result,) = run.results
         outcome = Outcome(slug, "planned", run.run_id, [], {result.source.name: result.certificate})
         if not result.complete:

@@ -31,8 +31,10 @@ from core.tables import Source, Upload
 from sync import uploads
 from sync.clock import Clock, utc_now
 from sync.connect import open_connector
-from sync.engine import Progress, plan_district, read_district, sync_district, terms_of
+from sync.district_run import Progress, read_district
+from sync.engine import plan_district, sync_district
 from sync.outcome import Outcome
+from sync.reading import terms_of
 from sync.settle import findings_of
 from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
 

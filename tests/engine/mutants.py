@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from core.database import Database
-from sync import absence, apply, approval, decide, engine, fetch, holds, pairs, plan
+from sync import absence, apply, approval, decide, fetch, holds, pairs, plan, reading
 from sync.absence import Verdict
 from sync.stage import State
 from tests.engine import (
@@ -175,7 +175,7 @@ def _unreadable(patch: pytest.MonkeyPatch) -> None:
     machine=True,
 )
 def _keyless(patch: pytest.MonkeyPatch) -> None:
-    real = engine.find_absent
+    real = reading.find_absent
 
     def careless(
         stage: Any, source: Any, connector: Any, terms: Any, reading: Any, **more: Any
@@ -183,7 +183,7 @@ def _keyless(patch: pytest.MonkeyPatch) -> None:
         reading.keyless.clear()
         return real(stage, source, connector, terms, reading, **more)
 
-    patch.setattr(engine, "find_absent", careless)
+    patch.setattr(reading, "find_absent", careless)
 
 
 @without(
@@ -328,7 +328,7 @@ def _moved(patch: pytest.MonkeyPatch) -> None:
     test_limits.test_l9_credentials_of_another_district_are_refused,
 )
 def _bound(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine, "_check_bound", lambda *_: None)
+    patch.setattr(reading, "_check_bound", lambda *_: None)
 
 
 # -- preconditions

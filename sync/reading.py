@@ -1,0 +1,272 @@
+"""Reading: each source of a run is read once and kept as evidence; its failure is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+
+import msgspec
+from sqlalchemy import text
+
+from connectors.base import Connector, FetchRequest
+from core.database import Database, failpoint
+from core.errors import (
+    ConfigError,
+    CredentialsRefused,
+    CursorLost,
+    Disconnected,
+    FileRefused,
+    NothingNew,
+    RosterSyncError,
+    UsageError,
+    VendorFailure,
+    WrongDistrict,
+)
+from core.models import Kind, Role
+from core.settings import DistrictSettings
+from core.tables import Source, utc_text
+from sync.absence import Verdict, find_absent
+from sync.connect import open_connector
+from sync.district_run import (
+    DistrictRun,
+    Progress,
+    SourceResult,
+)
+from sync.evidence import keep
+from sync.fetch import Terms, read_source
+from sync.guard import (
+    TROUBLED_WORDS,
+)
+from sync.health import note, set_aside
+from sync.mapping import read_rules
+from sync.season import Season
+from sync.settle import settle
+from sync.stage import open_stage
+
+DISCONNECTED = "disconnected"
+"""The vendor's state of a district that its discovery no longer lists."""
+
+
+def read_sources(
+    run: DistrictRun, names: Sequence[str], *, full: bool, progress: Progress | None
+) -> None:
+    """Read the named sources of a run, or all, into ``run.results``. Raises ``UsageError``."""
+    unknown = set(names) - {source.name for source in run.sources}
+    if unknown:
+        raise UsageError(
+            f"{run.district.slug} has no source {', '.join(sorted(unknown))}.",
+            hint=f"rostersync sources {run.district.slug} lists them.",
+        )
+    for source in run.sources:
+        if not names or source.name in names:
+            if progress is not None:
+                progress(f"reading {source.name}", 0)
+            aside = set_aside(run.database, source, run.now) if run.scheduled else None
+            if aside is not None:
+                run.results.append(_left_alone(source, aside))
+                continue
+            result = _read(run, source, full=full)
+            run.results.append(result)
+            note(run.database, run.now, result)
+    failpoint("run.read")
+
+
+def _left_alone(source: Source, error: RosterSyncError) -> SourceResult:
+    """Return the result of a source in quarantine: whom only it holds stays as they are (F8)."""
+    document = {
+        "complete": False, "reason": error.message, "pages": 0, "records": 0,
+        "declared_total": None, "incremental": False,
+    }  # fmt: skip
+    return SourceResult(source, document, complete=False, usable=False, error=error)
+
+
+def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
+    """Read one source and keep what it says. Its failure is a result, never an exception."""
+    try:
+        connector = open_connector(source)
+        try:
+            if connector.capabilities.upload_only and run.upload is None:
+                raise NothingNew("This source is fed by uploads only.")
+            try:
+                result = _read_with(run, source, connector, full=full)
+            except FileRefused as error:
+                result = _failed(run, source, error)
+            settle(run.database, connector, run.run_id, source.id or 0, result)
+            return result
+        except NothingNew as nothing:
+            return _nothing_new(source, nothing)
+        finally:
+            connector.close()
+    except (ConfigError, CredentialsRefused, FileRefused, VendorFailure) as error:
+        return _failed(run, source, error)
+
+
+def _read_with(
+    run: DistrictRun, source: Source, connector: Connector, *, full: bool
+) -> SourceResult:
+    one_stream_each(connector)
+    if source.vendor_district is not None:  # before anybody of another district is read
+        _check_bound(source, connector, connector.vendor_district())
+    database = run.database
+    terms = terms_of(database, run.settings, source, connector)
+    same_terms = source.settings_print == terms.print
+    shorter = same_terms and not full
+    fresh = shorter and _was_read_in_full_today(run, source)
+    # a file's revision is our own digest of it, a vendor's is the vendor's word
+    shorter = fresh or (shorter and connector.capabilities.origin == "file")
+    request = FetchRequest(
+        cursor=source.cursor if fresh else None,
+        revision=source.revision if shorter else None,
+        directory=run.settings.directory,
+        file=run.upload,
+    )
+    if not connector.capabilities.incremental:
+        request = replace(request, cursor=None)
+    try:
+        return _read_as(run, source, connector, terms, request)
+    except CursorLost:
+        return _read_as(run, source, connector, terms, replace(request, cursor=None))
+
+
+def _was_read_in_full_today(run: DistrictRun, source: Source) -> bool:
+    """Say whether less than everything may be asked for: a full fetch comes first every local day.
+
+    Only a full one proves absence (F4), and a vendor's "nothing new" is believed for a day at most.
+    """
+    if source.full_at is None:
+        return False
+    zone = run.settings.zone
+    return source.full_at.astimezone(zone).date() == run.now.astimezone(zone).date()
+
+
+def _read_as(
+    run: DistrictRun,
+    source: Source,
+    connector: Connector,
+    terms: Terms,
+    request: FetchRequest,
+) -> SourceResult:
+    database = run.database
+    with open_stage(database) as stage:
+        reading = read_source(stage, source, connector, terms, request)
+        certificate = reading.certificate
+        _check_bound(source, connector, certificate.vendor_district)
+        if certificate.unchanged:
+            verdict = Verdict(complete=True)
+        else:
+            verdict = find_absent(
+                stage,
+                source,
+                connector,
+                terms,
+                reading,
+                scope_roles=_scope_roles(connector),
+                vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
+            )
+        kept = keep(
+            stage, source, connector, terms, reading, verdict,
+            run_id=run.run_id, now=run.now, paused=run.season.season is not Season.NORMAL,
+        )  # fmt: skip
+    error = reading.error
+    if not kept.complete and error is None:
+        error = VendorFailure(
+            verdict.reason or "The roster could not be read whole.",
+            hint="Nobody left because of it. The next complete reading goes on.",
+        )
+    return SourceResult(
+        source,
+        kept.certificate,
+        kept.complete,
+        kept.complete or connector.capabilities.partial_is_usable,
+        error,
+        verdict.findings,
+        verdict.withheld,
+    )
+
+
+def terms_of(
+    database: Database, settings: DistrictSettings, source: Source, connector: Connector
+) -> Terms:
+    """Return on what terms a source is read: whatever makes the same bytes read otherwise."""
+    domains = settings.email_domains if connector.capabilities.binds_email_domains else ()
+    config = connector.config.model_dump(mode="json", include=set(connector.reading_fields))
+    words = [connector.name, connector.version, config, source.mapping, sorted(domains)]
+    printed = blake2b(
+        msgspec.json.encode(words, order="deterministic"), digest_size=16, key=database.key
+    ).digest()
+    return Terms(database.key, printed, read_rules(source.mapping, source.name), frozenset(domains))
+
+
+def _scope_roles(connector: Connector) -> frozenset[str]:
+    roles: Sequence[Role] = getattr(connector.config, "scope_roles", None) or ()
+    return frozenset(str(role) for role in roles)
+
+
+def _check_bound(source: Source, connector: Connector, found: str | None) -> None:
+    """Refuse credentials of another district than the one bound (L9)."""
+    bound = source.vendor_district
+    if bound is not None and found is not None and not connector.same_district(bound, found):
+        raise WrongDistrict(
+            f"The credentials of the source {source.name} belong to another district"
+            f" ({found}) than the one it is bound to ({bound}).",
+            hint="Give the credentials of the bound district, or add a new source and switch.",
+        )
+
+
+def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceResult:
+    """Note that a source could not be read at all."""
+    document = {
+        "complete": False, "reason": error.message, "pages": 0, "records": 0,
+        "declared_total": None, "incremental": False,
+        "vendor_state": DISCONNECTED if isinstance(error, Disconnected) else source.vendor_state,
+    }  # fmt: skip
+    with run.database.write() as connection:
+        connection.execute(
+            _FAILED_FETCH,
+            {
+                "run": run.run_id,
+                "source": source.id,
+                "now": utc_text(run.now),
+                "certificate": msgspec.json.encode(document).decode(),
+            },
+        )
+        if isinstance(error, Disconnected):  # its data are kept, and so is everybody (S3)
+            connection.execute(
+                text("UPDATE sources SET vendor_state = :state WHERE id = :id"),
+                {"state": DISCONNECTED, "id": source.id},
+            )
+    return SourceResult(source, document, complete=False, usable=False, error=error)
+
+
+def _nothing_new(source: Source, nothing: NothingNew) -> SourceResult:
+    """Note that there was no new set to read (F7). It is no fetch, and proves nothing anew."""
+    before = source.complete_at is not None
+    document = {
+        "complete": before, "reason": None if before else nothing.message, "pages": 0,
+        "records": 0, "declared_total": None, "incremental": False, "unchanged": True,
+        "vendor_state": source.vendor_state, "notes": [nothing.message],
+    }  # fmt: skip
+    return SourceResult(source, document, complete=before, usable=before, nothing_new=True)
+
+
+_FAILED_FETCH = text(
+    "INSERT INTO fetches (run_id, source_id, at, complete, certificate)"
+    " VALUES (:run, :source, :now, FALSE, :certificate)"
+)
+
+
+def one_stream_each(connector: Connector) -> None:
+    """Refuse a connector with two streams of one kind that does not join them.
+
+    Absence is compared stream by stream; people of two streams could be missed in the other.
+    Raises ``ConfigError``.
+    """
+    kinds = list(connector.streams.values())
+    doubled = [kind for kind in Kind if kinds.count(kind) > 1]
+    if doubled and not connector.capabilities.joined:
+        raise ConfigError(
+            f"The connector {connector.name} has two streams of the kind {doubled[0]}"
+            " and does not join them.",
+            hint="Serve them as one stream, or declare Capabilities.joined.",
+        )

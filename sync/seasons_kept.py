@@ -1,0 +1,133 @@
+"""What a district's calendar remembers of a run: guards owed, schools that wait, days of grace."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from sync.apply import Drifted
+from sync.district_run import (
+    DistrictRun,
+)
+from sync.guard import (
+    PAUSED_WORDS,
+    Guard,
+    SeasonState,
+    advance,
+    graced_on,
+    wait_for,
+)
+from sync.guarding import forget_pupils
+from sync.plan import Plans
+from sync.season import Season
+
+
+def advance_season(run: DistrictRun) -> None:
+    """Let the calendar see this run: whether it is guarded, and what is remembered after it."""
+    read = {r.source.name: r for r in run.results}
+    state, run.guard = advance(
+        run.state,
+        run.season,
+        complete=any(not r.nothing_new for r in run.results)
+        and all(
+            source.name in read and (read[source.name].complete or read[source.name].nothing_new)
+            for source in run.sources
+        ),
+        during_pause=run.during_pause,
+        vendor_paused={
+            name: result.certificate.get("vendor_state") in PAUSED_WORDS
+            for name, result in read.items()
+        },
+        unchanged_since=_last_change(run),
+    )
+    run.season_after = state
+
+
+def _last_change(run: DistrictRun) -> date | None:
+    """Return the last local day on which a roster changed somebody."""
+    with run.database.read() as connection:
+        at = connection.execute(_LAST_CHANGE, {"district": run.district.id}).scalar()
+    return None if at is None else datetime.fromisoformat(at).astimezone(run.settings.zone).date()
+
+
+_LAST_CHANGE = text(
+    "SELECT MAX(applied_at) FROM plans WHERE district_id = :district AND status = 'applied'"
+    " AND kind IN ('sync', 'upload')"
+)
+
+
+def has_turned(run: DistrictRun) -> bool:
+    """Say whether a pause has begun or ended since the last run that was kept."""
+    return run.state.returned is not None and run.season_after.returned != run.state.returned
+
+
+def keep_season(run: DistrictRun, plans: Plans, *, afresh: bool = False) -> None:
+    """Remember what the calendar has seen in a run that applies nothing. Raises ``Drifted``."""
+    with run.database.write() as connection:
+        run.database.apply_lock(connection, run.district.id or 0)
+        check_season(connection, run)
+        if afresh:
+            forget_pupils(connection, run.district.id or 0)
+        write_season(connection, run, plans)
+
+
+def check_season(connection: Connection, run: DistrictRun) -> None:
+    """Raise ``Drifted`` if the district was paused or resumed by hand since the run began."""
+    if _stored_season(connection, run) != run.state:
+        raise Drifted(())
+
+
+def write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None:
+    """Remember what the calendar has seen, and which schools wait for their rollover.
+
+    It commits with what the run applies: a guard is used up only by a run that came to its end.
+    """
+    after = run.season_after
+    complete = after.complete_on == run.season.day
+    state = wait_for(
+        after,
+        plans.watched.waiting_schools,
+        complete_on=run.season.day if complete else None,
+        guarded=run.guard is Guard.HOLDS and run.season.season is Season.NORMAL,
+    )
+    if state == run.state:
+        return
+    about = {"id": run.district.id, "state": state.model_dump_json()}
+    connection.execute(_SEASON_STATE, about)
+    graced = graced_on(state, run.settings.grace, run.season.day) is not None
+    if not state.waiting and state.paused_seen is None and not graced:
+        forget_pupils(connection, run.district.id or 0)
+
+
+def gives_grace(run: DistrictRun) -> bool:
+    """Say whether the district lets people stay for a while after they are gone (S7)."""
+    return run.settings.grace.days > 0 or run.settings.grace.fetches > 1
+
+
+def gone_by(run: DistrictRun) -> datetime | None:
+    """Return the end of the day of the guarded run, while grace may keep people from its day."""
+    day = graced_on(run.state, run.settings.grace, run.season.day)
+    if day is None:
+        return None
+    return datetime(day.year, day.month, day.day, tzinfo=run.settings.zone) + timedelta(days=1)
+
+
+def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
+    stored = connection.execute(_STORED_SEASON, {"id": run.district.id}).scalar_one()
+    return SeasonState.model_validate(
+        msgspec.json.decode(stored) if isinstance(stored, str) else stored or {}
+    )
+
+
+def paused_meanwhile(run: DistrictRun) -> bool:
+    """Read the season anew, and say whether it keeps this run from going on (rule 7)."""
+    with run.database.read() as connection:
+        run.state = _stored_season(connection, run)
+    run.season = run.state.on(run.season.day, run.settings.pause)
+    return run.season.season is Season.PAUSED and not run.during_pause
+
+
+_STORED_SEASON = text("SELECT season_state FROM districts WHERE id = :id")
+_SEASON_STATE = text("UPDATE districts SET season_state = :state WHERE id = :id")
