@@ -221,6 +221,16 @@ class User(SQLModel, table=True):
         CheckConstraint("origin IN ('sync', 'file', 'manual')", name="ck_users_origin"),
         Index("ix_users_district", "district_id", "status"),
         Index("ix_users_email", "district_id", "email_folded"),
+        *(  # a newcomer is looked up by each number, not compared with everybody
+            Index(
+                f"ix_users_{name}",
+                "district_id",
+                name,
+                sqlite_where=text(f"{name} IS NOT NULL"),
+                postgresql_where=text(f"{name} IS NOT NULL"),
+            )
+            for name in ("sis_id", "student_number", "state_id", "staff_number", "crd_id")
+        ),
     )
 
     id: str = Field(max_length=32, primary_key=True)

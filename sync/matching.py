@@ -419,18 +419,13 @@ _DECIDED_NEW = text(  # somebody said: nobody we know
 )
 _KNOWN_BY = (  # the order of the tables is the order of reading: each key is looked up once
     "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS BIGINT), k.word FROM"
-    " {tables} WHERE u.district_id = :district AND u.merged_into IS NULL AND k.word = '{word}'"
+    " new_keys k CROSS JOIN users u WHERE u.district_id = :district AND u.merged_into IS NULL AND k.word = '{word}'"
     " AND k.value = u.{column}"
 )
 _FIND = (
     *(
-        text(_KNOWN_BY.format(tables="users u CROSS JOIN new_keys k", word=name, column=name))
-        for name in NUMBERS
-    ),
-    text(
-        _KNOWN_BY.format(
-            tables="new_keys k CROSS JOIN users u", word="email", column="email_folded"
-        )
+        text(_KNOWN_BY.format(word=word, column=column))
+        for word, column in (*((name, name) for name in NUMBERS), ("email", "email_folded"))
     ),
     text(
         "INSERT INTO found SELECT k.person, k.source_id, l.target_id, CAST(NULL AS BIGINT), k.word"

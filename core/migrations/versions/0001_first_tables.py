@@ -279,6 +279,11 @@ def upgrade() -> None:
     with op.batch_alter_table('users', schema=None) as batch_op:
         batch_op.create_index('ix_users_district', ['district_id', 'status'], unique=False)
         batch_op.create_index('ix_users_email', ['district_id', 'email_folded'], unique=False)
+        batch_op.create_index('ix_users_sis_id', ['district_id', 'sis_id'], unique=False, sqlite_where=sa.text('sis_id IS NOT NULL'), postgresql_where=sa.text('sis_id IS NOT NULL'))
+        batch_op.create_index('ix_users_student_number', ['district_id', 'student_number'], unique=False, sqlite_where=sa.text('student_number IS NOT NULL'), postgresql_where=sa.text('student_number IS NOT NULL'))
+        batch_op.create_index('ix_users_state_id', ['district_id', 'state_id'], unique=False, sqlite_where=sa.text('state_id IS NOT NULL'), postgresql_where=sa.text('state_id IS NOT NULL'))
+        batch_op.create_index('ix_users_staff_number', ['district_id', 'staff_number'], unique=False, sqlite_where=sa.text('staff_number IS NOT NULL'), postgresql_where=sa.text('staff_number IS NOT NULL'))
+        batch_op.create_index('ix_users_crd_id', ['district_id', 'crd_id'], unique=False, sqlite_where=sa.text('crd_id IS NOT NULL'), postgresql_where=sa.text('crd_id IS NOT NULL'))
 
     op.create_table('plans',
     sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
@@ -438,6 +443,11 @@ def downgrade() -> None:
 
     op.drop_table('plans')
     with op.batch_alter_table('users', schema=None) as batch_op:
+        batch_op.drop_index('ix_users_sis_id')
+        batch_op.drop_index('ix_users_student_number')
+        batch_op.drop_index('ix_users_state_id')
+        batch_op.drop_index('ix_users_staff_number')
+        batch_op.drop_index('ix_users_crd_id')
         batch_op.drop_index('ix_users_email')
         batch_op.drop_index('ix_users_district')
 
