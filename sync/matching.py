@@ -419,8 +419,8 @@ _DECIDED_NEW = text(  # somebody said: nobody we know
 )
 _KNOWN_BY = (  # the order of the tables is the order of reading: each key is looked up once
     "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS BIGINT), k.word FROM"
-    " new_keys k CROSS JOIN users u WHERE u.district_id = :district AND u.merged_into IS NULL AND k.word = '{word}'"
-    " AND k.value = u.{column}"
+    " new_keys k CROSS JOIN users u WHERE u.district_id = :district AND u.merged_into IS NULL"
+    " AND k.word = '{word}' AND k.value = u.{column}"
 )
 _FIND = (
     *(
