@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import IO
 
-_FORMULA = re.compile(r"[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]|[\t\r\n]")
-_GUARDED = re.compile(r"\'[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]")
+_FORMULA = re.compile(r"[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]|\'*[\t\r\n]")
+_GUARDED = re.compile(r"\'(?:[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]|\'*[\t\r\n])")
 
 
 def guarded(value: object) -> str:

@@ -241,10 +241,6 @@ class VendorHttp:
         result: T = self._retrying()(self._attempt, "GET", url, what, None, read, statuses)
         return result
 
-    def get_once(self, url: str, what: str, read: Callable[[Answer], T]) -> T:
-        """GET as ``get`` does, without trying again: for questions that may stay unanswered."""
-        return self._attempt("GET", url, what, None, read, None)
-
     def post_form(
         self, url: str, what: str, form: Mapping[str, str], read: Callable[[Answer], T]
     ) -> T:

@@ -349,19 +349,18 @@ class OneRosterReader(HttpConnector):
         listed = self.listed_as()
         if self._org is None:
             try:
-                self._org = self._ask_org(patient=patient)
+                self._org = self._ask_org()
             except VendorFailure:
                 if patient:
                     raise
                 self._org = ()
         return ";".join(((_facet(listed),) if listed else ()) + self._org) or None
 
-    def _ask_org(self, *, patient: bool) -> tuple[str, ...]:
+    def _ask_org(self) -> tuple[str, ...]:
         """Ask for the district's org; by the whole list where a filter is not understood."""
         url = with_query(f"{self.root()}/orgs", {"filter": "type='district'", "limit": 2})
-        ask = self.http().get if patient else self.http().get_once
         try:
-            orgs = ask(url, "the district", _read_orgs)
+            orgs = self.http().get(url, "the district", _read_orgs)
         except (CredentialsRefused, SkipRecord):  # of this collection: the others will tell
             return ()
         except StatusError as error:
