@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from connectors.base import Capabilities, Certificate, Page, Part, Record
-from connectors.csv_rows import Shape, Table, invalid, unknown_token
+from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
 from connectors.files import (
     FileConfig,
     FileConnector,
@@ -188,33 +188,17 @@ class CleverCsv(FileConnector):
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return a school, or one row of a person."""
         key = self.identify(stream, raw)
-        row = self._row(stream, raw, key)
-        if stream == "schools":
-            return _school(key, row)
-        owner = _owner(stream, row)
-        if not (row.First_name or row.Last_name):
-            raise SkipRecord(
-                "First_name and Last_name are blank.",
-                rule="missing-value",
-                column="Last_name",
-                key=key,
-            )
-        profile, unknown = _PROFILES[stream](row)
-        try:
-            school = Membership(role=_ROLES[stream], school=row.School_id or None).school
-            user = NormalizedUser(
-                external_id=owner,
-                given_name=row.First_name,
-                middle_name=row.Middle_name,
-                family_name=row.Last_name,
-                username=row.Username,
-                sis_id=row[1],
-                **profile,
-            )
-        except ValidationError as problem:
-            raise invalid(problem, key, _FROM) from None
-        data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
-        return Part(owner, key, data, unknown=tuple(unknown))
+        faults: list[SkipRecord] = []
+        said = _said(stream, key, self._row(stream, raw, key), faults)
+        if said is None:
+            raise faults[0]
+        return said
+
+    def row_faults(self, stream: str, key: str, row: Any) -> list[SkipRecord]:
+        """Return what is wrong with the values of a row."""
+        faults: list[SkipRecord] = []
+        _said(stream, key, row, faults)
+        return faults
 
     def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
         """Join the rows of one person.
@@ -262,27 +246,48 @@ def _survey(files: FileSet) -> list[str]:
 
 # ------------------------------------------------------------------------ values of the rows
 
-_FROM = {
-    "external_id": "id",
-    "sis_id": "id",
+_FROM_ALL = {
     "given_name": "First_name",
     "middle_name": "Middle_name",
     "family_name": "Last_name",
-    "preferred_given_name": "Preferred_first_name",
-    "preferred_middle_name": "Preferred_middle_name",
-    "preferred_family_name": "Preferred_last_name",
-    "staff_number": "Teacher_number",
-    "graduation_year": "Graduation_year",
+    "username": "Username",
     "school": "School_id",
-    "name": "School_name",
-    "number": "School_number",
-    "nces_id": "NCES_id",
 }
+_FROM: dict[str, dict[str, str]] = {
+    "schools": {
+        "external_id": "School_id",
+        "name": "School_name",
+        "number": "School_number",
+        "state_id": "State_id",
+        "nces_id": "NCES_id",
+    },
+    "students": _FROM_ALL
+    | {
+        "external_id": "Student_id",
+        "sis_id": "Student_id",
+        "email": "Student_email",
+        "preferred_given_name": "Preferred_first_name",
+        "preferred_middle_name": "Preferred_middle_name",
+        "preferred_family_name": "Preferred_last_name",
+        "student_number": "Student_number",
+        "state_id": "State_id",
+    },
+    "teachers": _FROM_ALL
+    | {
+        "external_id": "Teacher_id",
+        "sis_id": "Teacher_id",
+        "email": "Teacher_email",
+        "staff_number": "Teacher_number",
+        "state_id": "State_teacher_id",
+    },
+    "staff": _FROM_ALL | {"external_id": "Staff_id", "sis_id": "Staff_id", "email": "Staff_email"},
+}
+"""Our field → the column it was read from, by stream."""
 
 
 def _filled(value: str, column: str) -> str:
     if not value:
-        raise SkipRecord(f"{column} is blank.", rule="missing-value", column=column)
+        raise blank(column)
     return value
 
 
@@ -291,7 +296,46 @@ def _owner(stream: str, row: Any) -> str:
     return f"{_ROLES[stream].value}:{_filled(row[1], row._fields[1])}"
 
 
-def _school(key: str, row: SchoolRow) -> Record:
+def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record | Part | None:
+    """Return what a row says, or None where it cannot be used; ``faults`` then holds why."""
+    if stream == "schools":
+        return _school(key, row, faults)
+    if not (row.First_name or row.Last_name):
+        faults.append(
+            SkipRecord(
+                "First_name and Last_name are blank.",
+                rule="missing-value",
+                column="Last_name",
+                key=key,
+                hint="Fill in at least one of the two.",
+            )
+        )
+    owner = f"{_ROLES[stream].value}:{row[1] or key}"
+    profile, unknown = _PROFILES[stream](row)
+    try:
+        school = Membership(role=_ROLES[stream], school=row.School_id or None).school
+    except ValidationError as problem:
+        faults += all_invalid(problem, key, _FROM[stream])
+        school = None
+    try:
+        user = NormalizedUser(
+            external_id=owner,
+            given_name=row.First_name,
+            middle_name=row.Middle_name,
+            family_name=row.Last_name,
+            username=row.Username,
+            sis_id=row[1],
+            **profile,
+        )
+    except ValidationError as problem:
+        faults += all_invalid(problem, key, _FROM[stream])
+    if faults:
+        return None
+    data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
+    return Part(owner, key, data, unknown=tuple(unknown))
+
+
+def _school(key: str, row: SchoolRow, faults: list[SkipRecord]) -> Record | None:
     try:
         school = NormalizedSchool(
             external_id=key,
@@ -301,7 +345,8 @@ def _school(key: str, row: SchoolRow) -> Record:
             number=row.School_number,
         )
     except ValidationError as problem:
-        raise invalid(problem, key, _FROM) from None
+        faults += all_invalid(problem, key, _FROM["schools"])
+        return None
     return Record(Kind.SCHOOL, key, school=school)
 
 

@@ -371,13 +371,36 @@ def invalid(problem: ValidationError, key: str | None, columns: Mapping[str, str
 
     ``columns`` maps a field of the model to the column it was read from.
     """
-    first = problem.errors(include_input=False, include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    column = columns.get(name, name)
-    if first["type"].endswith("too_long"):
-        reason, rule = "is too long", "too-long"
-    elif first["type"].endswith("too_short"):
-        reason, rule = "is blank", "missing-value"
-    else:
-        reason, rule = "cannot be used", "bad-value"
-    return SkipRecord(f"{column} {reason}.", rule=rule, column=column, key=key)
+    return all_invalid(problem, key, columns)[0]
+
+
+def all_invalid(
+    problem: ValidationError, key: str | None, columns: Mapping[str, str]
+) -> list[SkipRecord]:
+    """Turn the model's refusal of a row into one ``SkipRecord`` for each column at fault."""
+    found: dict[str, SkipRecord] = {}
+    for error in problem.errors(include_input=False, include_url=False):
+        name = str(error["loc"][0]) if error["loc"] else ""
+        column = columns.get(name, name)
+        if error["type"].endswith("too_long"):
+            most = error.get("ctx", {}).get("max_length", 1024)
+            said, rule, hint = "is too long", "too-long", f"At most {most} characters fit."
+        elif error["type"].endswith("too_short"):
+            said, rule, hint = "is blank", "missing-value", f"Fill in {column}."
+        else:
+            said, rule, hint = "cannot be used", "bad-value", f"Type {column} again."
+        found.setdefault(
+            column, SkipRecord(f"{column} {said}.", rule=rule, column=column, key=key, hint=hint)
+        )
+    return list(found.values())
+
+
+def blank(column: str, key: str | None = None) -> SkipRecord:
+    """Return the refusal of a row in which a column is blank that must not be."""
+    return SkipRecord(
+        f"{column} is blank.",
+        rule="missing-value",
+        column=column,
+        key=key,
+        hint=f"Fill in {column}.",
+    )

@@ -57,6 +57,8 @@ _DAMAGED = (
     OverflowError,
 )
 _IGNORED = {"thumbs.db", "desktop.ini"}
+_NO_KEY = "?"
+"""Stands for the key of a row that has none, while its other columns are looked at."""
 
 
 class FileConfig(ConnectorConfig):
@@ -114,6 +116,8 @@ class FileConnector(Connector):
     """Columns that ``fields`` never shows."""
     set_files: ClassVar[tuple[str, ...]] = ()
     """The files that loose files in a drop directory need to be one set; empty: any one file."""
+    people: ClassVar[frozenset[str]] = frozenset()
+    """The streams whose rows are people; empty: all streams that build users."""
     config: FileConfig
 
     def __init__(self, config: ConnectorConfig) -> None:
@@ -209,13 +213,30 @@ class FileConnector(Connector):
         self._picked = self._inbox = None
 
     def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
-        """Return what is wrong with a row, for a report: as much of it as can be told at once."""
+        """Return everything that is wrong with a row, each column once; nothing: it can be used.
+
+        Of a row that is no row, or whose fields have slipped, only that is told.
+        """
+        found: list[SkipRecord] = []
+        key = ""
         try:
-            self.identify(stream, raw)
-            self.parse(stream, raw)
+            key = self.identify(stream, raw)
         except SkipRecord as problem:
-            return [problem]
-        return []
+            found.append(problem)
+        try:
+            row = self.tables[stream].read(raw)
+        except SkipRecord as problem:
+            return found or [problem]
+        told = {problem.column for problem in found}
+        return found + [
+            problem
+            for problem in self.row_faults(stream, key or _NO_KEY, row)
+            if problem.column not in told
+        ]
+
+    @abstractmethod
+    def row_faults(self, stream: str, key: str, row: Any) -> list[SkipRecord]:
+        """Return what is wrong with the values of a row, the first of which ``parse`` raises."""
 
     def _row(self, stream: str, raw: bytes, key: str) -> Any:
         """Return the row; the ``SkipRecord`` of one that is no good carries its key."""

@@ -26,7 +26,7 @@ from connectors.base import (
     RowsRefused,
 )
 from connectors.csv_file import CsvFile
-from connectors.csv_rows import Shape, Table, fields_of, invalid
+from connectors.csv_rows import Shape, Table, all_invalid, blank, fields_of
 from connectors.csv_write import unguarded
 from connectors.files import FileConfig, FileConnector, FileSet, open_files, the_one_file
 from connectors.masking import mask
@@ -234,21 +234,25 @@ class FinraFlex(FileConnector):
         count = 0
         for line, raw in file.rows():
             count += 1
+            faults = self.faults("people", raw)
+            found.extend(
+                RowFinding(
+                    file.name, line, one.column, one.rule, one.message, one.hint,
+                    self._shown(raw, one.column),
+                )
+                for one in faults
+            )  # fmt: skip
+            wrong = {one.column for one in faults}
             try:
                 row = self._read(raw)
-                crd = _bare(_crd(row))
-                user = _user(row)
-            except SkipRecord as problem:
-                found.append(
-                    RowFinding(
-                        file.name, line, problem.column, problem.rule, problem.message,
-                        problem.hint, self._shown(raw, problem.column),
-                    )
-                )  # fmt: skip
-                continue
+            except SkipRecord:
+                continue  # it is no row: that was told
+            email = unguarded(row.email).casefold()
             for column, value, seen in (
-                ("crd_id", crd, lines), ("email", (user.email or "").casefold(), emails),
+                ("crd_id", _bare(row.crd_id), lines), ("email", email, emails),
             ):  # fmt: skip
+                if column in wrong:
+                    continue
                 first = seen.setdefault(value, line)
                 if first != line:
                     found.append(
@@ -287,56 +291,76 @@ class FinraFlex(FileConnector):
 
     def _read(self, raw: bytes) -> FlexRow:
         row: FlexRow = self.tables["people"].read(raw)
-        for column, value in zip(FlexRow._fields, row, strict=True):
-            if value.startswith("="):
-                raise SkipRecord(
-                    f"{column} is a formula, not a value.", rule="formula", column=column,
-                    hint="Copy the column and paste it as values, then save again.",
-                )  # fmt: skip
-        return FlexRow._make(unguarded(value) for value in row)
+        return row
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the CRD number without leading zeros."""
-        return _bare(_crd(self._read(raw)))
+        row = self._read(raw)
+        if problem := _crd_fault(row.crd_id):
+            raise problem
+        return _bare(row.crd_id)
 
     def parse(self, stream: str, raw: bytes) -> Record:
         """Return one person of the firm."""
-        row = self._read(raw)
-        return Record(Kind.USER, _bare(_crd(row)), _user(row))
+        key = self.identify(stream, raw)
+        faults: list[SkipRecord] = []
+        user = _user(key, self._read(raw), faults)
+        if user is None:
+            raise faults[0]
+        return Record(Kind.USER, key, user)
+
+    def row_faults(self, stream: str, key: str, row: FlexRow) -> list[SkipRecord]:
+        """Return what is wrong with the values of a row."""
+        faults: list[SkipRecord] = []
+        _user(key, row, faults)
+        return faults
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, str]:
         """Return the row as column → value."""
         return self.tables["people"].mapping(raw)
 
 
-def _crd(row: FlexRow) -> str:
-    if not _CRD.fullmatch(row.crd_id):
-        raise SkipRecord(
-            "crd_id is not a number of digits only." if row.crd_id else "crd_id is blank.",
-            rule="crd-id",
-            column="crd_id",
-            hint="It is the person's CRD number, as FINRA shows it.",
-        )
-    return row.crd_id
+def _formula(column: str, key: str | None = None) -> SkipRecord:
+    return SkipRecord(
+        f"{column} is a formula, not a value.", rule="formula", column=column, key=key,
+        hint="Copy the column and paste it as values, then save again.",
+    )  # fmt: skip
 
 
-def _user(row: FlexRow) -> NormalizedUser:
-    key = _bare(row.crd_id)
-    for column in ("first_name", "last_name", "email"):
-        if not getattr(row, column):
-            raise SkipRecord(
-                f"{column} is blank.", rule="missing-value", column=column, key=key,
-                hint=f"Fill in {column}.",
+def _crd_fault(crd_id: str) -> SkipRecord | None:
+    if _CRD.fullmatch(crd_id):
+        return None
+    if crd_id.startswith("="):
+        return _formula("crd_id")
+    return SkipRecord(
+        "crd_id is not a number of digits only." if crd_id else "crd_id is blank.",
+        rule="crd-id",
+        column="crd_id",
+        hint="It is the person's CRD number, as FINRA shows it.",
+    )
+
+
+def _user(key: str, row: FlexRow, faults: list[SkipRecord]) -> NormalizedUser | None:
+    """Return the person of a row, or None where it cannot be used; ``faults`` then holds why."""
+    for column, value in zip(row._fields[1:], row[1:], strict=True):
+        if value.startswith("="):
+            faults.append(_formula(column, key))
+        elif not value:
+            faults.append(blank(column, key))
+        elif column == "email" and not _EMAIL.fullmatch(value):
+            faults.append(
+                SkipRecord(
+                    "email is not an email address.", rule="email-format", column="email", key=key,
+                    hint="One address, like name@firm.example, without quotes or blanks.",
+                )
             )  # fmt: skip
-    if not _EMAIL.fullmatch(row.email):
-        raise SkipRecord(
-            "email is not an email address.", rule="email-format", column="email", key=key,
-            hint="One address, like name@firm.example, without quotes or blanks.",
-        )  # fmt: skip
+    row = FlexRow._make(unguarded(value) for value in row)
     try:
-        return NormalizedUser(
+        user = NormalizedUser(
             external_id=key, given_name=row.first_name, family_name=row.last_name,
             email=row.email, memberships=(Membership(role=Role.STAFF),), crd_id=key,
         )  # fmt: skip
     except ValidationError as problem:
-        raise invalid(problem, key, _FROM) from None
+        faults += all_invalid(problem, key, _FROM)
+        return None
+    return None if faults else user

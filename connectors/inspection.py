@@ -16,7 +16,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from connectors.base import FetchRequest, Page, Record, RowFinding, RowsRefused
+from connectors.base import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.csv_write import unguarded
 from connectors.files import FileConnector
 from connectors.masking import mask
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
@@ -24,6 +25,13 @@ from core.models import Kind, fold_email
 
 MOST_FINDINGS = 10_000
 """A report with more is a report about another file; the rest is counted."""
+MOST_OF_A_KIND = 200
+"""So many warnings of one rule in one column are told; the rest is counted."""
+
+_NO_ROW = frozenset(
+    {"csv", "nul", "row-too-long", "too-few-fields", "too-many-fields", "total-line"}
+)
+"""Rules that say that a row is none: what stands in its columns says nothing."""
 
 Severity = Literal["error", "warning"]
 
@@ -49,28 +57,45 @@ class Inspection:
     found: list[Found] = field(default_factory=list)
     rows: int = 0
     bad_rows: int = 0
+    people: int = 0
+    """Rows that speak of a person; ``usable_people`` is how many of them can be used."""
+    usable_people: int = 0
     roles: Counter[str] = field(default_factory=Counter)
     """Usable people by role."""
-    uncounted: int = 0
-    """Findings past ``MOST_FINDINGS``."""
     notes: tuple[str, ...] = ()
     error: RosterSyncError | None = None
+    _counted: Counter[str] = field(default_factory=Counter)
+    _kinds: Counter[tuple[str | None, str, str]] = field(default_factory=Counter)
 
     def add(self, found: Found) -> None:
-        """Keep a finding, or count it where there are too many."""
+        """Keep a finding, or only count it where there are too many."""
+        self._counted[found.severity] += 1
+        if found.severity == "warning":
+            kind = (found.file, found.column, found.rule)
+            self._kinds[kind] += 1
+            if self._kinds[kind] > MOST_OF_A_KIND:
+                return
         if len(self.found) < MOST_FINDINGS:
             self.found.append(found)
-        else:
-            self.uncounted += 1
 
     @property
     def usable(self) -> int:
         """How many rows can be used."""
         return self.rows - self.bad_rows
 
+    @property
+    def nobody_usable(self) -> bool:
+        """Whether the file has rows about people, and not one of them can be used."""
+        return self.people > 0 and self.usable_people == 0
+
+    @property
+    def uncounted(self) -> int:
+        """How many findings were counted only."""
+        return self._counted.total() - len(self.found)
+
     def count(self, severity: Severity) -> int:
-        """Return how many findings of this severity are kept."""
-        return sum(found.severity == severity for found in self.found)
+        """Return how many findings of this severity there are, kept or not."""
+        return self._counted[severity]
 
 
 def inspect(
@@ -84,6 +109,9 @@ class _Inspector:
     def __init__(self, connector: FileConnector, email_domains: frozenset[str]) -> None:
         self.connector = connector
         self.domains = email_domains
+        self.people_streams = connector.people or {
+            name for name, kind in connector.streams.items() if kind is Kind.USER
+        }
         self.result = Inspection()
         self.seen: dict[bytes, int] = {}
         self.shapes: dict[tuple[str, str], _Shapes] = defaultdict(_Shapes)
@@ -117,67 +145,104 @@ class _Inspector:
     def _page(self, page: Page) -> None:
         rows = page.split(page.body)
         lines: Sequence[int | None] = page.lines(rows) if page.lines else [None] * len(rows)
+        about_people = page.stream in self.people_streams
         self.result.rows += len(rows)
+        self.result.people += len(rows) if about_people else 0
         for raw, line in zip(rows, lines, strict=True):
             values: Mapping[str, object] = {}
             with suppress(SkipRecord):  # a row that is none: parse says so
                 values = self.connector.fields(page.stream, raw)
-            try:
-                self._row(page, raw, line)
-            except SkipRecord as problem:
+            faults, unknown = self._row(page.stream, raw, line, values)
+            for one in faults:
+                about = RowFinding(page.file, line, one.column, one.rule, one.message, one.hint)
+                self._add("error", about, _value(values, one.column))
+            if faults:
                 self.result.bad_rows += 1
-                several = self.connector.faults(page.stream, raw) or [problem]
-                for one in several:
-                    about = RowFinding(page.file, line, one.column, one.rule, one.message, one.hint)
-                    self._add("error", about, _value(values, one.column))
+            elif about_people:
+                self.result.usable_people += 1
+            for token in unknown:
+                self._unknown(page, line, token, values)
             for column, value in values.items():
                 if isinstance(value, str) and value:
                     self._look(page, line, column, value)
 
-    def _row(self, page: Page, raw: bytes, line: int | None) -> None:
-        key = self.connector.identify(page.stream, raw)
-        parsed = self.connector.parse(page.stream, raw)
-        first = self._first(f"{page.stream}\0{key}", line)
-        if first is not None:
-            raise SkipRecord(
-                f"The row's id stands in line {first} already; the first row is used.",
-                rule="repeated-id",
-                hint="Give each row an id of its own, or remove the repeated row.",
+    def _row(
+        self, stream: str, raw: bytes, line: int | None, values: Mapping[str, object]
+    ) -> tuple[list[SkipRecord], tuple[str, ...]]:
+        """Return everything that is wrong with a row, and the words in it that are not known."""
+        faults: list[SkipRecord] = []
+        key: str | None = None
+        parsed: Record | Part | None = None
+        try:
+            key = self.connector.identify(stream, raw)
+            parsed = self.connector.parse(stream, raw)
+        except SkipRecord as problem:
+            faults = self.connector.faults(stream, raw) or [problem]
+        if key is not None and (first := self._first(f"{stream}\0{key}", line)) is not None:
+            faults.append(
+                SkipRecord(
+                    f"The row's id stands in line {first} already; the first row is used.",
+                    rule="repeated-id",
+                    hint="Give each row an id of its own, or remove the repeated row.",
+                )
             )
-        if isinstance(parsed, Record) and parsed.kind is Kind.USER:
-            self._user(parsed, line)
+        if self.connector.streams[stream] is Kind.USER:
+            user = parsed.user if isinstance(parsed, Record) else None
+            email = user.email if user is not None else _value(values, "email")
+            if email and not any(one.column == "email" or one.rule in _NO_ROW for one in faults):
+                faults += self._email(unguarded(email), line, remember=not faults)
+            if user is not None and not faults:
+                self.result.roles.update({member.role.value for member in user.memberships})
+        return faults, parsed.unknown if parsed is not None and not faults else ()
 
-    def _user(self, record: Record, line: int | None) -> None:
-        user = record.user
-        if user is None:
-            return
-        if user.email:
-            email = fold_email(user.email)
-            if self.domains and email.rpartition("@")[2] not in self.domains:
-                raise SkipRecord(
+    def _email(self, address: str, line: int | None, *, remember: bool) -> list[SkipRecord]:
+        """Return what is wrong with an address that is one: its domain, or that it stands twice."""
+        email = fold_email(address)
+        if self.domains and email.rpartition("@")[2] not in self.domains:
+            return [
+                SkipRecord(
                     "The email address is outside the district's domains.",
                     rule="email-domain",
                     column="email",
                     hint="Correct the address, or add its domain to email_domains.",
                 )
-            if self.connector.capabilities.unique_email:
-                first = self._first(f"email\0{email}", line)
-                if first is not None:
-                    raise SkipRecord(
+            ]
+        if self.connector.capabilities.unique_email:
+            first = self._first(f"email\0{email}", line, remember=remember)
+            if first is not None:
+                return [
+                    SkipRecord(
                         f"The email address stands in line {first} already; the first row is used.",
                         rule="repeated-email",
                         column="email",
                         hint="Give each person an address of their own.",
                     )
-        for role in {member.role.value for member in user.memberships}:
-            self.result.roles[role] += 1
+                ]
+        return []
 
-    def _first(self, key: str, line: int | None) -> int | None:
-        """Return the line where this was met before; remember it otherwise."""
+    def _unknown(
+        self, page: Page, line: int | None, token: str, values: Mapping[str, object]
+    ) -> None:
+        """Warn of a word that is not known: what it would have said is left out."""
+        name = token.partition("=")[0].casefold()
+        column = next((c for c in values if c.casefold() in (name, f"{name}s")), name)
+        about = RowFinding(
+            page.file,
+            line,
+            column,
+            "unknown-word",
+            f"{column} holds a word that is not known here; it is left out.",
+            "Correct it if it is a mistake.",
+        )
+        self._add("warning", about, _value(values, column))
+
+    def _first(self, key: str, line: int | None, *, remember: bool = True) -> int | None:
+        """Return the line where this was met before; otherwise remember it, unless told not to."""
         digest = blake2b(key.encode(), digest_size=12).digest()
         if digest in self.seen:
             return self.seen[digest]
-        self.seen[digest] = line or 0
+        if remember:
+            self.seen[digest] = line or 0
         return None
 
     def _look(self, page: Page, line: int | None, column: str, value: str) -> None:

@@ -30,11 +30,11 @@ ROLES: dict[str, Role] = {
 }
 """A role word of either version, in small letters, to our role."""
 
-DISTRICT_ROLES = frozenset({"districtadministrator", "systemadministrator"})
-"""Roles that belong to the district itself: their org is not a school."""
-
 SCHOOL_KIND = "school"
-"""The org type that is a school of ours; department, district, local, state, national are not."""
+"""The org type that is a school of ours."""
+
+OTHER_KINDS = frozenset({"department", "district", "local", "state", "national"})
+"""The org types of the standard that are not."""
 
 GONE = frozenset({"tobedeleted", "inactive"})
 """Status words that say the entry is gone (``inactive`` is from 1.0)."""
@@ -46,6 +46,7 @@ STATE_ID_TYPES = frozenset({"stateid", "state"})
 """userIds types, without blanks, ``_`` and ``-``, that carry the state's id of a person."""
 
 _NCES = re.compile(r"\d{12}")
+_USER_ID = re.compile(r"\{([^{}]*)\}")
 _RANK = {role: rank for rank, role in enumerate(Role)}
 
 
@@ -87,12 +88,12 @@ def split_user_ids(field: str) -> list[tuple[str, str]]:
     The type ends at the first colon; a value without braces or type has the type ``""``.
     """
     pairs: list[tuple[str, str]] = []
-    for part in field.split("},"):
-        word = part.strip().strip("{}").strip()
-        if not word:
-            continue
-        kind, colon, identifier = word.partition(":")
-        pairs.append((kind.strip(), identifier.strip()) if colon else ("", word))
+    for item in _USER_ID.findall(field) if "{" in field else field.split(","):
+        kind, colon, identifier = item.partition(":")
+        if not colon:
+            kind, identifier = "", kind
+        if identifier.strip():
+            pairs.append((kind.strip(), identifier.strip()))
     return pairs
 
 
@@ -157,6 +158,11 @@ def first_grade(grades: Iterable[str]) -> tuple[str | None, str | None]:
     return found, strange
 
 
+def in_order(roles: Iterable[tuple[Role, str | None, bool]]) -> list[tuple[Role, str | None, bool]]:
+    """Return roles as (role, org, is it the primary one) in one order whatever theirs was."""
+    return sorted(roles, key=lambda one: (not one[2], _RANK[one[0]], one[1] or ""))
+
+
 def memberships(
     pairs: Iterable[tuple[Role, str | None]], primary: str | None
 ) -> tuple[Membership, ...]:
@@ -164,15 +170,19 @@ def memberships(
 
     ``primary`` is the org of the primary membership, if one of them is there.
     """
-    distinct = sorted(set(pairs), key=lambda pair: (_RANK[pair[0]], pair[1] or ""))
-    first = next((pair for pair in distinct if pair[1] and pair[1] == primary), None)
-    return tuple(_membership(role, org, (role, org) == first) for role, org in distinct)
+    return _memberships(tuple(pairs), primary)
 
 
 @lru_cache(maxsize=4096)
-def _membership(role: Role, school: str | None, primary: bool) -> Membership:
-    """Share equal memberships: a school has thousands of them."""
-    return Membership(role=role, school=school, primary=primary)
+def _memberships(
+    pairs: tuple[tuple[Role, str | None], ...], primary: str | None
+) -> tuple[Membership, ...]:
+    """Share equal memberships: a school has thousands, and making them is a third of a row."""
+    distinct = sorted(set(pairs), key=lambda pair: (_RANK[pair[0]], pair[1] or ""))
+    first = next((pair for pair in distinct if pair[1] and pair[1] == primary), None)
+    return tuple(
+        Membership(role=role, school=org, primary=(role, org) == first) for role, org in distinct
+    )
 
 
 def school_numbers(identifier: str | None) -> tuple[str | None, str | None]:

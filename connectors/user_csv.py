@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.base import Capabilities, Certificate, Page, Record
-from connectors.csv_rows import Shape, Table, invalid
+from connectors.csv_rows import Shape, Table, all_invalid
 from connectors.csv_write import unguarded
 from connectors.files import FileConfig, FileConnector, FileSet, the_one_file
 from connectors.strict_header import refuse_strangers
@@ -140,25 +140,18 @@ class UserCsv(FileConnector):
                 staff_number=None if student else row.idnumber,
             )
         except ValidationError as problem:
-            raise invalid(problem, key, _FROM) from None
+            raise all_invalid(problem, key, _FROM)[0] from None
         former = (f"email:{fold_email(row.email)}",) if row.idnumber else ()
         return Record(Kind.USER, key, user, former_keys=former)
 
     def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
-        """Return everything that is wrong with a row, each column once."""
-        try:
-            row = self._read(stream, raw)
-            key = _key(row)
-        except SkipRecord as problem:
-            found = [problem]
-            if problem.rule not in ("scientific-number", "missing-value", "email-format"):
-                return found
-            key = ""
-            row = self._read(stream, raw)
-        else:
-            found = []
-        columns = {problem.column for problem in found}
-        return found + [one for one in _faults(row, key) if one.column not in columns]
+        """Return everything that is wrong with a row; a total line is nothing but that."""
+        found = super().faults(stream, raw)
+        return [one for one in found if one.rule == "total-line"] or found
+
+    def row_faults(self, stream: str, key: str, row: UserRow) -> list[SkipRecord]:
+        """Return what is wrong with the values of a row."""
+        return [*_faults(row, key), *_too_long(row, key)]
 
 
 _ALSO_CALLED = {
@@ -222,6 +215,18 @@ def _faults(row: UserRow, key: str | None) -> Iterator[SkipRecord]:
             key=key,
             hint="The file lists active people only: to remove somebody, leave the row out.",
         )
+
+
+def _too_long(row: UserRow, key: str) -> list[SkipRecord]:
+    """Return the values that the user model does not take."""
+    try:
+        NormalizedUser(
+            external_id=key, given_name=row.firstname, family_name=row.lastname, email=row.email,
+            student_number=row.idnumber,
+        )  # fmt: skip
+    except ValidationError as problem:
+        return all_invalid(problem, key, _FROM)
+    return []
 
 
 def _refuse_a_lost_number(number: str) -> None:

@@ -122,10 +122,12 @@ def _completeness(stage: Stage, source: Source, connector: Connector, reading: R
     if certificate.incremental:
         return Verdict(True)
     with stage.transaction() as connection:
-        people = 0
+        people = usable = 0
         for stream, kind in connector.streams.items():
             counted = reading.counted.get(stream, 0)
-            people += counted if kind is Kind.USER else 0
+            if kind is Kind.USER:
+                people += counted
+                usable += counted - reading.unusable.get(stream, 0)
             silent = stream in certificate.absent_streams
             if counted == 0 and not silent and _had_rows(connection, source, connector, stream):
                 return Verdict(
@@ -135,6 +137,8 @@ def _completeness(stage: Stage, source: Source, connector: Connector, reading: R
                 )
         if people == 0:
             return Verdict(False, "No person was served.")
+        if usable == 0:  # the same holds of rows of which not one is any good
+            return Verdict(False, f"Not one of the {people} rows about people could be used.")
     return Verdict(True)
 
 

@@ -50,6 +50,8 @@ class Reading:
     """Streams of which a snapshot may have met rows unchanged, which are then not on the stage."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
+    unusable: dict[str, int] = field(default_factory=dict)
+    """Rows that could not be used, by stream."""
     unknown: dict[str, int] = field(default_factory=dict)
     error: RosterSyncError | None = None
     """What ended the reading early, if something did."""
@@ -379,6 +381,8 @@ class _Stream:
 
     def _finding(self, page: Page, rows: Sequence[bytes], number: int, error: SkipRecord) -> None:
         line = page.lines(rows)[number] if page.lines is not None else None
+        unusable = self.reader.reading.unusable
+        unusable[self.name] = unusable.get(self.name, 0) + 1
         self.reader.stage.add(
             "stage_findings",
             FINDING_COLUMNS,

@@ -59,8 +59,13 @@ def join_entries(
                                 terms, connector, main, record, None, known.get(owner), schools
                             )
                     except SkipRecord as error:
-                        finding = (None, None, error.column, error.rule, error.message, error.hint)
-                        stage.add("stage_findings", FINDING_COLUMNS, [(main, *finding)])
+                        place = connection.execute(_PLACE, {"owner": owner}).one_or_none()
+                        finding = (error.column, error.rule, error.message, error.hint)
+                        stage.add(
+                            "stage_findings",
+                            FINDING_COLUMNS,
+                            [(main, *(place or (None, None)), *finding)],
+                        )
                         facts = _bare(main, owner, State.UNREADABLE)
                 if facts is None:
                     gone.append((Kind.USER.value, owner, None))
@@ -117,6 +122,12 @@ def _parts(
         rows.sort(key=lambda row: (order.index(row[0]), row[1].key))
     return unreadable, parts
 
+
+_PLACE = text(
+    "SELECT file, line FROM stage_parts WHERE owner = :owner AND line IS NOT NULL"
+    " ORDER BY seq DESC LIMIT 1"
+)
+"""Where the last row of an entry stands: what is wrong with an entry is wrong with its roles."""
 
 _NOT_REPLACED = (
     " NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key"

@@ -225,7 +225,7 @@ class _Reading:
             inspected = self._inspect(path)
             counts = {
                 "rows": inspected.rows, "usable": inspected.usable,
-                "errors": inspected.count("error") + inspected.uncounted,
+                "errors": inspected.count("error"),
                 "warnings": inspected.count("warning"),
             }  # fmt: skip
             scope = ",".join(sorted(inspected.roles))
@@ -241,12 +241,13 @@ class _Reading:
             known = error.message if isinstance(error, RosterSyncError) else "It failed by itself."
             self._mark(status=FAILED, note=known)
             raise
-        status = self._status(outcome)
+        status = PROCESSED if inspected.nobody_usable else self._status(outcome)
         note = "" if outcome.error is None else outcome.error.message
         run = {} if outcome.run_id is None else {"run_id": outcome.run_id}
         plan = {"plan_id": outcome.plan_ids[0]} if outcome.plan_ids else {}
-        self._mark(status=status, note=note, **run, **plan)
         self._add_joined(inspected, outcome)
+        counts["errors"] = inspected.count("error")
+        self._mark(status=status, note=note, counts=counts, **run, **plan)
         return Uploaded(
             self.upload_id, status, outcome, inspected.found, inspected.uncounted, counts,
             self.source.name,
@@ -276,8 +277,16 @@ class _Reading:
             connector.close()
 
     def _refused(self, inspected: Inspection, counts: dict[str, int]) -> Outcome | None:
-        """Return the end of a file that is no use as a whole, or of which no row may be bad."""
+        """Return the end of a file that is no use as a whole, or of which no row may be bad.
+
+        One of which every row is bad was received and read (flex.md 4.4), and yet refused.
+        """
         error = inspected.error
+        if error is None and inspected.nobody_usable:
+            error = FileRefused(
+                f"Not one of the {inspected.people} rows can be used, so nobody was changed.",
+                hint="Correct the lines in the report, and upload the file again.",
+            )
         strict = self.source.config.get("bad_rows") == "refuse"
         if error is None and strict and counts["errors"]:
             error = FileRefused(

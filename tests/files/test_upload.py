@@ -6,6 +6,7 @@ import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
@@ -95,6 +96,7 @@ def test_flex_4_4_a_file_of_wrong_domains_ends_processed_and_changes_nobody(
     wrong = people(range(5)).replace("springfield.example", "shelbyville.example")
     done = give(database, tmp_path, wrong)
     assert (done.status, active(database)) == ("PROCESSED", 5)
+    assert done.outcome.exit_code == 15, "whoever uploads it is told, though it was processed"
     assert {one.rule for one in done.found} == {"email-domain"}
     assert [one.line for one in done.found] == [2, 3, 4, 5, 6]
     assert done.found[0].value == "p…@shelbyville.example"
@@ -333,7 +335,8 @@ def test_a_file_that_is_not_there_is_wrong_usage(database: Database, tmp_path: P
 
 def test_a_paused_season_state_is_a_pause(database: Database, tmp_path: Path) -> None:
     slug = district(database, tmp_path)
-    state = paused_by_hand(SeasonState(), datetime.now(UTC).date())
+    today = datetime.now(UTC).astimezone(ZoneInfo("America/Chicago")).date()
+    state = paused_by_hand(SeasonState(), today)
     with database.write() as connection:
         from sqlalchemy import text
 
