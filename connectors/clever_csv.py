@@ -8,7 +8,7 @@ unique within one file only: the key of a person carries the file's role (``stud
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -131,7 +131,7 @@ class CleverCsv(FileConnector):
     """Reads the CSV files of a Clever "Basic Roster"."""
 
     name = "clever_csv"
-    version = "1"
+    version = "2"
     title = 'Clever CSV ("Basic Roster"), as a zip or a folder'
     docs = "https://support.clever.com/hc/en-us/articles/203114867"
     config_model = CleverCsvConfig
@@ -162,7 +162,7 @@ class CleverCsv(FileConnector):
         headers = {name: file.header() for name, file in found.items()}
         for name, header in headers.items():
             try:
-                table = self.tables[name] = Table(header, _SHAPES[name])
+                table = self.tables[name] = Table(header, _SHAPES[name], guarded=True)
             except FileRefused as problem:
                 raise not_this_set(files, problem, self.name, _EXPECTED) from None
             notes += table.notes
@@ -253,7 +253,7 @@ _FROM_ALL = {
     "username": "Username",
     "school": "School_id",
 }
-_FROM: dict[str, dict[str, str]] = {
+COLUMNS: dict[str, dict[str, str]] = {
     "schools": {
         "external_id": "School_id",
         "name": "School_name",
@@ -269,6 +269,8 @@ _FROM: dict[str, dict[str, str]] = {
         "preferred_given_name": "Preferred_first_name",
         "preferred_middle_name": "Preferred_middle_name",
         "preferred_family_name": "Preferred_last_name",
+        "grade": "Grade",
+        "graduation_year": "Graduation_year",
         "student_number": "Student_number",
         "state_id": "State_id",
     },
@@ -282,7 +284,9 @@ _FROM: dict[str, dict[str, str]] = {
     },
     "staff": _FROM_ALL | {"external_id": "Staff_id", "sis_id": "Staff_id", "email": "Staff_email"},
 }
-"""Our field → the column it was read from, by stream."""
+"""Our field → the column it is read from, by stream."""
+HEADERS: Mapping[str, tuple[str, ...]] = {name: shape.columns for name, shape in _SHAPES.items()}
+"""The columns that are read, by stream."""
 
 
 def _filled(value: str, column: str) -> str:
@@ -315,7 +319,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
     try:
         school = Membership(role=_ROLES[stream], school=row.School_id or None).school
     except ValidationError as problem:
-        faults += all_invalid(problem, key, _FROM[stream])
+        faults += all_invalid(problem, key, COLUMNS[stream])
         school = None
     try:
         user = NormalizedUser(
@@ -328,7 +332,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
             **profile,
         )
     except ValidationError as problem:
-        faults += all_invalid(problem, key, _FROM[stream])
+        faults += all_invalid(problem, key, COLUMNS[stream])
     if faults:
         return None
     data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
@@ -345,7 +349,7 @@ def _school(key: str, row: SchoolRow, faults: list[SkipRecord]) -> Record | None
             number=row.School_number,
         )
     except ValidationError as problem:
-        faults += all_invalid(problem, key, _FROM["schools"])
+        faults += all_invalid(problem, key, COLUMNS["schools"])
         return None
     return Record(Kind.SCHOOL, key, school=school)
 

@@ -18,6 +18,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
+from connectors.csv_write import unguarded
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 
 MAX_ROW_BYTES = 1 << 20
@@ -242,9 +243,11 @@ class Table(Generic[R]):
     ``IncompleteFetch`` when the file ends inside its header.
     """
 
-    def __init__(self, header: Header, shape: Shape[R]) -> None:
+    def __init__(self, header: Header, shape: Shape[R], *, guarded: bool = False) -> None:
+        """Read the header. ``guarded``: take off the apostrophes that our own exports put on."""
         self.header = header
         self.shape = shape
+        self._guarded = guarded
         self.notes: list[str] = []
         positions = {name: at for at, name in enumerate(header.folded) if name}
         for alias, column in shape.aliases.items():
@@ -309,6 +312,8 @@ class Table(Generic[R]):
         values = fields_of(raw)
         if len(values) != self._width:
             raise self._wrong_width(values)
+        if self._guarded and b"'" in raw:
+            values = [unguarded(value) for value in values]
         values.append("")
         row: R = self._make(self._pick(values))
         self._last = (raw, row)
@@ -349,7 +354,7 @@ class Table(Generic[R]):
             raise self._wrong_width(values)
         hidden = {name.casefold() for name in hide}
         return {
-            name: value
+            name: unguarded(value) if self._guarded else value
             for name, value in zip(self.header.names, values, strict=True)
             if name and name.casefold() not in hidden
         }

@@ -10,8 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
+
+from core.errors import ConfigError, UsageError
 
 _FORMULA = re.compile(r"[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]|\'*[\t\r\n]")
 _GUARDED = re.compile(r"\'(?:[\'\s]*[=+\-@\uff0b\uff0d\uff1d\uff20]|\'*[\t\r\n])")
@@ -44,3 +48,26 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
     write_csv(text, header, rows)
     return text.getvalue().encode()
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that is not there yet, for somebody who named it; it goes again on failure.
+
+    Raises ``UsageError`` where there is one, ``ConfigError`` where none can be written.
+    """
+    try:
+        stream = path.open("xb")
+    except FileExistsError:
+        raise UsageError(f"{path.name} is there already.", hint="Give another --output.") from None
+    except OSError as problem:
+        raise ConfigError(
+            f"{path.name} cannot be written: {problem.strerror or type(problem).__name__}.",
+            hint="Give another --output.",
+        ) from None
+    try:
+        with stream:
+            yield stream
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise

@@ -136,7 +136,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
 _SHAPES["1.2", "orgs"] = _SHAPES["1.1", "orgs"]
 
 _STREAMS = {"orgs": "schools", "users": "users", "roles": "roles"}
-_FROM = {
+COLUMNS = {
     "external_id": "sourcedId",
     "given_name": "givenName",
     "middle_name": "middleName",
@@ -144,6 +144,9 @@ _FROM = {
     "preferred_given_name": "preferredGivenName",
     "preferred_middle_name": "preferredMiddleName",
     "preferred_family_name": "preferredFamilyName",
+    "email": "email",
+    "username": "username",
+    "grade": "grades",
     "state_id": "userIds",
     "student_number": "identifier",
     "staff_number": "identifier",
@@ -154,7 +157,7 @@ _FROM = {
     "school": "orgSourcedIds",
     "role": "role",
 }
-"""Our field → the column it was read from."""
+"""Our field → the column it is read from."""
 
 
 # --------------------------------------------------------------------------------- the class
@@ -189,7 +192,7 @@ class OneRosterCsv(FileConnector):
         notes = found.notes
         for name, header in headers.items():
             try:
-                table = Table(header, _SHAPES[found.version, name])
+                table = Table(header, _SHAPES[found.version, name], guarded=True)
                 if name in found.delta and not table.has("status"):
                     raise FileRefused(
                         f"{header.file} lacks the column status, which a delta file needs."
@@ -283,7 +286,7 @@ class OneRosterCsv(FileConnector):
                 ),
             )
         except ValidationError as problem:
-            faults += all_invalid(problem, key, _FROM)
+            faults += all_invalid(problem, key, COLUMNS)
         if faults:
             return None
         return Record(Kind.USER, key, user, unknown=tuple(unknown))
@@ -297,7 +300,7 @@ class OneRosterCsv(FileConnector):
             # Whether identifier is a student's or an adult's number only the roles can say.
             user = NormalizedUser(**profile, staff_number=row.identifier)
         except ValidationError as problem:
-            faults += all_invalid(problem, key, _FROM)
+            faults += all_invalid(problem, key, COLUMNS)
         if faults:
             return None
         data = user.model_dump(mode="json", exclude_defaults=True)
@@ -378,7 +381,7 @@ class OneRosterCsv(FileConnector):
                 memberships=words.memberships(((role, org) for role, org, _ in known), primary),
             )
         except ValidationError as problem:
-            raise all_invalid(problem, owner, _FROM)[0] from None
+            raise all_invalid(problem, owner, COLUMNS)[0] from None
         return Record(Kind.USER, owner, joined)
 
 
@@ -422,7 +425,7 @@ def _school(key: str, row: OrgRow, faults: list[SkipRecord]) -> Record | None:
     try:
         school = NormalizedSchool(external_id=key, name=row.name, nces_id=nces_id, number=number)
     except ValidationError as problem:
-        faults += all_invalid(problem, key, _FROM)
+        faults += all_invalid(problem, key, COLUMNS)
         return None
     return Record(Kind.SCHOOL, key, school=school, unknown=tuple(unknown))
 

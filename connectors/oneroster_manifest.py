@@ -27,7 +27,7 @@ class PropertyRow(NamedTuple):
 
 
 _MANIFEST = Shape(PropertyRow, key="propertyName", required=("propertyName", "value"))
-_STANDARD = {
+STANDARD = {
     ("1.1", "orgs"): "name type identifier parentSourcedId",
     ("1.1", "users"): "enabledUser orgSourcedIds role username userIds givenName familyName "
     "middleName identifier email sms phone agentSourcedIds grades password",
@@ -37,7 +37,8 @@ _STANDARD = {
     ("1.2", "roles"): "userSourcedId roleType role beginDate endDate orgSourcedId "
     "userProfileSourcedId",
 }
-_STANDARD["1.2", "orgs"] = _STANDARD["1.1", "orgs"]
+STANDARD["1.2", "orgs"] = STANDARD["1.1", "orgs"]
+"""The columns of the standard after the three that every file has, by version and file."""
 _MAY_LACK = {"resourceSourcedIds", "dateLastModified", "status"}
 """Columns whose lack is no news: 1.2.1 dropped the first, bulk files need not fill the others."""
 
@@ -52,6 +53,14 @@ _FILES = frozenset(
 )  # fmt: skip
 
 
+_ONLY_1_2 = frozenset(
+    (
+        "roles", "scoreScales", "lineItemLearningObjectiveIds", "lineItemScoreScales",
+        "resultLearningObjectiveIds", "resultScoreScales", "userProfiles", "userResources",
+    )
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Survey:
     """What is there to read: the version, each file with its mode, and what was odd."""
@@ -61,6 +70,19 @@ class Survey:
     delta: frozenset[str]
     silent: frozenset[str]
     notes: list[str] = field(default_factory=list)
+
+
+def manifest_rows(version: str, system: str) -> list[tuple[str, str]]:
+    """Return the rows of the manifest of a bulk set of ours: orgs, users and, in 1.2, roles."""
+    ours = {"orgs", "users", "roles"}
+    of_the_version = sorted(_FILES - {"manifest"} - (set() if version == "1.2" else _ONLY_1_2))
+    return [
+        ("manifest.version", "1.0"),
+        ("oneroster.version", version),
+        *((f"file.{name}", "bulk" if name in ours else "absent") for name in of_the_version),
+        ("source.systemName", system),
+        ("source.systemCode", system),
+    ]
 
 
 def survey(files: FileSet) -> Survey:
@@ -131,7 +153,7 @@ def _settle_version(files: FileSet, said: str, notes: list[str]) -> str:
 def header_notes(table: Table[Any], version: str, name: str) -> list[str]:
     """Say what of the header is not as the standard has it. Nothing of it fails."""
     file, notes = table.header.file, list(table.notes)
-    standard = ["sourcedId", "status", "dateLastModified", *_STANDARD[version, name].split()]
+    standard = ["sourcedId", "status", "dateLastModified", *STANDARD[version, name].split()]
     aliases = {alias.casefold(): column for alias, column in table.shape.aliases.items()}
     spelled = {column.casefold(): column for column in standard}
     rank = {column: at for at, column in enumerate(standard)}

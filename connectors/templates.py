@@ -11,8 +11,9 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from connectors.csv_write import csv_bytes
-from core.errors import ConfigError, UsageError
+from connectors.csv_write import csv_bytes, new_file
+from connectors.oneroster_manifest import manifest_rows
+from core.errors import UsageError
 
 Sheet = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -21,16 +22,6 @@ _ONEROSTER_USERS = (
     "userIds", "givenName", "familyName", "middleName", "identifier", "email", "sms", "phone",
     "agentSourcedIds", "grades", "password",
 )  # fmt: skip
-_MANIFEST = [
-    ("manifest.version", "1.0"), ("oneroster.version", "1.1"),
-    *((f"file.{name}", "bulk" if name in ("orgs", "users") else "absent") for name in (
-        "academicSessions", "categories", "classes", "classResources", "courses",
-        "courseResources", "demographics", "enrollments", "lineItems", "orgs", "resources",
-        "results", "users",
-    )),
-    ("source.systemName", "Example SIS"), ("source.systemCode", "example"),
-]  # fmt: skip
-
 TEMPLATES: Mapping[str, Mapping[str, Sheet]] = {
     "user_csv": {
         "users.csv": (
@@ -66,7 +57,7 @@ TEMPLATES: Mapping[str, Mapping[str, Sheet]] = {
         ),
     },
     "oneroster_csv": {
-        "manifest.csv": (("propertyName", "value"), _MANIFEST),
+        "manifest.csv": (("propertyName", "value"), manifest_rows("1.1", "example")),
         "orgs.csv": (
             ("sourcedId", "status", "dateLastModified", "name", "type", "identifier",
              "parentSourcedId"),
@@ -109,16 +100,8 @@ def write_template(name: str, to: Path) -> None:
         written = _workbook(next(iter(files.values())))
     else:
         written = csv_bytes(*next(iter(files.values())))
-    try:
-        with to.open("xb") as stream:
-            stream.write(written)
-    except FileExistsError:
-        raise UsageError(f"{to.name} is there already.", hint="Give another --output.") from None
-    except OSError as problem:
-        raise ConfigError(
-            f"{to.name} cannot be written: {problem.strerror or type(problem).__name__}.",
-            hint="Give another --output.",
-        ) from None
+    with new_file(to) as stream:
+        stream.write(written)
 
 
 def _workbook(sheet: Sheet) -> bytes:

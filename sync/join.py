@@ -6,7 +6,8 @@ stage like those of a source whose entries stand in one row each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -76,12 +77,19 @@ def join_entries(
 
 
 def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
-    record = connector.combine(owner, parts) if parts else None
-    if record is not None and record.user is not None and not record.deleted:
-        mapped = next((part.data["mapped"] for _, part in parts if "mapped" in part.data), None)
-        if mapped is not None:
-            record = remapped(record, mapped)
-    return record
+    if not parts:
+        return None
+    mapped = next((part.data["mapped"] for _, part in parts if "mapped" in part.data), None)
+    if mapped is not None:  # the rules' results are ours: no connector has to know of them
+        parts = [(stream, replace(part, data=_own(part.data))) for stream, part in parts]
+    record = connector.combine(owner, parts)
+    if record is None or record.user is None or record.deleted or mapped is None:
+        return record
+    return remapped(record, mapped)
+
+
+def _own(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != "mapped"}
 
 
 def _bare(stream: str, owner: str, state: State) -> tuple[Any, ...]:

@@ -45,6 +45,15 @@ class Rule:
         return None
 
 
+def places_of(rule: Rule) -> list[str]:
+    """Return the fields of a raw record that a rule reads."""
+    return [
+        place.split("|", 1)[0].strip()
+        for template in rule.templates
+        for place in _PLACE.findall(template)
+    ]
+
+
 def read_rules(mapping: Mapping[str, Any], source: str) -> tuple[Rule, ...]:
     """Check the mapping of a source and return its rules. Raises ``ConfigError`` by key."""
     rules = []

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import typer
 
+from connectors.csv_write import new_file, write_csv
 from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
 from rostersync.cli.words import person_name, state
+
+if TYPE_CHECKING:
+    from sync.sheet import Sheet
 
 SHOWN = 50
 """How many users the table shows when no limit is given."""
@@ -148,20 +155,23 @@ def export(
         str | None, typer.Option(metavar="S", help="Only people whom this source holds.")
     ] = None,
     format_: Annotated[
-        ExportFormat, typer.Option("--format", help="csv is a user file.")
+        ExportFormat, typer.Option("--format", help="csv is a file that upload accepts.")
     ] = ExportFormat.CSV,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write it there; a set of files is a .zip. Else stdout."),
+    ] = None,
 ) -> None:
-    """Write the active users, as a user file or as JSON.
+    """Write the active users, as a file that ``upload`` accepts or as JSON.
 
-    The user file (csv) is one that a ``user_csv`` source reads; JSON has everything known.
+    With ``--source`` of a file source: everybody whom it holds, in its own format (a set of files
+    as a zip), and uploading that changes nobody. Otherwise a user file. JSON has everything known.
     """
-    from connectors.csv_write import write_csv
     from core.models import UserStatus
     from sync import people_views, views
-    from sync.export import LeftOut, header_of
-    from sync.export import export as rows_of
+    from sync.export import sheets
 
-    left_out: list[LeftOut] = []
+    left_out: dict[str, str] = {}
     with door.reading() as connection:
         row = views.district_row(connection, district)
         held_by = None if source is None else views.source_row(connection, row, source)
@@ -169,16 +179,40 @@ def export(
             wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=source)
             door.document(people_views.users(connection, row, wanted))
             return
-
-        def carried() -> Iterator[tuple[str | int, ...]]:
-            for one in rows_of(connection, row, held_by):
-                if isinstance(one, LeftOut):
-                    left_out.append(one)
-                else:
-                    yield one
-
-        write_csv(sys.stdout, header_of(held_by), carried())
+        found = sheets(connection, row, held_by)
+        if len(found) > 1:
+            output = output or Path(f"{district}-{source}.zip")
+            _write_zip(output, found, left_out)
+        elif output is not None:
+            with new_file(output) as stream, TextIOWrapper(stream, "utf-8", newline="") as lines:
+                _write(lines, found[0], left_out)
+        else:
+            _write(sys.stdout, found[0], left_out)
+    if output is not None:
+        door.say(f"{output} is written.")
     if left_out:
         say_on(door.err, f"{len(left_out)} left out; --format json has everybody:")
-        for one in left_out:
-            say_on(door.err, f"  {one.user_id}: {one.reason}")
+        for user_id, reason in left_out.items():
+            say_on(door.err, f"  {user_id}: {reason}")
+
+
+def _write_zip(path: Path, found: Sequence[Sheet], left_out: dict[str, str]) -> None:
+    with new_file(path) as packed, ZipFile(packed, "w", ZIP_DEFLATED) as archive:
+        for sheet in found:
+            member = archive.open(sheet.file, "w", force_zip64=True)
+            with TextIOWrapper(member, "utf-8", newline="") as lines:
+                _write(lines, sheet, left_out)
+
+
+def _write(lines: IO[str], sheet: Sheet, left_out: dict[str, str]) -> None:
+    """Write one file, and note whom it cannot carry: user id → reason."""
+    from sync.sheet import LeftOut
+
+    def carried() -> Iterator[tuple[str | int, ...]]:
+        for one in sheet.rows():
+            if isinstance(one, LeftOut):
+                left_out[one.user_id] = one.reason
+            else:
+                yield one
+
+    write_csv(lines, sheet.header, carried())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -18,9 +19,12 @@ from core.database import Database
 from core.errors import UsageError
 from rostersync.cli.app import run
 from sync.hand import UserEdit, add_user, edit_user
+from sync.load import load_district_file
 from sync.upload import Uploaded, upload_file
+from tests.connectors.reading import FIXTURES
 
 from .kit import HEADER, district, people, row
+from .test_flex import available, make_firm, staff
 from .test_inbound import active
 
 
@@ -116,6 +120,157 @@ def test_whatever_is_written_comes_back_and_is_no_formula(value: str) -> None:
 
 def test_a_number_is_written_as_it_is() -> None:
     assert csv_bytes(("n",), [(-5,), (2030,)]) == b"n\n-5\n2030\n"
+
+
+# ----------------------------------------------------------------- sources of several files
+
+SETS = {
+    "clever_csv": "clever_csv/small",
+    "oneroster_csv 1.1": "oneroster_csv/one_one",
+    "oneroster_csv 1.2": "oneroster_csv/one_two",
+}
+
+
+def a_set(database: Database, folder: Path, name: str, config: str = "", more: str = "") -> None:
+    """Upload one of our small sets, with a name that a spreadsheet would compute."""
+    district(database, folder, config, connector=name.split(" ")[0])
+    with (folder / "district.toml").open("a") as file:
+        file.write(more)
+    load_district_file(database, folder / "district.toml")
+    copy = folder / "set"
+    shutil.copytree(FIXTURES / SETS[name], copy)
+    for path in copy.iterdir():
+        path.write_text(path.read_text().replace("Rahman", "-Rahman").replace("Kai", '"+1, K"'))
+    done = upload_file(database, "springfield", copy, actor="x")
+    assert done.status == "PROCESSED"
+
+
+def everything(database: Database) -> list[tuple[object, ...]]:
+    """Return what the directory says of everybody, and what the source said."""
+    queries = (
+        "SELECT id, status, given_name, middle_name, family_name, preferred_given_name, email,"
+        " username, grade, graduation_year, sis_id, student_number, state_id, staff_number,"
+        " revision FROM users ORDER BY id",
+        "SELECT user_id, role, school_id, is_primary FROM memberships ORDER BY 1, 2, 3",
+        "SELECT id, name, nces_id, number, state_id FROM schools ORDER BY id",
+        "SELECT external_id, data FROM records WHERE present ORDER BY kind, external_id",
+    )
+    with database.read() as connection:
+        return [tuple(row) for query in queries for row in connection.exec_driver_sql(query)]
+
+
+def write_set(
+    database: Database, capsys: pytest.CaptureFixture[str], path: Path
+) -> tuple[int, str]:
+    url = database.url.render_as_string(hide_password=False)
+    capsys.readouterr()
+    options = ["--source", "people", "--output", str(path)]
+    code = run(["export", "springfield", *options, "--database", url])
+    told = capsys.readouterr()
+    return code, told.out + told.err
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+@pytest.mark.parametrize("config", ["", 'roles = ["student", "teacher", "staff", "contact"]'])
+def test_an_export_of_a_set_comes_in_its_own_format_and_uploaded_back_changes_nothing(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, config: str
+) -> None:
+    a_set(database, tmp_path, name, config)
+    before = everything(database)
+    path = tmp_path / "out.zip"
+    assert write_set(database, capsys, path) == (0, f"{path} is written.\n")
+    assert recognise(path) == [name.split(" ")[0]]
+    with zipfile.ZipFile(path) as archive:
+        cells = [
+            cell
+            for member in archive.namelist()
+            for row in csv.reader(io.StringIO(archive.read(member).decode()))
+            for cell in row
+        ]
+    assert not [cell for cell in cells if cell[:1] in tuple("=+-@")]
+    done = upload_file(database, "springfield", path, actor="x")
+    assert (done.outcome.status, done.outcome.exit_code) == ("nothing_to_do", 0)
+    assert [one for one in done.found if one.severity == "error"] == []
+    assert everything(database) == before
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_what_was_edited_by_hand_is_in_the_export_of_a_set_and_stays(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    a_set(database, tmp_path, name)
+    with database.read() as connection:
+        query = "SELECT id FROM users WHERE family_name = 'Lind'"
+        user = str(connection.exec_driver_sql(query).scalar_one())
+    edit = UserEdit({"given_name": "By Hand", "email": "hand@springfield.example", "grade": "01"})
+    edit_user(database, "springfield", user, edit, actor="admin")
+    before = changes(database)
+    assert write_set(database, capsys, tmp_path / "out.zip")[0] == 0
+    done = upload_file(database, "springfield", tmp_path / "out.zip", actor="x")
+    assert (done.outcome.status, changes(database)) == ("nothing_to_do", before)
+    with database.read() as connection:
+        query = f"SELECT given_name, grade FROM users WHERE id = '{user}'"
+        assert tuple(connection.exec_driver_sql(query).one()) == ("By Hand", "01")
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_a_mapping_that_reads_what_a_set_does_not_hold_refuses_its_export(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    held = "{Student_number|lower}" if name == "clever_csv" else "{identifier}"
+    for column, code in ((held, 0), ("{Homeroom}", 2)):
+        mapping = f'[district.source.mapping]\nsis_id = "{column}"\n'
+        folder = tmp_path / str(code)
+        folder.mkdir()
+        a_set(database, folder, name, more=mapping)
+        before = everything(database)
+        found, told = write_set(database, capsys, folder / "out.zip")
+        assert found == code
+        if code:
+            assert "reads Homeroom, which an export does not hold" in told
+            assert not (folder / "out.zip").exists()
+        else:
+            done = upload_file(database, "springfield", folder / "out.zip", actor="x")
+            assert done.outcome.status == "nothing_to_do", done.outcome.error
+            assert everything(database) == before
+
+
+def test_whom_a_set_cannot_carry_is_counted_and_listed(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_set(database, tmp_path, "clever_csv")
+    with database.write() as connection:
+        connection.exec_driver_sql(
+            "UPDATE users SET given_name = NULL, family_name = NULL WHERE family_name = 'Lind'"
+        )
+    _, told = write_set(database, capsys, tmp_path / "out.zip")
+    assert "1 left out; --format json has everybody:" in told
+    assert "a Clever file needs a name" in told
+    code, told = write_set(database, capsys, tmp_path / "out.zip")
+    assert code == 2
+    assert "is there already" in told
+
+
+def test_without_output_a_set_is_named_after_its_district_and_source(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_set(database, tmp_path, "clever_csv")
+    monkeypatch.chdir(tmp_path)
+    url = database.url.render_as_string(hide_password=False)
+    assert run(["export", "springfield", "--source", "people", "--database", url]) == 0
+    assert recognise(tmp_path / "springfield-people.zip") == ["clever_csv"]
+
+
+def test_an_export_of_a_firm_is_a_template_that_says_the_same(
+    database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_firm(database, tmp_path)
+    available(database)
+    (tmp_path / "t.csv").write_text(staff(1, 2, 30).replace("Sam,Person2", "'-Sam,O'Brien"))
+    upload_file(database, "springfield", tmp_path / "t.csv", actor="ce admin")
+    assert write_set(database, capsys, tmp_path / "out.csv")[0] == 0
+    text = (tmp_path / "out.csv").read_text()
+    assert text == (tmp_path / "t.csv").read_text()
 
 
 # -------------------------------------------------------------------------------- templates
