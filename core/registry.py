@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import TypeVar
 
 from core.errors import ConfigError
@@ -77,8 +77,11 @@ def registered(group: str = CONNECTORS) -> tuple[Registered, ...]:
     A name that two distributions claim appears once, with its ``clash``.
     """
     found: dict[str, list[Registered]] = {}
+    named: dict[int, tuple[str, str]] = {}  # a distribution's metadata is parsed once, not per name
     for entry in entry_points(group=group):
-        found.setdefault(entry.name, []).append(_registered(entry))
+        if id(entry.dist) not in named:
+            named[id(entry.dist)] = _named(entry.dist)
+        found.setdefault(entry.name, []).append(_registered(entry, *named[id(entry.dist)]))
     return tuple(_settle(sorted(claims, key=_where)) for _, claims in sorted(found.items()))
 
 
@@ -96,12 +99,19 @@ def find(name: str, group: str = CONNECTORS) -> Registered:
     )
 
 
-def _registered(entry: EntryPoint) -> Registered:
-    metadata = entry.dist
+def _named(distribution: Distribution | None) -> tuple[str, str]:
+    """Return the name and version of a distribution, as far as it tells them."""
+    metadata = distribution and distribution.metadata
+    return (metadata and metadata["Name"]) or "an unknown package", (
+        (metadata and metadata["Version"]) or ""
+    )
+
+
+def _registered(entry: EntryPoint, distribution: str, version: str) -> Registered:
     return Registered(
         name=entry.name,
-        distribution=(metadata and metadata.name) or "an unknown package",
-        version=(metadata and metadata.version) or "",
+        distribution=distribution,
+        version=version,
         target=entry.value.partition("[")[0].strip(),
     )
 
