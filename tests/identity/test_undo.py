@@ -18,6 +18,7 @@ from sync.outcome import Outcome
 from sync.retire import retire_source
 from sync.undo import undo_run
 from tests.identity.town import P, Town, child
+from tests.sizes import examples
 
 
 @pytest.fixture
@@ -281,7 +282,7 @@ class _Story:
         return [self.town.apply(planned)] if planned.plan_ids else []
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(10, long=200))
 @given(rounds=_ROUNDS)
 def test_p8_apply_then_undo_leaves_the_state_before_whatever_the_plan(
     database: Database, tmp_path_factory: pytest.TempPathFactory, rounds: list[Any]

@@ -19,6 +19,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from core.database import open_database
+from tests.sizes import examples
 from tests.sync.paper import Day, JoinedPaper, Paper, Town
 
 IDS = "abcdefghij"
@@ -181,7 +182,7 @@ def assert_the_same(template: Path, days: list[Day], kind: type[Paper], **flags:
             assert fast.parsed <= slow.parsed
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(12, long=400))
 @given(days=some_days(joined=False), flags=flags(joined=False))
 def test_the_snapshot_changes_nothing_but_the_time_it_takes(
     template: Path, days: list[Day], flags: dict[str, Any]
@@ -189,7 +190,7 @@ def test_the_snapshot_changes_nothing_but_the_time_it_takes(
     assert_the_same(template, days, Paper, **flags)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(12, long=400))
 @given(days=some_days(joined=True), flags=flags(joined=True))
 def test_the_snapshot_changes_nothing_where_people_are_joined_from_rows(
     template: Path, days: list[Day], flags: dict[str, Any]

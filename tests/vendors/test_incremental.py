@@ -25,6 +25,7 @@ from rostersync.emulator.days import (
     Returns,
     ToBeDeleted,
 )
+from tests.sizes import examples
 from tests.vendors.kit import VendorWorld, at_vendor
 
 FEEDS = {
@@ -93,7 +94,6 @@ DAYS = st.lists(
 """Each day: what happens, how it is read, and whether half the events of the day get lost."""
 BEFORE = Day(Leaves(8, role="student"), Disables(7))
 """Somebody can come back, and be enabled again, whatever the script asks for."""
-EXAMPLES = 40 if settings.default.max_examples >= 1000 else 6
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def empty(_migrated_sqlite: Path) -> Path:
 
 
 @EVERY_FEED
-@settings(max_examples=EXAMPLES, phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=examples(6, long=40), phases=(Phase.explicit, Phase.generate))
 @given(script=DAYS)
 def test_full_and_incremental_in_any_mixture_reach_the_same_directory(
     empty: Path, vendor: str, script: list[tuple[list[Any], str, bool]]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.database import Database
 from core.settings import Limits
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
+from tests.sizes import examples
 from tests.year.kit import Person, Town
 
 SIZES = (20, 60, 200, 600, 2_000, 6_000, 20_000, 60_000, 200_000)
@@ -98,7 +99,7 @@ def small(_migrated_sqlite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 MISSING = st.lists(st.sampled_from(KEYS), unique=True, min_size=1, max_size=12)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(8, long=200))
 @given(missing=MISSING)
 def test_one_more_missing_person_never_archives_anybody_else(
     small: Database, tmp_path: Path, missing: list[str]
@@ -114,7 +115,7 @@ def test_one_more_missing_person_never_archives_anybody_else(
     assert archived[1] - archived[0] <= {one_more}
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(8, long=200))
 @given(missing=MISSING, cuts=st.sets(st.integers(0, 11), max_size=3))
 def test_cutting_a_day_into_more_runs_takes_no_more_and_ends_the_same(
     small: Database, tmp_path: Path, missing: list[str], cuts: set[int]
