@@ -130,6 +130,30 @@ def resumed_by_hand(state: SeasonState, today: date, pauses: Sequence[Pause]) ->
     )
 
 
+def with_other_calendar(state: SeasonState, before: SeasonOnDay, after: SeasonOnDay) -> SeasonState:
+    """Return the state once a district file has changed the pauses: what they left is not lost.
+
+    ``before`` and ``after`` are the same day by the old calendar and by the new one. A pause that
+    is taken out of the file, while it lasts or once it is over, still owes its guard (S3), and its
+    days were days of a pause (S7).
+    """
+    day = before.day
+    if before.season is not Season.NORMAL:
+        if after.season is not Season.NORMAL:
+            return state
+        since = min(before.since or day, day)
+        mode: Literal["paused", "additions_only"] = (
+            "paused" if before.season is Season.PAUSED else "additions_only"
+        )
+        over = HandPause(since=since, until=max(since, day - _DAY), mode=mode)
+        past = (*state.past, over)
+        return state.model_copy(update={"paused_seen": day, "past": past, "returned": None})
+    back = returns_from(state, before)
+    if back is None or returns_from(state, after) is not None or after.season is not Season.NORMAL:
+        return state
+    return state.model_copy(update={"paused_seen": back - _DAY})
+
+
 def returns_from(
     state: SeasonState, on: SeasonOnDay, vendor_paused: Mapping[str, bool] | None = None
 ) -> date | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -26,9 +27,12 @@ from core.errors import ConfigError, UsageError
 from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
 from core.toml_lines import Path
+from sync.clock import Clock, utc_now
 from sync.connect import check_config
 from sync.evidence import open_people_of, open_source
+from sync.guard import with_other_calendar
 from sync.mapping import read_rules
+from sync.pausing import almanac_of
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
@@ -83,7 +87,9 @@ class LoadResult:
         }
 
 
-def load_district_file(database: Database, path: FilePath, dry_run: bool = False) -> LoadResult:
+def load_district_file(
+    database: Database, path: FilePath, dry_run: bool = False, now: Clock | None = None
+) -> LoadResult:
     """Create or update the districts and sources of a district file; the same file again: nothing.
 
     All or nothing. Raises ``ConfigError`` naming key and line, ``UsageError`` for a change that
@@ -91,11 +97,12 @@ def load_district_file(database: Database, path: FilePath, dry_run: bool = False
     """
     document = _at_home(read_district_file(FilePath(path)), FilePath(path).resolve().parent)
     _check_sources(document)
+    at = (now or utc_now)()
     if dry_run:
         with database.read() as connection:
-            return LoadResult(True, _load_all(connection, document, dry_run))
+            return LoadResult(True, _load_all(connection, document, dry_run, at))
     with database.write() as connection:
-        return LoadResult(False, _load_all(connection, document, dry_run))
+        return LoadResult(False, _load_all(connection, document, dry_run, at))
 
 
 def _at_home(document: DistrictDocument, folder: FilePath) -> DistrictDocument:
@@ -134,19 +141,21 @@ def _check_mapping(source: SourceSettings, under: Path) -> Iterator[Problem]:
 
 
 def _load_all(
-    connection: Connection, document: DistrictDocument, dry_run: bool
+    connection: Connection, document: DistrictDocument, dry_run: bool, now: datetime
 ) -> tuple[Loaded, ...]:
     # A dry run is the same path; its session is left without ever having written.
     with Session(connection, autoflush=False) as session:
         loaded = tuple(
-            _load_district(session, settings, dry_run) for settings in document.file.district
+            _load_district(session, settings, dry_run, now) for settings in document.file.district
         )
         if not dry_run:
             session.flush()
     return loaded
 
 
-def _load_district(session: Session, settings: DistrictSettings, dry_run: bool) -> Loaded:
+def _load_district(
+    session: Session, settings: DistrictSettings, dry_run: bool, now: datetime
+) -> Loaded:
     stored = settings.stored()
     row = session.execute(
         select(District).where(col(District.slug) == settings.slug)
@@ -160,9 +169,19 @@ def _load_district(session: Session, settings: DistrictSettings, dry_run: bool) 
     else:
         changes = dict(_differences(row.settings, stored))
         action = "updated" if changes else "unchanged"
-        if changes:
-            row.name, row.settings = settings.name, stored
+        if changes and not dry_run:
+            settle(row, settings, now)
     return Loaded(settings.slug, action, changes, tuple(_load_sources(session, row, settings)))
+
+
+def settle(row: District, settings: DistrictSettings, now: datetime) -> None:
+    """Give a district the settings of its file; what its old calendar still owes is kept."""
+    old = almanac_of(row)
+    row.name, row.settings = settings.name, settings.stored()
+    new = almanac_of(row)
+    state = with_other_calendar(old.state, old.on(now), new.on(now))
+    if state != old.state:
+        row.season_state = state.model_dump(mode="json")
 
 
 def _load_sources(session: Session, row: District, settings: DistrictSettings) -> Iterator[Loaded]:

@@ -20,6 +20,7 @@ from sync.guard import (
     resumed_by_hand,
     returns_from,
     wait_for,
+    with_other_calendar,
 )
 from sync.season import Season
 
@@ -146,6 +147,34 @@ def test_a_resume_in_summer_is_guarded_once_and_the_window_stays_silent() -> Non
         state, guard = run(state, day)
         found.append(guard)
     assert found == [HOLDS, NONE, NONE, NONE, HOLDS]
+
+
+def reloaded(state: SeasonState, day: str, before: tuple[Pause, ...]) -> SeasonState:
+    """Load a district file in which these pauses no longer stand."""
+    return with_other_calendar(state, state.on(d(day), before), state.on(d(day), ()))
+
+
+@pytest.mark.parametrize("day", ["2026-07-01", "2026-08-10", "2026-08-11", "2026-08-20"])
+def test_s3_a_pause_that_is_taken_out_of_the_file_still_owes_its_guard(day: str) -> None:
+    state, _ = run(SeasonState(), "2026-06-14")
+    state = reloaded(state, day, SUMMER)
+    state, guard = run(state, day, ())
+    assert guard is HOLDS
+    assert run(state, "2026-08-25", ())[1] is NONE
+
+
+@pytest.mark.parametrize("day", ["2026-06-01", "2026-08-12"])
+def test_a_pause_that_owes_nothing_is_taken_out_of_the_file_without_a_trace(day: str) -> None:
+    state, _ = run(SeasonState(), "2026-05-30")
+    state, _ = run(state, "2026-08-11") if day > "2026-08" else (state, NONE)
+    assert reloaded(state, day, SUMMER) == state
+
+
+def test_s7_the_days_of_a_pause_stay_days_of_a_pause_when_it_is_taken_out_of_the_file() -> None:
+    state, _ = run(SeasonState(), "2026-06-14")
+    state = reloaded(state, "2026-07-01", SUMMER)
+    days = ["2026-06-14", "2026-06-15", "2026-06-30", "2026-07-01", "2026-07-02"]
+    assert [state.paused_on(d(day), ()) for day in days] == [False, True, True, False, False]
 
 
 def test_a_resume_without_a_pause_changes_nothing() -> None:

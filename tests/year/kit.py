@@ -249,7 +249,7 @@ class Town:
         )
         file = self.folder / f"{self.slug}.toml"
         file.write_text(head + tail)
-        load_district_file(self.database, file)
+        load_district_file(self.database, file, now=self.clock)
 
     # -- the clock
 
