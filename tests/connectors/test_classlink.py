@@ -271,7 +271,7 @@ def test_a_page_that_holds_less_than_it_counts_is_asked_for_again(
     assert len(fetch(classlink(waits, proxy, **PARTNER)).users) == 25
 
 
-def test_the_total_is_trusted_and_no_page_is_asked_for_too_many(
+def test_i7_the_total_is_trusted_and_no_page_is_asked_for_too_many(
     proxy: Proxy, waits: Waits, fetch: Any
 ) -> None:
     fetch(classlink(waits, proxy, **OWN))

@@ -554,3 +554,12 @@ def test_l9_credentials_of_another_district_are_refused(make_world: NewWorld) ->
     outcome = world.sync(code=2)
     assert isinstance(outcome.error, WrongDistrict)
     assert world.dump() == before
+
+
+def test_i7_updates_of_everybody_at_once_have_no_limit(world: World) -> None:
+    """Clever holds more than 75 % of updates; here a change is no taking (L1)."""
+    world.sis.students(100)
+    world.sync(code=0)
+    world.sis.students(100, grade="05")
+    assert world.sync(code=0).status == "applied"
+    assert {user["grade"] for user in world.users().values()} == {"05"}
