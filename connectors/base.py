@@ -63,7 +63,7 @@ class Capabilities:
     scoped_by_role: bool = False
     """A fetch speaks only for the roles it has people of (F6)."""
     unique_email: bool = False
-    """An address may stand in one row only; the first row is kept (flex.md 3.10)."""
+    """An address may stand in one row only; the first row is kept (file-rules.md 3.10)."""
     upload_only: bool = False
     """Fed by upload only: never scheduled, and absence never archives."""
     binds_email_domains: bool = False
@@ -182,6 +182,20 @@ class Settlement:
     complete: bool
     error: RosterSyncError | None = None
     findings: Sequence[RowFinding] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The files that somebody sent and a reading was made of, for the list of files.
+
+    ``digest`` names their content whatever they are called, ``size`` is in bytes, ``modified`` the
+    newest file's own time (aware, UTC).
+    """
+
+    title: str
+    digest: str
+    size: int
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +322,10 @@ class Connector(ABC):
     def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
         """Ask the vendor for single external ids (F3): id → is it still there."""
         raise NotImplementedError(f"{self.name} cannot be asked for single ids")
+
+    def received(self) -> Received | None:
+        """Return what was sent and read, once ``pages()`` began; None: nothing that was sent."""
+        return None
 
     def settled(self, settlement: Settlement) -> None:
         """Tidy up at the source after what was read is kept, and committed. By default: nothing.

@@ -30,6 +30,7 @@ from connectors.base import (
     ConnectorConfig,
     FetchRequest,
     Page,
+    Received,
     RowsRefused,
     Settlement,
 )
@@ -176,6 +177,10 @@ class FileConnector(Connector):
         rules = Rules(frozenset(name.casefold() for name in self.set_files), marker, settle)
         self._picked = pick_up(self._inbox, rules)
         return self._picked.place
+
+    def received(self) -> Received | None:
+        """Return the set that was picked up from a drop directory or a server."""
+        return None if self._picked is None else self._picked.received
 
     def settled(self, settlement: Settlement) -> None:
         """Move a set that was picked up to ``processed/`` or ``failed/``, its report beside it."""

@@ -80,7 +80,7 @@ class FinraFlexConfig(FileConfig):
 
 
 class FlexRow(NamedTuple):
-    """One row of the template (flex.md 11.2)."""
+    """One row of the template (file-rules.md 11.2)."""
 
     crd_id: str
     first_name: str

@@ -20,6 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
+from connectors.base import Received
 from connectors.csv_file import MAX_FILE_BYTES
 from core.database import failpoint
 from core.errors import FileRefused, IncompleteFetch, NothingNew
@@ -122,6 +123,14 @@ class PickedUp:
     marker: str | None
     notes: list[str] = field(default_factory=list)
     _folder: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def received(self) -> Received:
+        """What was sent, for the list of files."""
+        entries = self.chosen.entries
+        title = ", ".join(entry.name for entry in entries)
+        size = sum(entry.size for entry in entries)
+        return Received(title, self.digest, size, self.modified)
 
     def settle(self, *, accepted: bool, final: bool, report: bytes) -> None:
         """Move the set away after what it says was kept.

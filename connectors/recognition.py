@@ -1,4 +1,4 @@
-"""Which format a file is, found from its headers and the names of its files (flex.md 2.2, 4.2)."""
+"""Which format a file is, found from its headers and its files' names (file-rules.md 2.2, 4.2)."""
 
 from __future__ import annotations
 

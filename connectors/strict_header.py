@@ -1,4 +1,4 @@
-"""A header that must hold known names only (flex.md 2.2): what else stands there is refused.
+"""A header that must hold known names only (file-rules.md 2.2): what else stands there is refused.
 
 Used by the file formats of which a wrong column name is a wrong file. A near miss is suggested,
 never taken.

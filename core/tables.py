@@ -565,7 +565,7 @@ class NotSame(SQLModel, table=True):
 
 
 class Upload(SQLModel, table=True):
-    """A file that a person gave us, and what became of it (flex.md 4)."""
+    """A file that a person gave us, and what became of it (file-rules.md 4)."""
 
     __tablename__ = "uploads"
     __table_args__ = (
@@ -603,7 +603,7 @@ class Upload(SQLModel, table=True):
 
 
 class FlexDelivery(SQLModel, table=True):
-    """Where the delivery of a firm's FINRA FLEX stands (flex.md 11.3); no row: Provisioning."""
+    """Where the FINRA FLEX delivery of a firm stands (file-rules.md 11.3); no row: Provisioning."""
 
     __tablename__ = "flex_deliveries"
 
@@ -614,7 +614,7 @@ class FlexDelivery(SQLModel, table=True):
 
 
 class FlexRequest(SQLModel, table=True):
-    """A change that the firm asks the help desk for, after its one upload (flex.md 11.6)."""
+    """A change that the firm asks the help desk for, after its one upload (file-rules.md 11.6)."""
 
     __tablename__ = "flex_requests"
     __table_args__ = (

@@ -278,7 +278,7 @@ assert len(VOID) == WIDTH  # noqa: S101
 
 
 def _drop_shared_emails(connection: Connection, source: Source, *, compared: bool) -> None:
-    """Keep the first row of each address of a file, and list the others (flex.md 3.10)."""
+    """Keep the first row of each address of a file, and list the others (file-rules.md 3.10)."""
     shared = connection.execute(_SHARED, {"source": source.id, "compared": int(compared)}).all()
     for seq, _, stream, _, file, line in shared:
         connection.execute(

@@ -1,9 +1,9 @@
 """FINRA FLEX: where the delivery to a firm stands, its one upload, and changes after it.
 
-A firm's status goes Provisioning → Available (flex.md 11.3); then one upload is accepted (11.6),
-and every later change is asked of the help desk: recorded here, written as the text of a mail, and
-applied as a plan when the help desk has confirmed it. Which courses somebody takes is no matter of
-this program.
+A firm's status goes Provisioning → Available (file-rules.md 11.3); then one upload is accepted
+(11.6), and every later change is asked of the help desk: recorded here, written as the text of a
+mail, and applied as a plan when the help desk has confirmed it. Which courses somebody takes is no
+matter of this program.
 """
 
 from __future__ import annotations

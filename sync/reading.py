@@ -43,6 +43,7 @@ from sync.mapping import read_rules
 from sync.season import Season
 from sync.settle import settle
 from sync.stage import open_stage
+from sync.uploads import list_received
 
 DISCONNECTED = "disconnected"
 """The vendor's state of a district that its discovery no longer lists."""
@@ -92,6 +93,7 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
                 result = _read_with(run, source, connector, full=full)
             except FileRefused as error:
                 result = _failed(run, source, error)
+            _list_what_was_sent(run, source, connector, result)
             settle(run.database, connector, run.run_id, source.id or 0, result)
             return result
         except NothingNew as nothing:
@@ -100,6 +102,19 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
             connector.close()
     except (ConfigError, CredentialsRefused, FileRefused, VendorFailure) as error:
         return _failed(run, source, error)
+
+
+def _list_what_was_sent(
+    run: DistrictRun, source: Source, connector: Connector, result: SourceResult
+) -> None:
+    received = connector.received()
+    if received is not None:
+        rows = int(result.certificate["records"])
+        counts = {"rows": rows, "usable": rows - result.skipped, "errors": result.skipped}
+        list_received(
+            run.database, source, received, counts=counts | {"warnings": 0}, error=result.error,
+            actor=run.actor, run_id=run.run_id, now=run.now,
+        )  # fmt: skip
 
 
 def _read_with(

@@ -279,7 +279,7 @@ class _Reading:
     def _refused(self, inspected: Inspection, counts: dict[str, int]) -> Outcome | None:
         """Return the end of a file that is no use as a whole, or of which no row may be bad.
 
-        One of which every row is bad was received and read (flex.md 4.4), and yet refused.
+        One of which every row is bad was received and read (file-rules.md 4.4), and yet refused.
         """
         error = inspected.error
         if error is None and inspected.nobody_usable:

@@ -1,4 +1,4 @@
-"""Uploads: the list of files that people gave, and where each stands (flex.md 4).
+"""Uploads: the list of files that people gave or sent, and where each stands (rules 4).
 
 ``sync/upload.py`` takes them in and reads them, the engine asks which were only to be looked at,
 and the command line lists them. The original is kept encrypted, and only while it waits and for
@@ -8,7 +8,7 @@ and the command line lists them. The original is kept encrypted, and only while 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,8 +19,9 @@ import msgspec
 from sqlalchemy import Connection, select, text
 from sqlmodel import col
 
+from connectors.base import Received
 from core.database import Database
-from core.errors import Busy, ConfigError
+from core.errors import Busy, ConfigError, RosterSyncError
 from core.tables import Source, Upload, utc_text
 from sync.views import PLAN, RUN, shown_id, shown_time
 
@@ -77,6 +78,47 @@ _OPEN = text(
 _ERASE = text(
     "UPDATE uploads SET original = NULL, kept_until = NULL WHERE kept_until < :now"
     " AND status IN ('PROCESSED', 'FAILED')"
+)
+
+
+def list_received(
+    database: Database,
+    source: Source,
+    received: Received,
+    *,
+    counts: Mapping[str, int],
+    error: RosterSyncError | None,
+    actor: str,
+    run_id: int,
+    now: datetime,
+) -> None:
+    """Put what was sent to a drop directory or a server on the list, beside the uploads (4.9).
+
+    What is still lying there, or was sent again just as it was, is on the list already.
+    """
+    read = error is None or 0 < counts["rows"] <= counts["errors"]  # 4.4: of bad rows only
+    about = {
+        "district": source.district_id, "source": source.id, "title": received.title[:255],
+        "actor": actor[:255], "now": utc_text(now), "modified": utc_text(received.modified),
+        "hash": received.digest, "size": received.size, "type": source.connector, "run": run_id,
+        "status": PROCESSED if read else FAILED,
+        "counts": msgspec.json.encode(counts).decode(),
+        "note": "" if error is None else error.message,
+    }  # fmt: skip
+    with database.write() as connection:
+        last = connection.execute(_LAST, about).one_or_none()
+        if last is None or tuple(last) != (about["hash"], about["status"]):
+            connection.execute(_RECEIVED, about)
+
+
+_LAST = text(
+    "SELECT content_hash, status FROM uploads WHERE source_id = :source ORDER BY id DESC LIMIT 1"
+)
+_RECEIVED = text(
+    "INSERT INTO uploads (district_id, source_id, type, title, actor, created_at, modified_at,"
+    " content_hash, size, status, scope, dry, counts, note, run_id) VALUES (:district, :source,"
+    " :type, :title, :actor, :now, :modified, :hash, :size, :status, '', FALSE, :counts, :note,"
+    " :run)"
 )
 
 

@@ -184,7 +184,7 @@ def test_2_8_any_other_gradyear_is_skipped(tmp_path: Path, year: str) -> None:
     assert reading.faults == [(2, "gradyear")]
 
 
-def test_2_9_the_gradyear_of_an_adult_is_not_read(tmp_path: Path) -> None:
+def test_2_8_the_gradyear_of_an_adult_is_not_read(tmp_path: Path) -> None:
     reading = read_rows(tmp_path, ANN.replace(",,Active", ",0,Active"))
     assert reading.users["id:t-9"].graduation_year is None
 

@@ -48,7 +48,7 @@ def changes(database: Database) -> int:
         return int(connection.exec_driver_sql("SELECT serial FROM districts").scalar_one())
 
 
-def test_an_export_uploaded_back_changes_nothing(
+def test_flex_2_13_an_export_uploaded_back_changes_nothing(
     database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     district(database, tmp_path)
@@ -277,7 +277,7 @@ def test_an_export_of_a_firm_is_a_template_that_says_the_same(
 
 
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
-def test_a_template_is_recognised_as_its_own_format(tmp_path: Path, name: str) -> None:
+def test_flex_2_12_a_template_is_recognised_as_its_own_format(tmp_path: Path, name: str) -> None:
     path = tmp_path / "template.zip"
     write_template(name, path)
     assert recognise(path) == [name]

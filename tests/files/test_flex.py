@@ -1,4 +1,4 @@
-"""FINRA FLEX: delivery status, the one upload, and changes after it (flex.md 11, SEMANTICS I8)."""
+"""FINRA FLEX: delivery status, the one upload, changes after it (file-rules.md 11, I8)."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_flex_11_3_a_new_firm_is_provisioning_and_takes_no_upload(
     assert active(database) == 2
 
 
-def test_a_school_has_no_flex_delivery(database: Database, tmp_path: Path) -> None:
+def test_flex_11_1_a_school_has_no_flex_delivery(database: Database, tmp_path: Path) -> None:
     district(database, tmp_path)
     with database.read() as connection, pytest.raises(UsageError, match="is no firm"):
         flex.delivery(connection, "springfield")
@@ -195,7 +195,7 @@ def test_a_near_miss_in_the_header_is_named_and_not_guessed(
     ]  # fmt: skip
 
 
-def test_a_stale_report_warns(database: Database, tmp_path: Path) -> None:
+def test_flex_11_11_a_stale_report_warns(database: Database, tmp_path: Path) -> None:
     make_firm(database, tmp_path, 'finpro_report = "finpro.csv"')
     available(database)
     report(tmp_path, 1, 2, age_days=90)
@@ -205,7 +205,9 @@ def test_a_stale_report_warns(database: Database, tmp_path: Path) -> None:
     assert any("90 days old" in note for note in notes)
 
 
-def test_the_report_may_call_its_columns_otherwise(database: Database, tmp_path: Path) -> None:
+def test_flex_11_12_the_report_may_call_its_columns_otherwise(
+    database: Database, tmp_path: Path
+) -> None:
     make_firm(
         database, tmp_path,
         'finpro_report = "finpro.csv"\nfinpro_columns = { crd_id = "CRD", has_account = "State",'

@@ -52,7 +52,7 @@ def either(request: pytest.FixtureRequest, drop: Path, tmp_path: Path) -> Iterat
         yield running
 
 
-def test_a_set_is_read_over_sftp_and_moved_away_with_its_report(
+def test_flex_4_7_a_set_is_read_over_sftp_and_moved_away_with_its_report(
     database: Database, tmp_path: Path, drop: Path, either: Server
 ) -> None:
     slug = district(database, tmp_path, either.config())

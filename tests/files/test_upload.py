@@ -179,7 +179,7 @@ def test_a_file_that_was_looked_at_and_left_takes_nobody_away(
 # ---------------------------------------------------------------------------------- pauses
 
 
-def test_s1_in_a_pause_uploads_wait_and_the_newest_is_read_at_its_end(
+def test_s1_flex_4_3_in_a_pause_uploads_wait_and_the_newest_is_read_at_its_end(
     database: Database, tmp_path: Path
 ) -> None:
     district(database, tmp_path, more=PAUSE)
