@@ -20,6 +20,9 @@ from core.secrets import HOW_TO, is_reference
 LOCKABLE_FIELDS: tuple[str, ...] = (*PROFILE_FIELDS, "role")
 """The fields that may be locked against the sources; ``role`` stands for all memberships."""
 
+NUMBER_FIELDS: tuple[str, ...] = ("sis_id", "student_number", "staff_number", "state_id", "crd_id")
+"""The numbers by which people are known again across sources."""
+
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _SOURCE_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z0-9-]*[a-z0-9]")
@@ -108,6 +111,12 @@ def _lockable(value: object) -> object:
 def _profile_field(value: object) -> object:
     if isinstance(value, str) and value not in PROFILE_FIELDS:
         raise problem(f"is not a field; it can be one of: {', '.join(PROFILE_FIELDS)}")
+    return value
+
+
+def _number_field(value: object) -> object:
+    if isinstance(value, str) and value not in NUMBER_FIELDS:
+        raise problem(f"is not a number; it can be one of: {', '.join(NUMBER_FIELDS)}")
     return value
 
 
@@ -203,6 +212,9 @@ class SourceSettings(_Settings):
     keep_when_missing: tuple[Annotated[str, BeforeValidator(_profile_field)], ...] = ()
     """Profile fields that stay as they are when the source stops saying them (AC6); all others
     follow the source and are cleared."""
+    own_numbers: tuple[Annotated[str, BeforeValidator(_number_field)], ...] = ()
+    """Numbers of a scheme that only this source knows: they are compared among its own records and
+    with nobody else's, so that they neither join nor tell apart people of other sources."""
 
 
 class DistrictSettings(_Settings):

@@ -100,6 +100,11 @@ class Source(SQLModel, table=True):
         default_factory=list, sa_column=Column(Json, nullable=False)
     )
     """Profile fields that stay as they are when this source stops saying them (AC6)."""
+    own_numbers: list[str] = Field(
+        default_factory=list,
+        sa_column=Column(Json, nullable=False, server_default=text("'[]'")),
+    )
+    """Numbers of this source's own scheme: they say nothing about who somebody is elsewhere."""
     configured: bool = True
     """False: no longer in the district file. It changes nobody until it is retired (F10)."""
     retired: bool = False

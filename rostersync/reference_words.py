@@ -104,6 +104,9 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         "config": "What the connector asks for; see [Connectors](#connectors).",
         "keep_when_missing": "Fields that stay as they are when the source stops saying them; all"
         " others are cleared then.",
+        "own_numbers": "Numbers of a scheme that only this source knows (`sis_id`,"
+        " `student_number`, `staff_number`, `state_id`, `crd_id`): they are compared among its own"
+        " people only.",
         "mapping": 'Our field = a rule, like `username = "{credentials.district_username}"`.'
         " `rostersync source try` shows what it makes of one record.",
     },

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.errors import UsageError
@@ -16,6 +17,8 @@ from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
 
 NEW = "new"
+LOST = "resembles_lost"
+"""Somebody new at the new vendor of a switch resembles somebody whom it does not share."""
 
 
 def resolve(
@@ -83,10 +86,45 @@ def _target(connection: Connection, row: Any, link: str) -> str:
 
 
 def _ids(candidates: Any) -> list[str]:
-    decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
-    return [str(candidate["id"]) for candidate in decoded]
+    return [str(candidate["id"]) for candidate in _decoded(candidates)]
 
 
+def _decoded(candidates: Any) -> list[dict[str, Any]]:
+    return list(msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates)
+
+
+def still_resembling_lost(
+    connection: Connection, record_ids: Sequence[int]
+) -> dict[int, tuple[str, dict[str, list[str]]]]:
+    """Return record id → (reason, candidates) of those whom a switch left to a person's decision.
+
+    They neither join nor double anybody until then; a candidate whom the record's source shares
+    meanwhile, or who was merged, is none any more.
+    """
+    found: dict[int, tuple[str, dict[str, list[str]]]] = {}
+    if not record_ids:
+        return found
+    for row in connection.execute(_STILL_LOST, {"records": list(record_ids), "reason": LOST}):
+        stand: dict[str, list[str]] = {}
+        for one in _decoded(row.candidates):
+            about = {"id": one["id"], "source": row.source_id}
+            if connection.execute(_IS_LOST, about).first():
+                stand[one["id"]] = list(one.get("evidence", ()))
+        if stand:
+            found[row.record_id] = (LOST, stand)
+    return found
+
+
+_STILL_LOST = text(
+    "SELECT c.record_id, c.candidates, r.source_id FROM conflicts c"
+    " JOIN records r ON r.id = c.record_id WHERE c.record_id IN :records AND c.kind = 'user'"
+    " AND c.status = 'open' AND c.reason = :reason"
+).bindparams(bindparam("records", expanding=True))
+_IS_LOST = text(
+    "SELECT 1 FROM users u WHERE u.id = :id AND u.merged_into IS NULL AND NOT EXISTS (SELECT 1"
+    " FROM links l JOIN records r ON r.id = l.record_id WHERE l.target_id = u.id AND l.held"
+    " AND r.source_id = :source AND r.present AND r.in_scope)"
+)
 _CONFLICT = text(
     "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id WHERE c.id = :id"
 )

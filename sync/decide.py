@@ -112,7 +112,7 @@ def decide_newcomer(
     ]  # fmt: skip
     steps += [
         Step(
-            Kind.USER, "link", user_id, None, "same_person", None, None, None,
+            Kind.USER, "link", user_id, None, other.join_reason or "same_person", None, None, None,
             other.id, other.version, role, school,
         )
         for other in records

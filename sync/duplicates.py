@@ -18,7 +18,7 @@ from sync import people_views, views
 from sync.clock import Clock, utc_now
 from sync.domain_moves import read_aliases
 from sync.identity import NUMBERS, Known, evidence_of
-from sync.matching import read_known
+from sync.known import read_known
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
 from sync.views import Json

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -24,6 +24,8 @@ STRONG = (
 """Kinds of keys that say who somebody is, the strongest first."""
 NUMBERS = ("state_id", "sis_id", "student_number", "staff_number", "crd_id")
 """The strong keys that a user's profile holds; each is unique within a role class."""
+LOCAL = ("sis_id", "student_number", "staff_number")
+"""Numbers that a district gives: what one vendor calls a SIS id may be another's student number."""
 
 
 def new_id(key: bytes, prefix: str, *about: object) -> str:
@@ -45,11 +47,21 @@ def role_class(roles: Iterable[str]) -> str:
     return "contact" if words == {"contact"} else "staff"
 
 
-def strong_keys(data: Mapping[str, object], roles: Iterable[str]) -> list[str]:
-    """Return the ids that say who somebody is, whatever the source (same id: the same person)."""
+def strong_keys(
+    data: Mapping[str, object],
+    roles: Iterable[str],
+    source_id: int | None = None,
+    own: Collection[str] | None = None,
+) -> list[str]:
+    """Return the ids that say who somebody is, whatever the source (same id: the same person).
+
+    A number that is a source's own (all of them, without ``own``) says so only within it.
+    """
     cls = role_class(roles)
     keys = [
         f"{name}:{cls}:{value}"
+        if source_id is None or (own is not None and name not in own)
+        else f"{name}@{source_id}:{cls}:{value}"
         for name in ("sis_id", "student_number", "staff_number", "state_id", "crd_id")
         if (value := data.get(name))
     ]
@@ -63,12 +75,14 @@ def weak_keys(data: Mapping[str, object]) -> tuple[str | None, str | None]:
     """Return the local part of the address and the names, folded: weak each, strong together."""
     email, given, family = data.get("email"), data.get("given_name"), data.get("family_name")
     local = str(email).casefold().rpartition("@")[0] if email else None
-    names = f"{given or ''}|{family}".casefold() if family else None
+    names = f"{fold_name(str(given or ''))}|{fold_name(str(family))}" if family else None
     return local or None, names
 
 
-def keys_of(data: UserData) -> tuple[list[str], str | None, str | None]:
-    """Return strong keys, local part and names of a record's data."""
+def keys_of(
+    data: UserData, source_id: int, own: Collection[str] = ()
+) -> tuple[list[str], str | None, str | None]:
+    """Return strong keys, local part and names of a record's data; ``own``: its source's own."""
     values = {
         "sis_id": data.sis_id,
         "student_number": data.student_number,
@@ -81,7 +95,8 @@ def keys_of(data: UserData) -> tuple[list[str], str | None, str | None]:
         "family_name": data.family_name,
     }
     local, names = weak_keys(values)
-    return strong_keys(values, (m.role for m in data.memberships)), local, names
+    roles = (m.role for m in data.memberships)
+    return strong_keys(values, roles, source_id, own), local, names
 
 
 # -- who is who (I5): pure
@@ -98,7 +113,8 @@ class Known:
     """What may tell one person from another, of a new record or of a user."""
 
     keys: Mapping[str, frozenset[str]]
-    """Kind of strong key, with its role class → values: ``sis_id:student``, ``master`` …"""
+    """Kind of strong key, with its role class → values: ``sis_id:student``, ``master`` … A number
+    that is a source's own (``own_numbers``) has its source in it: ``sis_id@7:student``."""
     emails: frozenset[str]
     """Folded addresses, with those at the district's earlier domains."""
     given: frozenset[str]
@@ -147,17 +163,20 @@ def judge(
 ) -> Verdict:
     """Decide who a new record is, by its strong keys, then by address and names together.
 
-    One candidate by a strong key, whom nothing contradicts, is the person; so is one by the
-    address whose names agree, unique on both sides, of the same role class, at an allowed domain
-    (``domains`` empty allows all), and who gains no admin role. Weak, contradictory or several: a
-    conflict. Never by the name alone.
+    One candidate by a strong key, whom nothing contradicts, is the person. So is one by a number
+    that another field of theirs holds (what one vendor calls a SIS id is another's student number),
+    if the names agree too. So is one by the address whose names agree, unique on both sides, of the
+    same role class, at an allowed domain (``domains`` empty allows all), and who gains no admin
+    role. Weak, contradictory or several: a conflict. Never by the name alone.
     """
     strong = {c.id for c in candidates if _agreeing(new, c.known)}
+    by_number = {c.id for c in candidates if c.id not in strong and _confirmed(new, c.known)}
     by_email = {c.id for c in candidates if new.emails & c.known.emails}
     likely = [
         c
         for c in candidates
-        if c.id in strong or (c.id in by_email and (not strong or _names(new, c.known) is True))
+        if c.id in strong
+        or (c.id in by_email | by_number and (not strong or names_agree(new, c.known) is True))
     ]
     if not likely:
         return NEW
@@ -165,7 +184,7 @@ def judge(
         (c.id, evidence_of(new, c, domains)) for c in sorted(likely, key=lambda c: c.id)
     )
     if len(likely) > 1:
-        reason = "several_candidates" if strong else "email_of_another"
+        reason = "several_candidates" if strong or by_number else "email_of_another"
         return Verdict("conflict", None, reason, evidence)
     (one,) = likely
     if strong:
@@ -173,14 +192,17 @@ def judge(
             return Verdict("conflict", None, "keys_contradict", evidence)
         reason = "moved" if one.absent_here else f"same_{_strongest(new, one.known)}"
         return Verdict("link", one.id, reason, evidence)
-    doubts = {
-        "names_differ", "names_unknown", "other_id_in_source", "earlier_id_in_source",
-        "shared_email", "other_role_class", "gains_admin", "foreign_domain",
-    }  # fmt: skip
+    doubts = {"other_id_in_source", "earlier_id_in_source", "other_role_class", "gains_admin"}
+    sure, doubtful = "same_number_elsewhere", "keys_contradict"
+    if one.id in by_number:
+        doubts |= {"shared_key"}
+    else:
+        doubts |= {"names_differ", "names_unknown", "shared_email", "foreign_domain"}
+        sure, doubtful = "same_email", "email_of_another"
     slugs = set(evidence[0][1])
     if slugs & doubts or any(slug.startswith("other_") for slug in slugs):
-        return Verdict("conflict", None, "email_of_another", evidence)
-    return Verdict("link", one.id, "same_email", evidence)
+        return Verdict("conflict", None, doubtful, evidence)
+    return Verdict("link", one.id, sure, evidence)
 
 
 def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tuple[str, ...]:
@@ -188,6 +210,8 @@ def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tu
     known = candidate.known
     agreeing, differing = _agreeing(new, known), _differing(new, known)
     slugs = [f"same_{kind}" for kind in agreeing] + [f"other_{kind}" for kind in differing]
+    if crossing(new, known):
+        slugs.append("same_number_elsewhere")
     if new.emails & known.emails:
         slugs.append("same_email")
         if candidate.email_rivals:
@@ -195,12 +219,15 @@ def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tu
         if domains and not any(e.rpartition("@")[2] in domains for e in new.emails):
             slugs.append("foreign_domain")
     slugs.append({True: "names_agree", False: "names_differ", None: "names_unknown"}[
-        _names(new, known)
+        names_agree(new, known)
     ])  # fmt: skip
     for said, slug in (
         (candidate.present_here, "other_id_in_source"),
         (candidate.absent_here and not candidate.present_here, "earlier_id_in_source"),
-        (candidate.strong_rivals and bool(agreeing), "shared_key"),
+        (
+            candidate.strong_rivals and bool(agreeing or "same_number_elsewhere" in slugs),
+            "shared_key",
+        ),
         (bool(known.roles) and new.role_class != known.role_class, "other_role_class"),
         ("admin" in new.roles and "admin" not in known.roles, "gains_admin"),
         (candidate.archived, "archived"),
@@ -216,23 +243,57 @@ def _agreeing(new: Known, known: Known) -> list[str]:
 
 
 def _differing(new: Known, known: Known) -> list[str]:
+    """Return the kinds of strong keys in which they differ, but for a number in another field."""
+    crossed = {kind for pair in crossing(new, known) for kind in pair}
     return _kinds(
         kind
         for kind, values in new.keys.items()
-        if kind in known.keys and not values & known.keys[kind]
+        if kind in known.keys and not values & known.keys[kind] and kind not in crossed
     )
 
 
+def crossing(new: Known, known: Known) -> list[tuple[str, str]]:
+    """Return where a number of ours stands in another field there: (field here, field there).
+
+    Only numbers that a district gives, within one role class, and only fields that do not agree
+    with their own namesake: what a number equals in its own field, it means.
+    """
+    found = []
+    cls = new.role_class
+    for kind, values in new.keys.items():
+        name, _, of = kind.partition(":")
+        if name not in LOCAL or of != cls or values & known.keys.get(kind, _NONE):
+            continue
+        for other in LOCAL:
+            there = f"{other}:{cls}"
+            if other == name or not values & known.keys.get(there, _NONE):
+                continue
+            if not new.keys.get(there, _NONE) & known.keys[there]:
+                found.append((kind, there))
+    return found
+
+
+def _confirmed(new: Known, known: Known) -> bool:
+    """Say whether a number in another field is borne out by the names, or by the address."""
+    if not crossing(new, known):
+        return False
+    names = names_agree(new, known)
+    if names is True or not new.emails & known.emails:
+        return names is True
+    return names is None or bool(new.given & known.given) or bool(new.family & known.family)
+
+
 def _kinds(kinds: Iterable[str]) -> list[str]:
-    """Return kinds of keys without their role class, in the order of their strength."""
-    return sorted({kind.partition(":")[0] for kind in kinds}, key=STRONG.index)
+    """Return kinds of keys without their role class and source, in the order of their strength."""
+    names = {kind.partition(":")[0].partition("@")[0] for kind in kinds}
+    return sorted(names, key=STRONG.index)
 
 
 def _strongest(new: Known, known: Known) -> str:
     return _agreeing(new, known)[0]
 
 
-def _names(new: Known, known: Known) -> bool | None:
+def names_agree(new: Known, known: Known) -> bool | None:
     """Say whether given and family names agree; None if one side has not both."""
     if not (new.given and new.family and known.given and known.family):
         return None

@@ -37,7 +37,9 @@ from sync.pausing import almanac_of
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
 
-_SOURCE_KEYS = ("connector", "precedence", "config", "mapping", "keep_when_missing")
+_SOURCE_KEYS = (
+    "connector", "precedence", "config", "mapping", "keep_when_missing", "own_numbers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """Matching: the new records of a run against the directory, read in sets, decided one by one.
 
-Writes ``todo_joins`` (whose record it is), takes conflicts down, and removes from ``todo_records``
-whoever does not simply join. ``sync/identity.py`` decides; what it decides by depends on sets only,
-never on the order of rows or pages.
+Writes ``todo_joins`` (whose record it is) and ``attached`` (whose record it is among those who join
+in this very run), takes conflicts down, and removes from ``todo_records`` whoever does not simply
+join. ``sync/identity.py`` decides; what it decides by depends on sets only, never on the order of
+rows or pages. ``sync/claims.py`` looks at the links of one source together.
 """
 
 from __future__ import annotations
@@ -10,25 +11,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
 from core.tables import utc_text
-from sync.domain_moves import read_aliases, spellings
-from sync.identity import (
-    NUMBERS,
-    Candidate,
-    Known,
-    Verdict,
-    fold_name,
-    judge,
-    role_class,
-)
-from sync.people import RecordView, UserData, read_newcomers
+from sync.claims import Claims
+from sync.domain_moves import read_aliases
+from sync.identity import NUMBERS, Candidate, Known, Verdict, judge
+from sync.known import OwnNumbers, known_of, read_known
+from sync.people import RecordView, read_newcomers
 
 BATCH = 1_000
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -50,6 +45,7 @@ class Terms:
     """Sources that change nobody in this run (F1)."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Old email domain → the one that came after it."""
+    own: OwnNumbers = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -80,15 +76,18 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
             database.insert_into(connection, "new_keys", _COLUMNS, rows)
         for query in _INDEXES:
             connection.exec_driver_sql(query)
-        connection.execute(_DECIDED_NEW)
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE new_keys")
     with transaction() as connection:
-        for find in _FIND:
+        for find in (*_FIND, *_find_own(terms.own)):
             connection.execute(find, {"district": terms.district_id})
+        connection.execute(_DECIDED_NEW)
         connection.exec_driver_sql("CREATE INDEX ix_found ON found (person)")
         connection.exec_driver_sql("CREATE INDEX ix_found_source ON found (source_id, person)")
         connection.exec_driver_sql("CREATE INDEX ix_found_target ON found (target_id)")
+        connection.exec_driver_sql(
+            "CREATE INDEX ix_found_other ON found (other) WHERE other IS NOT NULL"
+        )
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE found")
         sources = connection.execute(_SOURCES).scalars().all()
@@ -96,32 +95,59 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: who comes later may be the person of somebody who came first
         last = ""
+        claims = Claims()
         while True:
             with transaction() as connection:
                 about = {"source": source_id, "last": last, "batch": BATCH}
                 people = connection.execute(_PEOPLE, about).scalars().all()
                 if people:
-                    _Batch(database, connection, terms, matched).decide(people)
+                    _Batch(database, connection, terms, matched, claims).decide(people)
             if len(people) < BATCH:
                 break
             last = people[-1]
+        with transaction() as connection:
+            _contest(database, connection, terms, matched, claims, source_id)
     return matched
+
+
+def _contest(
+    database: Database,
+    connection: Connection,
+    terms: Terms,
+    matched: Matched,
+    claims: Claims,
+    source_id: int,
+) -> None:
+    """Take back what the links of one source, seen together, make doubtful."""
+    doubtful = claims.swapped()
+    crowded = connection.execute(_CROWDED, {"source": source_id}).scalars().all()
+    for start in range(0, len(crowded), 500):
+        rows = connection.execute(_CLAIMANTS, {"targets": crowded[start : start + 500],
+                                               "source": source_id}).all()  # fmt: skip
+        doubtful |= claims.crowded(
+            (row.target_id, row.record_id, row.reason, person_of(row)) for row in rows
+        )
+    batch = _Batch(database, connection, terms, matched, claims)
+    batch.take_back(doubtful)
 
 
 def _make_tables(connection: Connection) -> None:
     for name, columns in (
         ("new_keys", "record_id BIGINT, source_id BIGINT, person TEXT, word TEXT, value TEXT"),
-        ("found", "person TEXT, source_id BIGINT, target_id TEXT, record_id BIGINT, word TEXT"),
+        ("found", "person TEXT, source_id BIGINT, target_id TEXT, other TEXT, word TEXT"),
+        ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
     ):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    connection.exec_driver_sql("CREATE INDEX ix_attached ON attached (base_id)")
+    connection.exec_driver_sql("CREATE INDEX ix_attached_record ON attached (record_id)")
 
 
 def _rows(record: RecordView, terms: Terms) -> list[tuple[Any, ...]]:
     person = person_of(record)
     known = known_of([record.data], terms.aliases)
     rows = [
-        (record.id, record.source_id, person, kind.partition(":")[0], value)
+        (record.id, record.source_id, person, _word(kind), value)
         for kind, values in known.keys.items()
         for value in values
     ]
@@ -131,61 +157,16 @@ def _rows(record: RecordView, terms: Terms) -> list[tuple[Any, ...]]:
     return rows
 
 
-def person_of(record: RecordView) -> str:
+def _word(kind: str) -> str:
+    """Return by which word a key is looked up: a number is one within its role class."""
+    name = kind.partition(":")[0]
+    return kind if name.partition("@")[0] in NUMBERS else name
+
+
+def person_of(record: RecordView | Any) -> str:
     """Return what is the same for all entries of one person in one source, and for nobody else."""
     key = f"k{record.person_key}" if record.person_key else f"e{record.external_id}"
     return f"{record.source_id}:{key}"
-
-
-# -- what is known of somebody
-
-
-def known_of(entries: Sequence[UserData], aliases: Mapping[str, str]) -> Known:
-    """Return what the entries of one person tell about who they are."""
-    keys: dict[str, set[str]] = defaultdict(set)
-    emails: set[str] = set()
-    given: set[str] = set()
-    family: set[str] = set()
-    roles = {member.role for entry in entries for member in entry.memberships}
-    cls = role_class(roles)
-    for entry in entries:
-        for name in NUMBERS:
-            if value := getattr(entry, name):
-                keys[f"{name}:{cls}"].add(value)
-        _add_person_key(keys, entry.person_key)
-        if entry.email:
-            emails |= spellings(entry.email, aliases)
-        given |= _folded(entry.given_name, entry.preferred_given_name)
-        family |= _folded(entry.family_name, entry.preferred_family_name)
-    return _known(keys, emails, given, family, roles)
-
-
-def _known(
-    keys: Mapping[str, set[str]],
-    emails: Iterable[str],
-    given: Iterable[str],
-    family: Iterable[str],
-    roles: Iterable[str],
-) -> Known:
-    return Known(
-        {kind: frozenset(values) for kind, values in keys.items()},
-        frozenset(emails), frozenset(given), frozenset(family), frozenset(roles),
-    )  # fmt: skip
-
-
-def _add_person_key(keys: dict[str, set[str]], person_key: str | None) -> None:
-    """Add a key that joins entries: a master id of the district, or a userIds type's id."""
-    if person_key is None:
-        return
-    kind, _, value = person_key.partition(":")
-    if kind == "master":
-        keys["master"].add(person_key)
-    elif kind == "userid":
-        keys[f"userid:{value.partition(':')[0].casefold()}"].add(person_key)
-
-
-def _folded(*names: str | None) -> set[str]:
-    return {folded for name in names if name and (folded := fold_name(name))}
 
 
 # -- one batch of people
@@ -195,80 +176,108 @@ class _Batch:
     """Some new people with everybody they may be."""
 
     def __init__(
-        self, database: Database, connection: Connection, terms: Terms, matched: Matched
+        self,
+        database: Database,
+        connection: Connection,
+        terms: Terms,
+        matched: Matched,
+        claims: Claims,
     ) -> None:
         self.database = database
         self.connection = connection
         self.terms = terms
         self.matched = matched
+        self.claims = claims
 
     def decide(self, people: Sequence[str]) -> None:
         """Judge these people and write down what follows."""
         about = {"people": list(people)}
-        records: dict[str, list[RecordView]] = defaultdict(list)
-        ids = self.connection.execute(_RECORDS_OF, about).all()
-        views = read_records(self.connection, [row.record_id for row in ids])
-        for row in ids:
-            records[row.person].append(views[row.record_id])
-        found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        records = self._records(about)
+        found: dict[str, set[str]] = defaultdict(set)
         others: dict[str, set[str]] = defaultdict(set)
         for row in self.connection.execute(_FOUND, about):
             if row.target_id is not None:
-                found[row.person][row.target_id].add(row.word)
+                found[row.person].add(row.target_id)
             else:
                 others[row.person].add(row.other)
-        users = read_known(
-            self.connection, {user for one in found.values() for user in one}, self.terms.aliases
-        )
-        rivals = self._rivals(about)
         joining = self._joining({other for some in others.values() for other in some})
+        wanted = {user for some in found.values() for user in some}
+        wanted |= {one.target for one in joining.values() if one.target is not None}
+        users = read_known(self.connection, wanted, self.terms.aliases, self.terms.own)
+        rivals = self._rivals(about)
         joins: list[tuple[int, str, str]] = []
+        attached: list[tuple[int, int, str, str]] = []
         gone: list[int] = []
         for person in people:
             mine = records[person]
-            new = known_of([record.data for record in mine], self.terms.aliases)
+            new = self._known_of(mine)
             source_id = mine[0].source_id
-            candidates = [
-                users[user].as_candidate(source_id, rivals[person, user])
-                for user in sorted(found[person])
+            candidates = {
+                user: users[user].as_candidate(source_id, rivals[person, user])
+                for user in found[person]
                 if user in users
-            ]
-            unsettled = False
+            }
+            bases: dict[str, _Joining] = {}
             for other in sorted(others[person]):
                 one = joining[other]
                 if self._later(one.source_id, source_id):
                     continue
-                unsettled = True
-                if one.target is None or all(c.id != one.target for c in candidates):
-                    candidates.append(Candidate(one.target or one.id, one.known))
-            verdict = judge(new, candidates, self.terms.domains)
+                bases.setdefault(one.id, one)
+                known = candidates.get(one.id)
+                if known is None and one.target in users:
+                    known = users[one.target].as_candidate(source_id, rivals[person, other])
+                candidates[one.id] = _with(one, known, rivals[person, other])
+            verdict = judge(new, list(candidates.values()), self.terms.domains)
             if verdict.what == "new":
                 continue
             gone += [record.id for record in mine]
-            self._write(verdict, mine, users, joins, unsettled=unsettled)
+            target = verdict.target
+            for user, _ in verdict.evidence:
+                self.claims.note(person, mine, user, new, candidates[user].known, verdict)
+            if target is None:
+                self._conflict(mine[0], verdict)
+                self.matched.conflicts += 1
+            elif target in users:
+                joins += [(record.id, target, verdict.reason) for record in mine]
+                self.matched.linked += 1
+            elif (base := bases[target].base) is not None:
+                attached += [(record.id, base, target, verdict.reason) for record in mine]
+                self.matched.linked += 1
+            else:
+                self.matched.waiting += 1  # a person must decide first who they are
         self.database.insert_into(
             self.connection, "todo_joins", ("record_id", "target_id", "reason"), joins
+        )
+        self.database.insert_into(
+            self.connection, "attached", ("record_id", "base_id", "target_id", "reason"), attached
         )
         if gone:
             self.connection.execute(_NOT_NEW, [{"id": record} for record in gone])
 
-    def _write(
-        self,
-        verdict: Verdict,
-        mine: Sequence[RecordView],
-        users: Mapping[str, KnownUser],
-        joins: list[tuple[int, str, str]],
-        *,
-        unsettled: bool,
-    ) -> None:
-        if verdict.what == "link" and verdict.target in users:
-            joins += [(record.id, str(verdict.target), verdict.reason) for record in mine]
-            self.matched.linked += 1
-        elif verdict.what == "link" and unsettled:
-            self.matched.waiting += 1  # the person joins in this very run: linked by the next one
-        else:
-            self._conflict(mine[0], verdict)
+    def take_back(self, doubtful: Mapping[str, tuple[str, int, tuple[str, ...]]]) -> None:
+        """Make conflicts of links: person → (target, a record, evidence)."""
+        for person, (target, record_id, evidence) in sorted(doubtful.items()):
+            ids = self.connection.execute(_RECORDS_OF, {"people": [person]}).all()
+            for query in _UNLINK:
+                self.connection.execute(query, [{"id": row.record_id} for row in ids])
+            record = read_records(self.connection, [record_id])[record_id]
+            verdict = Verdict("conflict", None, "keys_contradict", ((target, evidence),))
+            self._conflict(record, verdict)
             self.matched.conflicts += 1
+            self.matched.linked -= 1
+
+    def _records(self, about: Mapping[str, Any]) -> dict[str, list[RecordView]]:
+        ids = self.connection.execute(_RECORDS_OF, about).all()
+        views = read_records(self.connection, [row.record_id for row in ids])
+        records: dict[str, list[RecordView]] = defaultdict(list)
+        for row in ids:
+            records[row.person].append(views[row.record_id])
+        return records
+
+    def _known_of(self, records: Sequence[RecordView]) -> Known:
+        source_id = records[0].source_id
+        own = self.terms.own.get(source_id, frozenset())
+        return known_of([record.data for record in records], self.terms.aliases, source_id, own)
 
     def _conflict(self, record: RecordView, verdict: Verdict) -> None:
         candidates = [{"id": user, "evidence": list(slugs)} for user, slugs in verdict.evidence]
@@ -285,8 +294,9 @@ class _Batch:
     def _rivals(self, about: Mapping[str, Any]) -> dict[tuple[str, str], tuple[bool, bool]]:
         """Return (person, user) → who else lays claim: by a strong key, by the address."""
         found: dict[tuple[str, str], tuple[bool, bool]] = defaultdict(lambda: (False, False))
-        for person, target, strong, email in self.connection.execute(_RIVALS, about):
-            found[person, target] = (bool(strong), bool(email))
+        for query in _RIVALS:
+            for person, target, strong, email in self.connection.execute(query, about):
+                found[person, target] = (bool(strong), bool(email))
         shared = set(self.connection.execute(_SHARED_EMAILS, about).scalars())
         for person, target in self.connection.execute(_EMAIL_PAIRS, about):
             if person in shared:
@@ -297,23 +307,27 @@ class _Batch:
         """Return newcomers of other sources who share a key with somebody of this batch."""
         if not people:
             return {}
-        rows = self.connection.execute(_RECORDS_OF, {"people": sorted(people)}).all()
+        rows = self.connection.execute(_STANDING_OF, {"people": sorted(people)}).all()
         views = read_records(self.connection, [row.record_id for row in rows])
         records: dict[str, list[RecordView]] = defaultdict(list)
-        targets: dict[str, str] = {}
+        standing: dict[str, Any] = {}
         for row in rows:
             records[row.person].append(views[row.record_id])
+            standing[row.person] = row
+        found: dict[str, _Joining] = {}
+        for person, mine in records.items():
+            row = standing[person]
+            known = self._known_of(mine)
+            mine_id = self.terms.id_of(mine[0])
             if row.joined is not None:
-                targets[row.person] = row.joined
-        return {
-            person: _Joining(
-                self.terms.id_of(mine[0]),
-                mine[0].source_id,
-                known_of([r.data for r in mine], self.terms.aliases),
-                targets.get(person),
-            )
-            for person, mine in records.items()
-        }
+                one = _Joining(row.joined, mine[0].source_id, known, target=row.joined)
+            elif row.base_id is not None:
+                one = _Joining(row.attached_to, mine[0].source_id, known, base=row.base_id)
+            else:
+                base = mine[0].id if row.new is not None else None
+                one = _Joining(mine_id, mine[0].source_id, known, base=base)
+            found[person] = one
+        return found
 
     def _later(self, other: int, mine: int) -> bool:
         rank = self.terms.rank
@@ -322,73 +336,36 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Joining:
-    """Somebody else who is new in this run; ``target`` if they turned out to be a user."""
+    """Somebody else who is new in this run."""
 
     id: str
+    """The user whom they turned out to be, or the id under which they join."""
     source_id: int
     known: Known
-    target: str | None
+    target: str | None = None
+    """The user whom they turned out to be."""
+    base: int | None = None
+    """A record of whoever joins; None, without ``target``: a person must decide who they are."""
 
 
-@dataclass(slots=True)
-class KnownUser:
-    """A user of the directory as matching sees them."""
-
-    id: str
-    known: Known
-    archived: bool
-    present_in: set[int] = field(default_factory=set)
-    absent_in: set[int] = field(default_factory=set)
-
-    def as_candidate(self, source_id: int, rivals: tuple[bool, bool]) -> Candidate:
-        """Return them as a candidate for a record of this source."""
-        return Candidate(
-            self.id,
-            self.known,
-            self.archived,
-            source_id in self.present_in,
-            source_id in self.absent_in,
-            *rivals,
-        )
-
-
-def read_known(
-    connection: Connection, ids: Iterable[str], aliases: Mapping[str, str]
-) -> dict[str, KnownUser]:
-    """Return these users as matching sees them; whoever was merged into another is nobody's."""
-    wanted = sorted(ids)
-    roles: dict[str, set[str]] = defaultdict(set)
-    keys: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    here: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
-    users: dict[str, KnownUser] = {}
-    for start in range(0, len(wanted), 500):
-        about = {"ids": wanted[start : start + 500]}
-        for user_id, role in connection.execute(_ROLES, about):
-            roles[user_id].add(role)
-        for user_id, source_id, present, person_key in connection.execute(_LINKED, about):
-            here[user_id][0 if present else 1].add(source_id)
-            _add_person_key(keys[user_id], person_key)
-        for row in connection.execute(_USERS, about):
-            mine = keys[row.id]
-            cls = role_class(roles[row.id])
-            for name in NUMBERS:
-                if value := getattr(row, name):
-                    mine[f"{name}:{cls}"].add(value)
-            present, absent = here[row.id]
-            users[row.id] = KnownUser(
-                row.id,
-                _known(
-                    mine,
-                    spellings(row.email, aliases) if row.email else (),
-                    _folded(row.given_name, row.preferred_given_name),
-                    _folded(row.family_name, row.preferred_family_name),
-                    roles[row.id],
-                ),
-                row.status == "archived",
-                present,
-                absent - present,
-            )
-    return users
+def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool]) -> Candidate:
+    """Return somebody of this run as a candidate, with what is known of them already."""
+    if candidate is None:
+        return Candidate(one.id, one.known, False, False, False, *rivals)
+    known, more = candidate.known, one.known
+    keys = {
+        kind: known.keys.get(kind, frozenset()) | more.keys.get(kind, frozenset())
+        for kind in {**known.keys, **more.keys}
+    }
+    return replace(
+        candidate,
+        known=Known(
+            keys, known.emails | more.emails, known.given | more.given,
+            known.family | more.family, known.roles | more.roles,
+        ),
+        strong_rivals=candidate.strong_rivals or rivals[0],
+        email_rivals=candidate.email_rivals or rivals[1],
+    )  # fmt: skip
 
 
 def read_records(connection: Connection, ids: Sequence[int]) -> dict[int, RecordView]:
@@ -412,32 +389,64 @@ _INDEXES = (
     "CREATE INDEX ix_new_keys ON new_keys (word, value)",
     "CREATE INDEX ix_new_keys_person ON new_keys (person)",
 )
-_DECIDED_NEW = text(  # somebody said: nobody we know
-    "DELETE FROM new_keys WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
+_DECIDED_NEW = text(  # somebody said: nobody we know; others may still be they
+    "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"
     " AND c.decision = 'new')"
 )
 _KNOWN_BY = (  # the order of the tables is the order of reading: each key is looked up once
-    "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS BIGINT), k.word FROM"
+    "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS TEXT), {found} FROM"
     " new_keys k CROSS JOIN users u WHERE u.district_id = :district AND u.merged_into IS NULL"
-    " AND k.word = '{word}' AND k.value = u.{column}"
+    " AND k.word IN ({words}) AND k.value = u.{column}"
 )
+
+
+def _classes(name: str, classes: Iterable[str]) -> str:
+    return ", ".join(f"'{name}:{cls}'" for cls in classes)
+
+
+def _find_own(own: OwnNumbers) -> Iterable[TextClause]:
+    """SQL that finds users by the numbers that are a source's own, among its own people."""
+    for source_id, names in own.items():
+        for name in sorted(names):
+            words = _classes(f"{name}@{int(source_id)}", _CLASSES)
+            yield text(_KNOWN_BY.format(words=words, column=name, found="k.word"))
+
+
+_CLASSES = ("student", "staff", "contact")
+_CROSSED = (  # (the number here, the field there, of whom)
+    ("sis_id", "student_number", "student"), ("student_number", "sis_id", "student"),
+    ("sis_id", "staff_number", "staff"), ("staff_number", "sis_id", "staff"),
+)  # fmt: skip
 _FIND = (
     *(
-        text(_KNOWN_BY.format(word=word, column=column))
-        for word, column in (*((name, name) for name in NUMBERS), ("email", "email_folded"))
+        text(_KNOWN_BY.format(words=_classes(name, _CLASSES), column=name, found="k.word"))
+        for name in NUMBERS
+    ),
+    text(_KNOWN_BY.format(words="'email'", column="email_folded", found="k.word")),
+    *(
+        text(_KNOWN_BY.format(words=_classes(name, (cls,)), column=column, found="'number'"))
+        for name, column, cls in _CROSSED
     ),
     text(
-        "INSERT INTO found SELECT k.person, k.source_id, l.target_id, CAST(NULL AS BIGINT), k.word"
+        "INSERT INTO found SELECT k.person, k.source_id, l.target_id, CAST(NULL AS TEXT), k.word"
         " FROM new_keys k JOIN sources s ON s.district_id = :district"
         " JOIN records r ON r.source_id = s.id AND r.person_key = k.value AND r.kind = 'user'"
         " JOIN links l ON l.record_id = r.id WHERE k.word IN ('master', 'userid')"
     ),
     text(
-        "INSERT INTO found SELECT k.person, k.source_id, CAST(NULL AS TEXT), MIN(o.record_id),"
+        "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
         " k.word FROM new_keys k JOIN new_keys o ON o.word = k.word AND o.value = k.value"
         " AND o.source_id <> k.source_id WHERE k.word <> 'self'"
-        " GROUP BY k.person, k.source_id, o.person, k.word"
+    ),
+    *(
+        text(
+            "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
+            " 'number' FROM new_keys k JOIN new_keys o ON o.value = k.value"
+            f" AND o.source_id <> k.source_id WHERE k.word = '{name}:{cls}'"
+            f" AND o.word = '{column}:{cls}'"
+        )
+        for name, column, cls in _CROSSED
     ),
 )
 _SOURCES = text("SELECT DISTINCT source_id FROM found")
@@ -447,21 +456,31 @@ _PEOPLE = text(
 )
 _EXPANDING: Any = bindparam("people", expanding=True)
 _FOUND = text(
-    "SELECT f.person, f.target_id, f.word, o.person AS other FROM found f"
-    " LEFT JOIN new_keys o ON o.record_id = f.record_id AND o.word = f.word"
-    " WHERE f.person IN :people"
+    "SELECT DISTINCT person, target_id, other FROM found WHERE person IN :people"
 ).bindparams(_EXPANDING)
 _RECORDS_OF = text(
-    "SELECT DISTINCT k.person, k.record_id, j.target_id AS joined FROM new_keys k"
-    " LEFT JOIN todo_joins j ON j.record_id = k.record_id WHERE k.person IN :people"
+    "SELECT DISTINCT person, record_id FROM new_keys WHERE person IN :people"
+    " ORDER BY person, record_id"
+).bindparams(_EXPANDING)
+_STANDING_OF = text(
+    "SELECT DISTINCT k.person, k.record_id, j.target_id AS joined, a.base_id,"
+    " a.target_id AS attached_to, t.record_id AS new FROM new_keys k"
+    " LEFT JOIN todo_joins j ON j.record_id = k.record_id"
+    " LEFT JOIN attached a ON a.record_id = k.record_id"
+    " LEFT JOIN todo_records t ON t.record_id = k.record_id WHERE k.person IN :people"
     " ORDER BY k.person, k.record_id"
 ).bindparams(_EXPANDING)
-_RIVALS = text(  # another new person of the same source has the same key of the same user
-    "SELECT f.person, f.target_id, MAX(CASE WHEN f.word <> 'email' THEN 1 ELSE 0 END),"
-    " MAX(CASE WHEN f.word = 'email' THEN 1 ELSE 0 END) FROM found f JOIN found g"
-    " ON g.target_id = f.target_id AND g.word = f.word AND g.source_id = f.source_id"
-    " AND g.person <> f.person WHERE f.person IN :people GROUP BY f.person, f.target_id"
-).bindparams(_EXPANDING)
+_RIVALS = tuple(  # another new person of the same source has the same key of the same somebody
+    # (+ 0: the index of the source would lead past everybody of it)
+    text(
+        "SELECT f.person, COALESCE(f.target_id, f.other),"
+        " MAX(CASE WHEN f.word <> 'email' THEN 1 ELSE 0 END),"
+        " MAX(CASE WHEN f.word = 'email' THEN 1 ELSE 0 END) FROM found f JOIN found g"
+        f" ON g.{whom} = f.{whom} AND g.word = f.word AND g.source_id + 0 = f.source_id"
+        " AND g.person <> f.person WHERE f.person IN :people GROUP BY 1, 2"
+    ).bindparams(_EXPANDING)
+    for whom in ("target_id", "other")
+)
 _SHARED_EMAILS = text(  # another entry of the same source has the address, new or not
     "SELECT DISTINCT k.person FROM new_keys k JOIN records r ON r.email = k.value"
     " AND r.source_id = k.source_id AND r.kind = 'user' AND r.present AND r.in_scope"
@@ -469,23 +488,27 @@ _SHARED_EMAILS = text(  # another entry of the same source has the address, new 
     " AND m.record_id = r.id) WHERE k.word = 'email' AND k.person IN :people"
 ).bindparams(_EXPANDING)
 _EMAIL_PAIRS = text(
-    "SELECT DISTINCT person, target_id FROM found WHERE word = 'email'"
-    " AND target_id IS NOT NULL AND person IN :people"
+    "SELECT DISTINCT person, COALESCE(target_id, other) FROM found WHERE word = 'email'"
+    " AND person IN :people"
 ).bindparams(_EXPANDING)
 _NOT_NEW = text("DELETE FROM todo_records WHERE record_id = :id")
+_UNLINK = tuple(
+    text(f"DELETE FROM {table} WHERE record_id = :id") for table in ("todo_joins", "attached")
+)
+_LINKS_OF_RUN = (
+    "(SELECT record_id, target_id, reason FROM todo_joins"
+    " UNION ALL SELECT record_id, target_id, reason FROM attached)"
+)
+_CROWDED = text(  # several entries of one source for one user: of one person, or of several?
+    f"SELECT j.target_id FROM {_LINKS_OF_RUN} AS j JOIN records r ON r.id = j.record_id"
+    " WHERE r.source_id = :source GROUP BY j.target_id HAVING COUNT(*) > 1"
+)
+_CLAIMANTS = text(
+    "SELECT j.target_id, j.record_id, j.reason, r.source_id, r.person_key, r.external_id"
+    f" FROM {_LINKS_OF_RUN} AS j JOIN records r ON r.id = j.record_id"
+    " WHERE r.source_id = :source AND j.target_id IN :targets ORDER BY 1, 2"
+).bindparams(bindparam("targets", expanding=True))
 _SOME = text("INSERT INTO some_records VALUES (:n, :id)")
-_IDS: Any = bindparam("ids", expanding=True)
-_ROLES = text("SELECT user_id, role FROM memberships WHERE user_id IN :ids").bindparams(_IDS)
-_LINKED = text(
-    "SELECT l.target_id, r.source_id, (r.present AND r.in_scope AND r.source_id NOT IN"
-    " (SELECT id FROM sources WHERE retired)) AS present, r.person_key FROM links l"
-    " JOIN records r ON r.id = l.record_id WHERE l.target_id IN :ids"
-).bindparams(_IDS)
-_USERS = text(
-    "SELECT id, status, email, given_name, family_name, preferred_given_name,"
-    f" preferred_family_name, {', '.join(NUMBERS)} FROM users"
-    " WHERE id IN :ids AND merged_into IS NULL"
-).bindparams(_IDS)
 _CONFLICT_AGAIN = text(
     "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
     " AND status = 'open' AND district_id = :district"

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import fold_email
 from sync.identity import keys_of, strong_keys, weak_keys
+from sync.known import OwnNumbers
 from sync.people import RecordView, UserView
 
 _COLUMNS = ("person", "word", "value", "kind")
@@ -30,20 +31,33 @@ def create_tables(connection: Connection) -> None:
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
-def add_leavers(database: Database, connection: Connection, users: Iterable[UserView]) -> None:
-    """Note by what each leaver could be known again."""
+def add_leavers(
+    database: Database, connection: Connection, users: Iterable[UserView], own: OwnNumbers
+) -> None:
+    """Note by what each leaver could be known again; ``own``: see ``OwnNumbers``."""
     rows: list[_Row] = []
     for user in users:
-        strong = strong_keys(user.profile, (role for role, _, _ in user.memberships))
+        roles = [role for role, _, _ in user.memberships]
+        profile, strong = user.profile, list[str]()
+        for record in user.records if own else ():
+            for name in own.get(record.source_id, ()):
+                value = getattr(record.data, name)
+                strong += strong_keys({name: value}, roles, record.source_id)
+                if value and value == profile[name]:
+                    profile = {**profile, name: None}
+        strong += strong_keys(profile, roles)
         rows += _rows(user.id, strong, *weak_keys(user.profile), user.profile["email"])
     database.insert_into(connection, "leavers", _COLUMNS, rows)
 
 
-def add_joiners(database: Database, connection: Connection, records: Iterable[RecordView]) -> None:
-    """Note by what each joiner could be known."""
+def add_joiners(
+    database: Database, connection: Connection, records: Iterable[RecordView], own: OwnNumbers
+) -> None:
+    """Note by what each joiner could be known; ``own``: see ``OwnNumbers``."""
     rows: list[_Row] = []
     for record in records:
-        rows += _rows(record.id, *keys_of(record.data), record.data.email)
+        mine = own.get(record.source_id, ())
+        rows += _rows(record.id, *keys_of(record.data, record.source_id, mine), record.data.email)
     database.insert_into(connection, "joiners", _COLUMNS, rows)
 
 
@@ -107,16 +121,25 @@ _DECIDED = text(  # whoever has moved is no longer somebody's likeness
 )
 
 
-def likenesses(connection: Connection, record_ids: Sequence[int]) -> dict[int, list[str]]:
-    """Return record id → the leavers whom it resembles without having moved."""
-    found: dict[int, list[str]] = {}
+def likenesses(
+    connection: Connection, record_ids: Sequence[int]
+) -> dict[int, dict[str, list[str]]]:
+    """Return record id → the leavers whom it resembles without having moved, and in what."""
+    found: dict[int, dict[str, list[str]]] = {}
     if record_ids:
-        for record_id, target in connection.execute(_LIKE, {"records": list(record_ids)}):
-            found.setdefault(record_id, []).append(target)
+        for record_id, target, word in connection.execute(_LIKE, {"records": list(record_ids)}):
+            slugs = found.setdefault(record_id, {}).setdefault(target, [])
+            if word in _SLUGS:
+                slugs.append(_SLUGS[word])
     return found
 
 
+_SLUGS = {
+    "email": "same_email", "id": "same_key", "local": "same_local_part", "names": "names_agree",
+}  # fmt: skip
 _LIKE = text(
-    "SELECT record_id, target_id FROM pairs WHERE moved = 0 AND record_id IN :records"
-    " ORDER BY record_id, target_id"
+    "SELECT DISTINCT p.record_id, p.target_id, l.word FROM pairs p"
+    " JOIN leavers l ON l.person = p.target_id JOIN joiners j ON j.person = p.record_id"
+    " AND j.word = l.word AND j.value = l.value WHERE p.moved = 0 AND p.record_id IN :records"
+    " ORDER BY p.record_id, p.target_id, l.word"
 ).bindparams(bindparam("records", expanding=True))

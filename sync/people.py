@@ -51,7 +51,7 @@ class UserData(msgspec.Struct):
     person_key: str | None = None
 
 
-_decode = msgspec.json.Decoder(UserData).decode
+decode_user = msgspec.json.Decoder(UserData).decode
 
 
 @dataclass(slots=True)
@@ -225,7 +225,7 @@ def _record(row: Any) -> RecordView:
         row.version,
         bool(row.present),
         bool(row.in_scope),
-        _decode(row.data),
+        decode_user(row.data),
         row.cause,
         None if row.absent_since is None else datetime.fromisoformat(row.absent_since),
         row.absent_fetches,

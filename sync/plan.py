@@ -6,7 +6,7 @@ evidence and directory and writes plans only; ``sync/apply.py`` alone changes pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, text
 from core.database import Database, failpoint
 from core.settings import DistrictSettings
 from core.tables import District, Source, utc_text
-from sync import holds, matching, pairs
+from sync import conflicts, holds, matching, pairs
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_newcomer, decide_user
 from sync.domain_moves import read_aliases
@@ -27,6 +27,7 @@ from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
 from sync.guarding import Watch, Watched, watch_over
 from sync.identity import USER_PREFIX, new_id
+from sync.known import own_numbers
 from sync.limits import Trip
 from sync.people import RecordView, Sources, UserView, read_newcomers, read_users
 from sync.schools import plan_schools
@@ -114,6 +115,7 @@ class _Planner:
         self.counts: dict[str, int] = {"protected": 0, "locked": 0, "conflict": 0}
         self.leavers = 0
         self.standing: set[str] = set()
+        self.own = own_numbers(request.sources)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -161,6 +163,9 @@ class _Planner:
         for first in range(1, users + 1, BATCH):
             with self.transaction() as connection:
                 self._look_at_users(connection, first)
+        if self.request.switch is not None and records:
+            with self.transaction() as connection:
+                self._list_lost(connection, self.request.switch.old_id)
         if self.leavers and records:
             self._find_pairs(records)
         self._look_at_newcomers(records)
@@ -196,6 +201,7 @@ class _Planner:
             ("todo_records", "n INTEGER, record_id BIGINT"),
             ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
             ("conflict_people", "target_id TEXT"),
+            ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
         ):
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
@@ -233,6 +239,7 @@ class _Planner:
             rank=self.context.sources.rank,
             id_of=lambda record: self._new_id(record, 0),
             silent=self.request.silent,
+            own=self.own,
         )
         matched = matching.match(self.database, self.transaction, terms, records)
         self.plans.waiting += matched.waiting
@@ -270,13 +277,13 @@ class _Planner:
                 if decision.situation.action == "archive":
                     leavers.append(user)
         self.leavers += len(leavers)
-        pairs.add_leavers(self.database, connection, leavers)
+        pairs.add_leavers(self.database, connection, leavers, self.own)
         self._close(connection, settled)
         self.draft.flush(connection)
         if self.progress is not None:
             self.progress(BATCH)
 
-    def _decided(self, user: UserView) -> Decision:
+    def _decided(self, user: UserView, *, moved: bool = False) -> Decision:
         context = self.context
         if self.request.switch is not None:
             for record in user.records:
@@ -285,6 +292,8 @@ class _Planner:
             decision = decide_user(user, context)
             leaves = decision.situation.action in ("archive", "leaves_scope")
             return Decision(decision.situation) if leaves else decision
+        if moved:
+            return decide_user(user, context)
         failed = next((r.source_id for r in user.records if r.source_id in context.failed), None)
         if failed is not None and user.id in self.standing:
             # it was held on good evidence before its source failed: it stays held (P3)
@@ -322,11 +331,21 @@ class _Planner:
 
     # -- the people whom it does not know
 
+    def _list_lost(self, connection: Connection, old_id: int) -> None:
+        """Note whom a switch would lose: somebody new may be they, by name or local part (L7)."""
+        connection.exec_driver_sql("DELETE FROM todo_users")
+        connection.execute(_LOST, {"old": old_id, "district": self.request.district.id})
+        lost = int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
+        for first in range(1, lost + 1, BATCH):
+            users = read_users(connection, first, first + BATCH - 1)
+            pairs.add_leavers(self.database, connection, users, self.own)
+        self.leavers = lost
+
     def _find_pairs(self, records: int) -> None:
         with self.transaction() as connection:
             for first in range(1, records + 1, BATCH):
                 newcomers = read_newcomers(connection, first, first + BATCH - 1)
-                pairs.add_joiners(self.database, connection, newcomers)
+                pairs.add_joiners(self.database, connection, newcomers, self.own)
             moved = pairs.find(connection)
             if not moved:
                 return
@@ -334,16 +353,16 @@ class _Planner:
             for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS):
                 connection.execute(query, {"plan": self.draft.plan_id})
             connection.execute(_FORGET_MOVED_MARKS)
-            self.draft.counts["archive"] -= moved
-            self.draft.in_order = False
+            if self.request.switch is None:
+                self.draft.counts["archive"] -= moved
+                self.draft.in_order = False
             connection.exec_driver_sql("DELETE FROM todo_users")
-            connection.execute(_MOVED_USERS)
-            connection.execute(_MOVED_JOINS)
-            connection.execute(_MOVED_RECORDS)
+            for query in (_MOVED_USERS, _MOVED_JOINS, _MOVED_ATTACHED, _MOVED_RECORDS):
+                connection.execute(query)
         for first in range(1, moved + 1, BATCH):
             with self.transaction() as connection:
                 for user in read_users(connection, first, first + BATCH - 1):
-                    decision = decide_user(user, self.context)
+                    decision = self._decided(user, moved=True)
                     self.counts["locked"] += decision.kept_by_lock
                     # the hold did not end, it moved: nothing is taken away
                     decision.taken = [t for t in decision.taken if t.what != "hold"]
@@ -376,6 +395,7 @@ class _Planner:
         people: dict[tuple[int, str], list[RecordView]] = {}
         for record in batch:
             people.setdefault(_person(record), []).append(record)
+        self._attach(connection, people)
         ids = {about: self._new_id(records[0], 0) for about, records in people.items()}
         taken = self._taken_ids(connection, list(ids.values()))
         doubts = self._doubts(connection, batch)
@@ -400,6 +420,18 @@ class _Planner:
             if decision.steps:
                 self._write(connection, user_id, decision)
 
+    def _attach(
+        self, connection: Connection, people: dict[tuple[int, str], list[RecordView]]
+    ) -> None:
+        """Give newcomers the records of other sources that are theirs: they join as one."""
+        whose = {record.id: records for records in people.values() for record in records}
+        rows = connection.execute(_ATTACHED, {"records": list(whose)}).all()
+        views = matching.read_records(connection, [row.record_id for row in rows]) if rows else {}
+        for row in rows:
+            record = views[row.record_id]
+            record.join_reason = row.reason
+            whose[row.base_id].append(record)
+
     def _new_id(self, record: RecordView, number: int) -> str:
         name = self.context.sources.names[record.source_id]
         about = (self.request.district.slug, name, record.external_id, number)
@@ -412,12 +444,13 @@ class _Planner:
 
     def _doubts(
         self, connection: Connection, batch: Sequence[RecordView]
-    ) -> dict[int, tuple[str, list[str]]]:
-        """Return record id → (reason, candidates) for those who may be somebody we know (I5)."""
-        doubts: dict[int, tuple[str, list[str]]] = {}
+    ) -> dict[int, tuple[str, dict[str, list[str]]]]:
+        """Return record id → (reason, candidates with evidence) for who may be somebody we know."""
+        doubts = conflicts.still_resembling_lost(connection, [r.id for r in batch])
         if self.leavers:
+            reason = "resembles_leaver" if self.request.switch is None else conflicts.LOST
             for record_id, targets in pairs.likenesses(connection, [r.id for r in batch]).items():
-                doubts[record_id] = ("resembles_leaver", targets)
+                doubts[record_id] = (reason, targets)
         if doubts:
             about = {"records": list(doubts)}
             for record_id in connection.execute(_DECIDED_NEW, about).scalars():
@@ -427,14 +460,19 @@ class _Planner:
     # -- conflicts and rejections
 
     def _conflict(
-        self, connection: Connection, record: RecordView, reason: str, candidates: Sequence[str]
+        self,
+        connection: Connection,
+        record: RecordView,
+        reason: str,
+        candidates: Mapping[str, Sequence[str]],
     ) -> None:
-        evidence = {"email_of_another": ["email"], "resembles_leaver": ["resembles"]}[reason]
         about = {
             "district": self.request.district.id,
             "record": record.id,
             "reason": reason,
-            "candidates": _json([{"id": user, "evidence": evidence} for user in candidates]),
+            "candidates": _json(
+                [{"id": user, "evidence": list(said)} for user, said in candidates.items()]
+            ),
             "now": utc_text(self.request.now),
         }
         if not connection.execute(_CONFLICT_AGAIN, about).rowcount:
@@ -662,6 +700,24 @@ _MOVED_USERS = text(
 )
 _MOVED_JOINS = text(
     "INSERT INTO todo_joins SELECT record_id, target_id, 'moved' FROM pairs WHERE moved = 1"
+)
+_MOVED_ATTACHED = text(
+    "INSERT INTO todo_joins SELECT a.record_id, p.target_id, a.reason FROM attached a"
+    " JOIN pairs p ON p.record_id = a.base_id WHERE p.moved = 1"
+)
+_ATTACHED = text(
+    "SELECT record_id, base_id, reason FROM attached WHERE base_id IN :records ORDER BY record_id"
+).bindparams(bindparam("records", expanding=True))
+_LOST = text(  # held by the old source alone, and neither matched nor named in a conflict
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
+    "SELECT DISTINCT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN users u ON u.id = l.target_id WHERE r.source_id = :old AND r.kind = 'user' AND l.held"
+    " AND u.status <> 'archived' AND u.district_id = :district"
+    " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.target_id = u.id)"
+    " AND NOT EXISTS (SELECT 1 FROM conflict_people c WHERE c.target_id = u.id)"
+    " AND NOT EXISTS (SELECT 1 FROM links o JOIN records x ON x.id = o.record_id"
+    " JOIN sources s ON s.id = x.source_id WHERE o.target_id = u.id AND o.held"
+    " AND x.source_id <> :old AND x.present AND x.in_scope AND NOT s.retired)) AS lost"
 )
 _MOVED_RECORDS = text(
     "DELETE FROM todo_records WHERE record_id IN (SELECT record_id FROM pairs WHERE moved = 1)"

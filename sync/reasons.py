@@ -11,6 +11,16 @@ from collections.abc import Iterable, Mapping
 
 from sync.situations import SCHOOL_TABLE, TABLE, Situation
 
+KEY_WORDS: Mapping[str, str] = {
+    "master": "userMasterIdentifier",
+    "userid": "id of a configured type",
+    "state_id": "state id",
+    "sis_id": "SIS id",
+    "student_number": "student number",
+    "staff_number": "staff number",
+    "crd_id": "CRD number",
+}
+
 CHANGES: Mapping[str, str] = {
     "by_hand": "An admin did it by hand.",
     "domain_change": "The addresses move to another email domain, by a plan of a person (P7).",
@@ -20,6 +30,9 @@ CHANGES: Mapping[str, str] = {
     "same_crd_id": "The same CRD number: the same person.",
     "same_email": "The same address and names, and nobody else with either: the same person.",
     "same_master": "The same userMasterIdentifier: the same person.",
+    "same_number_elsewhere": "A number that stands in another field there (one vendor's SIS id is"
+    " another's student or staff number), and the same names or address: the same person.",
+    "same_number": "The same number: the same school.",
     "same_sis_id": "The same SIS id in the same role class: the same person.",
     "same_staff_number": "The same staff number: the same person.",
     "same_student_number": "The same student number: the same person.",
@@ -29,7 +42,6 @@ CHANGES: Mapping[str, str] = {
     " address and names together.",
     "same_nces_id": "The same NCES id: the same school.",
     "same_state_id": "The same state id: the same person, or the same school.",
-    "same_number": "The same number: the same school.",
     "source_retired": "The source was retired: its hold ended (P7).",
     "undone": "A run was undone: back to what it was before (P8).",
 }
@@ -56,10 +68,31 @@ CONFLICTS: Mapping[str, str] = {
     "keys_contradict": "A strong key agrees, but another one, the names, or a second entry of the"
     " same source speaks against it (I5).",
     "email_of_another": "Somebody else of the district has the record's email address (I5).",
+    "resembles_lost": "Somebody new at the new vendor of a switch has the names, or the local part"
+    " of the address, of somebody whom it does not share (L7).",
     "resembles_leaver": "Somebody new resembles somebody who leaves in the same run (L7).",
     "same_name": "A school is known by this name only: a person confirms that it is the same.",
 }
 """Why a person must decide."""
+
+EVIDENCE: Mapping[str, str] = {
+    "same_key": "A strong key agrees.",
+    "same_local_part": "The part of the address before the @ is the same.",
+    "names_agree": "Given and family names agree, accents, case and signs aside.",
+    "names_differ": "The names do not agree.",
+    "names_unknown": "One side has not both names.",
+    "names_of_another": "The names are those of somebody else whose numbers are claimed: swapped?",
+    "shared_email": "The address is that of several people.",
+    "shared_key": "Somebody else who is new has the same strong key.",
+    "foreign_domain": "The address is at no domain of the district.",
+    "other_id_in_source": "Another entry of the same source is theirs.",
+    "earlier_id_in_source": "Another entry of the same source was theirs, and is gone.",
+    "other_role_class": "A student here, an adult there.",
+    "gains_admin": "They would become an admin by it.",
+    "archived": "They are archived.",
+    **{f"other_{kind}": f"Another {word}." for kind, word in KEY_WORDS.items()},
+}
+"""What speaks for and against a candidate of a conflict, beside the ``same_…`` of changes."""
 
 STANDINGS: Mapping[str, str] = {
     "open": "Their data changed since the last applied plan: the next run looks at them.",
@@ -75,7 +108,7 @@ STANDINGS: Mapping[str, str] = {
 
 def means(code: str) -> str:
     """Return what a code means, in one sentence; the code itself if it is a stranger's."""
-    for table in (CHANGES, HELD, CONFLICTS, STANDINGS):
+    for table in (CHANGES, HELD, CONFLICTS, EVIDENCE, STANDINGS):
         if code in table:
             return table[code]
     rows = [row for row in (*TABLE, *SCHOOL_TABLE) if code in (row.name, row.reason)]
@@ -104,6 +137,7 @@ def as_markdown() -> str:
         ("Other reasons of changes", CHANGES),
         ("Why changes are held", HELD),
         ("Why a person must decide", CONFLICTS),
+        ("What speaks for and against a candidate", EVIDENCE),
         ("What `why` adds", STANDINGS),
     ):
         lines += ["", f"## {title}", "", "| code | means |", "|---|---|"]

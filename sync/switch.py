@@ -7,10 +7,12 @@ Whom the new source does not share stays held by the old one until ``source reti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
@@ -21,6 +23,7 @@ from sync.asked import STANDS_DAYS
 from sync.clock import Clock
 from sync.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.draft import Draft
+from sync.identity import NUMBERS
 from sync.outcome import Outcome
 from sync.plan import PlanRequest, Plans, Switch, make_plans
 from sync.reading import read_sources
@@ -49,6 +52,11 @@ def switch_source(
         with database.read() as connection:
             left = views.source_row(connection, run.district, old)
         joined = next((source for source in run.sources if source.name == new), None)
+        if joined is None and _is_retired(run, new):
+            raise UsageError(
+                f"{new} is retired: it shares nobody any more.",
+                hint="Give the vendor a source of another name in the district file, and load it.",
+            )
         if joined is None or joined.id == left.id:
             raise UsageError(
                 f"{slug} has no source {new} to switch to.",
@@ -75,6 +83,10 @@ def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
         _refuse_doubtful_schools(connection, run, new_id)
         draft.flush(connection)
         outcome.report = _report(connection, draft, run, old_id, new_id)
+        outcome.report |= {
+            "own_numbers": sorted(new.own_numbers),
+            "numbers": _numbers(connection, run.database, draft, new_id),
+        }
         seal_whole(
             connection, draft, expires=run.now + timedelta(days=STANDS_DAYS),
             effects={"retire": [old_id], "report": outcome.report},
@@ -102,6 +114,12 @@ def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
     )
     if plans.plan_id is not None:
         outcome.plan_ids = [plans.plan_id]
+
+
+def _is_retired(run: DistrictRun, name: str) -> bool:
+    with run.database.read() as connection:
+        about = {"district": run.district.id, "name": name}
+        return connection.execute(_RETIRED, about).first() is not None
 
 
 def _refuse_doubtful_schools(connection: Connection, run: DistrictRun, new_id: int) -> None:
@@ -138,6 +156,49 @@ def _report(
     }
 
 
+def _numbers(
+    connection: Connection, database: Database, draft: Draft, new_id: int
+) -> list[dict[str, Any]]:
+    """Return the numbers that seem to be the new source's own: they differ for most people.
+
+    ``differ`` counts those who look the same otherwise (their names agree, and an address or
+    another number), ``agree`` those who go over and in whom the number is the same.
+    """
+    differing: Counter[str] = Counter()
+    about = {"plan": draft.plan_id, "source": new_id}
+    for (candidates,) in connection.execute(_DOUBTS, about):
+        decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
+        found: set[str] = set()
+        for candidate in decoded:
+            slugs = set(candidate["evidence"])
+            if "names_agree" in slugs and any(slug.startswith("same_") for slug in slugs):
+                found |= {name for name in NUMBERS if f"other_{name}" in slugs}
+        differing.update(found)
+    told = []
+    data = "r.data" if database.is_sqlite else "CAST(r.data AS JSONB)"
+    for name, differ in sorted(differing.items()):
+        query = text(
+            "SELECT COUNT(*) FROM changes c JOIN records r ON r.id = c.record_id"
+            " JOIN users u ON u.id = c.target_id WHERE c.plan_id = :plan"
+            " AND c.action IN ('link', 'adopt') AND r.source_id = :source"
+            f" AND u.{name} = {database.json_text(data, name)}"
+        )
+        agree = int(connection.execute(query, about).scalar_one())
+        if differ >= LEAST_DIFFERING and differ > agree:
+            told.append({"number": name, "differ": differ, "agree": agree})
+    return told
+
+
+LEAST_DIFFERING = 5
+"""From how many people on a number that differs is a matter of its scheme, not of each of them."""
+_DOUBTS = text(
+    "SELECT c.candidates FROM conflicts c JOIN records r ON r.id = c.record_id"
+    " WHERE r.source_id = :source AND c.kind = 'user' AND c.status = 'open'"
+    " AND NOT EXISTS (SELECT 1 FROM changes x WHERE x.plan_id = :plan"
+    " AND x.record_id = c.record_id)"
+)
+
+
 def _pairs(rows: Any) -> list[tuple[str, int]]:
     return [(how, people) for how, people in rows]
 
@@ -168,4 +229,5 @@ _BY_SCHOOL = text(
     " JOIN memberships m ON m.user_id = g.user_id LEFT JOIN schools s ON s.id = m.school_id"
     " GROUP BY m.school_id, s.name, g.how"
 )
+_RETIRED = text("SELECT 1 FROM sources WHERE district_id = :district AND name = :name AND retired")
 _NAME = text("SELECT name FROM sources WHERE id = :id")

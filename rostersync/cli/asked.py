@@ -104,6 +104,25 @@ def _say_report(door: Door, report: dict[str, Any]) -> None:
         ),
         empty="The old source holds nobody.",
     )
+    for name in report["own_numbers"]:
+        door.say(f"{name} is {report['to']}'s own and was not compared.")
+    for one in report["numbers"]:
+        door.say(
+            f"{one['number']} differs for {count(one['differ'])} people who look the same"
+            f" otherwise, and is the same for {count(one['agree'])}: it seems to be"
+            f" {report['to']}'s own number."
+        )
+    if report["numbers"]:
+        own = ", ".join(
+            f'"{name}"'
+            for name in sorted(
+                {*report["own_numbers"], *(one["number"] for one in report["numbers"])}
+            )
+        )
+        door.say(
+            f"If so, write  own_numbers = [{own}]  under the source {report['to']} in the"
+            " district file, load it and switch again: it is then not compared."
+        )
 
 
 def purge(

@@ -13,6 +13,11 @@ from dataclasses import dataclass
 CHANGE_FIELDS: tuple[str, ...] = ("email", "name", "username", "school", "grade", "role")
 """What ``Changes`` can change. ``role`` gives a teacher the staff role or takes it again."""
 
+HOSTILE: tuple[str, ...] = (
+    "same_names", "shared_email", "twins", "missing_ids", "swapped_ids",
+)  # fmt: skip
+"""What makes people hard to tell apart; see ``Hostile``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -74,6 +79,20 @@ class ToBeDeleted(Edit):
 @dataclass(frozen=True, slots=True)
 class Touches(Edit):
     """Everybody's (or ``n`` people's) date of change moves, and nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile(Edit):
+    """``n`` people become hard to tell from somebody else, and stay so; ``kind`` says how.
+
+    They come in pairs of the same roles and grade (whoever finds no partner is left alone):
+    ``same_names``: the second bears the names of the first; ``shared_email``: and has the address
+    of the first; ``twins``: is of the family and school of the first; ``swapped_ids``: each has
+    the numbers of the other. ``missing_ids``: each by themselves lose all their numbers.
+    ``DayView.hostile`` tells whom it hit.
+    """
+
+    kind: str = "same_names"
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ class District:
         view.role_flips = dict(before.role_flips)
         view.ops = list(before.ops)
         view.slot_count = before.slot_count
+        view.hostile = {kind: set(some) for kind, some in before.hostile.items()}
         script = Script(self, view)
         for number, edit in enumerate(self.days[day - 1]):
             script.run(edit, number)

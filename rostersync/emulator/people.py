@@ -116,6 +116,12 @@ class Changes(msgspec.Struct):
     enabled: bool = True
     leaving: bool = False
     modified: int = 0
+    names_of: int = -1
+    """Whose names this person bears; -1: their own. So with the next ones."""
+    address_of: int = -1
+    twin_of: int = -1
+    numbers_of: int = -1
+    numberless: bool = False
 
 
 UNCHANGED = Changes()
@@ -206,10 +212,13 @@ class Population:
     def person(self, index: int, slot: int, changes: Changes = UNCHANGED) -> Person:
         """Return one person as the given changes left them."""
         dice = self.dice(index)
-        elder = self._twin_of(index, dice)
+        elder = self.dice(changes.twin_of) if changes.twin_of >= 0 else self._twin_of(index, dice)
         role_roll, given_roll, family_roll, grade_roll, track, flags, extra, when = dice
         if elder is not None:
             family_roll, grade_roll, track = elder[2], elder[3], elder[4]
+        if changes.names_of >= 0:
+            namesake = self.dice(changes.names_of)
+            given_roll, family_roll = namesake[1], namesake[2]
         forced = self._forced_for(index)
         roles = (forced.roles if forced is not None else 0) or self._roles(role_roll)
         roles ^= changes.roles
@@ -232,6 +241,10 @@ class Population:
             names.GIVEN_ASCII[given_at][:1] + names.FAMILY_ASCII[family_roll % len(names.FAMILY)]
         )
         email = self._email(index, given_at, family_roll, flags, grade, elder, changes)
+        if changes.address_of >= 0 and not changes.email:
+            email = self.person(changes.address_of, changes.address_of).email or email
+        bearer = changes.numbers_of if changes.numbers_of >= 0 else index
+        numbered = not changes.numberless
         return Person(
             index=index,
             slot=slot,
@@ -245,10 +258,12 @@ class Population:
             schools=self._schools_of(roles, grade, track, extra, changes.school),
             grade=ceds(grade),
             graduation_year=graduation_year,
-            sis_id="" if roles & (ADMIN | CONTACT) == roles else f"{100_000 + index}",
-            student_number=f"{700_000 + index}" if student else "",
-            staff_number=f"E{40_000 + index}" if roles & (TEACHER | STAFF | ADMIN) else "",
-            state_id=f"{9_000_000_000 + index * 17}" if extra % 5 and not roles & CONTACT else "",
+            sis_id=f"{100_000 + bearer}" if numbered and roles & (ADMIN | CONTACT) != roles else "",
+            student_number=f"{700_000 + bearer}" if numbered and student else "",
+            staff_number=f"E{40_000 + bearer}"
+            if numbered and roles & (TEACHER | STAFF | ADMIN)
+            else "",
+            state_id=self._state_id(bearer) if numbered and not roles & CONTACT else "",
             title=(names.STAFF_TITLES if roles & STAFF else names.TITLES)[extra % 6],
             enabled=changes.enabled,
             leaving=changes.leaving,
@@ -256,8 +271,12 @@ class Population:
             modified=changes.modified or self.epoch - 3_600 - when % (30 * 86_400),
             child=max(0, index - 1 - extra % 5),
             dice=extra,
-            shares_email=elder is not None and not changes.email and bool(flags & 0x80),
+            shares_email=not changes.email
+            and (changes.address_of >= 0 or (elder is not None and bool(flags & 0x80))),
         )
+
+    def _state_id(self, index: int) -> str:
+        return f"{9_000_000_000 + index * 17}" if self.dice(index)[6] % 5 else ""
 
     def _email(
         self,

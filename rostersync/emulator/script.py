@@ -147,6 +147,8 @@ class Script:
                 for index in picked:
                     view.touched[index] = 1
                 self._op(view, picked, time, _nothing)
+            case days.Hostile():
+                self._make_hostile(view, self._pick(view, edit, luck, is_here), edit.kind, time)
             case days.Changes():
                 unknown = set(edit.fields) - set(days.CHANGE_FIELDS)
                 if unknown or not edit.fields:
@@ -176,6 +178,48 @@ class Script:
             self._op(view, indexes, time, _FIELD_CHANGES[field])
         for index in picked:
             self._tell(view, UPDATED, view.slot_of(index))
+
+    def _make_hostile(self, view: DayView, picked: list[int], kind: str, time: int) -> None:
+        if kind not in days.HOSTILE:
+            raise ValueError(f"Hostile is one of {', '.join(days.HOSTILE)}, not {kind!r}.")
+        if kind == "missing_ids":
+            partners = dict.fromkeys(picked, -1)
+        else:
+            partners = self._pairs(view, picked)
+            if kind != "swapped_ids":
+                partners = {one: other for one, other in partners.items() if one > other}
+        hit = sorted(partners)
+
+        def apply(changes: Changes, index: int) -> None:
+            other = partners[index]
+            match kind:
+                case "same_names":
+                    changes.names_of = other
+                case "shared_email":
+                    changes.address_of = other
+                case "twins":
+                    changes.twin_of = other
+                case "swapped_ids":
+                    changes.numbers_of = other
+                case _:
+                    changes.numberless = True
+
+        self._update(view, hit, time, apply)
+        met = view.hostile.setdefault(kind, set())
+        met.update(hit, (other for other in partners.values() if other >= 0))
+
+    def _pairs(self, view: DayView, picked: list[int]) -> dict[int, int]:
+        """Return each of the picked with a partner of the same roles and grade."""
+        alone: dict[tuple[int, str], int] = {}
+        partners: dict[int, int] = {}
+        for index in picked:
+            like = (view.roles(index), view.person(view.slot_of(index)).grade)
+            other = alone.pop(like, None)
+            if other is None:
+                alone[like] = index
+            else:
+                partners[index], partners[other] = other, index
+        return partners
 
     def _can_move(self, view: DayView, person: Person) -> bool:
         changes = copy(view.changes(person.index))

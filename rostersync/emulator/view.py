@@ -64,6 +64,8 @@ class DayView:
         self.event_kinds = bytearray()
         self.event_slots = array("I")
         self.touched: bytearray | None = None
+        self.hostile: dict[str, set[int]] = {}
+        """Kind of ``days.Hostile`` → the people whom it hit, up to this day."""
         self._index: dict[tuple[str | None, bool], array[int]] = {}
 
     @property

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.identity import Candidate, Known, fold_name, judge
+from sync.identity import Candidate, Known, crossing, fold_name, judge
 
 
 def known(
@@ -136,6 +136,53 @@ def test_names_agree_without_accents_case_and_signs() -> None:
     assert fold_name("Straße") == fold_name("STRASSE")
 
 
+# -- numbers that stand in another field (one vendor's SIS id is another's student number)
+
+
+def test_a_number_in_another_field_and_agreeing_names_link() -> None:
+    new = known(student_number="7", email="")
+    assert said(judge(new, [one(known(sis_id="7", email=""))])) == (
+        "link", "u1", "same_number_elsewhere",
+    )  # fmt: skip
+
+
+def test_a_number_in_another_field_and_the_address_link_unless_the_names_speak_against_it() -> None:
+    candidate = [one(known(sis_id="7"))]
+    assert judge(known(student_number="7", given=""), candidate).what == "link"
+    assert judge(known(student_number="7", family="roe"), candidate).what == "link"
+    assert judge(known(student_number="7", given="kim", family="roe"), candidate).what == "conflict"
+
+
+def test_a_number_in_another_field_alone_says_nothing() -> None:
+    stranger = one(known(sis_id="7", given="ann", email="ann@a.example"))
+    assert judge(known(student_number="7"), [stranger]).what == "new"
+    assert judge(known(student_number="7", role="teacher"), [one(known(sis_id="7"))]).reason == (
+        "email_of_another"  # numbers are unique within a role class only
+    )
+
+
+def test_a_number_in_another_field_never_contradicts_by_itself() -> None:
+    both = known(sis_id="7", student_number="9")  # there, the SIS id is the student number
+    assert said(judge(known(student_number="7"), [one(both)])) == (
+        "link", "u1", "same_number_elsewhere",
+    )  # fmt: skip
+    swapped = known(sis_id="9", student_number="7")
+    assert judge(swapped, [one(both)]).what == "link"
+
+
+def test_what_a_number_equals_in_its_own_field_it_means() -> None:
+    other = one(known(sis_id="7", student_number="7"))
+    assert judge(known(sis_id="7", student_number="8"), [other]).reason == "keys_contradict"
+
+
+@pytest.mark.parametrize(
+    "more", [{"present_here": True}, {"absent_here": True}, {"strong_rivals": True}]
+)
+def test_a_number_in_another_field_and_a_doubt_are_a_conflict(more: dict[str, bool]) -> None:
+    new = known(student_number="7", email="")
+    assert judge(new, [one(known(sis_id="7", email=""), **more)]).what == "conflict"
+
+
 # -- properties
 
 _VALUE = st.sampled_from(["", "1", "2"])
@@ -148,7 +195,9 @@ _KNOWN = st.builds(
     st.sampled_from(["lee", "roe"]),
     _VALUE,
     st.sampled_from(["student", "teacher", "admin"]),
-    st.fixed_dictionaries({"sis_id": _VALUE, "state_id": _VALUE, "master": _VALUE}),
+    st.fixed_dictionaries(
+        {"sis_id": _VALUE, "student_number": _VALUE, "state_id": _VALUE, "master": _VALUE}
+    ),
 )  # fmt: skip
 _CANDIDATES = st.lists(
     st.builds(
@@ -173,10 +222,17 @@ def test_matching_never_joins_two_people_who_differ_in_a_strong_key(
     verdict = judge(new, candidates)
     if verdict.what == "link":
         target = next(c for c in candidates if c.id == verdict.target).known
+        crossed = crossing(new, target)
         for kind, values in new.keys.items():
-            assert kind not in target.keys or values & target.keys[kind]
-        assert new.emails & target.emails or any(
-            values & target.keys.get(kind, frozenset()) for kind, values in new.keys.items()
+            assert (
+                kind not in target.keys
+                or values & target.keys[kind]
+                or any(kind in pair for pair in crossed)
+            )
+        assert (
+            new.emails & target.emails
+            or (crossed and new.given & target.given and new.family & target.family)
+            or any(values & target.keys.get(kind, frozenset()) for kind, values in new.keys.items())
         )
 
 

@@ -1,0 +1,190 @@
+"""What is known of somebody, as matching compares it: of new records, and of users.
+
+Reads users in batches, decides nothing. ``sync/matching.py`` and ``sync/duplicates.py`` use it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from core.tables import Source
+from sync.domain_moves import spellings
+from sync.identity import NUMBERS, Candidate, Known, fold_name, role_class
+from sync.people import UserData, decode_user
+
+OwnNumbers = Mapping[int, frozenset[str]]
+"""Source id → the numbers that are its own: they say nothing about who somebody is elsewhere."""
+
+
+def own_numbers(sources: Iterable[Source]) -> dict[int, frozenset[str]]:
+    """Return the numbers that these sources say are their own; sources without any are left out."""
+    return {s.id or 0: frozenset(s.own_numbers) for s in sources if s.own_numbers}
+
+
+def known_of(
+    entries: Sequence[UserData],
+    aliases: Mapping[str, str],
+    source_id: int = 0,
+    own: frozenset[str] = frozenset(),
+) -> Known:
+    """Return what the entries of one person tell about who they are; ``own``: `OwnNumbers`."""
+    keys: dict[str, set[str]] = defaultdict(set)
+    emails: set[str] = set()
+    given: set[str] = set()
+    family: set[str] = set()
+    roles = {member.role for entry in entries for member in entry.memberships}
+    cls = role_class(roles)
+    for entry in entries:
+        for name in NUMBERS:
+            if value := getattr(entry, name):
+                keys[_kind(name, cls, source_id if name in own else None)].add(value)
+        _add_person_key(keys, entry.person_key)
+        if entry.email:
+            emails |= spellings(entry.email, aliases)
+        given |= _folded(entry.given_name, entry.preferred_given_name)
+        family |= _folded(entry.family_name, entry.preferred_family_name)
+    return _known(keys, emails, given, family, roles)
+
+
+def _kind(name: str, cls: str, source_id: int | None) -> str:
+    return f"{name}:{cls}" if source_id is None else f"{name}@{source_id}:{cls}"
+
+
+def _known(
+    keys: Mapping[str, set[str]],
+    emails: Iterable[str],
+    given: Iterable[str],
+    family: Iterable[str],
+    roles: Iterable[str],
+) -> Known:
+    return Known(
+        {kind: frozenset(values) for kind, values in keys.items()},
+        frozenset(emails), frozenset(given), frozenset(family), frozenset(roles),
+    )  # fmt: skip
+
+
+def _add_person_key(keys: dict[str, set[str]], person_key: str | None) -> None:
+    """Add a key that joins entries: a master id of the district, or a userIds type's id."""
+    if person_key is None:
+        return
+    kind, _, value = person_key.partition(":")
+    if kind == "master":
+        keys["master"].add(person_key)
+    elif kind == "userid":
+        keys[f"userid:{value.partition(':')[0].casefold()}"].add(person_key)
+
+
+def _folded(*names: str | None) -> set[str]:
+    return {folded for name in names if name and (folded := fold_name(name))}
+
+
+# -- users
+
+
+@dataclass(slots=True)
+class KnownUser:
+    """A user of the directory as matching sees them."""
+
+    id: str
+    known: Known
+    archived: bool
+    present_in: set[int] = field(default_factory=set)
+    absent_in: set[int] = field(default_factory=set)
+
+    def as_candidate(self, source_id: int, rivals: tuple[bool, bool]) -> Candidate:
+        """Return them as a candidate for a record of this source."""
+        return Candidate(
+            self.id,
+            self.known,
+            self.archived,
+            source_id in self.present_in,
+            source_id in self.absent_in,
+            *rivals,
+        )
+
+
+def read_known(
+    connection: Connection,
+    ids: Iterable[str],
+    aliases: Mapping[str, str],
+    own: OwnNumbers | None = None,
+) -> dict[str, KnownUser]:
+    """Return these users as matching sees them; whoever was merged into another is nobody's."""
+    wanted = sorted(ids)
+    roles: dict[str, set[str]] = defaultdict(set)
+    keys: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    here: dict[str, tuple[set[int], set[int]]] = defaultdict(lambda: (set(), set()))
+    users: dict[str, KnownUser] = {}
+    for start in range(0, len(wanted), 500):
+        about = {"ids": wanted[start : start + 500]}
+        for user_id, role in connection.execute(_ROLES, about):
+            roles[user_id].add(role)
+        for user_id, source_id, present, person_key in connection.execute(_LINKED, about):
+            here[user_id][0 if present else 1].add(source_id)
+            _add_person_key(keys[user_id], person_key)
+        not_common = _read_own(connection, about["ids"], own, roles, keys) if own else set()
+        for row in connection.execute(_USERS, about):
+            mine = keys[row.id]
+            cls = role_class(roles[row.id])
+            for name in NUMBERS:
+                value = getattr(row, name)
+                if value and (row.id, name, value) not in not_common:
+                    mine[f"{name}:{cls}"].add(value)
+            present, absent = here[row.id]
+            users[row.id] = KnownUser(
+                row.id,
+                _known(
+                    mine,
+                    spellings(row.email, aliases) if row.email else (),
+                    _folded(row.given_name, row.preferred_given_name),
+                    _folded(row.family_name, row.preferred_family_name),
+                    roles[row.id],
+                ),
+                row.status == "archived",
+                present,
+                absent - present,
+            )
+    return users
+
+
+def _read_own(
+    connection: Connection,
+    ids: Sequence[str],
+    own: OwnNumbers,
+    roles: Mapping[str, set[str]],
+    keys: Mapping[str, dict[str, set[str]]],
+) -> set[tuple[str, str, str]]:
+    """Add to ``keys`` the numbers that are a source's own; return (user, name, value) of each."""
+    found: set[tuple[str, str, str]] = set()
+    about = {"ids": ids, "sources": sorted(own)}
+    for user_id, source_id, data in connection.execute(_OWN, about):
+        entry = decode_user(data)
+        for name in own[source_id]:
+            if value := getattr(entry, name):
+                kind = _kind(name, role_class(roles[user_id]), source_id)
+                keys[user_id][kind].add(value)
+                found.add((user_id, name, value))
+    return found
+
+
+_IDS: Any = bindparam("ids", expanding=True)
+_ROLES = text("SELECT user_id, role FROM memberships WHERE user_id IN :ids").bindparams(_IDS)
+_LINKED = text(
+    "SELECT l.target_id, r.source_id, (r.present AND r.in_scope AND r.source_id NOT IN"
+    " (SELECT id FROM sources WHERE retired)) AS present, r.person_key FROM links l"
+    " JOIN records r ON r.id = l.record_id WHERE l.target_id IN :ids"
+).bindparams(_IDS)
+_OWN = text(
+    "SELECT l.target_id, r.source_id, r.data FROM links l JOIN records r ON r.id = l.record_id"
+    " WHERE l.target_id IN :ids AND r.source_id IN :sources AND r.kind = 'user'"
+).bindparams(_IDS, bindparam("sources", expanding=True))
+_USERS = text(
+    "SELECT id, status, email, given_name, family_name, preferred_given_name,"
+    f" preferred_family_name, {', '.join(NUMBERS)} FROM users"
+    " WHERE id IN :ids AND merged_into IS NULL"
+).bindparams(_IDS)
