@@ -196,6 +196,8 @@ class _Shape:
     school_actions: frozenset[str]
     moves_links: bool
     """Links may end or go to another person: what only a person asks for."""
+    by_a_person: bool
+    """An archive or a return may say more than the status: that it stays so, or protects."""
 
     @property
     def only_creates(self) -> bool:
@@ -210,6 +212,7 @@ def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
         frozenset(action for noun, action in rows if noun == "user"),
         frozenset(action for noun, action in rows if noun == "school"),
         kind not in (*SOURCE_KINDS, "hand"),
+        kind not in SOURCE_KINDS,
     )
 
 
@@ -233,8 +236,11 @@ class _Words:
             done.append(("created", self._create_users()))
         if shape.actions & {"update", "adopt", "merge"}:
             done.append(("updated", self._update("users", "user", _FIELDS)))
-            done.append(("attributes", self._attributes()))
             done.append(("memberships_ended", self._end_memberships()))
+        said = {"update", "adopt", "merge"}
+        said |= {"archive", "restore"} if shape.by_a_person else set()
+        if shape.actions & said:
+            done.append(("attributes", self._attributes()))
         if shape.actions & {"create", "update", "adopt", "merge"}:
             done.append(("memberships", self._memberships()))
         if not shape.only_creates:
@@ -311,7 +317,11 @@ class _Words:
         return (
             f"UPDATE users SET {', '.join(flags)} FROM changes c WHERE c.plan_id = :plan"
             " AND c.kind = 'user' AND c.target_id = users.id"
-            " AND c.action IN ('update', 'adopt', 'merge') AND c.after IS NOT NULL"
+            " AND c.after IS NOT NULL AND (c.action IN ('update', 'adopt', 'merge')"
+            # an archive by hand that stays so, a return that is protected: no update beside it
+            " OR (c.action IN ('archive', 'restore')"
+            f" AND ({database.json_has('c.after', 'kept_archived')}"
+            f" OR {database.json_has('c.after', 'protected')})))"
         )
 
     def _end_memberships(self) -> str:

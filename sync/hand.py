@@ -158,21 +158,16 @@ def archive_user(
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
         user = _user(hand, user_id)
-        steps = []
-        if user.status != UserStatus.ARCHIVED:
-            steps.append(
-                _step(
-                    user, "archive", before={"status": user.status},
-                    after={"status": UserStatus.ARCHIVED.value},
-                )
-            )  # fmt: skip
-        if keep != user.kept_archived or keep:
-            steps += _update(
-                user,
-                {"kept_archived": user.kept_archived, "kept_until": user.kept_until},
-                {"kept_archived": keep, "kept_until": until.isoformat() if until else None},
-            )
-        return user.id, steps
+        kept = {"kept_archived": user.kept_archived, "kept_until": user.kept_until}
+        keeps = {"kept_archived": keep, "kept_until": until.isoformat() if until else None}
+        before = {} if kept == keeps else kept
+        after = {} if kept == keeps else keeps
+        if user.status == UserStatus.ARCHIVED:
+            return user.id, _update(user, before, after)
+        status = {"status": UserStatus.ARCHIVED.value}
+        return user.id, [
+            _step(user, "archive", before={"status": user.status, **before}, after=status | after)
+        ]
 
     return _act(database, slug, act, "archive", actor, reason, now)
 
@@ -191,14 +186,6 @@ def restore_user(
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
         user = _user(hand, user_id)
-        steps = []
-        if user.status == UserStatus.ARCHIVED:
-            steps.append(
-                _step(
-                    user, "restore", before={"status": user.status},
-                    after={"status": UserStatus.ACTIVE.value},
-                )
-            )  # fmt: skip
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         if user.kept_archived:
@@ -206,7 +193,12 @@ def restore_user(
             after |= {"kept_archived": False, "kept_until": None}
         if protect and not user.protected and not any(r.speaks for r in user.records):
             before["protected"], after["protected"] = False, True
-        return user.id, [*steps, *_update(user, before, after)]
+        if user.status != UserStatus.ARCHIVED:
+            return user.id, _update(user, before, after)
+        status = {"status": UserStatus.ACTIVE.value}
+        return user.id, [
+            _step(user, "restore", before={"status": user.status, **before}, after=status | after)
+        ]
 
     return _act(database, slug, act, "restore", actor, reason, now)
 

@@ -26,6 +26,8 @@ from sync.views import RUN, shown_id
 
 REASON = "undone"
 _PAGE = 5_000
+_OF_STATUS = frozenset({"kept_archived", "kept_until", "protected"})
+"""What belongs to an archive or a return by hand: that it stays so, until when, protected."""
 _STATUS = {
     ("archived", "active"): "restore",
     ("archived", "suspended"): "restore",
@@ -190,10 +192,15 @@ class _Back:
         old, new = dict(self.before), dict(self.after)
         status = old.pop("status", None), new.pop("status", None)
         at = new.pop("archived_at", None)
-        if None not in status and status[0] != status[1]:
-            after = {"status": status[1]} | ({"archived_at": at} if at else {})
-            step(_STATUS[status], before={"status": status[0]}, after=after)
         changed = {name: value for name, value in new.items() if old.get(name) != value}
+        if None not in status and status[0] != status[1]:
+            was = {"status": status[0]}
+            is_now = {"status": status[1]} | ({"archived_at": at} if at else {})
+            if changed.keys() <= _OF_STATUS:  # one act, as it was
+                was |= {name: old.get(name) for name in changed}
+                is_now |= changed
+                changed = {}
+            step(_STATUS[status], before=was, after=is_now)
         if changed:
             step("update", before={name: old.get(name) for name in changed}, after=changed)
         for action, record, before, after_link in self.links:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.database import Database
 from core.errors import UsageError
 from sync import hand
+from sync.domain import rename_domain
 from sync.ledger import verify
+from sync.merge import merge_users
 from sync.outcome import Outcome
 from sync.retire import retire_source
+from sync.switch import switch_source
 from sync.undo import undo_run
+from sync.upload import upload_file
 from tests.identity.town import P, Town, child
 from tests.sizes import examples
 
@@ -192,15 +197,13 @@ _HAND = st.tuples(
     st.sampled_from(["add", "edit", "archive", "keep", "restore", "protect", "lock", "unlock"]),
     _WHO,
 )
-_ROUNDS = st.lists(
-    st.one_of(
-        st.tuples(st.just("roster"), st.lists(_EDITS, min_size=1, max_size=6)),
-        st.tuples(st.just("hand"), _HAND),
-        st.tuples(st.just("retire"), st.none()),
-    ),
-    min_size=1,
-    max_size=3,
+_ROUND = st.one_of(
+    st.tuples(st.sampled_from(["roster", "upload"]), st.lists(_EDITS, min_size=1, max_size=6)),
+    st.tuples(st.just("hand"), _HAND),
+    st.tuples(st.just("merge"), st.tuples(_WHO, _WHO)),
+    st.tuples(st.sampled_from(["domain", "undone"]), st.none()),
 )
+_LAST = st.one_of(_ROUND, st.tuples(st.sampled_from(["switch", "retire"]), st.none()))
 
 
 class _Story:
@@ -210,10 +213,72 @@ class _Story:
         self.town = town
         self.people: dict[int, P] = {n: child(n) for n in range(10)}
         self.town.write(self.people.values())
-        self.town.sync()
+        self.town.sync("sis")
 
     def roster(self, edits: list[tuple[str, int]]) -> list[Outcome]:
         """Sync another roster, and release what is held of it: at most two runs that apply."""
+        self._edit(edits)
+        self.town.write(self.people.values())
+        runs = [self.town.sync("sis")]
+        if runs[0].status == "held":
+            runs.append(self.town.approve())
+        return [run for run in runs if self._applied(run)]
+
+    def upload(self, edits: list[tuple[str, int]]) -> list[Outcome]:
+        """Upload another roster as a zip, and release what is held of it."""
+        self._edit(edits)
+        self.town.write(self.people.values())
+        file = self.town.folder / "set.zip"
+        with zipfile.ZipFile(file, "w") as archive:
+            for member in sorted((self.town.folder / "sis").iterdir()):
+                archive.write(member, member.name)
+        self.town.tick()
+        town = self.town
+        told = upload_file(town.database, town.slug, file, source="sis", actor="x", now=town.clock)
+        runs = [told.outcome] if told.outcome is not None else []
+        if runs and runs[0].status == "held":
+            runs.append(self.town.approve())
+        return [run for run in runs if self._applied(run)]
+
+    def merge(self, two: tuple[int, int]) -> list[Outcome]:
+        """Make one of two users, if there are two."""
+        users = [self.town.user(f"k{who}") for who in two]
+        ids = {user.id for user in users if user is not None and user.merged_into is None}
+        if len(ids) < 2:
+            return []
+        self.town.tick()
+        where, about = (self.town.database, self.town.slug), {"now": self.town.clock, "actor": "x"}
+        planned = merge_users(*where, *sorted(ids), **about)
+        return [self.town.apply(planned)] if planned.plan_ids else []
+
+    def domain(self, _: None) -> list[Outcome]:
+        """Move everybody to another domain, or back."""
+        self.town.tick()
+        at_new = any("@b.example" in (user.email or "") for user in self.town.users())
+        old, new = ("b.example", "a.example") if at_new else ("a.example", "b.example")
+        planned = rename_domain(
+            self.town.database, self.town.slug, old, new, actor="x", now=self.town.clock
+        )
+        return [self.town.apply(planned)] if planned.plan_ids else []
+
+    def undone(self, _: None) -> list[Outcome]:
+        """Undo whatever was applied last."""
+        self.town.tick()
+        last = done_of(self.town).run_id or 0
+        planned = undo_run(self.town.database, last, actor="x", now=self.town.clock)
+        return [self.town.apply(planned)] if planned.plan_ids else []
+
+    def switch(self, _: None) -> list[Outcome]:
+        """Let another source follow, which has other ids and does not share the last one."""
+        shared = list(self.people.values())[:-1]
+        self.town.write([one._replace(key=f"n{one.key}") for one in shared], "next")
+        self.town.tick()
+        planned = switch_source(
+            self.town.database, self.town.slug, "sis", "next", actor="x", now=self.town.clock
+        )
+        return [self.town.apply(planned)] if planned.plan_ids else []
+
+    def _edit(self, edits: list[tuple[str, int]]) -> None:
         for what, who in edits:
             if what == "come":
                 self.people[who] = child(who)
@@ -234,11 +299,6 @@ class _Story:
                         self.people[who] = old._replace(role="teacher")
                     case "mail":
                         self.people[who] = old._replace(email=f"x{old.email}")
-        self.town.write(self.people.values())
-        runs = [self.town.sync()]
-        if runs[0].status == "held":
-            runs.append(self.town.approve())
-        return [run for run in runs if self._applied(run)]
 
     def _applied(self, run: Outcome) -> bool:
         asked = "SELECT 1 FROM plans WHERE applied_run_id = :r AND district_id = :d"
@@ -283,28 +343,50 @@ class _Story:
 
 
 @settings(max_examples=examples(10, long=200))
-@given(rounds=_ROUNDS)
+@given(rounds=st.lists(_ROUND, max_size=2), last=_LAST)
+@example([], ("switch", None))
+@example([], ("upload", [("leave", 1), ("come", 10), ("rename", 2)]))
+@example([("roster", [("leave", 1), ("come", 10)])], ("undone", None))
+@example([], ("merge", (1, 2)))
+@example([], ("domain", None))
+@example([("hand", ("keep", 0))], ("hand", ("keep", 0)))
 def test_p8_apply_then_undo_leaves_the_state_before_whatever_the_plan(
-    database: Database, tmp_path_factory: pytest.TempPathFactory, rounds: list[Any]
+    database: Database,
+    tmp_path_factory: pytest.TempPathFactory,
+    rounds: list[Any],
+    last: tuple[str, Any],
 ) -> None:
-    story = _Story(Town(database, tmp_path_factory.mktemp("town")))
-    for kind, about in rounds[:-1]:
+    town = Town(database, tmp_path_factory.mktemp("town"), ("sis", "next"))
+    story = _Story(town)
+    for kind, about in rounds:
         getattr(story, kind)(about)
-    kind, about = rounds[-1]
-    if kind == "retire" or not any(one == "retire" for one, _ in rounds):
-        before = story.town.state()
-        done = getattr(story, kind)(about)
-        changed = story.town.state()
-        undone = [undo(story.town, run) for run in reversed(done)]
-        assert not any(run.left for run in undone)
-        after = story.town.state()
-        assert after == expected(before, after)
-        for run in reversed(undone):
-            undo(story.town, run)
-        again = story.town.state()
-        assert again["links"] == changed["links"]
-        assert again["schools"] == changed["schools"]
-        assert {u: v["status"] for u, v in again["users"].items()} == {
-            u: v["status"] for u, v in changed["users"].items()
-        }
-        assert verify(story.town.database, story.town.slug)["intact"]
+    kind, about = last
+    before = town.state()
+    done = getattr(story, kind)(about)
+    changed = town.state()
+    undone = [undo(town, run) for run in reversed(done)]
+    assert not any(run.left for run in undone)
+    after = town.state()
+    assert after == expected(before, after)
+    for run in reversed(undone):
+        undo(town, run)
+    again = town.state()
+    assert again["links"] == changed["links"]
+    assert again["schools"] == changed["schools"]
+    assert {u: v["status"] for u, v in again["users"].items()} == {
+        u: v["status"] for u, v in changed["users"].items()
+    }
+    assert verify(town.database, town.slug)["intact"]
+
+
+def test_an_archive_that_stays_so_is_one_act_and_so_is_its_undo(town: Town) -> None:
+    user = town.user("k3").id
+    where, about = (town.database, town.slug, user), {"actor": "x", "now": town.clock}
+    before = town.state()
+    done = hand.archive_user(*where, keep=True, **about)
+    assert town.counts(done.plan_ids[0]) == {"archive": 1}
+    assert (town.user("k3").status, bool(town.user("k3").kept_archived)) == ("archived", True)
+    assert hand.archive_user(*where, keep=True, **about).status == "nothing_to_do"
+    undone = undo(town, done)
+    assert town.counts(undone.plan_ids[0]) == {"restore": 1}
+    assert town.state() == before
