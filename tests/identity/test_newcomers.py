@@ -18,6 +18,7 @@ from sync.ledger import verify
 from sync.load import load_district_file
 from sync.switch import switch_source
 from tests.identity.town import P, Town, child
+from tests.sizes import examples
 
 
 def two(database: Database, folder: Path, *sources: str) -> Town:
@@ -134,7 +135,7 @@ def rows(roster: list[tuple[int, bool, bool, bool]], letter: str) -> list[P]:
     ]  # fmt: skip
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(rosters=_ROSTERS, seed=st.integers(0, 3), batch=st.sampled_from([1, 2, 1000]))
 def test_who_joins_with_whom_depends_on_no_order_and_is_what_runs_one_by_one_find(
     tmp_path_factory: pytest.TempPathFactory,
