@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from rostersync.cli.door import Door, command, table
-from rostersync.cli.words import count
+from rostersync.cli.words import count, things
 
 
 def register(app: typer.Typer) -> None:
@@ -73,21 +73,24 @@ def todo(one: dict[str, Any]) -> list[str]:
         elif source["state"] == "slowed":
             said.append(f"{name} fails, next try {source['next_try']}")
         elif source["state"] == "failing":
-            said.append(f"{name} failed {source['failures']} times")
+            times = "once" if source["failures"] == 1 else f"{source['failures']} times"
+            said.append(f"{name} failed {times} ({source['code']}): check {slug}")
         if source["stale"]:
             said.append(f"{name} gives no new data")
         if source["vendor_state"]:
             said.append(f"the vendor of {name} says {source['vendor_state']}")
     held = one["held_plan"]
     if "held" in one["needs"]:
-        people = count(sum(held["counts"].values()))
-        said.insert(0, f"{held['id']} holds {people} changes: show {held['id']}")
+        changes = things(sum(held["counts"].values()), "change")
+        said.insert(0, f"{held['id']} holds {changes}: show {held['id']}")
     if "failed" in one["needs"]:
         said.insert(0, f"the last run failed: runs {slug}")
     if "drifted" in one["needs"]:
         said.append(f"the last run drifted: sync {slug}")
     if one["conflicts"]:
-        said.append(f"{count(one['conflicts'])} conflicts: conflicts {slug}")
+        said.append(f"{things(one['conflicts'], 'conflict')}: conflicts {slug}")
     if one["waiting_schools"]:
-        said.append(f"{count(one['waiting_schools'])} schools wait for their rollover")
+        waiting = one["waiting_schools"]
+        waits = things(waiting, "school waits", "schools wait")
+        said.append(f"{waits} for {'its' if waiting == 1 else 'their'} rollover")
     return said

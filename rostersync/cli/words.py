@@ -106,6 +106,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def things(number: int, one: str, many: str | None = None) -> str:
+    """Return ``1 school``, ``1,200 schools``: ``many`` is ``one`` with an s unless it is given."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
 def moment(shown: str | None) -> str:
     """Return a point in time, given as JSON has it, for people: ``2026-09-01 05:00 UTC``."""
     return "" if shown is None else f"{shown[:10]} {shown[11:16]} UTC"
