@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from core.database import Database
 from core.tables import utc_text
-from sync.pausing import Almanac, almanac_of
+from sync.almanac import Almanac, almanac_of
 from sync.schedule import catch_up
 from sync.season import Season
 

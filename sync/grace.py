@@ -17,9 +17,9 @@ from sqlalchemy import Connection, text
 
 from core.settings import Pause
 from core.tables import utc_text
+from sync.almanac import Almanac
 from sync.guard import SeasonState, graced_on
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
-from sync.pausing import Almanac
 from sync.season import local_day
 
 _DAY = timedelta(days=1)

@@ -22,8 +22,8 @@ from core.database import Database
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
 from sync import grace, views
+from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
-from sync.pausing import Almanac, almanac_of
 from sync.rollover_report import rollover_report
 from sync.season import Season, next_change
 

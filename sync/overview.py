@@ -14,13 +14,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.tables import utc_text
+from sync.almanac import Almanac, almanac_of
 from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
-from sync.pausing import Almanac, almanac_of
 from sync.quarantine import is_stale, read_health
 from sync.schedule import next_run
 from sync.season import Season
-from sync.views import PLAN, RUN, shown_id, shown_time
+from sync.shown import PLAN, RUN, shown_id, shown_time
 
 Json = dict[str, Any]
 
@@ -37,7 +36,7 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     ``needs`` and ``watch`` list slugs of ``NEEDS`` and ``WATCH``; times are UTC.
     """
     where = "" if slug is None else " WHERE d.slug = :slug"
-    about = {"slug": slug, "now": utc_text(now)}
+    about = {} if slug is None else {"slug": slug}
     rows = connection.execute(text(f"SELECT d.* FROM districts d{where}"), about).all()
     sources: dict[int, list[Any]] = defaultdict(list)
     for row in connection.execute(text(f"{_SOURCES}{where}{_IN_ORDER}"), about):

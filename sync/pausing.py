@@ -7,59 +7,28 @@ before it applies anything, and then changes nobody (rule 7).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
-from core.settings import DistrictSettings
 from sync import views
+from sync.almanac import Almanac as Almanac
+from sync.almanac import almanac_of as almanac_of
 from sync.clock import Clock, utc_now
 from sync.guard import PAUSED_WORDS, SeasonState, paused_by_hand, resumed_by_hand, returns_from
 from sync.guarding import forget_pupils
 from sync.runs import close_run_in, open_run
 from sync.schedule import calendar, next_run
-from sync.season import Season, SeasonOnDay, local_day, next_change
+from sync.season import Season, next_change
 
 Mode = Literal["paused", "additions_only"]
-
-
-@dataclass(frozen=True, slots=True)
-class Almanac:
-    """A district's calendar: its settings and what it remembers of its seasons."""
-
-    district_id: int
-    settings: DistrictSettings
-    state: SeasonState
-
-    def today(self, now: datetime) -> date:
-        """Return the local day."""
-        return local_day(now, self.settings.timezone)
-
-    def on(self, now: datetime) -> SeasonOnDay:
-        """Return the season of the local day."""
-        return self.state.on(self.today(now), self.settings.pause)
 
 
 def almanac(connection: Connection, slug: str) -> Almanac:
     """Read a district's calendar. Raises ``UsageError`` for an unknown district."""
     return almanac_of(views.district_row(connection, slug))
-
-
-def almanac_of(row: Any) -> Almanac:
-    """Return the calendar of a row of ``districts``."""
-    return Almanac(
-        int(row.id),
-        DistrictSettings.model_validate(_decoded(row.settings)),
-        SeasonState.model_validate(_decoded(row.season_state) or {}),
-    )
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
 def pause_district(

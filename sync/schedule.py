@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from core.settings import DistrictSettings
 from sync.guard import SeasonState
-from sync.season import Season, SeasonOnDay, local_day
+from sync.season import Season, local_day, look_up
 
 SPREAD = timedelta(minutes=5)
 """Districts that share a time start within this long after it."""
@@ -102,12 +102,19 @@ def start_offset(slug: str) -> timedelta:
 
 
 def calendar(
-    district: DistrictSettings, state: SeasonState, first: date, last: date
+    district: DistrictSettings,
+    state: SeasonState,
+    first: date,
+    last: date,
+    after: datetime | None = None,
 ) -> Iterator[Row]:
-    """Yield what is due from the first to the last local day, both included, in order of time."""
+    """Yield what is due from the first to the last local day, both included, in order of time.
+
+    ``after``: leave out what starts at that moment or before it.
+    """
     zone = ZoneInfo(district.timezone)
     offset = start_offset(district.slug)
-    seasons: dict[date, SeasonOnDay] = {}
+    seasons: dict[date, tuple[Season, str]] = {}
     latest: datetime | None = None
     day = first
     while day <= last:
@@ -116,16 +123,18 @@ def calendar(
                 continue  # a day that the zone left out falls on the next one's midnight
             latest = due
             starts = due + offset
+            if after is not None and starts <= after:
+                continue
             on_day = starts.astimezone(zone).date()
             if on_day not in seasons:
-                seasons[on_day] = state.on(on_day, district.pause)
-            on = seasons[on_day]
+                seasons[on_day] = look_up(on_day, district.pause, state.hand, state.resumed)
+            season, why = seasons[on_day]
             yield Row(
                 due=due.astimezone(zone),
                 starts=starts,
-                season=on.season,
-                runs=on.season is not Season.PAUSED,
-                why="" if on.season is Season.NORMAL else on.why,
+                season=season,
+                runs=season is not Season.PAUSED,
+                why="" if season is Season.NORMAL else why,
                 note=_note(day, due, zone, district.sync_times),
             )
         if day == date.max:
@@ -142,14 +151,14 @@ def next_run(district: DistrictSettings, state: SeasonState, after: datetime) ->
         return None
     day = local_day(after, district.timezone) - _DAY
     while True:
-        on = state.on(day, district.pause)
-        if on.season is Season.PAUSED:
-            if on.until is None:
+        if look_up(day, district.pause, state.hand, state.resumed)[0] is Season.PAUSED:
+            until = state.on(day, district.pause).until
+            if until is None:
                 return None
             # the last day too: a sync due late on it may start after midnight
-            day = max(day, on.until)
-        for row in calendar(district, state, day, day + _DAY):
-            if row.runs and row.starts > after:
+            day = max(day, until)
+        for row in calendar(district, state, day, day + _DAY, after):
+            if row.runs:
                 return row
         day += _DAY
 

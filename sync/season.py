@@ -82,6 +82,16 @@ def season_on(
     return SeasonOnDay(day, season, why, calendar.first(day, season), calendar.last(day, season))
 
 
+def look_up(
+    day: date,
+    pauses: Sequence[Pause],
+    hand: HandPause | None = None,
+    resumed: date | None = None,
+) -> tuple[Season, str]:
+    """Return the season of a day and why; much quicker than ``season_on``, which knows its ends."""
+    return _Calendar(pauses, hand, resumed).look_up(day)
+
+
 def is_paused(
     day: date,
     pauses: Sequence[Pause],
@@ -89,7 +99,7 @@ def is_paused(
     resumed: date | None = None,
 ) -> bool:
     """Say whether a day has a pause of any mode; much quicker than ``season_on``."""
-    return _Calendar(pauses, hand, resumed).look_up(day)[0] is not Season.NORMAL
+    return look_up(day, pauses, hand, resumed)[0] is not Season.NORMAL
 
 
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})

@@ -8,9 +8,7 @@ key, so a plan of a million changes is never in memory. Nothing here writes.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -18,33 +16,16 @@ from sqlmodel import col
 
 from core.errors import UsageError
 from core.tables import Conflict, District, Fetch, Link, Plan, Record, Run, Source, User
+from sync.shown import CONFLICT as CONFLICT
+from sync.shown import PLAN as PLAN
+from sync.shown import RUN as RUN
+from sync.shown import parse_id as parse_id
+from sync.shown import shown_id as shown_id
+from sync.shown import shown_time as shown_time
 
 Json = dict[str, Any]
 
-PLAN, RUN, CONFLICT = "P", "R", "C"
-_NOUNS = {PLAN: "plan", RUN: "run", CONFLICT: "conflict"}
 _PAGE = 500
-
-
-def shown_id(letter: str, number: int) -> str:
-    """Return an id as it is printed: ``P12``."""
-    return f"{letter}{number}"
-
-
-def parse_id(letter: str, word: str) -> int:
-    """Read an id as printed, in any case, or its number alone. Raises ``UsageError``."""
-    found = re.fullmatch(rf"{letter}?0*(\d{{1,18}})", word.strip(), re.IGNORECASE | re.ASCII)
-    if not found:
-        raise UsageError(
-            f"That is not the id of a {_NOUNS[letter]}.",
-            hint=f"A {_NOUNS[letter]} has an id like {letter}12.",
-        )
-    return int(found[1])
-
-
-def shown_time(value: datetime | None) -> str | None:
-    """Return a UTC time as JSON text: ``2026-09-01T05:00:00Z``."""
-    return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def district_row(connection: Connection, slug: str) -> Any:

@@ -70,6 +70,27 @@ def test_a_list_of_commands_cuts_no_sentence_short(
     assert [line for line in listed if line.endswith("...")] == []
 
 
+def test_status_loads_no_table_classes_and_nothing_that_reads_rosters(
+    migrated_url: str, tmp_path: Path
+) -> None:
+    """They take longer to load than a thousand districts take to read."""
+    code = (
+        "import sys\nfrom rostersync.cli.app import run\n"
+        f"code = run(['--database', {migrated_url!r}, 'status'])\n"
+        "heavy = {'core.tables', 'sqlmodel', 'sqlalchemy.orm', 'requests', 'alembic', 'apprise'}\n"
+        "sys.exit(code or ' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=Path(rostersync.__file__).parent.parent,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_unknown_option_is_wrong_usage(cli: Cli) -> None:
     called = cli("users", "springfield", "--nope")
     assert (called.code, called.out) == (2, "")

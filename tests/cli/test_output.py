@@ -12,6 +12,7 @@ import pytest
 
 from connectors.base import Capabilities
 from core.database import Database
+from rostersync.cli import door
 from rostersync.cli.door import harmless, json_pieces
 from rostersync.cli.words import CAPABILITIES
 from tests.cli.conftest import Cli
@@ -85,3 +86,17 @@ def test_every_ability_of_a_connector_has_words_for_people(cli: Cli) -> None:
 
 def test_what_is_harmless_stays_as_it_is() -> None:
     assert harmless("Zoë Nguyễn → 李 O'Brien-Lee\n") == "Zoë Nguyễn → 李 O'Brien-Lee\n"
+
+
+@pytest.mark.parametrize("wide", ["Ana", "安娜", "e\u0301"])
+def test_a_long_table_looks_like_a_short_one(
+    wide: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    for long_ones_begin_at in (10**6, 3):
+        monkeypatch.setattr(door, "LONG_TABLE", long_ones_begin_at)
+        rows = [(n, wide * (n % 4), None) for n in range(9)]
+        door.table(door.Door(as_json=False, url=None), ("number", "name", "x"), rows, empty="")
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+    assert shown[0].count("\n") == 11

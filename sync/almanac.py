@@ -1,0 +1,46 @@
+"""The almanac: one district's calendar, as its row keeps it.
+
+Light to import: ``status`` reads a thousand of them, and ``run`` looks into each every few seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from core.settings import DistrictSettings
+from sync.guard import SeasonState
+from sync.season import SeasonOnDay, local_day
+
+
+@dataclass(frozen=True, slots=True)
+class Almanac:
+    """A district's calendar: its settings and what it remembers of its seasons."""
+
+    district_id: int
+    settings: DistrictSettings
+    state: SeasonState
+
+    def today(self, now: datetime) -> date:
+        """Return the local day."""
+        return local_day(now, self.settings.timezone)
+
+    def on(self, now: datetime) -> SeasonOnDay:
+        """Return the season of the local day."""
+        return self.state.on(self.today(now), self.settings.pause)
+
+
+def almanac_of(row: Any) -> Almanac:
+    """Return the calendar of a row of ``districts``."""
+    return Almanac(
+        int(row.id),
+        DistrictSettings.model_validate(_decoded(row.settings)),
+        SeasonState.model_validate(_decoded(row.season_state) or {}),
+    )
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value
