@@ -17,14 +17,18 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from connectors.csv_rows import MAX_COLUMNS
 from core.errors import FileRefused, IncompleteFetch
 
 MAX_SHARED = 64 << 20
 """The table of texts is the one part that is held in memory."""
 MAX_ROWS = 1_048_576
 """As many as a sheet can have."""
-MAX_BYTES = 512 << 20
+MAX_BYTES = 128 << 20
+"""Of all parts, unpacked. XML is read at a few megabytes a second."""
+MAX_COLUMNS = 256
+"""A sheet of people has a dozen; in a workbook thousands cost minutes and next to no bytes."""
+MAX_CELLS = 3_000_000
+"""400,000 people in seven columns: half a minute of a processor. A larger list belongs into CSV."""
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError)
 
 
@@ -48,7 +52,7 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
         parts = {member.filename: member.file_size for member in archive.infolist()}
         _refuse_entities(path, archive)
     if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
-        raise FileRefused(f"{path.name} is too large for a workbook.", hint="Save it as CSV UTF-8.")
+        raise _too_large(path)
     with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
         csv_path = Path(folder, "sheet.csv")
         notes = _convert(path, csv_path)
@@ -98,7 +102,7 @@ def _convert(path: Path, to: Path) -> list[str]:
 
 def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
     sheet.reset_dimensions()  # the sheet's own word on its size may be a lie
-    width = 0
+    width = total = 0
     rows = sheet.iter_rows(values_only=True)
     while True:
         try:
@@ -109,6 +113,9 @@ def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
             return
         if len(cells) > MAX_COLUMNS:
             raise FileRefused(f"{path.name} has more than {MAX_COLUMNS:,} columns.")
+        total += len(cells)
+        if total > MAX_CELLS:
+            raise _too_large(path)
         row = [_text(cell) for cell in cells]
         while row and not row[-1] and len(row) > width:
             row.pop()
@@ -132,6 +139,10 @@ def _text(cell: object) -> str:
     if isinstance(cell, (date, time)):
         return cell.isoformat()
     return " ".join(str(cell).replace("\x00", "").split("\n")).replace("\r", "")
+
+
+def _too_large(path: Path) -> FileRefused:
+    return FileRefused(f"{path.name} is too large for a workbook.", hint="Save it as CSV UTF-8.")
 
 
 def _unreadable(path: Path) -> FileRefused:

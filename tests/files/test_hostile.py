@@ -1,14 +1,17 @@
-"""Hostile files: refused with a reason, in bounded memory, and nothing else ever comes out."""
+"""Hostile files: refused with a reason, in bounded memory and time, and nothing else comes out."""
 
 from __future__ import annotations
 
 import io
+import json
 import os
-import tracemalloc
+import random
+import subprocess
+import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pytest
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 
 from connectors.base import FetchRequest
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
-from connectors.inspection import Inspection, inspect
+from connectors.inspection import inspect
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.recognition import recognise
 from connectors.templates import write_template
@@ -26,28 +29,23 @@ from connectors.user_csv import UserCsv, UserCsvConfig
 from .kit import HEADER, people
 
 MEBIBYTE = 1 << 20
-PEAK = 96 * MEBIBYTE
-"""What reading any file may take at most, whatever its size."""
 
 
-@contextmanager
-def bounded() -> Iterator[None]:
-    """Fail if what is inside takes more memory than ``PEAK``."""
-    tracemalloc.start()
-    try:
-        yield
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < PEAK, f"{peak // MEBIBYTE} MiB were taken"
-
-
-def look(path: Path) -> Inspection:
-    connector = UserCsv(UserCsvConfig())
-    try:
-        return inspect(connector, FetchRequest(file=str(path)))
-    finally:
-        connector.close()
+@pytest.fixture(scope="module")
+def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Read every file once, each in a process whose memory and processor time are bounded."""
+    folder = tmp_path_factory.mktemp("hostile")
+    paths = []
+    for name, write in (HOSTILE | ODD_ROWS).items():
+        write(folder / name)
+        paths.append(str(folder / name))
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.files.reader_process", *paths],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for path in paths:
+        Path(path).unlink()
+    return {one["name"]: one for one in map(json.loads, done.stdout.splitlines())}
 
 
 def archive(path: Path, members: dict[str, bytes]) -> None:
@@ -120,6 +118,52 @@ def _nul(path: Path) -> None:
     path.write_bytes(HEADER.encode() + b"\n" + b"\x00" * (8 * MEBIBYTE))
 
 
+def _quotes(path: Path) -> None:
+    path.write_text(f"{HEADER}\n" + ('"' + '""' * 500_000 + '",a\n') * 4)
+
+
+def _breaks(path: Path) -> None:
+    """Rows of a million lines each."""
+    path.write_text(f"{HEADER}\n" + ('"' + "\n" * 900_000 + '",a\n') * 2)
+
+
+def _commas(path: Path) -> None:
+    """Rows of nothing, which are no rows."""
+    path.write_text(f"{HEADER}\n" + ("," * 900_000 + "\n") * 4)
+
+
+def _ten_thousand_names(path: Path) -> None:
+    """A header of which every name might be meant as one of ours."""
+    path.write_text("firstname," + ",".join(f"first name {n}" for n in range(9_990)) + "\n")
+
+
+def _wide_workbook(path: Path) -> None:
+    """A few kilobytes that are more than a million cells."""
+    _workbook(path, "<row>" + "<c><v>1</v></c>" * 9_000 + "</row>", 60)
+
+
+def _full_workbook(path: Path) -> None:
+    """More cells than are read, which pack no better than a roster."""
+    chance = random.Random(1)
+    rows = (
+        "<row>" + "".join(f"<c><v>{chance.random()}</v></c>" for _ in range(250)) + "</row>"
+        for _ in range(12_100)
+    )
+    _workbook(path, "".join(rows), 1)
+
+
+def _workbook(path: Path, row: str, times: int) -> None:
+    sheet = io.BytesIO()
+    openpyxl.Workbook().save(sheet)
+    with zipfile.ZipFile(sheet) as packed:
+        members = {name: packed.read(name) for name in packed.namelist()}
+    members["xl/worksheets/sheet1.xml"] = (
+        '<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+        f"{row * times}</sheetData></worksheet>"
+    ).encode()
+    archive(path, members)
+
+
 def _utf16_without_mark(path: Path) -> None:
     path.write_bytes(people(range(3)).encode("utf-16-le"))
 
@@ -158,46 +202,80 @@ HOSTILE: dict[str, Callable[[Path], None]] = {
     "nested.zip": _nested, "link.zip": _link, "endless_line.csv": _endless_line,
     "endless_header.csv": _endless_header, "million_columns.csv": _million_columns,
     "utf16.csv": _utf16_without_mark, "entities.xlsx": _entities,
+    "names.csv": _ten_thousand_names, "wide.xlsx": _wide_workbook,
+}  # fmt: skip
+
+
+ODD_ROWS: dict[str, Callable[[Path], None]] = {
+    "nul.csv": _nul, "fields.csv": _million_fields, "quotes.csv": _quotes, "breaks.csv": _breaks,
+    "commas.csv": _commas,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(HOSTILE))
-def test_a_hostile_file_is_refused_with_a_reason_in_bounded_memory(
-    tmp_path: Path, name: str
+def test_a_hostile_file_is_refused_with_a_reason_in_bounded_memory_and_time(
+    readings: dict[str, dict[str, Any]], name: str
 ) -> None:
-    path = tmp_path / name
-    HOSTILE[name](path)
-    with bounded():
-        assert recognise(path) in ([], ["user_csv"])
-        report = look(path)
-    assert report.error is not None
-    assert report.error.message
-    assert report.usable == 0
+    found = readings[name]
+    assert "failed" not in found, found
+    assert found["kinds"] in ([], ["user_csv"])
+    assert found["error"]
+    assert found["usable"] == 0
 
 
-@pytest.mark.parametrize(("name", "write"), [("nul.csv", _nul), ("fields.csv", _million_fields)])
-def test_a_hostile_row_is_a_finding_in_its_line(
-    tmp_path: Path, name: str, write: Callable[[Path], None]
+@pytest.mark.parametrize("name", sorted(ODD_ROWS))
+def test_a_hostile_row_is_a_finding_in_its_line_in_bounded_memory_and_time(
+    readings: dict[str, dict[str, Any]], name: str
 ) -> None:
-    path = tmp_path / name
-    write(path)
-    with bounded():
-        report = look(path)
-    assert report.usable == 0
-    assert report.error is not None or [one.line for one in report.found] == [2]
+    found = readings[name]
+    assert "failed" not in found, found
+    assert found["usable"] == 0
+    assert found["error"] or found["lines"][:1] == [2] or found["rows"] == 0
+
+
+def test_the_bounds_bind(tmp_path: Path) -> None:
+    """A reading that needs more than it may take is reported, so the tests above can fail."""
+    path = tmp_path / "people.csv"
+    path.write_text(people(range(100)))
+    code = (
+        "import tests.files.reader_process as it\n"
+        "it.MEMORY, it.CPU_SECONDS = 1 << 16, 1\n"
+        "it._read = {}\n"
+        f"it.main([{str(path)!r}])"
+    )
+    for hog in ("lambda path: bytearray(64 << 20)", "lambda path: [None for _ in iter(int, 1)]"):
+        limits = code if "bytearray" in hog else code.replace("1 << 16", "1 << 40")
+        done = subprocess.run(
+            [sys.executable, "-c", limits.replace("{}", hog)],
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert json.loads(done.stdout)["failed"]
 
 
 @pytest.mark.long
-def test_a_cell_far_away_is_no_reason_to_fill_the_memory(tmp_path: Path) -> None:
-    _far_cell(tmp_path / "far.xlsx")
-    with bounded():
-        report = look(tmp_path / "far.xlsx")
-    assert report.usable == 0
+@pytest.mark.parametrize("write", [_far_cell, _full_workbook])
+def test_a_workbook_of_many_cells_fills_no_memory_and_is_given_up_in_time(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    write(tmp_path / "many.xlsx")
+    code = "import tests.files.reader_process as it\nit.CPU_SECONDS = 180\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}it.main([{str(tmp_path / 'many.xlsx')!r}])"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert "failed" not in found, found
+    assert found["error"]
+    assert found["usable"] == 0
 
 
 def test_a_device_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "people.csv")
-    report = look(tmp_path / "people.csv")
+    connector = UserCsv(UserCsvConfig())
+    try:
+        report = inspect(connector, FetchRequest(file=str(tmp_path / "people.csv")))
+    finally:
+        connector.close()
     assert report.error is not None
 
 
