@@ -101,6 +101,13 @@ STANDINGS: Mapping[str, str] = {
     "incomplete": "The last reading of a source was not whole: nobody leaves because of it.",
     "in_conflict": "A person must decide first whose record it is.",
     "not_shared": "No source shares this record now.",
+    "not_seen": "The last reading was whole and had no such record, unless it is of a role or"
+    " school that the source is not asked for.",
+    "rows_skipped": "Some rows of the last reading could not be used; theirs may be one of them.",
+    "never_read": "The source has not been read yet.",
+    "not_configured": "The source is no longer in the district file.",
+    "quarantined": "The source failed again and again and is left alone until a person resumes it.",
+    "paused": "The district is paused: no source changes anybody.",
     "outside_scope": "The record is outside what its source is asked for.",
 }
 """What ``why`` adds about somebody's standing; no change carries these."""

@@ -14,9 +14,9 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from core.models import PROFILE_FIELDS
+from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
-from sync import people_views, plan_views, views
+from sync import people_views, plan_views, views, why_not
 from sync.clock import Clock, utc_now
 from sync.decide import Context, decide_user
 from sync.domain_moves import read_aliases
@@ -29,17 +29,21 @@ from sync.views import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
     """Return the page of one user, or of a record ``SOURCE:external_id`` that has no user yet.
 
-    Keys: ``user`` (None for a record alone), ``situation`` and ``reasons`` (code and sentence),
-    ``next`` (what would let them go, bring them back or bring them in), ``records``, ``matches``,
-    ``fields`` (value, winning source, others), ``locks``, ``protected``, ``conflicts``, ``held``,
-    ``changes``. Times are UTC. Raises ``UsageError`` for an unknown district or person.
+    For somebody of whom a source says nothing, the page says what is known of that source
+    (``sync/why_not.py``): ``source`` and ``findings`` are then set too. Keys: ``user`` (None
+    without a user), ``situation`` and ``reasons`` (code and sentence), ``next`` (what would let
+    them go, bring them back or bring them in), ``records``, ``matches``, ``fields`` (value,
+    winning source, others), ``locks``, ``protected``, ``conflicts``, ``held``, ``changes``. Times
+    are UTC. Raises ``UsageError`` for an unknown district or person.
     """
     at = (now or utc_now)()
     with database.read() as connection:
         district = views.district_row(connection, slug)
         user = read_user(connection, district.id, user_id)
         if user is None and (record := _record_alone(connection, district, user_id)) is not None:
-            return _page_of_record(connection, district, record)
+            return _page_of_record(connection, district, record, at)
+        if user is None and (page := why_not.page(connection, district, user_id, at)) is not None:
+            return page
         if user is None:  # an email, or the record of somebody we know
             meant = people_views.resolve_user(connection, district, user_id)
             user = read_user(connection, district.id, meant)
@@ -69,11 +73,11 @@ def _page_of_user(connection: Connection, district: Any, user: UserView, at: dat
         "district": district.slug,
         "user": people_views.user_json(connection, district, user.id),
         "situation": situation.name,
-        "reasons": _told(codes),
+        "reasons": [{"code": situation.name, "means": situation.means}, *_told(codes[1:])],
         "next": _next(user, situation.name, speaking, context),
         "records": _records(connection, user.records, context),
         "matches": _matches(history),
-        "fields": _fields(user, speaking, context),
+        "fields": _fields(user, speaking, context, history),
         "locks": [{"field": name, **_last(history, name)} for name in sorted(user.locked_fields)],
         "protected": {
             "on": user.protected,
@@ -150,7 +154,9 @@ def _matches(history: Sequence[Json]) -> list[Json]:
     ]
 
 
-def _fields(user: UserView, speaking: Sequence[RecordView], context: Context) -> dict[str, Json]:
+def _fields(
+    user: UserView, speaking: Sequence[RecordView], context: Context, history: Sequence[Json]
+) -> dict[str, Json]:
     """Return each field that has a value or a say: whose word counts, and who says otherwise."""
     wish = wish_of(speaking, context.sources) if speaking else None
     shown: dict[str, Json] = {}
@@ -163,21 +169,41 @@ def _fields(user: UserView, speaking: Sequence[RecordView], context: Context) ->
         ]
         if value is None and not said:
             continue
-        locked = name in user.locked_fields
         wanted = None if wish is None else wish.profile[name]
-        winner = said[0][0] if said and wanted == value else ("lock" if locked else "history")
+        winner = said[0][0] if said and wanted == value else _from_history(history, name)
         others = {source: other for source, other in said if other != value}
-        shown[name] = {"value": value, "from": winner, "locked": locked, "others": others}
+        shown[name] = {
+            "value": value, "from": winner, "locked": name in user.locked_fields, "others": others
+        }  # fmt: skip
     if user.memberships or speaking:
         roles = sorted({role for role, _, _ in user.memberships})
-        by = {context.sources.names.get(r.source_id) for r in speaking for _ in r.data.memberships}
+        said_roles = {
+            str(context.sources.names.get(r.source_id)): sorted(
+                {member.role for member in r.data.memberships}
+            )
+            for r in speaking
+            if r.data.memberships
+        }
+        wanted_roles = [] if wish is None else sorted({role for role, _, _ in wish.memberships})
+        follows = bool(said_roles) and wanted_roles == roles
         shown["roles"] = {
             "value": roles,
-            "from": " and ".join(sorted(str(name) for name in by)) or "history",
+            "from": " and ".join(sorted(said_roles))
+            if follows
+            else _from_history(history, "roles"),
             "locked": "role" in user.locked_fields,
-            "others": {},
+            "others": {} if follows else said_roles,
         }
     return shown
+
+
+def _from_history(history: Sequence[Json], name: str) -> str:
+    """Return who last set a field that no source sets: ``hand``, or ``history`` for a source."""
+    names = {"roles": ("memberships", "roles", "role")}.get(name, (name,))
+    for change in reversed(history):
+        if change["action"] == "create" or any(one in change["fields"] for one in names):
+            return "hand" if change["plan_kind"] == "hand" else "history"
+    return "history"
 
 
 def _next(
@@ -210,14 +236,17 @@ def _next(
 
 
 def _record_alone(connection: Connection, district: Any, word: str) -> Any | None:
-    source, colon, external_id = word.partition(":")
+    """Return the record that a word means and nobody is linked to: by its id, or its address."""
+    source, colon, external_id = word.strip().partition(":")
     if not colon:
-        return None
+        about = {"district": district.id, "email": fold_email(word)}
+        found = connection.execute(_RECORD_BY_EMAIL, about).all() if "@" in word else []
+        return found[0] if len(found) == 1 else None
     about = {"district": district.id, "source": source, "external_id": external_id}
     return connection.execute(_RECORD, about).one_or_none()
 
 
-def _page_of_record(connection: Connection, district: Any, record: Any) -> Json:
+def _page_of_record(connection: Connection, district: Any, record: Any, at: datetime) -> Json:
     conflicts = [
         one for one in views.conflicts(connection, district, status=None)
         if (one["source"], one["external_id"]) == (record.source, record.external_id)
@@ -237,12 +266,14 @@ def _page_of_record(connection: Connection, district: Any, record: Any) -> Json:
         codes = ["rejected"]
     elif record.open:
         codes.append("open")
+    standing = why_not.standing_of_source(connection, district, record.source, at)
+    codes += [code for code in standing.codes if code != "never_read"]
     return {
         "district": district.slug,
         "user": None,
         "situation": codes[0],
         "reasons": _told(codes),
-        "next": {"comes_in": _comes_in(codes[0])},
+        "next": {"comes_in": standing.comes_in or _comes_in(codes[0])},
         "records": [
             {
                 "source": record.source, "external_id": record.external_id,
@@ -383,6 +414,13 @@ _RECORD = text(
     " WHERE s.district_id = :district AND s.name = :source AND r.kind = 'user'"
     " AND r.external_id = :external_id"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+)
+_RECORD_BY_EMAIL = text(
+    "SELECT r.*, s.name AS source FROM records r JOIN sources s ON s.id = r.source_id"
+    " WHERE s.district_id = :district AND r.kind = 'user' AND r.email = :email"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+    " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.district_id = :district"
+    " AND u.email_folded = :email) ORDER BY r.id LIMIT 2"
 )
 _APPLIED = text(
     "SELECT c.plan_id, c.seq, p.first_serial, p.applied_at, p.decision_reason,"

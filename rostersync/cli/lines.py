@@ -29,8 +29,17 @@ def detail(change: dict[str, Any]) -> str:
         change["action"] in {"archive", "suspend", "unsuspend", "leaves_scope", "unlink"}
         or not told
     ):
-        return f"{who(change)}{record}: {words.reason(change['reason'])}"
+        kept = _kept(told) if change["action"] == "archive" else ""
+        return f"{who(change)}{record}: {words.reason(change['reason'])}{kept}"
     return f"{who(change)}: {words.edits(told)}"
+
+
+def _kept(told: dict[str, Any]) -> str:
+    """Return the words of an archive by hand that stays although a source shares its person."""
+    if not told.get("kept_archived", (None, None))[1]:
+        return ""
+    until = told.get("kept_until", (None, None))[1]
+    return f", to stay so until {until}" if until else ", to stay so"
 
 
 def change_line(change: dict[str, Any]) -> str:

@@ -12,13 +12,16 @@ _NEXT = {
     "leaves": "What would let them go",
     "comes_back": "What would bring them back",
     "comes_in": "What would bring them in",
+    "look": "To look closer",
 }
 
 
 def say_timeline(door: Door, told: dict[str, Any]) -> None:
     """Print the reasons for a person's state, and what happened to them."""
     user = told["user"]
-    if user is None:
+    if user is None and (source := told.get("source")) is not None:
+        door.say(f"There is no record {source['name']}:{source['external_id']}.")
+    elif user is None:
         record = told["records"][0]
         door.say(f"{record['source']}:{record['external_id']} is nobody in the directory yet.")
     else:
@@ -27,6 +30,8 @@ def say_timeline(door: Door, told: dict[str, Any]) -> None:
         door.say(f"    {reason['means']} ({reason['code']})")
     for word, sentence in told["next"].items():
         door.say(f"    {_NEXT.get(word, word)}: {sentence}")
+    if "source" in told:
+        _say_source(door, told["source"], told["findings"])
     _say_records(door, told)
     _say_fields(door, told["fields"])
     _say_open(door, told)
@@ -45,6 +50,27 @@ def _title(door: Door, title: str) -> None:
     door.say(title, style="bold")
 
 
+def _say_source(door: Door, source: dict[str, Any], findings: list[dict[str, Any]]) -> None:
+    """Say what is known of the source from which somebody is expected."""
+    _title(door, f"The source {source['name']}")
+    if source["read_at"] is None:
+        door.say("    not read yet")
+    else:
+        whole = "whole" if source["complete"] else f"not whole: {source['why_incomplete']}"
+        door.say(f"    read last at {source['read_at']}, {whole}")
+        if not source["complete"] and source["complete_at"]:
+            door.say(f"    read whole last at {source['complete_at']}")
+    schools = ", ".join(source["schools"]) or "all"
+    door.say(f"    asked for the roles {', '.join(source['roles'])}; schools: {schools}")
+    if findings:
+        _title(door, f"Rows that could not be used ({findings[0]['of']})")
+    for one in findings:
+        file = one["file"] or "record"
+        place = file if one["line"] is None else f"{file}, line {one['line']}"
+        column = f", {one['column']}" if one["column"] else ""
+        door.say(f"    {place}{column}: {one['message']} {one['hint']}".rstrip())
+
+
 def _say_records(door: Door, told: dict[str, Any]) -> None:
     if told["records"]:
         _title(door, "Records")
@@ -56,7 +82,8 @@ def _say_records(door: Door, told: dict[str, Any]) -> None:
         if record["absent_since"]:
             states.append(f"gone since {record['absent_since']}")
         match = reasons.get((record["source"], record["external_id"]))
-        by = f"; {match['action']}: {words.reason(match['reason'])}" if match else ""
+        how = {"create": "they joined by it"}.get(match["action"], "linked") if match else ""
+        by = f"; {how}: {words.reason(match['reason'])}" if match else ""
         door.say(f"    {record['source']}:{record['external_id']}: {', '.join(states)}{by}")
 
 
@@ -66,7 +93,7 @@ def _say_fields(door: Door, fields: dict[str, dict[str, Any]]) -> None:
     for name, one in fields.items():
         said = words.FIELD_WORDS.get(name, name)
         notes = [
-            {"history": "as it was set before", "lock": "by hand"}.get(one["from"], one["from"])
+            {"history": "as a source said last", "hand": "by hand"}.get(one["from"], one["from"])
         ]
         notes += ["locked"] if one["locked"] else []
         notes += [f"{source} says {words.value(other)}" for source, other in one["others"].items()]

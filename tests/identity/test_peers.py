@@ -1,6 +1,6 @@
 """The capabilities C13 to C31 that no other file here proves, each with its number, on both stores.
 
-C15 is in ``test_purge``, C16 and C21 in ``test_matching``, C22 in ``test_duplicates``, C23 in
+C15 is in ``test_purge`` too, C16 and C21 in ``test_matching``, C22 in ``test_duplicates``, C23 in
 ``test_switch``, C24 in ``test_domains``, C30 in ``test_why``, C31 in ``test_undo``.
 """
 
@@ -15,6 +15,7 @@ from core.database import Database
 from sync import hand
 from sync.load import load_district_file
 from sync.trial import try_record
+from sync.why import why
 from tests.identity.town import Town, child
 
 
@@ -52,6 +53,32 @@ def test_c14_somebody_missing_is_archived_only_after_the_days_and_fetches_of_gra
         town.tick(days=1)
     town.sync()
     assert town.user("k3").status == "archived"
+
+
+def test_c15_whoever_leaves_is_archived_and_never_deleted(town: Town) -> None:
+    before = town.user("k3")
+    town.write([child(n) for n in others(3)])
+    town.sync(expect="applied")
+    after = town.user("k3")
+    assert (after.id, after.status) == (before.id, "archived")
+    assert (after.email, after.family_name) == (before.email, before.family_name)
+    assert len(town.users()) == 12
+
+
+def test_c16_whoever_is_shared_again_has_the_same_id_history_and_settings(town: Town) -> None:
+    user, about = town.user("k3").id, {"actor": "x", "now": town.clock}
+    hand.lock_fields(town.database, town.slug, user, ["username"], True, **about)
+    town.write([child(n) for n in others(3)])
+    town.sync(expect="applied")
+    town.write([child(n) for n in range(12)])
+    town.sync(expect="applied")
+    back = town.user("k3")
+    assert (back.id, back.status) == (user, "active")
+    assert "username" in str(back.locked_fields)
+    page = why(town.database, town.slug, user, now=town.clock)
+    assert [change["action"] for change in page["changes"]] == [
+        "create", "update", "archive", "restore",
+    ]  # fmt: skip
 
 
 def test_c17_somebody_added_by_hand_is_never_archived_while_protected(town: Town) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,10 @@ def test_why_names_records_winners_locks_and_protection(cli: Cli, folder: Folder
     assert (record["source"], record["present"], record["held"]) == ("sis", True, True)
     assert record["since"]
     assert page["fields"]["family_name"]["from"] == "sis"
-    assert page["fields"]["roles"]["locked"] is True
+    roles = page["fields"]["roles"]
+    assert roles == {
+        "value": ["admin"], "from": "hand", "locked": True, "others": {"sis": ["teacher"]},
+    }  # fmt: skip
     (lock,) = page["locks"]
     assert (lock["field"], lock["by"]) == ("role", "principal")
     assert (page["protected"]["on"], page["protected"]["by"]) == (True, "principal")
@@ -84,6 +88,61 @@ def test_why_not_created_tells_what_a_record_without_a_user_waits_for(
     assert page["next"] == {"comes_in": "The next run."}
 
 
+def codes(page: dict[str, Any]) -> list[str]:
+    return [reason["code"] for reason in page["reasons"]]
+
+
+def test_why_not_created_tells_what_is_known_of_the_source_of_somebody_expected(
+    cli: Cli,
+    folder: Folder,
+) -> None:
+    page = cli("why", D, "sis:zz1", "--json").document
+    assert (page["user"], codes(page)) == (None, ["not_seen"])
+    assert page["source"]["complete"] is True
+    assert page["source"]["roles"] == ["student", "teacher", "staff", "admin"]
+    assert "source try" in page["next"]["look"]
+    said = cli("why", D, "sis:zz1").out
+    assert "There is no record sis:zz1." in said
+    assert "asked for the roles student, teacher, staff, admin; schools: all" in said
+
+
+def test_why_not_created_names_the_rows_that_could_not_be_used(cli: Cli, folder: Folder) -> None:
+    folder.write([*teachers(1, 2), *students(*range(12)), Person("", "Nokey")])
+    cli("sync", D)
+    page = cli("why", D, "sis:zz1", "--json").document
+    assert "rows_skipped" in codes(page)
+    (row,) = page["findings"]
+    assert (row["file"], row["line"]) == ("users.csv", 16)
+    assert "users.csv, line 16" in cli("why", D, "sis:zz1").out
+    assert "Nokey" not in cli("why", D, "sis:zz1").out
+
+
+def test_why_not_created_says_so_of_a_reading_that_was_not_whole(cli: Cli, folder: Folder) -> None:
+    folder.write([])
+    assert cli("sync", D).code == 12
+    page = cli("why", D, "sis:zz1", "--json").document
+    assert codes(page) == ["incomplete"]
+    assert page["source"]["why_incomplete"]
+    assert page["source"]["complete_at"]
+
+
+def test_why_not_created_says_that_the_district_is_paused_or_the_source_retired(
+    cli: Cli, folder: Folder
+) -> None:
+    folder.write([*teachers(1, 2), *students(*range(12)), Person("zz1", "Other")])
+    cli("plan", D)
+    cli("pause", D)
+    for word in ("sis:zz1", "sis:zz2", "zz1@springfield.example"):
+        page = cli("why", D, word, "--json").document
+        assert "paused" in codes(page)
+        assert "pause ends" in page["next"]["comes_in"]
+    cli("resume", D)
+    retired = cli("source", "retire", D, "sis", "--json").document
+    cli("apply", retired["plans"][0]["id"])
+    page = cli("why", D, "sis:zz2", "--json").document
+    assert codes(page)[0] == "source_retired"
+
+
 def test_why_says_that_a_person_by_hand_stays(cli: Cli, folder: Folder) -> None:
     cli(
         "user", "add", D, "--given", "Sub", "--family", "Stitute", "--role", "teacher",
@@ -92,8 +151,10 @@ def test_why_says_that_a_person_by_hand_stays(cli: Cli, folder: Folder) -> None:
     page = cli("why", D, "sub@springfield.example", "--json").document
     assert page["situation"] == "by_hand"
     assert page["records"] == []
-    assert page["fields"]["family_name"]["from"] == "history"
+    assert page["fields"]["family_name"]["from"] == page["fields"]["roles"]["from"] == "hand"
+    assert page["reasons"][0]["means"] == "No source ever held them: no run archives them."
     assert "protected" in page["next"]["leaves"]
+    assert "given name: Sub (by hand)" in cli("why", D, "sub@springfield.example").out
 
 
 def test_why_of_nobody_is_a_usage_error_without_the_word(cli: Cli, folder: Folder) -> None:

@@ -1,0 +1,147 @@
+"""Why not: somebody is expected from a source, and there is no record of them.
+
+Tells what is known: how the source stands, whom it is asked for, and the rows of its last reading
+that could not be used. ``sync/why.py`` shows it; nothing is decided or written here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from connectors.base import DEFAULT_ROLES
+from core.settings import DistrictSettings
+from sync import season
+from sync.guard import SeasonState
+from sync.quarantine import read_health
+from sync.reasons import means
+from sync.views import Json, shown_time
+
+FINDINGS = 10
+"""How many unusable rows are named; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a source stands: codes, and what has to happen before anybody can come from it."""
+
+    codes: list[str] = field(default_factory=list)
+    comes_in: str | None = None
+
+
+def page(connection: Connection, district: Any, word: str, at: datetime) -> Json | None:
+    """Return the page of ``SOURCE:external_id`` of whom the source says nothing; else None."""
+    name, colon, external_id = word.strip().partition(":")
+    if not colon or not external_id:
+        return None
+    about = {"district": district.id, "name": name, "external_id": external_id}
+    source = connection.execute(_SOURCE, about).one_or_none()
+    if source is None or source.known:
+        return None
+    standing = standing_of_source(connection, district, name, at)
+    last = connection.execute(_LAST, {"source": source.id}).one_or_none()
+    findings = _findings(connection, source.id)
+    config = _decoded(source.config) or {}
+    roles = config.get("roles") or [role.value for role in DEFAULT_ROLES]
+    schools = config.get("schools") or []
+    codes = list(standing.codes)
+    if last is not None and last.complete:
+        codes.append("not_seen")
+    if findings:
+        codes.append("rows_skipped")
+    return {
+        "district": district.slug,
+        "user": None,
+        "situation": codes[0],
+        "reasons": [{"code": code, "means": means(code)} for code in codes],
+        "next": {
+            "comes_in": standing.comes_in or "The source shares them, in a row that can be used.",
+            "look": f"rostersync source try {district.slug} {name} --id {external_id}"
+            " reads that one record now, and says how.",
+        },
+        "records": [], "matches": [], "fields": {}, "locks": [], "protected": {"on": False},
+        "conflicts": [], "held": [], "changes": [],
+        "source": {
+            "name": name,
+            "external_id": external_id,
+            "read_at": None if last is None else _shown(last.at),
+            "complete": None if last is None else bool(last.complete),
+            "why_incomplete": None if last is None else _decoded(last.certificate).get("reason"),
+            "complete_at": _shown(source.complete_at),
+            "roles": roles,
+            "schools": schools,
+        },
+        "findings": findings,
+    }  # fmt: skip
+
+
+def standing_of_source(connection: Connection, district: Any, name: str, at: datetime) -> Standing:
+    """Return what keeps a source from bringing anybody in at this moment, the first thing first."""
+    about = {"district": district.id, "name": name, "external_id": ""}
+    source = connection.execute(_SOURCE, about).one()
+    if source.retired:
+        return Standing(
+            ["source_retired"], "Another source shares them: this one is retired for good."
+        )
+    if not source.configured:
+        return Standing(
+            ["not_configured"], "The source stands in the district file again, and is loaded."
+        )
+    codes: list[str] = []
+    comes_in: str | None = None
+    last = connection.execute(_LAST, {"source": source.id}).one_or_none()
+    settings = DistrictSettings.model_validate(_decoded(district.settings))
+    state = SeasonState.model_validate(_decoded(district.season_state) or {})
+    on = season.at(at, settings.timezone, settings.pause, state.hand, state.resumed)
+    if on.season == season.Season.PAUSED:
+        codes.append("paused")
+        comes_in = "The pause ends, or a person syncs with --during-pause."
+    if read_health(_decoded(source.health)).stopped:
+        codes.append("quarantined")
+        comes_in = comes_in or f"The source is tried again: rostersync source resume {name}."
+    if last is None:
+        codes.append("never_read")
+        comes_in = comes_in or "The next sync reads the source for the first time."
+    elif not last.complete:
+        codes.append("incomplete")
+    return Standing(codes, comes_in)
+
+
+def _findings(connection: Connection, source_id: int) -> list[Json]:
+    """Return the rows of the last reading that could not be used: theirs may be one of them."""
+    rows = connection.execute(_FINDINGS, {"source": source_id, "most": FINDINGS})
+    return [
+        {
+            "file": row.file, "line": row.line, "column": row.column, "rule": row.rule,
+            "message": row.message, "hint": row.hint, "of": row.total,
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def _shown(stored: str | None) -> str | None:
+    return None if stored is None else shown_time(datetime.fromisoformat(stored))
+
+
+def _decoded(value: Any) -> Any:
+    return msgspec.json.decode(value) if isinstance(value, str) else value
+
+
+_SOURCE = text(
+    "SELECT s.*, EXISTS (SELECT 1 FROM records r WHERE r.source_id = s.id AND r.kind = 'user'"
+    " AND r.external_id = :external_id) AS known FROM sources s"
+    " WHERE s.district_id = :district AND s.name = :name"
+)
+_LAST = text(
+    "SELECT at, complete, certificate FROM fetches WHERE source_id = :source"
+    " ORDER BY id DESC LIMIT 1"
+)
+_FINDINGS = text(
+    'SELECT file, line, "column", rule, message, hint, COUNT(*) OVER () AS total FROM findings'
+    " WHERE fetch_id = (SELECT MAX(id) FROM fetches WHERE source_id = :source)"
+    " ORDER BY seq LIMIT :most"
+)
