@@ -11,7 +11,14 @@ from unittest.mock import patch
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import Capabilities, Connector, ConnectorConfig, FetchRequest
+from connectors.base import (
+    Capabilities,
+    Connector,
+    ConnectorConfig,
+    FetchRequest,
+    Part,
+    Record,
+)
 from connectors.over_http import HttpConnector
 from connectors.pacing import Clock
 from rostersync.testing.reading import Reading, read
@@ -20,6 +27,10 @@ from rostersync.testing.scenario import Scenario, Setting, Situation
 
 class CheckFailed(AssertionError):
     """The connector breaks the rule that the check proves."""
+
+
+class Follows(CheckFailed):
+    """The check failed for a reason that another one has told already: one fault, one failure."""
 
 
 def demand(fact: object, sentence: str) -> None:
@@ -43,6 +54,7 @@ class Bench:
         self.connector = connector
         self.scenario = scenario
         self._taken: dict[Situation, Taken] = {}
+        self._roots: set[str] = set()
 
     @contextmanager
     def open(self, situation: Situation = Situation.ROSTER) -> Iterator[tuple[Connector, Setting]]:
@@ -86,12 +98,47 @@ class Bench:
 
     def roster(self) -> Reading:
         """Return the reading of the roster in order; fail if that did not end well."""
-        reading = self.read()
-        demand(
-            reading.error is None,
-            f"reading the roster in order failed: {reading.error}",
-        )
+        try:
+            reading = self.read()
+            demand(
+                reading.error is None,
+                f"reading the roster in order failed: {reading.error}",
+            )
+        except CheckFailed as root:
+            raise self._once(root) from root.__cause__
         return reading
+
+    def people(self) -> Reading:
+        """Return the reading of the roster in order; fail if people lack the roles they have."""
+        reading = self.roster()
+        words = sorted(
+            {
+                token.partition("=")[2]
+                for served in reading.served
+                if isinstance(served.said, Record | Part)
+                for token in served.said.unknown
+                if token.startswith("role=")
+            }
+        )
+        lost = any(not user.memberships for user in reading.users) or any(
+            skip.rule == "unknown-role" for skip in reading.skips
+        )
+        if lost and (words or reading.skips):
+            named = ", ".join(repr(word) for word in words) or "a word"
+            raise self._once(
+                CheckFailed(
+                    f"parse() maps no role of ours to {named} of the roster in order, so the people"
+                    " who have it come out without a role or not at all: map it first"
+                )
+            )
+        return reading
+
+    def _once(self, root: CheckFailed) -> CheckFailed:
+        """Return a failure the first time, and afterwards one that only points to it."""
+        if str(root) in self._roots:
+            return Follows(f"follows from what failed before: {root}")
+        self._roots.add(str(root))
+        return root
 
     @property
     def flags(self) -> Capabilities:

@@ -9,7 +9,7 @@ from typing import Any
 
 from connectors.base import Connector
 from core.errors import RosterSyncError
-from rostersync.testing.bench import Bench, Check, CheckFailed
+from rostersync.testing.bench import Bench, Check, CheckFailed, Follows
 from rostersync.testing.checks import CHECKS
 from rostersync.testing.scenario import NotSupplied, Scenario
 
@@ -103,7 +103,10 @@ def judge(one: Check, bench: Bench, reason: str | None = None) -> Result:
     """Run one check; with a ``reason`` it is exempt, which fails if it passes all the same."""
     if why := one.unless(bench):
         return Result(one.name, one.rule, Outcome.NOT_APPLICABLE, why)
-    fault = _fault(one, bench)
+    try:
+        fault = _fault(one, bench)
+    except Follows as follows:
+        return Result(one.name, one.rule, Outcome.NOT_APPLICABLE, str(follows))
     if reason is not None:
         if fault:
             return Result(one.name, one.rule, Outcome.EXEMPT, reason)
@@ -116,6 +119,8 @@ def judge(one: Check, bench: Bench, reason: str | None = None) -> Result:
 def _fault(one: Check, bench: Bench) -> str:
     try:
         one.prove(bench)
+    except Follows:
+        raise
     except (CheckFailed, NotSupplied) as failed:
         return str(failed)
     except RosterSyncError as error:

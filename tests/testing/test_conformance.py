@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
 
-from core.errors import ConfigError
+from connectors.base import Certificate, FetchRequest, Page, Record
+from core.errors import ConfigError, VendorFailure
+from core.models import Role
 from rostersync.testing import (
     CHECKS,
     ConnectorSuite,
@@ -67,6 +71,46 @@ def test_a_failed_check_fails_the_report_and_raises_nothing() -> None:
 def test_a_failure_never_quotes_the_data_it_is_about() -> None:
     report = run_conformance(MUTANTS["no_name_is_logged"], orchard_scenario())
     assert "Okonkwo" not in json.dumps(report.as_json())
+
+
+class NewWords(Orchard):
+    """A connector that knows no word for a student."""
+
+    def parse(self, stream: str, raw: bytes) -> Record:
+        record = super().parse(stream, raw)
+        user = record.user
+        if user is None or Role.STUDENT not in {one.role for one in user.memberships}:
+            return record
+        user = user.model_copy(update={"memberships": ()})
+        return replace(record, user=user, unknown=(*record.unknown, "role=pupil"))
+
+
+def test_a_role_word_that_is_not_mapped_is_named_once_and_not_what_follows_from_it() -> None:
+    report = run_conformance(NewWords, orchard_scenario())
+    failed = report.of(Outcome.FAILED)
+    assert [result.check for result in failed] == ["nobody_is_lost"]
+    assert "maps no role of ours to 'pupil'" in failed[0].detail
+    follow = [one for one in report.of(Outcome.NOT_APPLICABLE) if "follows from" in one.detail]
+    assert [one.check for one in follow] == [
+        "memberships_point_at_served_schools", "a_student_without_email_is_read",
+    ]  # fmt: skip
+    assert all("'pupil'" in one.detail for one in follow)
+
+
+class Unreachable(Orchard):
+    """A connector that fails before its first page."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        raise VendorFailure("Nobody answers.")
+        yield
+
+
+def test_a_roster_that_cannot_be_read_is_one_failure_and_not_thirty() -> None:
+    report = run_conformance(Unreachable, orchard_scenario())
+    told = [one for one in report.of(Outcome.FAILED) if "Nobody answers" in one.detail]
+    assert [one.check for one in told] == ["pages_end_with_a_certificate"]
+    follow = [one for one in report.of(Outcome.NOT_APPLICABLE) if "follows from" in one.detail]
+    assert len(follow) > 10
 
 
 def test_an_exempt_check_is_reported_with_its_reason() -> None:

@@ -42,6 +42,7 @@ def refused_credentials_are_told_apart(bench: Bench) -> None:
 @check(over_http)
 def throttling_is_waited_out(bench: Bench) -> None:
     """A 429 is retried after the delay that the vendor asks for, and the reading is whole."""
+    bench.roster()
     reading = bench.read(Situation.THROTTLED)
     demand(reading.complete, f"the reading did not get over a 429: {reading.error}")
     demand(len(reading.users) == bench.scenario.people, "people are missing after a 429")

@@ -32,7 +32,7 @@ def a_roster_in_order_is_complete(bench: Bench) -> None:
 @check()
 def nobody_is_lost(bench: Bench) -> None:
     """Every person and every school of the roster is read: no page boundary loses a record."""
-    reading, scenario = bench.roster(), bench.scenario
+    reading, scenario = bench.people(), bench.scenario
     rules = Counter(skip.rule for skip in reading.skips)
     demand(not rules, f"rows of the roster in order were skipped: {dict(rules)}")
     people = len({user.external_id for user in reading.users})
@@ -153,7 +153,7 @@ def memberships_point_at_served_schools(bench: Bench) -> None:
 
     Others may belong to the district itself, which no list of schools has to hold.
     """
-    reading = bench.roster()
+    reading = bench.people()
     schools = {school.external_id for school in reading.schools}
     for user in reading.users:
         named = {
@@ -173,7 +173,7 @@ def a_student_without_email_is_read(bench: Bench) -> None:
     demand(
         any(
             user.email is None and any(member.role is Role.STUDENT for member in user.memberships)
-            for user in bench.roster().users
+            for user in bench.people().users
         ),
         "no student without email came out (the scenario's roster must have one)",
     )
@@ -249,6 +249,7 @@ def close_may_be_called_twice(bench: Bench) -> None:
 @check()
 def a_reading_may_be_dropped(bench: Bench) -> None:
     """A caller may stop after the first page; the next reading starts from the beginning."""
+    bench.roster()
     with bench.open() as (connector, setting):
         pages = connector.pages(FetchRequest(directory=setting.directory))
         next(pages)
