@@ -136,14 +136,17 @@ def _members(value: Any) -> dict[str, Any]:
 
 def _check_preconditions(database: Database, connection: Connection, about: dict[str, Any]) -> None:
     drifted: set[str] = set()
-    for query in _preconditions(database):
+    for _, query in preconditions(database):
         drifted.update(connection.execute(text(query), about).scalars())
     if drifted:
         raise Drifted(sorted(drifted))
 
 
-def _preconditions(database: Database) -> Sequence[str]:
-    """SQL for each precondition: it returns the targets for whom it does not hold."""
+def preconditions(database: Database) -> Sequence[tuple[str, str]]:
+    """Return each precondition: what has moved where it does not hold, and its SQL.
+
+    The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
+    """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")
     school = database.json_item("m", 1)
@@ -157,31 +160,46 @@ def _preconditions(database: Database) -> Sequence[str]:
     )
     return (
         # the target is as it was seen; what is created is not there yet
-        revisions,
+        ("revision", revisions),
         # the evidence is as it was seen
-        "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
-        " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
-        " AND (r.id IS NULL OR r.version <> c.record_version)",
-        f"SELECT c.target_id FROM changes c, {each} LEFT JOIN records r"
-        f" ON r.id = {database.to_int(record)} WHERE c.plan_id = :plan AND c.basis IS NOT NULL"
-        f" AND (r.id IS NULL OR r.version <> {database.to_int(version)})",
+        (
+            "evidence",
+            "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
+            " AND (r.id IS NULL OR r.version <> c.record_version)",
+        ),
+        (
+            "evidence",
+            f"SELECT c.target_id FROM changes c, {each} LEFT JOIN records r"
+            f" ON r.id = {database.to_int(record)} WHERE c.plan_id = :plan AND c.basis IS NOT NULL"
+            f" AND (r.id IS NULL OR r.version <> {database.to_int(version)})",
+        ),
         # this key is not linked yet
-        "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
-        " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
-        " AND l.target_id <> c.target_id"
-        f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
+        (
+            "link",
+            "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
+            " AND l.target_id <> c.target_id"
+            f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
+        ),
         # a link that ends or moves is as it was seen
-        "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
-        " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
-        f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
-        f" OR l.target_id <> {database.json_text('c.before', 'target')})",
+        (
+            "link",
+            "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
+            f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
+            f" OR l.target_id <> {database.json_text('c.before', 'target')})",
+        ),
         # the schools of its memberships are there, or come with it
-        f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
-        " AND c.kind = 'user' AND c.after IS NOT NULL"
-        f" AND {school} <> ''"
-        f" AND NOT EXISTS (SELECT 1 FROM schools s WHERE s.id = {school})"
-        " AND NOT EXISTS (SELECT 1 FROM changes n WHERE n.plan_id = :plan"
-        f" AND n.kind = 'school' AND n.action = 'create' AND n.target_id = {school})",
+        (
+            "school",
+            f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
+            " AND c.kind = 'user' AND c.after IS NOT NULL"
+            f" AND {school} <> ''"
+            f" AND NOT EXISTS (SELECT 1 FROM schools s WHERE s.id = {school})"
+            " AND NOT EXISTS (SELECT 1 FROM changes n WHERE n.plan_id = :plan"
+            f" AND n.kind = 'school' AND n.action = 'create' AND n.target_id = {school})",
+        ),
     )
 
 

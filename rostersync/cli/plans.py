@@ -147,12 +147,21 @@ def show(
         int | None, typer.Option(min=0, help="Print change by change, from this one on.")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many changes.")] = None,
-) -> None:
-    """Show a plan, by school and role or change by change."""
+    drift: Annotated[
+        bool,
+        typer.Option("--drift", help="List whose changes no longer fit, and why; 11 if any."),
+    ] = False,
+) -> int:
+    """Show a plan, by school and role or change by change.
+
+    With ``--drift`` only those whose changes no longer fit: what the plan rests on has moved.
+    """
     from sync import plan_views
 
     with door.reading() as connection:
         row = plan_views.plan_row(connection, plan)
+        if drift:
+            return _show_drift(door, connection, row, as_json=format_ is Format.JSON)
         if door.as_json or format_ is Format.JSON:
             found = _documents(connection, [row.id], offset=offset or 0, limit=limit)
             certificates = plan_views.certificates(connection, [row.id])
@@ -165,6 +174,58 @@ def show(
             say_plan(door, connection, row.id, whole=True)
         else:
             _say_flat(door, connection, row, offset or 0, limit or FLAT_LIMIT)
+    return 0
+
+
+_MOVED = {
+    "revision": "changed here since",
+    "evidence": "the source says otherwise",
+    "link": "the record is another's",
+    "school": "the school is not there",
+}
+
+
+def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) -> int:
+    """Print whose changes of a plan no longer fit; return the exit code."""
+    from core.errors import Drift
+    from sync import plan_views
+    from sync.drift import drift_of
+    from sync.views import PLAN, shown_id
+
+    name = shown_id(PLAN, row.id)
+    found = list(drift_of(door.database, connection, row))
+    code = Drift.exit_code if found else 0
+    if door.as_json or as_json:
+        shown = [
+            {
+                "user_id": one.target if one.kind == "user" else None,
+                "school_id": one.target if one.kind == "school" else None,
+                "actions": list(one.actions),
+                "moved": list(one.moved),
+            }
+            for one in found
+        ]
+        door.document({"plans": [{"plan": plan_views.plan_json(connection, row), "drift": shown}]})
+        return code
+    empty = (
+        f"{name} was applied: it fitted."
+        if row.status == "applied"
+        else f"{name} fits: nothing that it rests on has moved."
+    )
+    table(
+        door,
+        ("who", "change", "what moved"),
+        (
+            (one.target, ", ".join(one.actions), "; ".join(_MOVED[word] for word in one.moved))
+            for one in found
+        ),
+        empty=empty,
+    )
+    if found:
+        from rostersync.cli.words import count
+
+        door.say(f"{count(len(found))} no longer fit, so {name} would apply nothing.")
+    return code
 
 
 def _say_flat(door: Door, connection: Connection, row: Any, offset: int, limit: int) -> None:
