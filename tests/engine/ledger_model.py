@@ -30,11 +30,15 @@ class Told:
 ATTRIBUTES = ("protected", "kept_archived", "kept_until", "locked_fields")
 
 
-def replay(connection: Connection) -> Told:
-    """Return what the ledger makes of an empty directory."""
+def replay(connection: Connection, *, before: int = 1 << 62) -> Told:
+    """Return what the ledger makes of an empty directory, up to a serial."""
     told = Told()
     plans = connection.execute(
-        text("SELECT id FROM plans WHERE status = 'applied' ORDER BY first_serial")
+        text(
+            "SELECT id FROM plans WHERE status = 'applied' AND first_serial < :before"
+            " ORDER BY first_serial, id"
+        ),
+        {"before": before},
     ).scalars()
     for plan in plans.all():
         changes = connection.execute(
@@ -53,7 +57,11 @@ def replay(connection: Connection) -> Told:
 
 def _make(told: Told, change: Any, links: dict[int, tuple[str, bool]]) -> None:
     after = decoded(change.after) or {}
-    if change.action in ("create", "link", "adopt") and change.record_id is not None:
+    if "target" in after:  # a link that ends, or goes to somebody else: only people ask for that
+        links.pop(change.record_id, None)
+        if after["target"] is not None:
+            links[change.record_id] = (after["target"], True)
+    elif change.action in ("create", "link", "adopt") and change.record_id is not None:
         links.setdefault(change.record_id, (change.target_id, True))
     if change.kind == "school":
         if change.action == "create":
@@ -69,8 +77,26 @@ def _make(told: Told, change: Any, links: dict[int, tuple[str, bool]]) -> None:
     for name, value in after.items():
         if name == "memberships":
             user[name] = sorted((role, school, bool(primary)) for role, school, primary in value)
-        elif name != "archived_at":
+        elif name not in ("archived_at", "target"):
             user[name] = value
+
+
+def touched_after(connection: Connection, serial: int) -> set[str]:
+    """Return the users whom plans touched that were applied after the one of this serial."""
+    return set(
+        connection.execute(
+            text(
+                "SELECT c.target_id FROM changes c JOIN plans p ON p.id = c.plan_id"
+                " WHERE p.status = 'applied' AND p.first_serial > :serial AND c.kind = 'user'"
+            ),
+            {"serial": serial},
+        ).scalars()
+    )
+
+
+def fields_apart(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Return the names of what two tellings of a user differ in."""
+    return [name for name in sorted(one | other) if one.get(name) != other.get(name)]
 
 
 def stored(connection: Connection) -> Told:

@@ -1,7 +1,7 @@
-"""One broken engine for each guard: the guard is taken away, and something must notice.
+"""One broken engine for each guard: the guard is taken away, and the state machine must notice.
 
-Each mutant patches one named function. ``scenario`` is the test that must fail with it, told in a
-world of its own; ``machine`` says that the state machine must find it as well.
+Each mutant patches one named function. ``focus`` is the machine, with few of its rules, that must
+fail with it; ``scenario``, where there is one, is a test told in words that must fail with it too.
 """
 
 from __future__ import annotations
@@ -9,16 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from core.database import Database
-from sync import absence, apply, approval, decide, fetch, holds, pairs, plan, reading
+from sync import (
+    absence,
+    apply,
+    approval,
+    decide,
+    engine,
+    fetch,
+    holds,
+    ledger,
+    pairs,
+    plan,
+    reading,
+    retire,
+    undo,
+)
 from sync.absence import Verdict
 from sync.stage import State
 from tests.engine import (
+    machine_focus,
     test_fetches,
     test_limits,
     test_people,
@@ -26,6 +42,7 @@ from tests.engine import (
     test_situations,
 )
 from tests.engine.conftest import NewWorld
+from tests.engine.machine_focus import Focus
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Scenario = Callable[[NewWorld], None]
@@ -36,19 +53,21 @@ class Mutant:
     """A guard taken away, and the story that shows what it was good for."""
 
     patch: Patch
-    scenario: Scenario
-    machine: bool
+    focus: type[Focus]
+    scenario: Scenario | None
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def without(guard: str, scenario: Scenario, *, machine: bool = False) -> Callable[[Patch], Patch]:
+def without(
+    guard: str, focus: type[Focus], scenario: Scenario | None = None
+) -> Callable[[Patch], Patch]:
     """Add the mutant that takes this guard away."""
 
     def add(patch: Patch) -> Patch:
         assert guard not in MUTANTS
-        MUTANTS[guard] = Mutant(patch, scenario, machine)
+        MUTANTS[guard] = Mutant(patch, focus, scenario)
         return patch
 
     return add
@@ -80,8 +99,8 @@ def facts(patch: pytest.MonkeyPatch, **forced: Any) -> None:
 
 @without(
     "protection",
+    machine_focus.Protected,
     thirty(test_people.test_a_protected_user_stays_when_their_source_drops_them),
-    machine=True,
 )
 def _protection(patch: pytest.MonkeyPatch) -> None:
     facts(patch, protected=False)
@@ -89,25 +108,35 @@ def _protection(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "kept archived",
+    machine_focus.Kept,
     thirty(test_people.test_i2_with_keep_they_stay_archived_until_a_person_restores_them),
 )
 def _kept(patch: pytest.MonkeyPatch) -> None:
     facts(patch, kept_archived=False)
 
 
-@without("locks", thirty(test_people.test_i3_an_edit_is_overwritten_unless_its_field_is_locked))
+@without(
+    "locks",
+    machine_focus.Locked,
+    thirty(test_people.test_i3_an_edit_is_overwritten_unless_its_field_is_locked),
+)
 def _locks(patch: pytest.MonkeyPatch) -> None:
     real = decide._difference
     patch.setattr(decide, "_difference", lambda user, *a: real(replace(user, locked_fields=[]), *a))
 
 
-@without("grace", test_people.test_grace_keeps_who_left_for_days_and_complete_fetches)
+@without(
+    "grace",
+    machine_focus.Grace,
+    test_people.test_grace_keeps_who_left_for_days_and_complete_fetches,
+)
 def _grace(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(decide, "_in_grace", lambda *_: False)
 
 
 @without(
     "conflicts keep whom they name",
+    machine_focus.Conflict,
     thirty(test_people.test_i5_a_leaver_named_in_an_open_conflict_is_not_archived),
 )
 def _in_conflict(patch: pytest.MonkeyPatch) -> None:
@@ -117,6 +146,7 @@ def _in_conflict(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "rejections are remembered",
+    machine_focus.Rejected,
     held(test_plans.test_p4_a_rejection_is_remembered_until_the_evidence_changes),
 )
 def _rejections(patch: pytest.MonkeyPatch) -> None:
@@ -128,15 +158,17 @@ def _rejections(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "incomplete proves nothing",
+    machine_focus.Readings,
     thirty(test_fetches.test_f3_short_of_the_declared_total_is_incomplete),
-    machine=True,
 )
 def _completeness(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(absence, "_completeness", lambda *_: Verdict(True))
 
 
 @without(
-    "an empty roster proves nothing", thirty(test_fetches.test_f2_an_empty_roster_is_incomplete)
+    "an empty roster proves nothing",
+    machine_focus.Readings,
+    thirty(test_fetches.test_f2_an_empty_roster_is_incomplete),
 )
 def _empty(patch: pytest.MonkeyPatch) -> None:
     real = absence._completeness
@@ -150,6 +182,7 @@ def _empty(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "some of the missing are asked for",
+    machine_focus.Readings,
     test_fetches.test_f3_one_of_the_missing_who_answers_makes_the_fetch_incomplete,
 )
 def _asked(patch: pytest.MonkeyPatch) -> None:
@@ -158,8 +191,8 @@ def _asked(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "an unreadable row is not absence",
+    machine_focus.Torn,
     thirty(test_fetches.test_f5_an_unreadable_row_is_not_absence_and_its_person_stays),
-    machine=True,
 )
 def _unreadable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
@@ -171,8 +204,8 @@ def _unreadable(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "nobody leaves while a key cannot be read",
+    machine_focus.Torn,
     thirty(test_fetches.test_f5_while_a_key_cannot_be_read_nobody_leaves),
-    machine=True,
 )
 def _keyless(patch: pytest.MonkeyPatch) -> None:
     real = reading.find_absent
@@ -187,7 +220,9 @@ def _keyless(patch: pytest.MonkeyPatch) -> None:
 
 
 @without(
-    "a failed source freezes its people", lambda make: story(make, test_situations.source_failed)
+    "a failed source freezes its people",
+    machine_focus.Unread,
+    lambda make: story(make, test_situations.source_failed),
 )
 def _frozen(patch: pytest.MonkeyPatch) -> None:
     facts(patch, frozen=False)
@@ -200,6 +235,7 @@ def story(make: NewWorld, tell: Callable[[Any], None]) -> None:
 
 @without(
     "an incomplete reading ends no role",
+    machine_focus.Unread,
     test_fetches.test_f1_an_incomplete_fetch_ends_no_role_and_the_next_complete_one_does,
 )
 def _roles(patch: pytest.MonkeyPatch) -> None:
@@ -208,6 +244,7 @@ def _roles(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "a file speaks for the roles it has",
+    machine_focus.HalfAFile,
     test_fetches.test_f6_a_role_of_which_the_file_has_nobody_is_out_of_scope,
 )
 def _scope(patch: pytest.MonkeyPatch) -> None:
@@ -216,6 +253,7 @@ def _scope(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "absence from one source ends only that hold",
+    machine_focus.OnePerson,
     shared(test_people.test_absence_from_one_source_ends_only_that_hold),
 )
 def _one_hold(patch: pytest.MonkeyPatch) -> None:
@@ -235,8 +273,8 @@ def _one_hold(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "limits",
+    machine_focus.Many,
     test_limits.test_l5_all_takings_of_a_group_are_held_and_safe_changes_go_on,
-    machine=True,
 )
 def _limits(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holds, "allowed_in", lambda *_: 10**6)
@@ -244,8 +282,8 @@ def _limits(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "never more than half of a role",
+    machine_focus.Many,
     test_limits.test_l3_both_of_two_teachers_are_never_taken,
-    machine=True,
 )
 def _half(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
@@ -257,8 +295,8 @@ def _half(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "the window counts",
+    machine_focus.AFew,
     test_limits.test_l4_the_window_counts_what_was_applied_without_approval,
-    machine=True,
 )
 def _window(patch: pytest.MonkeyPatch) -> None:
     only_now, _, _ = holds._ALL_TAKINGS.partition(" UNION ALL ")
@@ -267,6 +305,7 @@ def _window(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "n when the window began",
+    machine_focus.Teachers,
     test_limits.test_l3_n_is_the_number_when_the_window_began_if_that_is_greater,
 )
 def _began(patch: pytest.MonkeyPatch) -> None:
@@ -275,6 +314,7 @@ def _began(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "all takings of a group are held, not only the excess",
+    machine_focus.Many,
     test_limits.test_l5_all_takings_of_a_group_are_held_and_safe_changes_go_on,
 )
 def _excess(patch: pytest.MonkeyPatch) -> None:
@@ -285,17 +325,23 @@ def _excess(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-@without("additions", test_limits.test_l6_additions_past_fifty_are_held)
+@without("additions", machine_focus.Crowd, test_limits.test_l6_additions_past_fifty_are_held)
 def _additions(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holds, "additions_allowed", lambda _: 10**6)
 
 
-@without("mass changes of our own", test_limits.test_l8_more_than_ten_changes_of_our_own_are_held)
+@without(
+    "mass changes of our own",
+    machine_focus.Ours,
+    test_limits.test_l8_more_than_ten_changes_of_our_own_are_held,
+)
 def _own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holds, "own_changes_allowed", lambda _: 10**6)
 
 
-@without("leaves scope is held", test_limits.test_l8_leaves_scope_is_always_held)
+@without(
+    "leaves scope is held", machine_focus.Narrowed, test_limits.test_l8_leaves_scope_is_always_held
+)
 def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
     real = plan._Planner._mark
     patch.setattr(
@@ -309,6 +355,7 @@ def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "resembling pairs are held",
+    machine_focus.Replaced,
     test_limits.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
 )
 def _pairs(patch: pytest.MonkeyPatch) -> None:
@@ -317,6 +364,7 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "whoever moved is one person",
+    machine_focus.Replaced,
     test_limits.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
 def _moved(patch: pytest.MonkeyPatch) -> None:
@@ -325,6 +373,7 @@ def _moved(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "a source is bound to its district",
+    machine_focus.Readings,
     test_limits.test_l9_credentials_of_another_district_are_refused,
 )
 def _bound(patch: pytest.MonkeyPatch) -> None:
@@ -336,18 +385,19 @@ def _bound(patch: pytest.MonkeyPatch) -> None:
 
 def skipping(patch: pytest.MonkeyPatch, words: str) -> None:
     """Leave out the preconditions whose SQL has these words."""
-    real = apply._preconditions
+    real = apply.preconditions
 
-    def fewer(database: Database) -> list[str]:
-        kept = [query for query in real(database) if words not in query]
+    def fewer(database: Database) -> list[tuple[str, str]]:
+        kept = [(moved, query) for moved, query in real(database) if words not in query]
         assert len(kept) < len(real(database)), f"no precondition has {words!r}"
         return kept
 
-    patch.setattr(apply, "_preconditions", fewer)
+    patch.setattr(apply, "preconditions", fewer)
 
 
 @without(
     "the user is as they were seen",
+    machine_focus.Edited,
     held(test_plans.test_p5_on_drift_a_new_plan_without_the_drifted_is_stored),
 )
 def _revision(patch: pytest.MonkeyPatch) -> None:
@@ -355,7 +405,9 @@ def _revision(patch: pytest.MonkeyPatch) -> None:
 
 
 @without(
-    "the evidence is as it was seen", test_plans.test_p2_evidence_that_moved_is_drift, machine=True
+    "the evidence is as it was seen",
+    machine_focus.Back,
+    test_plans.test_p2_evidence_that_moved_is_drift,
 )
 def _version(patch: pytest.MonkeyPatch) -> None:
     skipping(patch, "c.basis IS NOT NULL")
@@ -363,18 +415,27 @@ def _version(patch: pytest.MonkeyPatch) -> None:
 
 @without(
     "the evidence of a newcomer is as it was seen",
+    machine_focus.Newcomer,
     test_plans.test_p2_a_newcomers_evidence_that_moved_is_drift,
 )
 def _newcomer(patch: pytest.MonkeyPatch) -> None:
     skipping(patch, "r.version <> c.record_version")
 
 
-@without("the key is not linked yet", test_plans.test_p2_a_key_that_was_linked_meanwhile_is_drift)
+@without(
+    "the key is not linked yet",
+    machine_focus.Linked,
+    test_plans.test_p2_a_key_that_was_linked_meanwhile_is_drift,
+)
 def _linked(patch: pytest.MonkeyPatch) -> None:
     skipping(patch, "c.action IN ('create', 'link', 'adopt') AND l.target_id <> c.target_id")
 
 
-@without("the seal", test_plans.test_a_plan_whose_changes_were_written_to_is_refused)
+@without(
+    "the seal",
+    machine_focus.Sealed,
+    test_plans.test_a_plan_whose_changes_were_written_to_is_refused,
+)
 def _seal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approval, "_check_seal", lambda *_: None)
 
@@ -382,14 +443,151 @@ def _seal(patch: pytest.MonkeyPatch) -> None:
 # -- seasons and locks
 
 
-@without("two runs never overlap", test_plans.test_two_runs_of_a_district_never_overlap)
+@without(
+    "two runs never overlap",
+    machine_focus.TwoRuns,
+    test_plans.test_two_runs_of_a_district_never_overlap,
+)
 def _run_lock(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Database, "run_lock", lambda *_: nullcontext())
 
 
 @without(
     "a pause keeps plans of sources from running",
+    machine_focus.Paused,
     held(test_plans.test_s1_in_a_pause_no_plan_of_a_source_runs),
 )
 def _paused(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approval, "_paused", lambda *_: False)
+
+
+# -- guards that have no story of their own
+
+
+@without("archived until a day", machine_focus.Kept)
+def _kept_until(patch: pytest.MonkeyPatch) -> None:
+    real = decide._facts
+    patch.setattr(
+        decide,
+        "_facts",
+        lambda user, *a: real(
+            replace(user, kept_archived=user.kept_archived and user.kept_until is None), *a
+        ),
+    )
+
+
+def in_grace_by(patch: pytest.MonkeyPatch, **given: int) -> None:
+    """Count grace with one of its two measures only."""
+    real = decide._in_grace
+    patch.setattr(
+        decide,
+        "_in_grace",
+        lambda held, context: real(
+            held, replace(context, grace=context.grace.model_copy(update=given))
+        ),
+    )
+
+
+@without("grace has days", machine_focus.Grace)
+def _grace_days(patch: pytest.MonkeyPatch) -> None:
+    in_grace_by(patch, days=0)
+
+
+@without("grace has readings", machine_focus.Grace)
+def _grace_readings(patch: pytest.MonkeyPatch) -> None:
+    in_grace_by(patch, fetches=0)
+
+
+@without("while a vendor reports an error nobody leaves", machine_focus.Readings)
+def _troubled(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reading, "TROUBLED_WORDS", frozenset())
+
+
+@without("half a file changes nobody", machine_focus.HalfAFile)
+def _half_a_file(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        plan._Planner,
+        "_open_ones",
+        lambda self: {
+            "sources": self.source_ids, "all": self.source_ids,
+            "district": self.request.district.id,
+        },
+    )  # fmt: skip
+
+
+@without("a held plan expires", machine_focus.Late)
+def _expires(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan, "HELD_DAYS", 10_000)
+
+
+@without("an overtaken plan never runs", machine_focus.Overtaken)
+def _overtaken(patch: pytest.MonkeyPatch) -> None:
+    real = approval._plan
+
+    def careless(connection: Any, plan_id: int) -> Any:
+        row = dict(real(connection, plan_id)._mapping)
+        if row["status"] == "superseded":
+            row["status"] = "held"
+        return SimpleNamespace(**row)
+
+    patch.setattr(approval, "_plan", careless)
+
+
+@without("a held plan needs a person's approval", machine_focus.Sealed)
+def _unapproved(patch: pytest.MonkeyPatch) -> None:
+    real = approval._decide
+    patch.setattr(
+        approval, "_decide", lambda database, plan_id, _, *a, **more: real(
+            database, plan_id, "approve", *a, **more
+        ),
+    )  # fmt: skip
+
+
+@without("undo leaves whoever was changed since", machine_focus.UndoneLater)
+def _undo_all(patch: pytest.MonkeyPatch) -> None:
+    real = undo._turn
+
+    def careless(asked: Any, kind: Any, target: str, rows: Any, *more: Any) -> None:
+        expected = 1 if rows[0].revision is None else rows[0].revision + 1
+        seen = [SimpleNamespace(**{**row._mapping, "now_revision": expected}) for row in rows]
+        real(asked, kind, target, seen, *more)
+
+    patch.setattr(undo, "_turn", careless)
+
+
+@without("what was undone is not redone by itself", machine_focus.Undone)
+def _redone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan._Planner, "_mark_undone", lambda *_: None)
+
+
+@without("a retired source leaves whom a conflict names", machine_focus.Retired)
+def _retired(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(retire, "named_in_conflicts", lambda *_: set())
+
+
+@without("a plan runs whole or not at all", machine_focus.Crashes)
+def _whole(patch: pytest.MonkeyPatch) -> None:
+    real = apply.apply_in
+
+    def careless(database: Database, connection: Any, *a: Any, **more: Any) -> int:
+        raw = connection.connection.driver_connection
+        event.listen(connection, "after_cursor_execute", lambda *_: raw.commit())
+        return real(database, connection, *a, **more)
+
+    patch.setattr(engine, "apply_in", careless)
+    patch.setattr(approval, "apply_in", careless)
+
+
+@without("what was applied can be told from what is written", machine_focus.Rewritten)
+def _rewritten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger, "_digest", lambda row: bytes(row.digest))
+
+
+@without("the changes are those that were sealed", machine_focus.Rewritten)
+def _unchained(patch: pytest.MonkeyPatch) -> None:
+    def blind(connection: Any, plan_id: int) -> tuple[bytes, int, int, int]:
+        query = text("SELECT digest, size FROM plans WHERE id = :plan")
+        row = connection.execute(query, {"plan": plan_id}).one()
+        return bytes(row.digest), row.size, 0, 0
+
+    patch.setattr(ledger, "fold", blind)

@@ -44,7 +44,7 @@ def on_sqlite(_migrated_sqlite: Path, key: None) -> type[machine.Engine]:
 
 
 def test_the_rules_hold_whatever_happens(on_sqlite: type[machine.Engine]) -> None:
-    run_state_machine_as_test(on_sqlite, settings=settings(max_examples=20, stateful_step_count=25))
+    run_state_machine_as_test(on_sqlite, settings=settings(max_examples=12, stateful_step_count=20))
 
 
 @pytest.mark.long
@@ -77,5 +77,5 @@ def on_postgresql(
 
 def test_the_rules_hold_on_postgresql(on_postgresql: type[machine.Engine]) -> None:
     run_state_machine_as_test(
-        on_postgresql, settings=settings(max_examples=4, stateful_step_count=20)
+        on_postgresql, settings=settings(max_examples=3, stateful_step_count=16)
     )

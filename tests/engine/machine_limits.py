@@ -1,0 +1,203 @@
+"""What a source may take or add by itself, counted a second time (SEMANTICS L).
+
+``Limited`` is the fourth part of the state machine. It counts from the ledger and from its own
+census, and never asks ``sync/limits.py`` or ``sync/holds.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from datetime import datetime
+from typing import Any
+
+from core.tables import utc_text
+from tests.engine import ledger_model
+from tests.engine.kit import decoded
+from tests.engine.machine_truths import WINDOW, Truths
+
+
+class Limited(Truths):
+    """The limits."""
+
+    def a_run_applied(self, plan: Any) -> None:
+        super().a_run_applied(plan)
+        self.limits_were_kept(plan)
+        self.additions_were_few(plan)
+        self.our_own_changes_were_few(plan)
+
+    def together(self, plans: dict[int, Any]) -> None:
+        super().together(plans)
+        self.held_and_safe(plans)
+        self.those_who_resemble_wait_and_those_who_moved_do_not(plans)
+
+    def limits_were_kept(self, plan: Any) -> None:
+        """Count anew what an unapproved plan took, with what the window took (L1 to L4)."""
+        self.every_taking_is_written_down(plan.id)
+        start = datetime.fromisoformat(plan.applied_at) - WINDOW
+        found, now = self.taken(plan, start)
+        for group, people in found.items():
+            if people & now[group]:
+                n, allowed = self.allowed_in(group, start)
+                assert len(people) <= allowed, f"P{plan.id} took {len(people)} of {n} in {group}"
+
+    def allowed_in(self, group: ledger_model.Group, start: datetime) -> tuple[int, int]:
+        """Return n of L3, and how many of them may be taken."""
+        before = self.history[-1][1] if self.history else Counter()
+        then = next((c for at, c in reversed(self.history) if at <= start), Counter())
+        n = max(before[group], then[group])
+        if group[1] == "district":
+            return n, max(10, n * 5 // 100)
+        allowed = max(3, n * 10 // 100)
+        return n, min(allowed, n // 2) if n >= 2 else allowed
+
+    def every_taking_is_written_down(self, plan: int) -> None:
+        """L1: whatever a plan takes away is counted, in each group where the person is (L2)."""
+        counted: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+        for row in self.world.rows("SELECT * FROM takings WHERE plan_id = :plan", plan=plan):
+            counted[row.target_id, row.what].add((row.school_id, row.role))
+        people = {target for target, _ in counted}
+        for change in self.changes_of(plan):
+            user = self.last.users.get(change.target_id)
+            if user is None or user["status"] == "archived":
+                continue
+            who = f"P{plan}: {change.action} of {change.target_id}"
+            if change.action in ("archive", "suspend"):
+                groups = {(school, role) for role, school, _ in user["memberships"]} or {("", "")}
+                assert counted[change.target_id, change.action] == groups, f"{who} is not counted"
+            if change.action == "update" and "memberships" in (decoded(change.after) or {}):
+                still = {role for role, _, _ in decoded(change.after)["memberships"]}
+                lost = {role for role, _, _ in user["memberships"]} - still
+                assert not lost or change.target_id in people, f"{who}: {lost} is not counted"
+
+    def taken(
+        self, plan: Any, start: datetime
+    ) -> tuple[dict[ledger_model.Group, set[str]], dict[ledger_model.Group, set[str]]]:
+        """Return whom sources took in the window and now, and whom just now, by group."""
+        found: dict[ledger_model.Group, set[str]] = defaultdict(set)
+        now: dict[ledger_model.Group, set[str]] = defaultdict(set)
+        rows = self.world.rows(
+            "SELECT t.*, u.status FROM takings t JOIN plans p ON p.id = t.plan_id"
+            " JOIN users u ON u.id = t.target_id WHERE (p.id = :plan OR p.status = 'applied'"
+            " AND NOT p.approved AND p.kind = 'sync' AND p.applied_at > :start AND p.id < :plan)"
+            " AND NOT t.explained AND t.what IN ('archive', 'suspend')",
+            plan=plan.id,
+            start=utc_text(start),
+        )
+        for row in rows:
+            mine = row.plan_id == plan.id
+            if not mine and row.status != row.what + {"archive": "d", "suspend": "ed"}[row.what]:
+                continue  # back again (L4)
+            for group in (
+                (row.source_id, "school_role", row.school_id, row.role),
+                (row.source_id, "district_role", "", row.role),
+                (row.source_id, "district", "", ""),
+            ):
+                found[group].add(row.target_id)
+                if mine:
+                    now[group].add(row.target_id)
+        return found, now
+
+    def held_and_safe(self, plans: dict[int, Any]) -> None:
+        """L5: all takings of a group that has tripped are held, and of no other."""
+        new = [p for p in plans.values() if p.id not in self.last.plans and p.kind == "sync"]
+        held = next((p for p in new if decoded(p.held)), None)
+        if held is None or held.run_id <= self.last.run:
+            return
+        names = dict(self.world.rows("SELECT name, id FROM sources"))
+        start = datetime.fromisoformat(held.created_at) - WINDOW
+        safe = {
+            (row.source_id, row.school_id, row.role)
+            for plan in new if plan.status == "applied" and not plan.approved
+            for row in self.world.rows(
+                "SELECT * FROM takings WHERE plan_id = :plan AND NOT explained", plan=plan.id
+            )
+        }  # fmt: skip
+        for trip in decoded(held.held):
+            if trip["limit"] not in ("school_role", "district_role", "district"):
+                continue
+            source, school, role = names[trip["source"]], trip["school"], trip["role"]
+            group = (source, trip["limit"], school or "", role or "")
+            n, allowed = self.allowed_in(group, start)
+            assert (trip["people"], trip["allowed"]) == (n, allowed), (trip, n, allowed)
+            assert trip["found"] > allowed, f"P{held.id} is held for {trip}"
+            for other, place, part in safe:
+                same = other == source and school in (None, place) and role in (None, part)
+                assert not same, f"{trip} tripped, and somebody of it was taken all the same"
+
+    def additions_were_few(self, plan: Any) -> None:
+        """L6: what a source adds in a window by itself."""
+        if not self.last.established:
+            return
+        start = utc_text(datetime.fromisoformat(plan.applied_at) - WINDOW)
+        rows = self.world.rows(
+            "SELECT s.name, COUNT(DISTINCT c.target_id) AS n, SUM(CASE WHEN p.id = :plan THEN 1"
+            " ELSE 0 END) AS now FROM changes c JOIN plans p ON p.id = c.plan_id"
+            " JOIN records r ON r.id = c.record_id JOIN sources s ON s.id = r.source_id"
+            " WHERE c.action = 'create' AND c.kind = 'user' AND p.status = 'applied'"
+            " AND p.kind = 'sync' AND NOT p.approved AND p.applied_at > :start"
+            " AND CAST(p.establishes AS TEXT) = '[]' GROUP BY s.name",
+            plan=plan.id,
+            start=start,
+        )
+        active = sum(user["status"] == "active" for user in self.last.users.values())
+        for name, n, now in rows:
+            assert not now or n <= max(50, active // 2), f"P{plan.id}: {name} has added {n}"
+
+    def our_own_changes_were_few(self, plan: Any) -> None:
+        """L8: only the mapping gives anybody a username."""
+        if self.ending:
+            return
+        of: dict[str, set[str]] = defaultdict(set)
+        for change in self.changes_of(plan.id):
+            keys = self.keys_of(change.target_id)
+            if keys and change.action == "update" and "username" in decoded(change.after):
+                of[keys[0][0]].add(change.target_id)
+        for name, users in of.items():
+            held = {user for about, user in self.ids.items() if about[0] == name}
+            most = max(10, len(held) * 5 // 100)
+            assert len(users) <= most, f"P{plan.id}: our mapping changed {len(users)} of {name}"
+
+    def those_who_resemble_wait_and_those_who_moved_do_not(self, plans: dict[int, Any]) -> None:
+        """L7: a joiner who is like a leaver is not applied by itself; one who moved is updated."""
+        new = [p for p in plans.values() if p.id not in self.last.plans and p.kind == "sync"]
+        new = [plan for plan in new if plan.run_id > self.last.run]
+        decided = {
+            row.record_id
+            for row in self.world.rows("SELECT record_id FROM conflicts WHERE decision = 'new'")
+        }
+        left: set[str] = set()
+        came: dict[str, tuple[bool, dict[str, Any]]] = {}
+        for plan in [*new, *(p for p in plans.values() if p.standing and p not in new)]:
+            for change in self.changes_of(plan.id):
+                if change.action == "archive":
+                    left.add(change.target_id)
+                if change.action == "create" and plan in new and change.record_id not in decided:
+                    alone = plan.status == "applied" and not plan.approved
+                    came[change.target_id] = (alone, decoded(change.after))
+        pairs = [
+            (user, other, alone, alike(self.last.users[user], after))
+            for user in left for other, (alone, after) in came.items()
+        ]  # fmt: skip
+        for user, other, alone, like in pairs:
+            assert not (like and alone), f"{user} leaves, and {other} joins by itself: {like}"
+        moved = [(user, other) for user, other, _, like in pairs if like == "both"]
+        for user, other in moved:
+            only = sum(user == one or other == two for one, two in moved) == 1
+            assert not only or self.named_in_conflicts(), f"{user} and {other} are one, who moved"
+
+
+def alike(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Say by what two people resemble one another: their names, or the name in their address."""
+
+    def names(user: dict[str, Any]) -> tuple[str, str]:
+        return tuple(str(user.get(n) or "").casefold() for n in ("given_name", "family_name"))
+
+    def address(user: dict[str, Any]) -> tuple[str, str]:
+        local, _, domain = str(user.get("email") or "").casefold().partition("@")
+        return local, domain
+
+    named = names(one)[1] and names(one) == names(other)
+    called = address(one)[0] and address(one)[0] == address(other)[0]
+    if named and called and address(one) != address(other):
+        return "both"
+    return "the same names" if named else "the same local part" if called else ""
