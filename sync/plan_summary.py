@@ -31,7 +31,7 @@ class Group:
     role: str
     count: int
     samples: tuple[Json, ...] = ()
-    """The first changes of the group."""
+    """The first changes of the group, sorted by name."""
     next_seq: int | None = None
     """The seq of the first change that ``samples`` leaves out."""
 
@@ -134,6 +134,11 @@ def _samples(
     wanted_seqs = [seq for seqs, _ in found.values() for seq in seqs]
     changes = changes_at(connection, plan_id, wanted_seqs, names)
     return {
-        key: (tuple(changes[seq] for seq in seqs), following)
+        key: (tuple(sorted((changes[seq] for seq in seqs), key=_by_name)), following)
         for key, (seqs, following) in found.items()
     }
+
+
+def _by_name(change: Json) -> tuple[str, int]:
+    """Sort people as they are looked for, not by their id; the plan keeps its own order."""
+    return (change["name"] or "").casefold(), change["seq"]

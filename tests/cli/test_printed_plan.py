@@ -15,6 +15,7 @@ from core.database import Database
 from rostersync.cli import render
 from rostersync.cli.render import held_sentence
 from tests.cli.conftest import Cli
+from tests.cli.roster import Folder, Person
 from tests.sync import directory as given
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -204,3 +205,12 @@ def test_a_held_plan_that_was_decided_says_so_and_what_its_numbers_count() -> No
     ]
     plan["held"][0]["found"] = 60  # type: ignore[index]
     assert "counted" not in " ".join(line.text for line in render.plan_lines(plan, None))
+
+
+def test_the_people_of_a_group_are_printed_by_name(cli: Cli, tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write([Person(f"k{n}", family) for n, family in enumerate(("Roe", "adams", "Lee"))])
+    cli("load", str(folder.file))
+    printed = cli("plan", "springfield").out
+    places = [printed.index(f"Sam {family}") for family in ("adams", "Lee", "Roe")]
+    assert places == sorted(places)

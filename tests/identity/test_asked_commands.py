@@ -87,6 +87,40 @@ def test_p7_switch_reports_school_by_school_and_apply_moves_everybody(
     assert len(users(cli, "--status", "active")) == 14
 
 
+def number(folder: Folder, prefix: str) -> None:
+    """Give everybody of a roster a number of this scheme."""
+    file = folder.roster / "users.csv"
+    header, *rows = (line.split(",") for line in file.read_text().splitlines())
+    for row in rows:
+        row[header.index("identifier")] = prefix + row[0]
+    file.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+
+
+def test_p7_switch_notices_numbers_of_another_scheme_and_says_what_to_write(
+    cli: Cli, folder: Folder, tmp_path: Path
+) -> None:
+    number(folder, "A")
+    synced(cli)
+    other = Folder.__new__(Folder)
+    other.roster = tmp_path / "next"
+    other.roster.mkdir()
+    other.write([*teachers(1, 2), *students(*range(12))])
+    number(other, "B")
+    folder.file.write_text(folder.file.read_text() + NEXT)
+    cli("load", str(folder.file))
+    said = cli("switch", D, "--from", "sis", "--to", "next").out
+    assert "0 of 14 people of sis are in next too" in said
+    assert "student_number differs for 12 people who look the same otherwise" in said
+    assert 'own_numbers = ["student_number"]' in said
+    text = folder.file.read_text()
+    own = 'own_numbers = ["student_number", "staff_number"]'
+    folder.file.write_text(text.replace("precedence = 2", f"precedence = 2\n{own}"))
+    cli("load", str(folder.file))
+    said = cli("switch", D, "--from", "sis", "--to", "next").out
+    assert "14 of 14 people of sis are in next too (100.0%)" in said
+    assert "student_number is next's own and was not compared." in said
+
+
 def test_p7_merge_duplicates_and_not_same(cli: Cli, folder: Folder) -> None:
     for domain in ("b.example", "c.example"):
         cli(
