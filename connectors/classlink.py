@@ -2,9 +2,10 @@
 
 Docs: https://developer.classlink.com/reference
 API version: OneRoster 1.1. Three ways in: the partner's API key with the district's tenant id (its
-application and bearer are looked up each run), one application with its bearer, or the district's
-own server with OAuth 1.0a. ``x-perm-rev`` is the revision of data and permissions together: it
-must not move within a reading, and the same one again means that nothing is new.
+application and bearer, or with ``direct`` its own server, are looked up each run), one application
+with its bearer, or the district's own server with OAuth 1.0a. ``x-perm-rev`` is the revision of
+data and permissions together: it must not move within a reading, and the same one again means that
+nothing is new.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from connectors.base import (
 from connectors.http import Answer, Authorizer
 from connectors.oauth import Bearer, OAuth1, SignatureMethod
 from connectors.oneroster import OneRosterFields, OneRosterReader
-from connectors.urls import VendorUrl, with_query
+from connectors.urls import VendorUrl, safe_url, with_query
 from connectors.wire import Word, json_of, text
 from core.errors import ConfigError, Disconnected, RestartFetch, VendorFailure
 
@@ -52,6 +53,11 @@ class ClassLinkConfig(OneRosterFields):
     tenant_id: str | None = Field(
         default=None, description="ClassLink's id of the district (see `discover`)."
     )
+    direct: bool = Field(
+        default=False,
+        description="With api_key: read the district's own server, whose address, key and secret"
+        " are looked up, instead of the proxy.",
+    )
     path_template: str = Field(
         default="/{application_id}" + ONEROSTER,
         pattern=r"^/.*\{application_id\}.*$",
@@ -72,6 +78,8 @@ class ClassLinkConfig(OneRosterFields):
     def _has_credentials(self) -> ClassLinkConfig:
         direct = self.consumer_key is not None and self.consumer_secret is not None
         proxy = self.application_id is not None and self.bearer is not None
+        if self.direct and (direct or self.api_key is None):
+            raise ValueError("direct goes with api_key, and without consumer_key")
         if not (direct or proxy or self.api_key is not None):
             raise ValueError(
                 "give api_key and tenant_id, or application_id and bearer, or consumer_key and "
@@ -106,7 +114,22 @@ class Applications(msgspec.Struct):
     applications: list[Application]
 
 
+class Server(msgspec.Struct):
+    """A district's own server and what opens it."""
+
+    client_id: Word = None
+    client_secret: Word = None
+    endpoint_url: Word = None
+
+
+class Servers(msgspec.Struct):
+    """The one server of an application."""
+
+    server: Server | None = None
+
+
 _applications = msgspec.json.Decoder(Applications)
+_servers = msgspec.json.Decoder(Servers)
 
 
 # --- the connector --------------------------------------------------------------------------------
@@ -131,6 +154,7 @@ class ClassLink(OneRosterReader):
     def __init__(self, config: ClassLinkConfig) -> None:
         super().__init__(config)
         self._application: Application | None = None
+        self._server: tuple[str, str, SecretStr] | None = None
         self._revision: str | None = None
 
     # -- the district and its credentials
@@ -139,7 +163,8 @@ class ClassLink(OneRosterReader):
         """Return the district's own server, or the application at the proxy, verbatim."""
         config = self.config
         if self._is_direct():
-            return config.base_url + ("" if config.base_url.endswith(ONEROSTER) else ONEROSTER)
+            base = self._own_server()[0] if config.direct else config.base_url
+            return base + ("" if base.endswith(ONEROSTER) else ONEROSTER)
         application = config.application_id
         if application is None:
             application = text(self._found().oneroster_application_id) or ""
@@ -148,10 +173,13 @@ class ClassLink(OneRosterReader):
     def authorizer(self) -> Authorizer:
         """Return OAuth 1.0a for a direct server, else the application's bearer."""
         config = self.config
-        if self._is_direct() and config.consumer_key and config.consumer_secret:
+        key, secret = config.consumer_key, config.consumer_secret
+        if config.direct:
+            _, key, secret = self._own_server()
+        if key and secret:
             return OAuth1(
-                config.consumer_key,
-                config.consumer_secret,
+                key,
+                secret,
                 self.clock,
                 method=config.signature_method,
                 version=config.signature_method == "HMAC-SHA1",
@@ -164,7 +192,7 @@ class ClassLink(OneRosterReader):
 
     def listed_as(self) -> str | None:
         """Return the tenant id, where it was looked up."""
-        if self.config.api_key is not None and not self._is_direct():
+        if self.config.api_key is not None and self.config.consumer_key is None:
             return text(self._found().tenant_id)
         return None
 
@@ -173,7 +201,34 @@ class ClassLink(OneRosterReader):
         self._revision = None
 
     def _is_direct(self) -> bool:
-        return self.config.consumer_key is not None
+        return self.config.direct or self.config.consumer_key is not None
+
+    def _own_server(self) -> tuple[str, str, SecretStr]:
+        """Return address, key and secret of the district's own server, looked up once a run."""
+        if self._server is None:
+            self._server = self._look_up_server()
+        return self._server
+
+    def _look_up_server(self) -> tuple[str, str, SecretStr]:
+        application = text(self._found().oneroster_application_id) or ""
+        assert self.config.api_key is not None  # noqa: S101 - the config saw to it
+        http = self.client(Bearer(self.config.api_key))
+        url = f"{self.config.base_url}/applications/{application}/server"
+        server = http.get(url, "the district's own server", _read_server) or Server()
+        address, key = text(server.endpoint_url), text(server.client_id)
+        secret = text(server.client_secret)
+        if address is None or key is None or secret is None:
+            raise Disconnected(
+                "ClassLink names no server of the district's own, or not what opens it.",
+                hint="Leave direct out to read through the proxy, or ask ClassLink about it.",
+            )
+        try:
+            return safe_url(address), key, SecretStr(secret)
+        except ValueError:
+            raise VendorFailure(
+                "ClassLink names a server that no credentials may be sent to: it is not https.",
+                hint="Leave direct out to read through the proxy, or ask ClassLink about it.",
+            ) from None
 
     def _bearer(self) -> SecretStr:
         bearer = text(self._found().bearer)
@@ -290,3 +345,7 @@ class ClassLink(OneRosterReader):
 
 def _read_applications(answer: Answer) -> list[Application]:
     return json_of(_applications, answer.body, "ClassLink").applications
+
+
+def _read_server(answer: Answer) -> Server | None:
+    return json_of(_servers, answer.body, "ClassLink").server

@@ -71,7 +71,7 @@ class ClassLink:
         return self.emulator.partner_secret
 
     def config(self, base_url: str, tenant: Tenant, vendor: str, mode: str) -> dict[str, Any]:
-        """Return a connector config: ``proxy`` (default), ``direct`` or ``discovery``."""
+        """Return a connector config: ``proxy`` (default), ``direct``, ``discovery``, ``server``."""
         match mode or "proxy":
             case "proxy":
                 return {
@@ -92,7 +92,11 @@ class ClassLink:
                     "api_key": self.api_key,
                     "tenant_id": str(tenant_id(tenant)),
                 }
-        raise ValueError(f"ClassLink has no way in called {mode!r}: proxy, direct, discovery.")
+            case "server":
+                return {**self.config(base_url, tenant, vendor, "discovery"), "direct": True}
+        raise ValueError(
+            f"ClassLink has no way in called {mode!r}: proxy, direct, discovery, server."
+        )
 
     def reply(self, request: Request) -> Reply:
         """Answer one request, path below the prefix: as it came, nothing unescaped."""

@@ -201,8 +201,8 @@ class Emulator:
         """Return a ready connector config of the main district, its secrets in clear.
 
         ``mode`` chooses among the vendor's ways in: Clever ``token`` or ``lookup``; ClassLink
-        ``proxy``, ``direct`` or ``discovery``; GG4L ``district`` or ``discovery``; OneRoster
-        ``oauth2``, ``oauth1`` or ``bearer``. The first is the default.
+        ``proxy``, ``direct``, ``discovery`` or ``server``; GG4L ``district`` or ``discovery``;
+        OneRoster ``oauth2``, ``oauth1`` or ``bearer``. The first is the default.
         """
         vendor = vendor or self.vendor
         if vendor == "all":

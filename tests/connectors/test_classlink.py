@@ -33,6 +33,8 @@ class Proxy(Provider):
     def __init__(self, vendor: Vendor, applications: Any) -> None:
         self.applications: list[Any] = applications["applications"]
         self.bearer = BEARER
+        self.server: Any = {}
+        self.signed: list[str] = []
         self.listed = 0
         school = {"sourcedId": "o1", "status": "active", "name": "Lincoln", "type": "school"}
         super().__init__(
@@ -52,7 +54,13 @@ class Proxy(Provider):
             offset = int(dict(p.split("=") for p in query.split("&"))["offset"])
             page = self.applications[offset:]
             return Reply(body=json.dumps({"status": 7, "applications": page}).encode())
-        if given != f"Bearer {self.bearer}":
+        if path == f"/applications/{APP}/server":
+            return Reply(
+                401 if given != "Bearer partner-key" else 200, json.dumps(self.server).encode()
+            )
+        if path.startswith("/own/"):
+            self.signed.append(given or "")
+        elif given != f"Bearer {self.bearer}":
             return Reply(401)
         return super().answer(asked)
 
@@ -104,6 +112,60 @@ def test_the_other_known_path_of_the_proxy_is_a_setting(
 
 def test_the_tenant_tells_whose_roster_it_is(proxy: Proxy, waits: Waits, fetch: Any) -> None:
     assert fetch(classlink(waits, proxy, **PARTNER)).certificate.vendor_district == "2222"
+
+
+# --- the district's own server, looked up
+
+
+@pytest.fixture
+def own(proxy: Proxy, fixture: Any) -> Proxy:
+    """Return the proxy with a server of the district's own, at the same machine."""
+    proxy.server = fixture("classlink/discovery/server.json")
+    proxy.server["server"]["endpoint_url"] = f"{proxy.vendor.url}/own"
+    proxy.prefix = "/own/ims/oneroster/v1p1"
+    return proxy
+
+
+def test_the_districts_own_server_is_looked_up_and_read(
+    own: Proxy, waits: Waits, fetch: Any
+) -> None:
+    fetched = fetch(classlink(waits, own, **PARTNER, direct=True))
+    assert len(fetched.users) == 25
+    assert fetched.certificate.complete
+    assert fetched.certificate.vendor_district == "2222"
+    assert own.signed
+    assert all('oauth_consumer_key="springfield-key"' in header for header in own.signed)
+    assert not any("springfield-secret" in header for header in own.signed)
+
+
+@pytest.mark.parametrize(
+    ("server", "error"),
+    [
+        ({"status": 1, "server": None, "message": "none"}, Disconnected),
+        ({"status": 0, "message": "no"}, Disconnected),
+        ({"server": {"client_id": "k", "client_secret": "s", "endpoint_url": ""}}, Disconnected),
+        ({"server": {"client_id": "k", "client_secret": "s",
+                     "endpoint_url": "http://elsewhere.example"}}, VendorFailure),
+    ],
+)  # fmt: skip
+def test_a_server_that_is_not_named_or_not_safe_gets_nothing(
+    own: Proxy, waits: Waits, fetch: Any, server: Any, error: type[VendorFailure]
+) -> None:
+    own.server = server
+    with pytest.raises(error) as refused:
+        fetch(classlink(waits, own, **PARTNER, direct=True))
+    assert own.signed == []
+    assert "elsewhere" not in f"{refused.value.message}{refused.value.hint}"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{**OWN, "direct": True}, {**PARTNER, "direct": True, "consumer_key": "k",
+                               "consumer_secret": SecretStr("s")}],
+)  # fmt: skip
+def test_direct_goes_with_the_partners_key_only(config: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="direct goes with api_key"):
+        ClassLinkConfig(**config)
 
 
 # --- discovery

@@ -49,6 +49,7 @@ WAYS = (
     ("classlink", "proxy"),
     ("classlink", "direct"),
     ("classlink", "discovery"),
+    ("classlink", "server"),
     ("gg4l", "district"),
     ("gg4l", "discovery"),
     ("oneroster", "oauth2"),
