@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -52,6 +52,7 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
     found = []
     with database.read() as connection:
         rows = connection.execute(_DISTRICTS).all()
+        waited_for = set(connection.execute(_WAITING_UPLOADS).scalars())
     for row in rows:
         almanac = calendars.of(row)
         if row.handled_due is None:
@@ -60,10 +61,18 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
         settings = almanac.settings
         since = datetime.fromisoformat(row.handled_due)
         at = catch_up(since, now, settings.timezone, settings.sync_times, settings.slug)
+        if not settings.sync_times and row.id in waited_for:
+            at = _today(almanac, now) if _today(almanac, now) > since else None
         if at is not None:
             paused = almanac.on(now).season is Season.PAUSED
             found.append(Due(settings.slug, int(row.id), at, paused))
     yield from sorted(found, key=lambda due: (due.at, due.slug))
+
+
+def _today(almanac: Almanac, now: datetime) -> datetime:
+    """Return when a district's day began: without sync times its uploads are looked at then."""
+    day = almanac.today(now)
+    return datetime(day.year, day.month, day.day, tzinfo=almanac.settings.zone).astimezone(UTC)
 
 
 def handled(database: Database, district_id: int, at: datetime) -> None:
@@ -73,6 +82,7 @@ def handled(database: Database, district_id: int, at: datetime) -> None:
 
 
 _DISTRICTS = text("SELECT id, slug, settings, season_state, handled_due FROM districts")
+_WAITING_UPLOADS = text("SELECT DISTINCT district_id FROM uploads WHERE status = 'PENDING'")
 _HANDLED = text(
     "UPDATE districts SET handled_due = :at WHERE id = :id"
     " AND (handled_due IS NULL OR handled_due < :at)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,14 +18,16 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.database import Database
+from core.database import Database, failpoint
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
+from core.tables import utc_text
 from sync import grace, views
 from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
 from sync.rollover_report import rollover_report
 from sync.season import Season, next_change
+from sync.shown import local_moment
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 """Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,
@@ -52,28 +54,64 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     """
     with database.read() as connection:
         row = views.district_row(connection, slug)
-        before: Told = _decoded(row.told) or {}
+        stored: Told = _decoded(row.told) or {}
         found = almanac_of(row)
+        if _under_way(stored, now):
+            return []
+        before = _untold(stored)
         after, messages = news(database, connection, found, now, before)
-    if after == before or not _claim(database, found.district_id, before, after):
+    if after == stored:
         return []
     addresses = addresses_of(found.settings.notify)
-    if not addresses:
+    claimed = after
+    if messages and addresses:
+        topics = {one.topic: before.get(one.topic) for one in messages}
+        claimed = {**after, SENDING: {"at": utc_text(now), "before": topics}}
+    if not _claim(database, found.district_id, stored, claimed):
+        return []
+    if claimed is after:
         return messages
-    unheard = [one for one in messages if not _sent(send or by_apprise, addresses, one)]
-    if unheard:
-        back = dict(after)
-        for one in unheard:
-            _restore(back, before, one.topic)
-        _claim(database, found.district_id, after, back)
-    return [one for one in messages if one not in unheard]
+    failpoint("notify.claimed")
+    unheard = {one.topic for one in messages if not _sent(send or by_apprise, addresses, one)}
+    failpoint("notify.sent")
+    _claim(database, found.district_id, claimed, _taken_back(claimed, unheard))
+    return [one for one in messages if one.topic not in unheard]
 
 
-def _restore(told: Told, before: Told, topic: str) -> None:
-    if topic in before:
-        told[topic] = before[topic]
-    else:
-        told.pop(topic, None)
+SENDING = "sending"
+"""The key of ``told`` under which what is being sent stands, until it has been sent."""
+
+_AT_MOST = timedelta(minutes=30)
+"""Who has not done with sending by then was killed at it: what it may not have sent is sent again.
+
+So a change of state is told once, and after a kill between the claim and its end at least once: a
+held plan of which nobody hears is worse than one that is told twice.
+"""
+
+
+def _under_way(stored: Told, now: datetime) -> bool:
+    """Say whether somebody else is sending at this moment."""
+    sending = stored.get(SENDING)
+    return sending is not None and now - datetime.fromisoformat(sending["at"]) < _AT_MOST
+
+
+def _untold(stored: Told) -> Told:
+    """Return what had been told for certain: without what somebody was killed at."""
+    return _taken_back(stored, set(stored.get(SENDING, {}).get("before", ())))
+
+
+def _taken_back(claimed: Told, topics: Collection[str]) -> Told:
+    """Return what is told once sending has ended, these topics not among it."""
+    if SENDING not in claimed:
+        return claimed
+    told = {topic: state for topic, state in claimed.items() if topic != SENDING}
+    for topic in topics:
+        state = claimed[SENDING]["before"][topic]
+        if state is None:
+            told.pop(topic, None)
+        else:
+            told[topic] = state
+    return told
 
 
 def _claim(database: Database, district_id: int, before: Told, after: Told) -> bool:
@@ -151,7 +189,7 @@ def news(
 
     _held(one, before, told, say)
     for source in one["sources"]:
-        _source(slug, source, before, told, say)
+        _source(found, source, before, told, say)
     for topic, title in (("failed", "a sync failed"), ("drifted", "a sync drifted")):
         if topic in one["needs"]:
             if before.get(topic):
@@ -191,7 +229,10 @@ def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
     )  # fmt: skip
 
 
-def _source(slug: str, source: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
+def _source(
+    found: Almanac, source: Any, before: Told, told: Told, say: Callable[..., None]
+) -> None:
+    slug, zone = found.settings.slug, found.settings.zone
     name, state = source["source"], source["state"]
     topic = f"source:{name}"
     was = before.get(topic, "ok")
@@ -208,9 +249,10 @@ def _source(slug: str, source: Any, before: Told, told: Told, say: Callable[...,
                     f"The reason: {code}. Nobody leaves because of it. The next due time tries"
                     " again.")  # fmt: skip
             case "slowed":
+                again = local_moment(source["next_try"], zone)
                 say(topic, state, f"{name} fails again and again",
                     f"{source['failures']} times in a row ({code}). It is polled less; the next"
-                    f" try is at {source['next_try']}. See: rostersync check {slug}")  # fmt: skip
+                    f" try is at {again}. See: rostersync check {slug}")  # fmt: skip
             case _:
                 say(topic, state, f"{name} was stopped",
                     f"{source['failures']} failures in a row ({code}). It is not polled until:"
@@ -221,7 +263,7 @@ def _source(slug: str, source: Any, before: Told, told: Told, say: Callable[...,
             told[topic] = True
         else:
             say(topic, True, f"{name} gives no new data",
-                f"The last good data came at {source['good_at']}.")  # fmt: skip
+                f"The last good data came at {local_moment(source['good_at'], zone)}.")  # fmt: skip
     elif before.get(topic):
         say(topic, False, f"{name} gives data again", "The freshness alarm is over.")
         del told[topic]
@@ -276,7 +318,8 @@ def _rollover(
     totals = report["totals"]
     counts = ", ".join(f"{number} {kind}" for kind, number in totals.items())
     dates = ", ".join(
-        f"{one['source']} {one['vendor_time'] or 'does not say'}" for one in report["sources"]
+        f"{one['source']} {local_moment(one['vendor_time'], found.settings.zone) or 'does not say'}"
+        for one in report["sources"]
     )
     title = "back from the pause"
     if waits:

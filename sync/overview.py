@@ -118,6 +118,7 @@ def _one(
     return {
         "district": settings.slug,
         "name": settings.name,
+        "timezone": settings.timezone,
         "season": on.season.value,
         "why": on.why,
         "until": on.until if on.season is not Season.NORMAL else None,

@@ -118,6 +118,7 @@ def season_json(found: Almanac, now: datetime, vendors: Mapping[str, str]) -> di
     }
     return {
         "district": found.settings.slug,
+        "timezone": found.settings.timezone,
         "season": on.season.value,
         "why": on.why,
         "since": on.since,

@@ -10,15 +10,19 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from core.database import Database, failpoint, open_database
 from core.errors import Busy, RosterSyncError
-from sync import views
 from sync.clock import Clock, utc_now
 from sync.due import handled
 from sync.engine import sync_district
 from sync.notify import Send, tell
 from sync.outcome import Outcome
+from sync.pausing import almanac
+
+if TYPE_CHECKING:
+    from sync.upload import Uploaded
 
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
 ACTOR = "schedule"
@@ -34,15 +38,20 @@ def run_due(
 ) -> Outcome:
     """Sync a district because it is due, write that down, and tell what has changed.
 
-    Uploads that waited for the end of a pause are read first (S1). Raises ``Busy`` if another run
-    is under way: then the due time stays due.
+    Uploads that waited for the end of a pause are read first (S1); in a district without sync times
+    they are all there is to do. Raises ``Busy`` if another run is under way: then the due time
+    stays due.
     """
     clock = now or utc_now
     with database.read() as connection:
-        district_id = int(views.district_row(connection, slug).id)
+        found = almanac(connection, slug)
+    district_id = found.district_id
+    outcome = Outcome(slug, "nothing_to_do")
     try:
-        _read_waiting(database, slug, clock)
-        outcome = sync_district(database, slug, scheduled=True, actor=ACTOR, now=clock)
+        for read in _read_waiting(database, slug, clock):
+            outcome = read.outcome
+        if found.settings.sync_times:
+            outcome = sync_district(database, slug, scheduled=True, actor=ACTOR, now=clock)
     except Busy:
         raise
     except RosterSyncError as error:
@@ -54,10 +63,10 @@ def run_due(
     return outcome
 
 
-def _read_waiting(database: Database, slug: str, clock: Clock) -> None:
+def _read_waiting(database: Database, slug: str, clock: Clock) -> list[Uploaded]:
     from sync.upload import read_waiting
 
-    read_waiting(database, slug, actor=ACTOR, now=clock)
+    return read_waiting(database, slug, actor=ACTOR, now=clock)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from core.errors import UsageError
 
@@ -30,3 +31,13 @@ def parse_id(letter: str, word: str) -> int:
 def shown_time(value: datetime | None) -> str | None:
     """Return a UTC time as JSON text: ``2026-09-01T05:00:00Z``."""
     return None if value is None else value.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local_moment(shown: str | None, zone: str | ZoneInfo) -> str:
+    """Return a time as JSON has it on a district's own clock: ``2026-08-11 05:00 CDT``."""
+    if shown is None:
+        return ""
+    at = datetime.fromisoformat(shown).astimezone(
+        zone if isinstance(zone, ZoneInfo) else ZoneInfo(zone)
+    )
+    return f"{at:%Y-%m-%d %H:%M %Z}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.outcome import outcome_json, say_outcome
+from rostersync.cli.outcome import outcome_json, say_outcome, tell_news
 from rostersync.cli.words import count
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ def upload(
         door.document(_document(door, done, whole=door.as_json))
     else:
         _tell(door, done, whole=plan)
+    if not plan:
+        tell_news(door, district)
+    if report is None and not door.as_json:
         return done.outcome.exit_code
     error: RosterSyncError | None = done.outcome.error
     if error is not None:

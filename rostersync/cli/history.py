@@ -26,7 +26,8 @@ def runs(
     from sync import views
 
     with door.reading() as connection:
-        found = views.runs(connection, views.district_row(connection, district), limit=limit)
+        row = views.district_row(connection, district)
+        found = views.runs(connection, row, limit=limit)
         if door.as_json:
             door.document(found)
             return
@@ -38,7 +39,7 @@ def runs(
                     one["id"],
                     one["kind"],
                     one["status"].replace("_", " "),
-                    words.moment(one["started_at"]),
+                    words.moment(one["started_at"], row.settings["timezone"]),
                     one["actor"],
                     ", ".join(one["plans"]),
                     _readings(one["certificates"]),
@@ -76,7 +77,8 @@ def changes(
             door.document({"district": district, "serial": end, "changes": found})
             return
         for one in found:
-            door.say(f"{one['serial']}  {one['at']}  {one['actor']}  {change_line(one)}")
+            at = words.moment(one["at"], row.settings["timezone"])
+            door.say(f"{one['serial']}  {at}  {one['actor']}  {change_line(one)}")
         if end == since:
             door.say(f"Nothing has changed after serial {since}.")
 
@@ -90,10 +92,13 @@ def why(
 ) -> None:
     """Tell why somebody is an active user, or is not."""
     from rostersync.cli.timeline import say_timeline
+    from sync import views
     from sync.why import why as reasons
 
     told = reasons(door.database, district, user)
     if door.as_json:
         door.document(told)
     else:
-        say_timeline(door, told)
+        with door.reading() as connection:
+            zone = views.district_row(connection, district).settings["timezone"]
+        say_timeline(door, told, zone)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door, say_on
@@ -153,3 +154,18 @@ def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) ->
         )
     for line in plan_lines(plan, summary):
         door.say(line.text, style=line.style)
+
+
+def tell_news(door: Door, slug: str) -> None:
+    """Tell what a run by hand has changed, lest it waits for a service that may not be up.
+
+    Whatever becomes of it, the run is what it was.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from core.errors import RosterSyncError
+    from sync.clock import utc_now
+    from sync.notify import tell
+
+    with suppress(RosterSyncError, SQLAlchemyError):
+        tell(door.database, slug, utc_now())

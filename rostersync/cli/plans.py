@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.outcome import outcome_json, run_act, say_outcome, show_outcome
+from rostersync.cli.outcome import (
+    outcome_json,
+    run_act,
+    say_outcome,
+    show_outcome,
+    tell_news,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -130,7 +136,7 @@ def plans(
                     one["id"],
                     one["kind"],
                     one["status"],
-                    words.moment(one["created_at"]),
+                    words.moment(one["created_at"], row.settings["timezone"]),
                     words.counted(one["counts"]),
                 )
                 for one in found
@@ -394,12 +400,15 @@ def sync(
             )
 
     if not all_:
-        return show_outcome(door, one(slugs[0]))
+        code = show_outcome(door, one(slugs[0]))
+        tell_news(door, slugs[0])
+        return code
     outcomes = []
     documents = []
     for slug in slugs:
         outcome = one(slug)
         outcomes.append(outcome)
+        tell_news(door, slug)
         if door.as_json:
             with door.reading() as connection:
                 documents.append(outcome_json(connection, outcome))

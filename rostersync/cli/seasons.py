@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rostersync.cli import words
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 
 DAYS_SHOWN = 7
@@ -82,7 +83,8 @@ def season_lines(shown: dict[str, Any]) -> list[str]:
         f"The vendor of {source} says: {state}." for source, state in shown["vendors"].items()
     ]
     if shown["next_run"]:
-        lines.append(f"The next sync is at {shown['next_run']}.")
+        at = words.moment(shown["next_run"], shown["timezone"])
+        lines.append(f"The next sync is at {at}.")
     elif shown["season"] == "paused" and shown["until"] is None:
         lines.append(f"It lasts until: rostersync resume {shown['district']}")
     return lines

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from rostersync.cli import words
 from rostersync.cli.door import Door, command, table
 from rostersync.cli.words import count, things
 
@@ -34,7 +35,7 @@ def status(door: Door) -> None:
             (
                 one["district"],
                 _season(one),
-                one["next_run"],
+                words.moment(one["next_run"], one["timezone"]),
                 _ago(one["good_at"], now),
                 "; ".join(todo(one)) or "nothing",
             )

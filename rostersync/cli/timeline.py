@@ -16,8 +16,8 @@ _NEXT = {
 }
 
 
-def say_timeline(door: Door, told: dict[str, Any]) -> None:
-    """Print the reasons for a person's state, and what happened to them."""
+def say_timeline(door: Door, told: dict[str, Any], zone: str) -> None:
+    """Print the reasons for a person's state and what happened, on the district's own clock."""
     user = told["user"]
     if user is None and (source := told.get("source")) is not None:
         door.say(f"There is no record {source['name']}:{source['external_id']}.")
@@ -31,16 +31,17 @@ def say_timeline(door: Door, told: dict[str, Any]) -> None:
     for word, sentence in told["next"].items():
         door.say(f"    {_NEXT.get(word, word)}: {sentence}")
     if "source" in told:
-        _say_source(door, told["source"], told["findings"])
-    _say_records(door, told)
+        _say_source(door, told["source"], told["findings"], zone)
+    _say_records(door, told, zone)
     _say_fields(door, told["fields"])
-    _say_open(door, told)
+    _say_open(door, told, zone)
     if told["changes"]:
         _title(door, "History")
     for change in told["changes"]:
         note = f" · {change['note']}" if change["note"] else ""
+        at = words.moment(change["at"], zone)
         door.say(
-            f"    {change['serial']}  {change['at']}  {change['actor']}  {change['plan_id']}"
+            f"    {change['serial']}  {at}  {change['actor']}  {change['plan_id']}"
             f"  {change_line(change)}{note}"
         )
 
@@ -50,16 +51,18 @@ def _title(door: Door, title: str) -> None:
     door.say(title, style="bold")
 
 
-def _say_source(door: Door, source: dict[str, Any], findings: list[dict[str, Any]]) -> None:
+def _say_source(
+    door: Door, source: dict[str, Any], findings: list[dict[str, Any]], zone: str
+) -> None:
     """Say what is known of the source from which somebody is expected."""
     _title(door, f"The source {source['name']}")
     if source["read_at"] is None:
         door.say("    not read yet")
     else:
         whole = "whole" if source["complete"] else f"not whole: {source['why_incomplete']}"
-        door.say(f"    read last at {source['read_at']}, {whole}")
+        door.say(f"    read last at {words.moment(source['read_at'], zone)}, {whole}")
         if not source["complete"] and source["complete_at"]:
-            door.say(f"    read whole last at {source['complete_at']}")
+            door.say(f"    read whole last at {words.moment(source['complete_at'], zone)}")
     schools = ", ".join(source["schools"]) or "all"
     door.say(f"    asked for the roles {', '.join(source['roles'])}; schools: {schools}")
     if findings:
@@ -71,7 +74,7 @@ def _say_source(door: Door, source: dict[str, Any], findings: list[dict[str, Any
         door.say(f"    {place}{column}: {one['message']} {one['hint']}".rstrip())
 
 
-def _say_records(door: Door, told: dict[str, Any]) -> None:
+def _say_records(door: Door, told: dict[str, Any], zone: str) -> None:
     if told["records"]:
         _title(door, "Records")
     reasons = {(m["source"], m["external_id"]): m for m in told["matches"]}
@@ -80,7 +83,7 @@ def _say_records(door: Door, told: dict[str, Any]) -> None:
         states += [] if record["in_scope"] else ["outside what the source is asked for"]
         states += ["holds them"] if record["held"] else ["does not hold them"]
         if record["absent_since"]:
-            states.append(f"gone since {record['absent_since']}")
+            states.append(f"gone since {words.moment(record['absent_since'], zone)}")
         match = reasons.get((record["source"], record["external_id"]))
         how = {"create": "they joined by it"}.get(match["action"], "linked") if match else ""
         by = f"; {how}: {words.reason(match['reason'])}" if match else ""
@@ -100,13 +103,15 @@ def _say_fields(door: Door, fields: dict[str, dict[str, Any]]) -> None:
         door.say(f"    {said}: {words.value(one['value'])} ({'; '.join(notes)})")
 
 
-def _say_open(door: Door, told: dict[str, Any]) -> None:
+def _say_open(door: Door, told: dict[str, Any], zone: str) -> None:
     protected = told["protected"]
     if protected["on"] and protected.get("since"):
-        door.say(f"    protected since {protected['since']} by {protected['by']}")
+        since = words.moment(protected["since"], zone)
+        door.say(f"    protected since {since} by {protected['by']}")
     for lock in told["locks"]:
         if lock["since"]:
-            door.say(f"    {lock['field']} locked since {lock['since']} by {lock['by']}")
+            since = words.moment(lock["since"], zone)
+            door.say(f"    {lock['field']} locked since {since} by {lock['by']}")
     if told["conflicts"] or told["held"]:
         _title(door, "Waiting for a person")
     for conflict in told["conflicts"]:

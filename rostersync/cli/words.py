@@ -111,8 +111,15 @@ def things(number: int, one: str, many: str | None = None) -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
-def moment(shown: str | None) -> str:
-    """Return a point in time, given as JSON has it, for people: ``2026-09-01 05:00 UTC``."""
+def moment(shown: str | None, zone: str | None = None) -> str:
+    """Return a point in time, given as JSON has it, for people: ``2026-09-01 05:00 UTC``.
+
+    With the time zone of a district: on its own clock, ``2026-09-01 00:00 CDT``.
+    """
+    if zone is not None:
+        from sync.shown import local_moment
+
+        return local_moment(shown, zone)
     return "" if shown is None else f"{shown[:10]} {shown[11:16]} UTC"
 
 

@@ -31,7 +31,7 @@ _FENCE = re.compile(
     r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 _MOVING = (
-    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\dZ| UTC)"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\dZ| [A-Z]{2,4}| [+-]\d\d)"), "<time>"),
     (re.compile(r"\bu[a-z2-7]{16}\b"), "<user>"),
 )
 _EXIT = re.compile(r"\(exit code (\d+)\)")

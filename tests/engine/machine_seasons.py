@@ -57,6 +57,8 @@ class Step:
     standing: int | None
     stood: set[str]
     places: Places
+    days_back: int
+    owed: bool
     held: set[tuple[str, str]]
 
 
@@ -391,6 +393,8 @@ class Seasons(machine.Engine):
             standing,
             set() if standing is None else {target for _, target, _ in world.changes(standing)},
             places,
+            self.days_back(),
+            self.owed or (self.vendor_owed and self.vendor != "paused"),
             {(name, key) for name, key in held},
         )
 
@@ -417,10 +421,7 @@ class Seasons(machine.Engine):
         new = [plan for plan in self.all_plans() if plan > step.plans]
         free = [plan for plan in new if self.status(plan) in ("applied", "planned")]
         self.policy_of |= dict.fromkeys(new, self.policy)
-        back = self.vendor_owed and self.vendor != "paused"
-        guarded = (step.mode == "normal" and (self.owed or back)) or (
-            step.mode == "paused" and asked
-        )
+        guarded = (step.mode == "normal" and step.owed) or (step.mode == "paused" and asked)
         if guarded and not self.pictures:
             self.pictures.append(self.students())
         if step.mode == "additions_only":
@@ -553,7 +554,7 @@ class Seasons(machine.Engine):
 
     def those_of_late_schools_wait(self, new: Sequence[int], step: Step, *, guarded: bool) -> None:
         """Before the 14th day nobody of a late school is in any plan (S6)."""
-        if self.policy != "explain" or self.days_back() >= WAITING_DAYS:
+        if self.policy != "explain" or step.days_back >= WAITING_DAYS:
             return
         late = self.late_schools() if guarded else self.late & self.late_schools()
         for plan in new:
@@ -627,9 +628,9 @@ class Seasons(machine.Engine):
                 self.gone_at_return = self.in_no_roster()
         else:
             self.late &= self.late_schools()
-        if self.days_back() >= WAITING_DAYS + 2:
+        if step.days_back >= WAITING_DAYS + 2:
             assert outcome.status != "waiting", "they still wait after 14 days"
-        if self.days_back() >= WAITING_DAYS:
+        if step.days_back >= WAITING_DAYS:
             self.late = set()
         if not self.late and not self.owed and self.vendor != "paused":
             over = self.returned_on is None or self.grace == (0, 1)

@@ -14,8 +14,11 @@ import pytest
 from core.database import Database
 from core.errors import FileRefused, UsageError
 from sync.approval import apply_plan
+from sync.due import Due
 from sync.engine import sync_district
 from sync.guard import SeasonState, paused_by_hand
+from sync.scheduled import run_due
+from sync.service import Service
 from sync.upload import Uploaded, read_waiting, upload_file
 from sync.uploads import uploads
 from sync.views import district_row
@@ -201,6 +204,39 @@ def test_s1_flex_4_3_in_a_pause_uploads_wait_and_the_newest_is_read_at_its_end(
     assert len(notes) == 2
     assert all("came later" in note for note in notes)
     assert read_waiting(database, "springfield", now=autumn) == []
+
+
+class Done:
+    """A process that has ended well."""
+
+    def poll(self) -> int:
+        return 0
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("times", ["", 'sync_times = ["05:00", "14:00"]\n'])
+def test_s1_an_upload_that_waits_through_a_pause_is_read_by_the_service_at_its_end(
+    database: Database, tmp_path: Path, times: str
+) -> None:
+    district(database, tmp_path, more=times + PAUSE)
+    give(database, tmp_path, people(range(3)), now=summer)
+    now = [summer()]
+
+    def launch(due: Due) -> Done:
+        run_due(database, due.slug, due.at, now=lambda: now[0], send=lambda *_: True)
+        return Done()
+
+    service = Service(database, launch=launch, now=lambda: now[0])
+    for day, there in (("2026-07-01", 0), ("2026-08-10", 0), ("2026-08-11", 3), ("2026-08-12", 3)):
+        now[0] = datetime.fromisoformat(f"{day}T22:00:00+00:00")
+        service.tick()
+        assert active(database) == there, day
+    (one,) = listed(database)
+    assert one["status"] == "PROCESSED"
 
 
 def test_an_upload_may_be_asked_for_during_a_pause(database: Database, tmp_path: Path) -> None:

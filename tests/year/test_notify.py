@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from core.database import at_failpoints
 from core.errors import CredentialsRefused, VendorFailure
 from sync import notify, pausing
 from sync.health import resume_source
+from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff
 
@@ -240,3 +242,49 @@ def test_the_districts_and_the_operators_webhook_hear_of_a_held_plan(
     assert {one["title"] for one in heard} == {message.title}
     assert notify.tell(town.database, town.slug, town.clock()) == []
     assert len(heard) == 2
+
+
+def test_a_sync_by_hand_tells_what_it_found_without_a_service(
+    cli: Cli,  # noqa: F811
+    new_town: NewTown,
+    webhook: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, heard = webhook
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, url)
+    town = filled(new_town())
+    town.vendor.fails = CredentialsRefused("The vendor refused the token.")
+    for _ in range(2):
+        assert cli("sync", town.slug).code == 14
+    assert [one["title"] for one in heard].count(f"{town.slug}: sis was stopped") == 1
+
+
+# -- killed on the way
+
+
+class Killed(BaseException):
+    """The program ends here."""
+
+
+@pytest.mark.parametrize("where", ["notify.claimed", "notify.sent"])
+def test_a_message_is_not_lost_when_the_program_is_killed_while_it_sends(
+    town: Town, where: str
+) -> None:
+    def kill(place: str) -> None:
+        if place == where:
+            raise Killed
+
+    box = Box()
+    town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(8)))
+    town.sync("2026-05-05 05:00")
+    with pytest.raises(Killed), at_failpoints(kill):
+        notify.tell(town.database, town.slug, town.clock(), box)
+    heard = box.take()
+    assert len(heard) == (where == "notify.sent")
+    town.at("2026-05-05 05:20")
+    assert told(town, box) == []  # for all one knows somebody is still sending
+    town.at("2026-05-05 05:31")
+    (again,) = told(town, box)
+    assert again.endswith("waits for your approval")
+    town.at("2026-05-05 07:00")
+    assert told(town, box) == []
