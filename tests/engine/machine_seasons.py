@@ -672,4 +672,6 @@ class Seasons(machine.Engine):
         self.the_district_is_resumed()
         self.the_guard_is_set("off")
         self.grace = (0, 1)
+        for number, row in enumerate(self.world.second.people.values()):
+            row["fields"]["username"] = f"paper{number}"  # the guard may have held them, too
         super().everything_approved()
