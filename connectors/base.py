@@ -105,7 +105,8 @@ class Record:
     Just one of ``user`` and ``school`` is set, unless ``deleted`` is true (the vendor's own word
     that the entry is gone, ``tobedeleted``), when both may be None. ``former_keys`` are ids under
     which the same source may have known the entry before (F9). ``unknown`` lists vocabulary that
-    was met and not understood, as ``field=token``; it never holds personal data.
+    was met and not understood, as ``field=token``; it never holds personal data. ``extra`` names
+    the fields of the record that nothing of ours reads, without their values.
     """
 
     kind: Kind
@@ -115,6 +116,7 @@ class Record:
     deleted: bool = False
     former_keys: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Part:
     data: Mapping[str, Any]
     deleted: bool = False
     unknown: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import msgspec
 from pydantic import ValidationError
 
 from connectors.base import Record
-from connectors.wire import Word, build, decode, text, unusable
+from connectors.wire import Word, build, decode, extra_fields, text, unusable
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -80,6 +80,18 @@ class UserRecord(msgspec.Struct):
     rostersync_deleted: bool = False
 
 
+LEFT_OUT = frozenset(
+    {
+        "created", "last_modified", "district", "data", "ext", "enrollments", "location", "phone",
+        "principal", "high_grade", "low_grade", "mdr_number", "sis_id", "lms_status", "lms_state",
+    }
+)  # fmt: skip
+"""Fields that Clever documents and that say nothing about a user or a school of ours.
+
+https://dev.clever.com/docs/api-v30-data-model
+"""
+
+
 _school = msgspec.json.Decoder(SchoolRecord)
 _user = msgspec.json.Decoder(UserRecord)
 
@@ -101,7 +113,8 @@ def parse_school(raw: bytes) -> Record:
             "number": text(wire.school_number),
         },
     )
-    return Record(Kind.SCHOOL, key, school=school)
+    extra = extra_fields(raw, SchoolRecord, LEFT_OUT)
+    return Record(Kind.SCHOOL, key, school=school, extra=extra)
 
 
 def parse_user(raw: bytes) -> Record:
@@ -164,7 +177,8 @@ def parse_user(raw: bytes) -> Record:
             "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
         },
     )
-    return Record(Kind.USER, key, user=user, unknown=tuple(unknown))
+    extra = extra_fields(raw, UserRecord, LEFT_OUT)
+    return Record(Kind.USER, key, user=user, unknown=tuple(unknown), extra=extra)
 
 
 def _memberships(roles: Mapping[Role, RoleRecord]) -> Iterator[Membership]:

@@ -15,12 +15,17 @@ from pydantic import ValidationError
 
 from connectors import oneroster_words as words
 from connectors.base import Record
-from connectors.wire import Word, build, decode, text, unusable
+from connectors.wire import Word, build, decode, extra_fields, text, unusable
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
 DROPPED = frozenset({"password", "credentials", "userProfiles", "demographics", "sms", "phone"})
 """Keys of a record that nothing of ours may read, not even a mapping rule."""
+
+LEFT_OUT = DROPPED | {
+    "dateLastModified", "metadata", "agents", "pronouns", "resources", "parent", "children",
+}  # fmt: skip
+"""Fields that the standard knows and that say nothing about a user or a school of ours."""
 
 
 class Ref(msgspec.Struct):
@@ -186,7 +191,9 @@ def parse_school(raw: bytes) -> Record:
         return Record(Kind.SCHOOL, key, deleted=True, unknown=unknown)
     nces_id, number = words.school_numbers(text(wire.identifier))
     values = {"external_id": key, "name": text(wire.name), "nces_id": nces_id, "number": number}
-    return Record(Kind.SCHOOL, key, school=build(NormalizedSchool, key, values), unknown=unknown)
+    school = build(NormalizedSchool, key, values)
+    extra = extra_fields(raw, OrgRecord, LEFT_OUT)
+    return Record(Kind.SCHOOL, key, school=school, unknown=unknown, extra=extra)
 
 
 def parse_user(raw: bytes, person_id_type: str | None) -> Record:
@@ -239,7 +246,8 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
             "person_key": words.person_key(text(wire.userMasterIdentifier), ids, person_id_type),
         },
     )
-    return Record(Kind.USER, key, user=user, unknown=tuple(unknown))
+    extra = extra_fields(raw, UserRecord, LEFT_OUT)
+    return Record(Kind.USER, key, user=user, unknown=tuple(unknown), extra=extra)
 
 
 def _pairs(

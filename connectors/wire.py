@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+import msgspec.structs
 from pydantic import BaseModel, ValidationError
 
 from core.errors import RetryableError, SkipRecord
@@ -32,6 +34,7 @@ class Keyed(msgspec.Struct):
     sourcedId: Word = None
 
 
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _keyed = msgspec.json.Decoder(Keyed)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -64,6 +67,26 @@ def key_of(raw: bytes, column: str) -> str:
             hint="Report this to the vendor.",
         )
     return key
+
+
+def extra_fields(
+    raw: bytes, shape: type[msgspec.Struct], left_out: frozenset[str]
+) -> tuple[str, ...]:
+    """Return the names of a record's fields that ``shape`` does not read, never their values.
+
+    Without those of ``left_out``, which the vendor documents and we leave out on purpose. A name
+    that does not look like one is told as ``other``.
+    """
+    extra = _members.decode(raw).keys() - _fields_of(shape) - left_out
+    return tuple(sorted({name if _NAME.fullmatch(name) else "other" for name in extra}))
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_.:-]{0,39}")
+
+
+@cache
+def _fields_of(shape: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name for field in msgspec.structs.fields(shape))
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:

@@ -190,6 +190,8 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "withheld": "Of those: whom nobody may conclude from, because rows were unreadable.",
             "skipped": "Rows that could not be used.",
             "unknown": "Words that were not understood, with how often they came.",
+            "extra": "Fields of a JSON vendor that nothing reads, with how many new or changed"
+            " records had them; never their values.",
             "vendor_state": "The vendor's own word on its season, like `paused`.",
             "vendor_time": "The date of the vendor's data.",
             "notes": "Sentences for the admin.",

@@ -141,6 +141,7 @@ def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
         "withheld": verdict.withheld,
         "skipped": verdict.findings,
         "unknown": dict(sorted(reading.unknown.items())),
+        "extra": dict(sorted(reading.extra.items())),
         "vendor_state": certificate.vendor_state,
         "vendor_time": _text(certificate.vendor_time),
         "notes": list(certificate.notes),

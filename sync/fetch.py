@@ -53,6 +53,8 @@ class Reading:
     unusable: dict[str, int] = field(default_factory=dict)
     """Rows that could not be used, by stream."""
     unknown: dict[str, int] = field(default_factory=dict)
+    extra: dict[str, int] = field(default_factory=dict)
+    """Field → parsed rows that have it and of whom nothing of ours reads it."""
     error: RosterSyncError | None = None
     """What ended the reading early, if something did."""
 
@@ -343,6 +345,8 @@ class _Stream:
         parsed = _guard(lambda: reader.connector.parse(self.name, raw))
         for token in parsed.unknown:
             reader.reading.unknown[token] = reader.reading.unknown.get(token, 0) + 1
+        for name in parsed.extra:
+            reader.reading.extra[name] = reader.reading.extra.get(name, 0) + 1
         if isinstance(parsed, Part):
             return self._part(parsed, raw, print_)
         if parsed.key != key:

@@ -100,6 +100,9 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
     """Tell an outcome to a person: its readings, its plans, the sentence of its status."""
     for name, certificate in outcome.certificates.items():
         door.say(reading_sentence(name, certificate))
+        met = met_sentence(certificate)
+        if met:
+            door.say(f"  {met}")
     with door.reading() as connection:
         for number in _held_first(connection, outcome.plan_ids):
             if outcome.certificates:
@@ -139,6 +142,39 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
         return f"{name}: {part}{read}"
     read = read if records else ""
     return f"{name}: NOT read whole{read}. {certificate.get('reason') or ''}".rstrip()
+
+
+FIELDS_NAMED = 5
+"""How many fields a sentence names."""
+
+
+def met_sentence(certificate: dict[str, Any]) -> str:
+    """Tell what a reading met and did not understand: the fields, and in how many rows.
+
+    Only rows that are new or changed are parsed, so only they are counted.
+    """
+    unknown: dict[str, int] = {}
+    for token, rows in (certificate.get("unknown") or {}).items():
+        field = token.partition("=")[0]
+        unknown[field] = unknown.get(field, 0) + rows
+    said = [
+        f"{word}: {_named(fields)}"
+        for word, fields in (
+            ("words not understood", unknown),
+            ("fields not read", certificate.get("extra") or {}),
+        )
+        if fields
+    ]
+    return f"In new or changed rows: {'; '.join(said)}." if said else ""
+
+
+def _named(fields: dict[str, int]) -> str:
+    from rostersync.cli.words import count
+
+    most = sorted(fields, key=lambda name: (-fields[name], name))
+    shown = [f"{name} ({count(fields[name])})" for name in most[:FIELDS_NAMED]]
+    rest = len(most) - FIELDS_NAMED
+    return ", ".join([*shown, f"{rest} more"] if rest > 0 else shown)
 
 
 def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:

@@ -1,0 +1,28 @@
+"""``sync`` tells which words of a file it did not understand, and how often."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cli.conftest import Cli
+from tests.cli.roster import Folder, Person, students
+from tests.cli.test_main_job import D
+
+
+def test_words_of_a_csv_that_are_not_understood_are_counted_and_told(
+    cli: Cli, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    strange = [Person(f"odd{number}", "Odd", grade="Upper Sixth") for number in range(2)]
+    folder.write([*students(*range(5)), *strange])
+    cli("load", str(folder.file))
+    called = cli("sync", D)
+    assert called.code == 0
+    assert "In new or changed rows: words not understood: grade (2)." in called.out
+    assert "Upper Sixth" not in called.out
+    again = cli("sync", D)
+    assert again.code == 0
+    assert "not understood" not in again.out
+    folder.write([*students(*range(5)), *strange, Person("odd9", "Odd", grade="Upper Sixth")])
+    certificate = cli("sync", D, "--json").document["certificates"]["sis"]
+    assert (sum(certificate["unknown"].values()), certificate["extra"]) == (1, {})
