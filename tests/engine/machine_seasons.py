@@ -57,6 +57,7 @@ class Step:
     standing: int | None
     stood: set[str]
     places: Places
+    pupils: Places
     days_back: int
     owed: bool
     held: set[tuple[str, str]]
@@ -393,6 +394,7 @@ class Seasons(machine.Engine):
             standing,
             set() if standing is None else {target for _, target, _ in world.changes(standing)},
             places,
+            self.students(),
             self.days_back(),
             self.owed or (self.vendor_owed and self.vendor != "paused"),
             {(name, key) for name, key in held},
@@ -537,9 +539,12 @@ class Seasons(machine.Engine):
                 found.setdefault(user, set()).add(row["fields"]["grade"])
         return found
 
-    def late_schools(self) -> set[str]:
-        """Return the schools that show the old year, whichever way one looks at it."""
-        shown = [self.rolled(picture) for picture in self.pictures]
+    def late_schools(self, step: Step) -> set[str]:
+        """Return the schools that show the old year, whichever way one looks at it.
+
+        A plan that somebody applies in the pause changes grades too, before they were fixed.
+        """
+        shown = [self.rolled(picture) for picture in (*self.pictures, step.pupils)]
         if not shown:
             return set()
         return {
@@ -556,7 +561,7 @@ class Seasons(machine.Engine):
         """Before the 14th day nobody of a late school is in any plan (S6)."""
         if self.policy != "explain" or step.days_back >= WAITING_DAYS:
             return
-        late = self.late_schools() if guarded else self.late & self.late_schools()
+        late = self.late_schools(step) if guarded else self.late & self.late_schools(step)
         for plan in new:
             for user in self.taken_by(plan):
                 places = {school for school, _ in step.places.get(user, ())}
@@ -622,12 +627,12 @@ class Seasons(machine.Engine):
             self.owed = False
             if self.vendor != "paused":
                 self.vendor_owed = False
-            self.late = self.late_schools() if self.policy == "explain" else set()
+            self.late = self.late_schools(step) if self.policy == "explain" else set()
             if self.grace != (0, 1):
                 self.returned_on = self.today
                 self.gone_at_return = self.in_no_roster()
         else:
-            self.late &= self.late_schools()
+            self.late &= self.late_schools(step)
         if step.days_back >= WAITING_DAYS + 2:
             assert outcome.status != "waiting", "they still wait after 14 days"
         if step.days_back >= WAITING_DAYS:
