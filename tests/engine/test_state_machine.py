@@ -44,7 +44,7 @@ def on_sqlite(_migrated_sqlite: Path, key: None) -> type[machine.Engine]:
 
 
 def test_the_rules_hold_whatever_happens(on_sqlite: type[machine.Engine]) -> None:
-    run_state_machine_as_test(on_sqlite, settings=settings(max_examples=12, stateful_step_count=20))
+    run_state_machine_as_test(on_sqlite, settings=settings(max_examples=8, stateful_step_count=20))
 
 
 @pytest.mark.long
