@@ -15,7 +15,7 @@ from tests.docs.console import ROOT
 
 PAGE = ROOT / "docs" / "add-a-connector.md"
 _BLOCK = re.compile(
-    r"(?:^<!-- (?P<what>old|new): (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
+    r"(?:^<!-- (?P<what>old|new|file): (?P<file>\S+) -->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 
@@ -71,6 +71,8 @@ def test_whoever_follows_the_page_ends_with_a_connector_that_keeps_every_rule(
         if block["kind"] == "sh":
             for line in block["text"].splitlines():
                 reader.do(line)
+        elif block["what"] == "file" or block["kind"] == "console":
+            continue  # the section on HTTP stands by itself: see below
         elif block["what"] == "old":
             old = block["text"].rstrip("\n")
         else:
@@ -84,3 +86,22 @@ def test_whoever_follows_the_page_ends_with_a_connector_that_keeps_every_rule(
     assert "applied" in told
     assert "Okonkwo" in told
     assert "nothing to do" in reader.printed[-1], "the new words read as the same people"
+
+
+def test_the_connector_over_http_that_the_page_shows_keeps_every_rule(tmp_path: Path) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    files = [block for block in _BLOCK.finditer(page) if block["what"] == "file"]
+    for block in files:
+        (tmp_path / block["file"]).write_text(block["text"], encoding="utf-8")
+    assert "$ pytest -q test_meadow.py" in page
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meadow.py"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+    assert "failed" not in done.stdout
