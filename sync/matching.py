@@ -481,9 +481,9 @@ _RIVALS = tuple(  # another new person of the same source has the same key of th
     ).bindparams(_EXPANDING)
     for whom in ("target_id", "other")
 )
-_SHARED_EMAILS = text(  # another entry of the same source has the address, new or not
+_SHARED_EMAILS = text(  # another entry of the same source has the address, new or not (+ 0: so)
     "SELECT DISTINCT k.person FROM new_keys k JOIN records r ON r.email = k.value"
-    " AND r.source_id = k.source_id AND r.kind = 'user' AND r.present AND r.in_scope"
+    " AND r.source_id + 0 = k.source_id AND r.kind = 'user' AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM new_keys m WHERE m.person = k.person"
     " AND m.record_id = r.id) WHERE k.word = 'email' AND k.person IN :people"
 ).bindparams(_EXPANDING)

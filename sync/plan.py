@@ -205,6 +205,7 @@ class _Planner:
         ):
             connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
             connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+        connection.exec_driver_sql("CREATE INDEX ix_conflict_people ON conflict_people (target_id)")
         holds.create_table(connection)
         pairs.create_tables(connection)
 
