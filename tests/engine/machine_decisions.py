@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -34,7 +34,7 @@ class Decisions(Rosters):
 
     acts: Any = st.sampled_from(ACTS)
     whom: Any = st.integers(0, 40)
-    """Which user, in the order of their ids."""
+    """Which user, in the order in which they came."""
 
     # -- plans
 
@@ -244,7 +244,13 @@ class Decisions(Rosters):
             " AND c.status IN ('open', 'resolved')"
             " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id) ORDER BY c.id"
         )
-        return [(row.id, [one["id"] for one in decoded(row.candidates)]) for row in rows]
+        return [(r.id, self.in_order(one["id"] for one in decoded(r.candidates))) for r in rows]
+
+    def in_order(self, users: Iterable[str]) -> list[str]:
+        """Sort users as they came: ids of those added by hand are random, and walks are not."""
+        came = self.world.rows("SELECT id FROM users ORDER BY created_at, id")
+        place = {user: at for at, (user,) in enumerate(came)}
+        return sorted(users, key=lambda user: (place.get(user, len(place)), user))
 
     @rule(role=st.sampled_from(["staff", "teacher"]), email=emails)
     def somebody_is_added_by_hand(self, role: str, email: str | None) -> None:
@@ -252,7 +258,7 @@ class Decisions(Rosters):
 
     @rule(number=of_machine("whom"), act=of_machine("acts"))
     def somebody_is_edited_by_hand(self, number: int, act: str) -> None:
-        users = sorted(self.world.users())
+        users = self.in_order(self.world.users())
         self.attempt(lambda: self.somebody_is(users[number % len(users)], act))
 
     def somebody_is(self, user: str, act: str) -> None:
