@@ -503,10 +503,12 @@ class _Planner:
     def _drop_rejected(self, connection: Connection) -> None:
         """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
         about = {"plan": self.draft.plan_id, "district": self.request.district.id}
-        rejected = connection.execute(_REJECTED, about).all()
+        rejected = sorted(connection.execute(_REJECTED, about).scalars())
         actions: dict[str, list[str]] = {}
-        for target, action in rejected:
-            actions.setdefault(target, []).append(action)
+        for first in range(0, len(rejected), BATCH):
+            targets = rejected[first : first + BATCH]
+            for target, action in connection.execute(_ACTIONS, {**about, "targets": targets}):
+                actions.setdefault(target, []).append(action)
         for target, done in actions.items():
             self.draft.forget(connection, target, sorted(set(done)))
             self.plans.waiting += 1
@@ -682,11 +684,13 @@ _ARCHIVES_IN_CONFLICT = text(
     "SELECT DISTINCT target_id FROM changes WHERE plan_id = :plan AND action = 'archive'"
     " AND target_id IN (SELECT target_id FROM conflict_people)"
 )
-_REJECTED = text(
-    "SELECT c.target_id, c.action FROM changes c WHERE c.plan_id = :plan AND c.target_id IN"
-    " (SELECT d.target_id FROM changes d JOIN rejections r ON r.district_id = :district"
-    "  AND r.content_print = d.content_print WHERE d.plan_id = :plan)"
+_REJECTED = text(  # the changes once: PostgreSQL would join a large plan with itself row by row
+    "SELECT DISTINCT c.target_id FROM changes c JOIN rejections r ON r.district_id = :district"
+    " AND r.content_print = c.content_print WHERE c.plan_id = :plan"
 )
+_ACTIONS = text(
+    "SELECT target_id, action FROM changes WHERE plan_id = :plan AND target_id IN :targets"
+).bindparams(bindparam("targets", expanding=True))
 _OF_MOVED = "(SELECT target_id FROM pairs WHERE moved = 1)"
 _FORGET_MOVED_CHANGES = text(
     f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
