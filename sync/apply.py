@@ -6,14 +6,17 @@ change is checked first; if one does not hold, ``Drift`` names whom, and nothing
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from core.database import Database, failpoint
 from core.errors import Drift
@@ -68,7 +71,7 @@ def apply_in(
     _check_preconditions(database, connection, about)
     failpoint("apply.checked")
     shape = _shape(connection, about, plan.kind)
-    before = {} if shape.only_creates else _census(connection, about)
+    before = {} if shape.only_creates else _census(connection, about, _HOLDINGS)
     failpoint("apply.counted")
     words = _Words(database)
     for name, query in words.statements(shape):
@@ -80,7 +83,7 @@ def apply_in(
         failpoint("apply.hand")
     take_effect(database, connection, plan.kind, _members(plan.effects), about)
     failpoint("apply.effects")
-    after = _census(connection, about)
+    after = _census(connection, about, _BROUGHT if shape.only_creates else _HOLDINGS)
     _write_census(database, connection, about, before, after)
     failpoint("apply.census")
     for source_id in _list(plan.establishes):
@@ -195,10 +198,9 @@ def preconditions(database: Database) -> Sequence[tuple[str, str]]:
             "school",
             f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
             " AND c.kind = 'user' AND c.after IS NOT NULL"
-            f" AND {school} <> ''"
-            f" AND NOT EXISTS (SELECT 1 FROM schools s WHERE s.id = {school})"
-            " AND NOT EXISTS (SELECT 1 FROM changes n WHERE n.plan_id = :plan"
-            f" AND n.kind = 'school' AND n.action = 'create' AND n.target_id = {school})",
+            f" AND {school} <> '' AND {school} NOT IN (SELECT s.id FROM schools s"
+            " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
+            " AND n.kind = 'school' AND n.action = 'create')",
         ),
     )
 
@@ -435,34 +437,34 @@ _SETTLE = (
 _Group = tuple[int, str, str, str]
 
 
-def _census(connection: Connection, about: dict[str, Any]) -> dict[_Group, int]:
+def _census(
+    connection: Connection, about: dict[str, Any], holdings: TextClause
+) -> dict[_Group, int]:
     """Count the active people of this plan whom each source holds in each group."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS holdings")
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE holdings (source_id BIGINT, user_id TEXT, school TEXT, role TEXT)"
-    )
-    connection.execute(_HOLDINGS, about)  # joined once, then counted three ways
-    counted: dict[_Group, int] = {}
-    for scope, school, role in (
-        (SCHOOL_ROLE, "school", "role"),
-        (DISTRICT_ROLE, "''", "role"),
-        (DISTRICT, "''", "''"),
-    ):
-        query = text(
-            f"SELECT source_id, {school}, {role}, COUNT(DISTINCT user_id) FROM holdings"
-            " GROUP BY 1, 2, 3"
-        )
-        for source_id, school_id, role_name, people in connection.execute(query):
-            counted[source_id, scope, school_id, role_name] = people
+    counted: Counter[_Group] = Counter()
+    rows = connection.execute(holdings, about, execution_options={"yield_per": 10_000})
+    for _, held in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
+        groups: set[_Group] = set()
+        for _, source_id, school, role in held:
+            groups.add((source_id, SCHOOL_ROLE, school, role))
+            groups.add((source_id, DISTRICT_ROLE, "", role))
+            groups.add((source_id, DISTRICT, "", ""))
+        counted.update(groups)
     return counted
 
 
 _HOLDINGS = text(
-    "INSERT INTO holdings SELECT r.source_id, u.id, COALESCE(m.school_id, ''),"
-    " COALESCE(m.role, '') FROM users u"
+    "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
     " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
     " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
     " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+    " ORDER BY u.id"
+)
+_BROUGHT = text(  # the same of a plan that only creates, in its own order: nobody is looked for
+    "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
+    " FROM changes c CROSS JOIN records r CROSS JOIN users u"
+    " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan AND c.kind = 'user'"
+    " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
 )
 
 

@@ -81,6 +81,7 @@ class Decision:
     """Missing from a role that shrank by more than half (F6)."""
 
 
+_ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
 
 
@@ -97,7 +98,7 @@ def decide_newcomer(
     first = speaking[0]
     role, school = _about(wish.memberships)
     after = {
-        "status": UserStatus.ACTIVE.value if wish.enabled else UserStatus.SUSPENDED.value,
+        "status": _ACTIVE if wish.enabled else _SUSPENDED,
         "origin": context.origins[first.source_id],
         **{
             name: value for name, value in stored_profile(wish.profile).items() if value is not None

@@ -36,6 +36,7 @@ TAKING_COLUMNS = (
 DIGEST_SIZE = 32
 PRINT_SIZE = 16
 _SALT = 16
+_WORDS = {kind: kind.value for kind in Kind}
 _FLUSH = 5_000
 
 Values = Mapping[str, Any]
@@ -59,9 +60,8 @@ class Step(NamedTuple):
     school: str | None = None
 
 
-def canonical(value: object) -> bytes:
-    """Return the one JSON text of a value: keys sorted, no blanks."""
-    return msgspec.json.encode(value, order="deterministic")
+canonical = msgspec.json.Encoder(order="deterministic").encode
+"""Returns the one JSON text of a value: keys sorted, no blanks."""
 
 
 def content_of(step: Step, before: bytes, after: bytes, basis: bytes) -> bytes:
@@ -97,7 +97,8 @@ class Draft:
     def add(self, steps: Sequence[Step]) -> None:
         """Write down the steps of one person or school, in this order."""
         counts = self.counts if steps[0].kind is Kind.USER else self.school_counts
-        counts.update({step.action for step in steps})
+        for action in {step.action for step in steps}:
+            counts[action] += 1
         for step in steps:
             before = b"null" if step.before is None else canonical(step.before)
             after = b"null" if step.after is None else canonical(step.after)
@@ -108,7 +109,7 @@ class Draft:
             self._digest.update(digest)
             self._rows.append(
                 (
-                    self.plan_id, self.size, step.kind.value, step.action, step.target,
+                    self.plan_id, self.size, _WORDS[step.kind], step.action, step.target,
                     step.revision, step.record_id, step.record_version, step.role, step.school,
                     None if step.before is None else before.decode(),
                     None if step.after is None else after.decode(),

@@ -7,7 +7,6 @@ reads in sets what ``judge`` decides by.
 
 from __future__ import annotations
 
-import base64
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +33,15 @@ def new_id(key: bytes, prefix: str, *about: object) -> str:
     So a plan names whom it creates, two readings of one roster make the same plan, and no id tells
     what it was made from.
     """
-    words = "\0".join(str(word) for word in about).encode()
+    words = "\0".join(map(str, about)).encode()
     digest = blake2b(words, digest_size=10, key=key[:32], person=b"rostersync-id").digest()
-    return prefix + base64.b32encode(digest).decode().lower()
+    number, pair = int.from_bytes(digest, "big"), _PAIRS
+    return prefix + "".join([pair[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+_BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [one + other for one in _BASE32 for other in _BASE32]
+_SHIFTS = range(70, -10, -10)
 
 
 def role_class(roles: Iterable[str]) -> str:

@@ -430,9 +430,10 @@ _FIND = (
     ),
     text(
         "INSERT INTO found SELECT k.person, k.source_id, l.target_id, CAST(NULL AS TEXT), k.word"
-        " FROM new_keys k JOIN sources s ON s.district_id = :district"
-        " JOIN records r ON r.source_id = s.id AND r.person_key = k.value AND r.kind = 'user'"
-        " JOIN links l ON l.record_id = r.id WHERE k.word IN ('master', 'userid')"
+        " FROM new_keys k CROSS JOIN sources s CROSS JOIN records r CROSS JOIN links l"
+        " WHERE k.word IN ('master', 'userid') AND s.district_id = :district"
+        " AND r.source_id = s.id AND r.person_key = k.value AND r.person_key IS NOT NULL"
+        " AND r.kind = 'user' AND l.record_id = r.id"
     ),
     text(
         "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -52,6 +53,7 @@ class UserData(msgspec.Struct):
 
 
 decode_user = msgspec.json.Decoder(UserData).decode
+_profile = attrgetter(*PROFILE_FIELDS)
 
 
 @dataclass(slots=True)
@@ -134,7 +136,7 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
     schools add up over all of them.
     """
     first = records[0]
-    profile = {name: getattr(first.data, name) for name in PROFILE_FIELDS}
+    profile = dict(zip(PROFILE_FIELDS, _profile(first.data), strict=True))
     if len(records) > 1:
         for record in records[1:]:
             for name, value in profile.items():
@@ -150,12 +152,16 @@ def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Memb
     What is at none of our schools (OneRoster puts district people at the district's org) is no
     primary membership: primary is a school, not a person.
     """
+    if len(records) == 1 and len(records[0].data.memberships) == 1:  # almost everybody
+        (member,) = records[0].data.memberships
+        school = "" if member.school is None else _school_of(records[0], member.school, sources)
+        return [(member.role, school, member.primary and school != "")]
     found: dict[tuple[str, str], bool] = {}
     for record in records:
         for member in record.data.memberships:
             school = ""
             if member.school is not None:
-                school = sources.schools.get((record.source_id, member.school), "")
+                school = _school_of(record, member.school, sources)
             key = (member.role, school)
             primary = member.primary and school != "" and not any(found.values())
             found[key] = found.get(key, False) or primary
@@ -165,6 +171,11 @@ def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Memb
         for (role, school), primary in found.items()
         if school or role not in placed
     )
+
+
+def _school_of(record: RecordView, school: str, sources: Sources) -> str:
+    """Return our id of a school that a record names; empty if it is none of ours."""
+    return sources.schools.get((record.source_id, school), "")
 
 
 def in_precedence(records: Sequence[RecordView], sources: Sources) -> list[RecordView]:
@@ -196,14 +207,14 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
             bool(row.kept_archived),
             row.kept_until,
             _list(row.locked_fields),
-            {name: getattr(row, name) for name in PROFILE_FIELDS},
+            dict(zip(PROFILE_FIELDS, row[_BEFORE_PROFILE:], strict=True)),
         )
         for row in connection.execute(_USERS, about)
     }
     for user_id, role, school, primary in connection.execute(_MEMBERSHIPS, about):
         users[user_id].memberships.append((role, school, bool(primary)))
-    for row in connection.execute(_RECORDS, about):
-        users[row.target_id].records.append(_record(row))
+    for target, *row in connection.execute(_RECORDS, about):
+        users[target].records.append(_record(row))
     return list(users.values())
 
 
@@ -216,22 +227,26 @@ def read_newcomers(
         yield _record(row)
 
 
-def _record(row: Any) -> RecordView:
-    held = row.held
+def _record(row: Sequence[Any]) -> RecordView:
+    """Make a record of ``_RECORD_COLUMNS``, held and join reason: by place, for all pass here."""
+    (
+        record_id, source_id, external_id, version, present, in_scope, data, cause, since, fetches,
+        person_key, held, join_reason,
+    ) = row  # fmt: skip
     return RecordView(
-        row.id,
-        row.source_id,
-        row.external_id,
-        row.version,
-        bool(row.present),
-        bool(row.in_scope),
-        decode_user(row.data),
-        row.cause,
-        None if row.absent_since is None else datetime.fromisoformat(row.absent_since),
-        row.absent_fetches,
+        record_id,
+        source_id,
+        external_id,
+        version,
+        bool(present),
+        bool(in_scope),
+        decode_user(data),
+        cause,
+        None if since is None else datetime.fromisoformat(since),
+        fetches,
         None if held is None else bool(held),
-        row.person_key,
-        row.join_reason,
+        person_key,
+        join_reason,
     )
 
 
@@ -244,10 +259,11 @@ _RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said last
     " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data, r.cause,"
     " r.absent_since, r.absent_fetches, r.person_key"
 )
+_BEFORE_PROFILE = 8
 _USERS = text(
     "SELECT u.id, u.status, u.origin, u.revision, u.protected, u.kept_archived, u.kept_until,"
     " u.locked_fields, "
-    + ", ".join(f"u.{name}" for name in PROFILE_FIELDS)
+    + ", ".join(f"u.{name}" for name in PROFILE_FIELDS)  # last, see read_users
     + " FROM todo_users t JOIN users u ON u.id = t.target_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )

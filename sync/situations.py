@@ -7,6 +7,7 @@ by somebody who does not program. ``sync/plan.py`` collects the facts and asks `
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Literal
 
 
@@ -142,6 +143,7 @@ TABLE: tuple[Situation, ...] = (
 )  # fmt: skip
 
 
+@lru_cache(maxsize=4096)
 def situation_of(facts: Facts) -> Situation:
     """Return the first row of the table that fits. Some row always does."""
     for row in TABLE:
