@@ -17,6 +17,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -289,6 +290,16 @@ class Database:
         if self.is_sqlite:
             return f"json_extract({alias}.value, '$[{index}]')"
         return f"({alias}.value ->> {index})"
+
+    def among(self, column: str, name: str) -> str:
+        """SQL: is ``column`` one of the texts bound as ``name`` by ``bound_list``, however many."""
+        if self.is_sqlite:
+            return f"{column} IN (SELECT value FROM json_each(:{name}))"
+        return f"{column} = ANY(:{name})"
+
+    def bound_list(self, values: Sequence[str]) -> Any:
+        """Return texts as ``among`` wants them bound: one parameter, however many."""
+        return msgspec.json.encode(values).decode() if self.is_sqlite else list(values)
 
     def to_int(self, expression: str) -> str:
         """SQL: ``expression`` as a whole number."""

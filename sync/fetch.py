@@ -6,6 +6,7 @@ a ``Reading`` with the certificate. It writes nothing but the stage.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from pydantic import ValidationError
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
 from connectors.base import Certificate, Connector, FetchRequest, Page, Part, Record
 from core.errors import IncompleteFetch, RestartFetch, RosterSyncError, SkipRecord, VendorFailure
@@ -29,7 +30,7 @@ T = TypeVar("T")
 RESTARTS = 3
 """How often a reading starts again when the roster changes under it."""
 
-_ROWS_PER_LOOKUP = 500
+_ROWS_PER_LOOKUP = 5_000
 _PLACE_BITS = 24
 _MAX_KEY = 512
 _MANY_EARLY = 50_000
@@ -207,7 +208,7 @@ class _Stream:
         if self.kind is Kind.USER:
             self.schools = allowed_schools(reader.stage.connection, reader.source, reader.connector)
         self.scope = b"" if self.schools is None else "\0".join(sorted(self.schools)).encode()
-        self.known = _Known(reader.stage.connection, reader.source, name, self.kind, self.joined)
+        self.known = _Known(reader.stage, reader.source, name, self.kind, self.joined)
 
     def read(self, page: Page) -> None:
         position, self.position = self.position, self.position + 1
@@ -243,9 +244,11 @@ class _Stream:
         if misses:
             named = self._named(page, rows, prints, misses)
             keyless = len(named) < len(misses)
+            early = self.early
             if self.compared:
                 named = self._with_met(named, keys, passed)
-            trusted = self._misses(page, position, rows, prints, keys, named) and not keyless
+            trusted = self._misses(page, position, rows, prints, keys, named, passed, early)
+            trusted = trusted and not keyless
         self.reader.stage_passed(self.name, passed)
         self._stage_chunk(
             position,
@@ -286,9 +289,11 @@ class _Stream:
         The ids stand twice, and only both together show which row comes first.
         """
         new = {key for _, key in named}.difference(passed)
+        if not new:
+            return named
         met = [(number, key) for number, key in enumerate(keys) if key in new]
         passed.extend(key for _, key in met if key)
-        self.early |= new
+        self.early = self.early | new
         if len(self.early) > _MANY_EARLY:  # nothing is where it was: go on in sets
             self.order = Order(None)
         return sorted([*named, *((number, key) for number, key in met if key)])
@@ -301,11 +306,22 @@ class _Stream:
         prints: list[bytes],
         keys: list[str | None],
         named: Sequence[tuple[int, str]],
+        passed: list[str],
+        early: set[str],
     ) -> bool:
-        """Stage the rows that are new to us; say whether each could be read."""
+        """Stage the rows that are new to us; say whether each could be read.
+
+        A row of other bytes that says what it said, where the order expects it, counts as met:
+        neither it nor its having been passed is staged. A day that touches all stages nobody.
+        """
         trusted = True
         known = self.known.look_up([key for _, key in named])
         staged: list[tuple[Any, ...]] = []
+        expected: set[str] = set()
+        if self.compared and not self.joined:
+            once = Counter(key for _, key in named)
+            expected = {key for key in passed if once[key] == 1} - early - self.left.touched
+        met: set[str] = set()
         columns = PART_COLUMNS if self.joined else ENTRY_COLUMNS
         for number, key in named:
             keys[number] = key
@@ -316,11 +332,16 @@ class _Stream:
                 prints[number], trusted = VOID, False
                 facts = self._unreadable(key, known.get(key))
             self.reader.seq += 1
+            if key in expected and facts[_STATE] is State.SEEN:
+                met.add(key)
+                continue
             place = (position << _PLACE_BITS) + number
             staged.append((self.reader.seq, place, *facts, page.file, None))
         if page.lines is not None and staged:
             lines = page.lines(rows)
             staged = [(*row[:-1], lines[row[1] & ((1 << _PLACE_BITS) - 1)]) for row in staged]
+        if met:
+            passed[:] = [key for key in passed if key not in met]
         self.reader.stage.add("stage_parts" if self.joined else "stage_entries", columns, staged)
         return trusted
 
@@ -401,6 +422,8 @@ class _Stream:
             self.reader.stage.add("stage_chunks", CHUNK_COLUMNS, [row])
 
 
+_STATE = 3
+"""Where an entry's facts hold its state."""
 _NOTHING = (None,) * 7
 """raw print, norm print, data, email, person key, roles, former: all missing."""
 
@@ -454,10 +477,10 @@ class _Prints:
 class _Known:
     """What evidence knows of some keys: the raw and normalised fingerprints, if still in force."""
 
-    def __init__(
-        self, connection: Connection, source: Source, stream: str, kind: Kind, joined: bool
-    ) -> None:
+    def __init__(self, stage: Stage, source: Source, stream: str, kind: Kind, joined: bool) -> None:
+        connection = stage.connection
         self._connection = connection
+        self._database = stage.database
         if joined:
             table, key, norm, about = "parts", "key", "NULL", {"about": stream}
             where = "stream = :about"
@@ -467,8 +490,8 @@ class _Known:
         self._about: dict[str, Any] = about | {"source": source.id}
         self._query = text(
             f"SELECT {key}, raw_print, {norm} FROM {table}"
-            f" WHERE source_id = :source AND {where} AND {key} IN :keys"
-        ).bindparams(bindparam("keys", expanding=True))
+            f" WHERE source_id = :source AND {where} AND {self._database.among(key, 'keys')}"
+        )
         self._empty = not connection.execute(
             text(f"SELECT 1 FROM {table} WHERE source_id = :source LIMIT 1"),
             {"source": source.id},
@@ -480,7 +503,7 @@ class _Known:
             return {}
         known: dict[str, tuple[bytes | None, ...]] = {}
         for start in range(0, len(keys), _ROWS_PER_LOOKUP):
-            some = keys[start : start + _ROWS_PER_LOOKUP]
+            some = self._database.bound_list(keys[start : start + _ROWS_PER_LOOKUP])
             for row in self._connection.execute(self._query, self._about | {"keys": some}):
                 known[row[0]] = (row[1], row[2])
         return known
@@ -504,7 +527,7 @@ def entry_facts(
 
     Raises ``SkipRecord`` for an address outside the district's domains, where they bind.
     """
-    kind = record.kind.value
+    kind = _KINDS[record.kind]
     former = record.former_keys[0] if record.former_keys else None
     if record.deleted:
         return (kind, stream, record.key, State.DELETED, *_NOTHING)
@@ -527,14 +550,19 @@ def entry_facts(
                 hint="Correct the address, or add its domain to email_domains of the district.",
             )
         data, person = _user_json(user), user.person_key
-        roles = "," + ",".join(sorted({m.role for m in user.memberships})) + ","
+        roles = None
     norm_print = blake2b(data.encode(), digest_size=WIDTH, key=terms.key).digest()
     if known is not None and known[1] == norm_print and former is None:
         return (kind, stream, record.key, State.SEEN, *_NOTHING)
+    if roles is None:
+        roles = "," + ",".join(sorted({m.role for m in user.memberships})) + ","
     return (
         kind, stream, record.key, State.DATA, raw_print, norm_print, data, email, person, roles,
         former,
     )  # fmt: skip
+
+
+_KINDS = {kind: kind.value for kind in Kind}
 
 
 def _in_scope(
@@ -542,6 +570,8 @@ def _in_scope(
 ) -> NormalizedUser | None:
     """Keep only the memberships that the source is asked for; None where none is left."""
     wanted = connector.config.roles
+    if len(user.memberships) == 1 and schools is None:  # almost everybody
+        return user if user.memberships[0].role in wanted else None
     kept = [
         member
         for member in user.memberships

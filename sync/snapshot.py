@@ -81,7 +81,7 @@ class Order:
         self, load: Callable[[int], Chunk | None] | None, touched: frozenset[str] = frozenset()
     ) -> None:
         self._load = load
-        self._touched = touched
+        self.touched = touched
         self._position = 0
         self._ahead: deque[_Open | Chunk] = deque()
         self._at = 0
@@ -162,13 +162,13 @@ class Order:
             self._ahead.popleft()
 
     def _without_touched(self, chunk: Chunk) -> Chunk:
-        if not self._touched:
+        if not self.touched:
             return chunk
         keys = chunk.key_list()
-        if self._touched.isdisjoint(keys):
+        if self.touched.isdisjoint(keys):
             return chunk
         prints = b"".join(
-            VOID if key in self._touched else print_
+            VOID if key in self.touched else print_
             for key, print_ in zip(keys, chunk.print_list(), strict=True)
         )
         return Chunk(chunk.position, None, chunk.count, prints, chunk.keys)
