@@ -105,9 +105,9 @@ class Bench:
         }
         return run([PROGRAM, *arguments], environment, codes=codes)
 
-    def sync(self, url: str, status: str) -> Ran:
+    def sync(self, url: str, status: str, *options: str) -> Ran:
         """Sync, and make sure that it came to what is measured."""
-        ran = self.program(url, "sync", "bench", "--json")
+        ran = self.program(url, "sync", "bench", "--json", *options)
         found = ran.document["status"]
         if found != status:
             raise SystemExit(f"The sync ended {found}, not {status}: {ran.out[:2000]}")
@@ -115,10 +115,14 @@ class Bench:
 
     def prepare(self, url: str, connector: str, config: dict[str, Any]) -> None:
         """Make the tables and load the district."""
+        self.program(url, "db", "upgrade")
+        self.load(url, connector, config)
+
+    def load(self, url: str, connector: str, config: dict[str, Any]) -> None:
+        """Load the district as it is configured now."""
         lines = "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
         file = self.folder / "district.toml"
         file.write_text(DISTRICT.format(connector=connector, config=lines))
-        self.program(url, "db", "upgrade")
         self.program(url, "load", str(file))
 
     def floor(self, what: str, *arguments: str) -> Ran:
@@ -157,7 +161,7 @@ def over_http(bench: Bench, stores: list[str], database: Callable[[str], str]) -
         as_json = json.dumps(config)
         os.environ["BENCH_TOKEN"] = config["token"]
         given = {**config, "token": "env:BENCH_TOKEN"}
-        for day in range(vendor.ready["last_day"], -1, -1):  # the vendor makes its pages once
+        for day in range(vendor.ready["touched_day"], -1, -1):  # the vendor makes its pages once
             vendor.ask(f"day {day}")
             bench.floor("get", as_json)
         gets = [bench.floor("get", as_json) for _ in range(max(3, bench.repeat))]
@@ -190,13 +194,36 @@ def over_http(bench: Bench, stores: list[str], database: Callable[[str], str]) -
                 "1 % changed", store, changed, floor=unchanged, floor_is="no change",
                 reach=1.5, dream=1.2, reach_mb=200,
             )  # fmt: skip
-            vendor.ask(f"day {vendor.ready['last_day']}")
+            vendor.ask(f"day {vendor.ready['touched_day']}")
             floor = Cost(parse.wall + 2 * unchanged.wall, parse.cpu + 2 * unchanged.cpu)
             bench.row(
                 "all touched, nothing changed", store, [bench.sync(url, "nothing_to_do")],
                 floor=floor, floor_is="parse + 2 x no change", reach=1.0,
             )  # fmt: skip
+            incremental(bench, store, vendor, given, url, unchanged)
             planned(bench, store, vendor, given, database(store))
+
+
+def incremental(
+    bench: Bench, store: str, vendor: Companion, given: Any, url: str, unchanged: Cost
+) -> None:
+    """Measure a sync that reads only the events of a day on which 0.1 % changed."""
+    bench.load(url, "clever", {**given, "events": True})
+    vendor.ask(f"day {vendor.ready['touched_day']}")
+    bench.sync(url, "nothing_to_do", "--full")
+    asked_in_full = vendor.ask("requests")["requests"]
+    vendor.ask(f"day {vendor.ready['quiet_day']}")
+    ran = bench.sync(url, "applied")
+    (certificate,) = ran.document["certificates"].values()
+    if not certificate["incremental"]:
+        raise SystemExit("What was to be read by its events was read in full.")
+    asked = vendor.ask("requests")["requests"]
+    row = bench.row(
+        "0.1 % changed, read by events", store, [ran], floor=unchanged, floor_is="no change, full",
+        requests=asked, requests_in_full=asked_in_full,
+    )  # fmt: skip
+    row["reach"] = "5 % of a full sync's requests and time"
+    print(f"{'':34} {asked} requests, in full {asked_in_full}", flush=True)
 
 
 def planned(bench: Bench, store: str, vendor: Companion, given: Any, url: str) -> None:

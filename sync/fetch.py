@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 
 from connectors.base import Certificate, Connector, FetchRequest, Page, Part, Record
 from core.errors import IncompleteFetch, RestartFetch, RosterSyncError, SkipRecord, VendorFailure
-from core.models import Kind, NormalizedSchool, NormalizedUser, fold_email
+from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
 from core.tables import Source
 from sync.collector import seldom
 from sync.mapping import Rule
@@ -532,7 +532,8 @@ def entry_facts(
     if record.deleted:
         return (kind, stream, record.key, State.DELETED, *_NOTHING)
     if record.school is not None:
-        data, email, person, roles = _school_json(record.school), None, None, ""
+        data, email, person = _school_json(record.school), None, None
+        memberships: Sequence[Membership] = ()
     else:
         if record.user is None:
             raise SkipRecord("The row says nothing.", rule="empty", key=record.key)
@@ -549,13 +550,11 @@ def entry_facts(
                 key=record.key,
                 hint="Correct the address, or add its domain to email_domains of the district.",
             )
-        data, person = _user_json(user), user.person_key
-        roles = None
+        data, person, memberships = _user_json(user), user.person_key, user.memberships
     norm_print = blake2b(data.encode(), digest_size=WIDTH, key=terms.key).digest()
     if known is not None and known[1] == norm_print and former is None:
         return (kind, stream, record.key, State.SEEN, *_NOTHING)
-    if roles is None:
-        roles = "," + ",".join(sorted({m.role for m in user.memberships})) + ","
+    roles = "," + ",".join(sorted({m.role for m in memberships})) + "," if memberships else ""
     return (
         kind, stream, record.key, State.DATA, raw_print, norm_print, data, email, person, roles,
         former,
