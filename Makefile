@@ -19,7 +19,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long lint format docs bench clean
+.PHONY: help venv demo test test-long lint format docs bench bench-peers clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
@@ -74,5 +74,8 @@ docs: $(STAMP)  ## Write the pages that are made from the program
 bench: $(STAMP)  ## Measure speed and memory beside their floors (SIZE=1000000; see docs/performance.md)
 	@$(BIN)/python -m bench --size $(SIZE) $(ARGS)
 
+bench-peers: $(STAMP)  ## Compare with dlt on the same files (installs it into .bench-peers)
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 clean:  ## Remove the virtual environment and every cache
-	@rm -rf $(VENV) .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	@rm -rf $(VENV) .bench-peers .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -27,6 +27,7 @@ CHANGED = 10
 _TARGET = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?')
 _TEMPORARY = re.compile(
     r"stage_|todo_|marks|holds|conflict_people|holdings|leavers|joiners|pairs|moved_schools|grown|explained"
+    r"|new_keys|found"
 )
 
 
@@ -84,9 +85,9 @@ def counted(database: Database) -> Iterator[Cost]:
         event.remove(database.engine, "after_cursor_execute", executed)
 
 
-def roster(size: int, *, renamed: int = 0, touched: bool = False) -> Day:
+def roster(size: int, *, renamed: int = 0, touched: bool = False, joined: int = 0) -> Day:
     """Return a roster, some of whose people have another name, in always as many pages."""
-    users = [
+    users: list[dict[str, Any]] = [
         {
             "id": f"p{number:06d}",
             "n": "Ash",
@@ -97,6 +98,17 @@ def roster(size: int, *, renamed: int = 0, touched: bool = False) -> Day:
         }
         for number in range(size)
     ]
+    users += [
+        {
+            "id": f"q{number}",
+            "n": "Cedar",
+            "s": "s1",
+            "r": "student",
+            "e": f"q{number}@a.example",
+            "p": f"master:q{number}",
+        }
+        for number in range(joined)
+    ]
     for number in range(renamed):
         users[number * (size // renamed)]["n"] = "Birch"
     schools = [{"id": f"s{number}", "n": f"School {number}"} for number in range(5)]
@@ -104,7 +116,7 @@ def roster(size: int, *, renamed: int = 0, touched: bool = False) -> Day:
 
 
 def syncs(database: Database, size: int) -> dict[str, Cost]:
-    """Sync a new town four times, and return what each time cost."""
+    """Sync a new town five times, and return what each time cost."""
     town = Town(database, forgetful=False)
     costs = {}
     for name, day, status in (
@@ -112,6 +124,7 @@ def syncs(database: Database, size: int) -> dict[str, Cost]:
         ("no change", roster(size), "nothing_to_do"),
         ("a few", roster(size, renamed=CHANGED), "applied"),
         ("touched", roster(size, renamed=CHANGED, touched=True), "nothing_to_do"),
+        ("newcomers", roster(size, renamed=CHANGED, touched=True, joined=CHANGED), "applied"),
     ):
         with counted(database) as cost:
             assert town.sync(day, Paper)["status"] == status
@@ -138,6 +151,14 @@ def test_a_sync_parses_and_writes_whom_it_finds_changed_and_nobody_else(
     assert cost.written["memberships"] == 0
 
 
+def test_a_sync_parses_and_writes_whoever_joins_and_nobody_else(database: Database) -> None:
+    cost = syncs(database, SMALL)["newcomers"]
+    assert cost.parsed == CHANGED
+    assert cost.written["records"] <= 3 * CHANGED  # new, and settled
+    assert cost.written["changes"] == CHANGED
+    assert cost.written["users"] == cost.written["links"] == cost.written["memberships"] == CHANGED
+
+
 def test_a_day_that_touches_every_record_parses_all_and_writes_nobody(database: Database) -> None:
     cost = syncs(database, SMALL)["touched"]
     assert cost.parsed == SMALL
@@ -154,11 +175,14 @@ def test_statements_follow_the_pages_and_steps_the_changes(tmp_path: Path) -> No
         costs.append(syncs(database, size))
         database.engine.dispose()
     small, large = costs
-    for name in ("no change", "a few"):
+    for name in ("no change", "a few", "newcomers"):
         assert large[name].statements == small[name].statements, name
     assert large["no change"].steps <= small["no change"].steps + 3
     counting_people = 6 * (LARGE - SMALL) // 1_000  # how many were not changed: one index scan
     assert large["a few"].steps <= small["a few"].steps + counting_people + 5
+    counting_active = 3 * (LARGE - SMALL) // 1_000  # what the limit of additions is a share of (L6)
+    most = small["newcomers"].steps + counting_people + counting_active + 5
+    assert large["newcomers"].steps <= most
     batches = LARGE // 500
     for name in ("first", "touched"):
         assert large[name].statements <= small[name].statements + 20 * batches, name

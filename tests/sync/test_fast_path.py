@@ -105,7 +105,9 @@ def edited(
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, max(len(rows) - 1, 0)))
         match draw(
-            st.sampled_from(["insert", "drop", "change", "move", "repeat", "touch", "shuffle"])
+            st.sampled_from(
+                ["insert", "drop", "change", "move", "repeat", "touch", "touch all", "shuffle"]
+            )
         ):
             case "insert":
                 rows.insert(at, draw(row))
@@ -119,6 +121,9 @@ def edited(
                 rows.insert(draw(st.integers(0, len(rows))), rows[at])
             case "touch" if rows:
                 rows[at] = {**rows[at], "t": draw(st.integers(0, 3))}
+            case "touch all":
+                mark = draw(st.integers(0, 3))
+                rows = [{**row, "t": mark} for row in rows]
             case "shuffle":
                 rows = draw(st.permutations(rows))
     return rows
