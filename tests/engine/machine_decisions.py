@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -42,7 +42,19 @@ class Decisions(Rosters):
     def a_plan_is_approved(self, back: int) -> None:
         plans = self.plans("held", "superseded", "drifted", "expired", "planned", "applied")
         if plans:
-            self.attempt(lambda: self.world.approve(plans[-1 - min(back, len(plans) - 1)]))
+            plan = plans[-1 - min(back, len(plans) - 1)]
+            with self.retirements_noted(plan):
+                self.attempt(lambda: self.world.approve(plan))
+
+    @contextmanager
+    def retirements_noted(self, plan: int) -> Iterator[None]:
+        """Note it if this plan is one that retires a source, and what is done here applies it."""
+        before = self.world.plan_row(plan)["status"]
+        yield
+        after = self.world.plan_row(plan)
+        if after["kind"] == "retire" and before != "applied" == after["status"]:
+            self.retired["second"] = after["applied_run_id"]
+            self.dirty = True
 
     @precondition(lambda self: self.world.standing() is not None)
     @rule(statements=st.integers(0, 60))
@@ -56,7 +68,8 @@ class Decisions(Rosters):
         plans = self.plans("planned", "held", "approved", "superseded")
         plan = plans[-1 - min(back, len(plans) - 1)]
         before = self.world.plan_row(plan)["status"]
-        self.attempt(lambda: self.world.apply(plan))
+        with self.retirements_noted(plan):
+            self.attempt(lambda: self.world.apply(plan))
         if before == "held":
             after = self.world.plan_row(plan)["status"]
             assert after != "applied", f"P{plan} was held, and nobody has approved it"
@@ -199,11 +212,9 @@ class Decisions(Rosters):
                 others = [about for about, one in self.ids.items() if one == user]
                 shared = [a for a in others if a[0] != "second" and not self.is_gone(a)]
                 assert not shared, f"{user} is retired, and {shared} has them yet"
-        if apply and self.world.apply(plan).status == "applied":
-            self.retired["second"] = self.world.value(
-                "SELECT applied_run_id FROM plans WHERE id = :plan", plan=plan
-            )
-            self.dirty = True
+        if apply:
+            with self.retirements_noted(plan):
+                self.world.apply(plan)
 
     # -- seasons and settings
 
