@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+
+_MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +22,18 @@ class Clock:
 class Pacer:
     """Keeps below a vendor's rate: at most ``per_minute`` requests in any 60 seconds.
 
-    A token bucket that holds a twelfth of the minute's requests, so that burst and refill together
-    never pass the limit. Used by one client, for one token.
+    Remembers when each of the last ones went out, so that a reading of a few hundred requests goes
+    at full speed. Used by one client, for one token.
     """
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
         self._clock = clock
-        self._burst = float(max(1, per_minute // 12))
-        self._rate = max(per_minute - self._burst, 1.0) / 60.0
-        self._tokens = self._burst
-        self._at = clock.monotonic()
+        self._sent: deque[float] = deque(maxlen=per_minute)
 
     def wait(self) -> None:
         """Return when the next request may go out."""
-        now = self._clock.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._at = now
-        if self._tokens < 1.0:
-            pause = (1.0 - self._tokens) / self._rate
-            self._clock.sleep(pause)
-            self._tokens = 1.0
-            self._at = self._clock.monotonic()
-        self._tokens -= 1.0
+        if len(self._sent) == self._sent.maxlen:
+            pause = self._sent[0] + _MINUTE - self._clock.monotonic()
+            if pause > 0:
+                self._clock.sleep(pause)
+        self._sent.append(self._clock.monotonic())

@@ -330,6 +330,13 @@ def test_requests_never_pass_the_vendors_rate_in_any_minute(waits: Waits) -> Non
     assert waits.passed < 60.0 * 5
 
 
+def test_a_reading_below_the_vendors_rate_never_waits(waits: Waits) -> None:
+    pacer = Pacer(1200, waits.clock)
+    for _ in range(1200):
+        pacer.wait()
+    assert waits.passed == 0
+
+
 # --- what is told, and what is not
 
 
