@@ -235,5 +235,16 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "changes": "Each a change with `serial`, `at`, `actor`, `run_id` and `plan_id`.",
         },
     ),
+    "skipped": (
+        "`skipped --json` prints a list of these, one for each source.",
+        {
+            "source": "Its name.",
+            "read_at": "When it was last read; null: no row was read yet.",
+            "complete": "Whether it was read whole then.",
+            "skipped": "How many rows could not be used, also where `--limit` lists fewer.",
+            "rows": 'Each `{"stream", "file", "line", "column", "rule", "message", "hint"}`; `file`'
+            " and `line` are null for a vendor's record.",
+        },
+    ),
 }  # fmt: skip
 """Name → where it is printed, and its fields."""

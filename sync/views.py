@@ -44,9 +44,15 @@ def district_row(connection: Connection, slug: str) -> Any:
     raise UsageError(f"There is no district {slug!r}.", hint=hint)
 
 
+def time_zones(connection: Connection) -> dict[str, str]:
+    """Return the time zone of every district by its slug."""
+    rows: Any = connection.execute(select(col(District.slug), col(District.settings)))
+    return {slug: settings["timezone"] for slug, settings in rows}
+
+
 def source_row(connection: Connection, district: Any, name: str) -> Any:
     """Return the row of one source of a district. Raises ``UsageError`` with those there are."""
-    rows = {row.name: row for row in _source_rows(connection, district.id)}
+    rows = {row.name: row for row in source_rows(connection, district.id)}
     if name not in rows:
         raise UsageError(
             f"{district.slug} has no source {name!r}.",
@@ -55,7 +61,8 @@ def source_row(connection: Connection, district: Any, name: str) -> Any:
     return rows[name]
 
 
-def _source_rows(connection: Connection, district_id: int | None) -> list[Any]:
+def source_rows(connection: Connection, district_id: int | None) -> list[Any]:
+    """Return the rows of a district's sources, or of all, in the order of their precedence."""
     query = select(Source).order_by(col(Source.district_id), col(Source.precedence), col(Source.id))
     if district_id is not None:
         query = query.where(col(Source.district_id) == district_id)
@@ -78,7 +85,7 @@ def districts(connection: Connection) -> Iterator[Json]:
             "timezone": row.settings.get("timezone"),
             "serial": row.serial,
             "users": {word: users.get(word, 0) for word in ("active", "suspended", "archived")},
-            "sources": [source.name for source in _source_rows(connection, row.id)],
+            "sources": [source.name for source in source_rows(connection, row.id)],
             "held_plan": _held_plan(connection, row.id),
             "last_run": next(runs(connection, row, limit=1), None),
         }
@@ -98,7 +105,7 @@ def _held_plan(connection: Connection, district_id: int) -> str | None:
 def sources(connection: Connection, district: Any | None = None) -> Iterator[Json]:
     """Yield the sources of one district, or of all, in the order of their precedence."""
     slugs = {row.id: row.slug for row in connection.execute(select(District))}
-    for row in _source_rows(connection, None if district is None else district.id):
+    for row in source_rows(connection, None if district is None else district.id):
         held = connection.execute(
             select(func.count(func.distinct(col(Link.target_id))))
             .select_from(Link)

@@ -19,6 +19,7 @@ from sync import season
 from sync.guard import SeasonState
 from sync.quarantine import read_health
 from sync.reasons import means
+from sync.skipped import skipped
 from sync.views import Json, shown_time
 
 FINDINGS = 10
@@ -44,7 +45,8 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
         return None
     standing = standing_of_source(connection, district, name, at)
     last = connection.execute(_LAST, {"source": source.id}).one_or_none()
-    findings = _findings(connection, source.id)
+    found = skipped(connection, source.id, most=FINDINGS)
+    findings = [{**row, "of": found.of} for row in found.rows]
     config = _decoded(source.config) or {}
     roles = config.get("roles") or [role.value for role in DEFAULT_ROLES]
     schools = config.get("schools") or []
@@ -111,18 +113,6 @@ def standing_of_source(connection: Connection, district: Any, name: str, at: dat
     return Standing(codes, comes_in)
 
 
-def _findings(connection: Connection, source_id: int) -> list[Json]:
-    """Return the rows of the last reading that could not be used: theirs may be one of them."""
-    rows = connection.execute(_FINDINGS, {"source": source_id, "most": FINDINGS})
-    return [
-        {
-            "file": row.file, "line": row.line, "column": row.column, "rule": row.rule,
-            "message": row.message, "hint": row.hint, "of": row.total,
-        }
-        for row in rows
-    ]  # fmt: skip
-
-
 def _shown(stored: str | None) -> str | None:
     return None if stored is None else shown_time(datetime.fromisoformat(stored))
 
@@ -139,9 +129,4 @@ _SOURCE = text(
 _LAST = text(
     "SELECT at, complete, certificate FROM fetches WHERE source_id = :source"
     " ORDER BY id DESC LIMIT 1"
-)
-_FINDINGS = text(
-    'SELECT file, line, "column", rule, message, hint, COUNT(*) OVER () AS total FROM findings'
-    " WHERE fetch_id = (SELECT MAX(id) FROM fetches WHERE source_id = :source)"
-    " ORDER BY seq LIMIT :most"
 )

@@ -1,13 +1,16 @@
-"""What happened: ``runs``, ``changes`` and ``why``."""
+"""What happened: ``runs``, ``changes``, ``why`` and ``skipped``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rostersync.cli import words
 from rostersync.cli.door import DistrictArgument, Door, command, table
+
+if TYPE_CHECKING:
+    from sync.skipped import Skipped
 
 
 def register(app: typer.Typer) -> None:
@@ -15,6 +18,7 @@ def register(app: typer.Typer) -> None:
     command(app, "runs")(runs)
     command(app, "changes")(changes)
     command(app, "why")(why)
+    command(app, "skipped")(skipped)
 
 
 def runs(
@@ -102,3 +106,60 @@ def why(
         with door.reading() as connection:
             zone = views.district_row(connection, district).settings["timezone"]
         say_timeline(door, told, zone)
+
+
+def skipped(
+    door: Door,
+    district: DistrictArgument,
+    source: Annotated[str | None, typer.Option(metavar="S", help="Only of this source.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many rows of each source.")
+    ] = None,
+) -> None:
+    """List the rows of the last reading that could not be used, and what to do."""
+    from sync import views
+    from sync.skipped import skipped as skipped_of
+
+    with door.reading() as connection:
+        row = views.district_row(connection, district)
+        if source is not None:
+            wanted = [views.source_row(connection, row, source)]
+        else:  # of one that is read no more nothing can be put right
+            known = views.source_rows(connection, row.id)
+            wanted = [one for one in known if one.configured and not one.retired]
+        found = ((one.name, skipped_of(connection, one.id, most=limit)) for one in wanted)
+        if door.as_json:
+            door.document(
+                {
+                    "source": name,
+                    "read_at": one.read_at,
+                    "complete": one.complete,
+                    "skipped": one.of,
+                    "rows": one.rows,
+                }
+                for name, one in found
+            )
+            return
+        for name, one in found:
+            _say_skipped(door, row, name, one)
+        if not wanted:
+            door.say(f"{district} has no source that is read: rostersync sources {district}")
+
+
+def _say_skipped(door: Door, district: Any, name: str, found: Skipped) -> None:
+    from rostersync.cli.lines import skipped_line
+
+    if found.read_at is None:
+        door.say(f"{name}: no row was read yet")
+        return
+    said = "every row could be used"
+    if found.of:
+        said = f"{words.things(found.of, 'row')} could not be used"
+    at = words.moment(found.read_at, district.settings["timezone"])
+    whole = "" if found.complete else ", NOT read whole"
+    door.say(f"{name}: {said} (last read {at}{whole})")
+    for row in found.rows:
+        door.say(f"    {skipped_line(row)}")
+    if found.left:
+        rest = words.count(found.left)
+        door.say(f"    and {rest} more: rostersync skipped {district.slug} --source {name}")

@@ -12,6 +12,14 @@ def who(change: dict[str, Any]) -> str:
     return change["name"] or change["user_id"] or change["school_id"] or ""
 
 
+def skipped_line(row: dict[str, Any]) -> str:
+    """Return where a row is that could not be used, why, and what to do."""
+    file = row["file"] or f"a record of {row['stream']}"
+    place = file if row["line"] is None else f"{file}, line {row['line']}"
+    column = f", {row['column']}" if row["column"] else ""
+    return f"{place}{column}: {row['message']} {row['hint']}".rstrip()
+
+
 def detail(change: dict[str, Any]) -> str:
     """Return what a change says of its person, for a line under its group."""
     fields = change["fields"]

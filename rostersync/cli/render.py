@@ -27,10 +27,13 @@ class Line(NamedTuple):
     style: str | None = None
 
 
-def plan_lines(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:
-    """Tell a plan. Without a ``summary``: its head, sums and what to do next."""
+def plan_lines(plan: dict[str, Any], summary: Summary | None, zone: str) -> Iterator[Line]:
+    """Tell a plan, its times on the clock of ``zone``, the time zone of its district.
+
+    Without a ``summary``: its head, sums and what to do next.
+    """
     yield Line(f"Plan {plan['id']} of {plan['district']}: {_status(plan)}", "bold")
-    yield Line(_made(plan))
+    yield Line(_made(plan, zone))
     if plan["held"]:
         yield Line()
         style = "red" if plan["status"] == "held" else None
@@ -74,13 +77,13 @@ _KINDS = {
 }
 
 
-def _made(plan: dict[str, Any]) -> str:
+def _made(plan: dict[str, Any], zone: str) -> str:
     kind = _KINDS.get(plan["kind"], plan["kind"])
-    made = f"made {words.moment(plan['created_at'])} {kind}"
+    made = f"made {words.moment(plan['created_at'], zone)} {kind}"
     if plan["applied_at"]:
-        return f"{made}, applied {words.moment(plan['applied_at'])}"
+        return f"{made}, applied {words.moment(plan['applied_at'], zone)}"
     if plan["expires_at"] and plan["status"] in {"held", "approved"}:
-        return f"{made}, expires {words.moment(plan['expires_at'])}"
+        return f"{made}, expires {words.moment(plan['expires_at'], zone)}"
     return made
 
 
@@ -182,7 +185,10 @@ def _kept(plan: dict[str, Any]) -> Iterator[Line]:
         )
     if number := counts.get("skipped"):
         noun = "row" if number == 1 else "rows"
-        yield Line(f"    {words.count(number)} {noun} could not be used; nobody leaves for that")
+        yield Line(
+            f"    {words.count(number)} {noun} could not be used; nobody leaves for that:"
+            f" rostersync skipped {plan['district']}"
+        )
 
 
 def _schools(plan: dict[str, Any], summary: Summary) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rostersync.cli import words
 from rostersync.cli.door import Door
-from rostersync.cli.lines import change_line
+from rostersync.cli.lines import change_line, skipped_line
 
 _NEXT = {
     "leaves": "What would let them go",
@@ -68,10 +68,7 @@ def _say_source(
     if findings:
         _title(door, f"Rows that could not be used ({findings[0]['of']})")
     for one in findings:
-        file = one["file"] or "record"
-        place = file if one["line"] is None else f"{file}, line {one['line']}"
-        column = f", {one['column']}" if one["column"] else ""
-        door.say(f"    {place}{column}: {one['message']} {one['hint']}".rstrip())
+        door.say(f"    {skipped_line(one)}")
 
 
 def _say_records(door: Door, told: dict[str, Any], zone: str) -> None:

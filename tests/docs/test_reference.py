@@ -106,6 +106,7 @@ def answers(reader: Reader, tmp_path: Path) -> dict[str, Any]:
         "certificate": outcome["certificates"]["sis"],
         "user": ask("users a")[0],
         "feed": ask("changes a"),
+        "skipped": ask("skipped a")[0],
     }
 
 
