@@ -85,9 +85,10 @@ class Page:
     ``stream`` names the kind of rows (``users``, ``schools``, ``roles`` …); it is one of the
     connector's ``streams``. ``body`` is what was served: equal bodies hold equal records, so the
     engine splits a page only when its body is new. ``split(body)`` gives the raw records, each
-    standing alone. ``context`` is whatever else decides how a raw record reads (a CSV header): a
-    new context makes every record of the stream new. ``file`` and ``first_line`` say where the
-    page stands in a file; ``lines(rows)`` is asked for line numbers only when one is needed.
+    standing alone; a body from which rows were cut, from the start of one to the start of another,
+    is split into the others. ``context`` is whatever else decides how a raw record reads (a CSV
+    header): a new context makes every record of the stream new. ``file`` says of
+    which file the page is; ``lines(rows)`` is asked for line numbers only when one is needed.
     """
 
     stream: str
@@ -312,6 +313,15 @@ class Connector(ABC):
     @abstractmethod
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return what one raw record says. Pure: the same bytes give the same answer."""
+
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return what ``parse`` reads of one raw record, as bytes; None: it cannot be told apart.
+
+        Records with equal gists parse alike (``extra`` apart), so that a vendor that touches dates
+        on everybody's record costs a look at each and no parsing. Pure, cheap beside ``parse``, and
+        raises nothing: a record it cannot read has no gist. By default nothing has.
+        """
+        return None
 
     def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
         """Join the rows of one entry, given as (stream, part). None: they do not make an entry."""

@@ -28,7 +28,7 @@ from connectors.base import (
     Record,
     VendorDistrict,
 )
-from connectors.clever_records import ROLES, parse_school, parse_user
+from connectors.clever_records import ROLES, gist, parse_school, parse_user
 from connectors.http import Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.oauth import Basic, Bearer
 from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
@@ -232,6 +232,10 @@ class Clever(HttpConnector):
     def parse(self, stream: str, raw: bytes) -> Record:
         """Return the school or user that a record describes."""
         return parse_school(raw) if stream == "schools" else parse_user(raw)
+
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return what is read of a record: not when it was touched."""
+        return gist(stream, raw)
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the record without demographics, for mapping rules."""

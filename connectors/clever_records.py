@@ -14,7 +14,7 @@ import msgspec
 from pydantic import ValidationError
 
 from connectors.base import Record
-from connectors.wire import Word, build, decode, extra_fields, text, unusable
+from connectors.wire import Word, build, decode, extra_fields, gist_of, text, unusable
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -94,6 +94,11 @@ https://dev.clever.com/docs/api-v30-data-model
 
 _school = msgspec.json.Decoder(SchoolRecord)
 _user = msgspec.json.Decoder(UserRecord)
+
+
+def gist(stream: str, raw: bytes) -> bytes | None:
+    """Return what is read of a school or user."""
+    return gist_of(_school, raw) if stream == "schools" else gist_of(_user, raw)
 
 
 def parse_school(raw: bytes) -> Record:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
+import msgspec
 from pydantic import ValidationError
 
 from connectors.csv_write import unguarded
@@ -24,6 +25,8 @@ from core.errors import FileRefused, IncompleteFetch, SkipRecord
 MAX_ROW_BYTES = 1 << 20
 """A row longer than this is no row of a roster, but a quote that was never closed."""
 MAX_COLUMNS = 10_000
+
+_packed = msgspec.msgpack.Encoder().encode
 
 _BLANK = b', \t\n"'
 """What a row of nothing is made of: spreadsheets leave rows of bare commas behind."""
@@ -318,6 +321,13 @@ class Table(Generic[R]):
         row: R = self._make(self._pick(values))
         self._last = (raw, row)
         return row
+
+    def gist(self, raw: bytes) -> bytes | None:
+        """Return what is read of one row; None for a row that cannot be read."""
+        try:
+            return _packed(self.read(raw))
+        except SkipRecord:
+            return None
 
     def ids(self, raw: bytes) -> R:
         """Return one row for the sake of its key, which may be sure where the rest is not (F5).

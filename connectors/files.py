@@ -251,6 +251,10 @@ class FileConnector(Connector):
             problem.key = key
             raise
 
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return the columns that are read of a row."""
+        return self.tables[stream].gist(raw)
+
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the row as column → value."""
         return self.tables[stream].mapping(raw, hide=self.hidden)

@@ -32,6 +32,7 @@ from connectors.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
 from connectors.oneroster_paging import KEYS, Collection, Rows
 from connectors.oneroster_records import (
     DROPPED,
+    gist,
     org_facts,
     parse_school,
     parse_user,
@@ -267,6 +268,10 @@ class OneRosterReader(HttpConnector):
         if stream == "schools":
             return parse_school(raw)
         return parse_user(raw, self.config.person_id_type)
+
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return what is read of a record: not when it was touched."""
+        return gist(stream, raw)
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the record without passwords and profiles, for mapping rules."""

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from connectors import oneroster_words as words
 from connectors.base import Record
-from connectors.wire import Word, build, decode, extra_fields, text, unusable
+from connectors.wire import Word, build, decode, extra_fields, gist_of, text, unusable
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
@@ -179,6 +179,11 @@ def is_whole(raw: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return bool(text(user.role) or user.roles)
+
+
+def gist(stream: str, raw: bytes) -> bytes | None:
+    """Return what is read of an org or a user."""
+    return gist_of(_org, raw) if stream == "schools" else gist_of(_user, raw)
 
 
 def parse_school(raw: bytes) -> Record:

@@ -37,6 +37,7 @@ class Keyed(msgspec.Struct):
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _keyed = msgspec.json.Decoder(Keyed)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_packed = msgspec.msgpack.Encoder().encode
 
 
 def text(value: Word) -> str | None:
@@ -103,6 +104,14 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:
             key=key_of(raw, column),
             hint="Report this to the vendor.",
         ) from None
+
+
+def gist_of(decoder: msgspec.json.Decoder[T], raw: bytes) -> bytes | None:
+    """Return what a wire shape has of a raw record; None for one that it cannot read."""
+    try:
+        return _packed(decoder.decode(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def build(model: type[ModelT], key: str, values: dict[str, Any]) -> ModelT:

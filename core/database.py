@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from core.errors import Busy, ConfigError
 from core.secrets import read_secret
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 KEY_VARIABLE = "ROSTERSYNC_KEY"

@@ -157,6 +157,8 @@ class Record(SQLModel, table=True):
     external_id: str = Field(max_length=512)
     raw_print: bytes | None = Field(default=None, sa_type=LargeBinary)
     """Keyed fingerprint of raw bytes whose normalisation is ``data``."""
+    gist_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """Keyed fingerprint of what the connector reads of such raw bytes, where it can tell."""
     norm_print: bytes = Field(sa_type=LargeBinary)
     data: str = Field(sa_type=Text)
     """The normalised entry as JSON, in the shape of the model of its kind."""
@@ -186,6 +188,7 @@ class Part(SQLModel, table=True):
     key: str = Field(max_length=512, primary_key=True)
     owner: str = Field(max_length=512)
     raw_print: bytes | None = Field(default=None, sa_type=LargeBinary)
+    gist_print: bytes | None = Field(default=None, sa_type=LargeBinary)
     data: str = Field(sa_type=Text)
 
 
@@ -193,7 +196,8 @@ class SnapshotChunk(SQLModel, table=True):
     """The order in which a vendor last served a stream: a cache, page by page.
 
     ``prints`` joins the 16-byte fingerprints of the page's raw records, ``keys`` their ids (NUL
-    between them); ``digest`` is the fingerprint of the whole page, when it may be trusted whole.
+    between them). ``spans`` has the sizes and fingerprints of stretches of a few rows; a page
+    without has one of the whole, ``digest``, when it may be trusted whole.
     """
 
     __tablename__ = "snapshot_chunks"
@@ -205,6 +209,7 @@ class SnapshotChunk(SQLModel, table=True):
     count: int
     prints: bytes = Field(sa_type=LargeBinary)
     keys: bytes = Field(sa_type=LargeBinary)
+    spans: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
 class Touched(SQLModel, table=True):

@@ -15,10 +15,12 @@ from sqlalchemy import Connection, text
 from connectors.base import Connector
 from core.models import Kind
 from core.tables import Source
-from sync.fetch import Reading, Terms, allowed_schools
 from sync.join import join_entries
 from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.stage import FINDING_COLUMNS, Stage, State
+from sync.stream import allowed_schools
+from sync.tally import Reading
+from sync.terms import Terms
 
 ASKED_BY_ID = 200
 """How many of the missing are asked for by id where no total was declared (F3)."""

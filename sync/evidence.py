@@ -19,8 +19,9 @@ from core.database import Database, failpoint
 from core.models import Kind
 from core.tables import Source, utc_text
 from sync.absence import Verdict
-from sync.fetch import Reading, Terms
 from sync.stage import Stage, State
+from sync.tally import Reading
+from sync.terms import Terms
 
 SETTINGS = "settings"
 """The cause of evidence that moved because we read it differently (L8)."""
@@ -72,6 +73,7 @@ def keep(
             # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
             believed = full or (verdict.complete and connector.capabilities.origin == "file")
             _merge_records(connection, about, believed=believed)
+            connection.execute(_KEEP_GISTS, about)
             failpoint("evidence.records")
             if connector.capabilities.joined:
                 _merge_parts(connection, about)
@@ -210,11 +212,11 @@ _REKEY = text(
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _INSERT_ALL = (
-    "INSERT INTO records (source_id, kind, external_id, raw_print, norm_print, data, version,"
-    " present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
-    " SELECT CAST(:source AS BIGINT), s.kind, s.key, s.raw_print, s.norm_print, s.data, 1, TRUE,"
-    " TRUE, TRUE, FALSE, 0, :cause, s.email, s.person_key, s.roles FROM stage_entries s"
-    f" WHERE s.state = {State.DATA:d}"
+    "INSERT INTO records (source_id, kind, external_id, raw_print, gist_print, norm_print, data,"
+    " version, present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
+    " SELECT CAST(:source AS BIGINT), s.kind, s.key, s.raw_print, s.gist_print, s.norm_print,"
+    " s.data, 1, TRUE, TRUE, TRUE, FALSE, 0, :cause, s.email, s.person_key, s.roles"
+    f" FROM stage_entries s WHERE s.state = {State.DATA:d}"
 )
 _INSERT = text(f"{_INSERT_ALL} ORDER BY s.seq")
 _INSERT_NEW = text(
@@ -233,15 +235,23 @@ def _of_state(state: State) -> str:
 
 
 _UPDATE = text(
-    "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.norm_print, e.data, e.email,"
+    "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.gist_print, e.norm_print, e.data, e.email,"
     "  e.person_key, e.roles FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
     f"  AND r.kind = e.kind AND r.external_id = e.key AND e.state = {State.DATA:d}"
     "  AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect))"
-    " UPDATE records SET raw_print = s.raw_print, norm_print = s.norm_print, data = s.data,"
+    " UPDATE records SET raw_print = s.raw_print, gist_print = s.gist_print,"
+    " norm_print = s.norm_print, data = s.data,"
     " version = records.version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
     " absent_since = NULL, absent_fetches = 0, email = s.email,"
     f" cause = CASE WHEN records.open AND records.cause = '{SETTINGS}' THEN records.cause"
     " ELSE :cause END, person_key = s.person_key, roles = s.roles FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+)
+_KEEP_GISTS = text(  # of who was parsed only to say what they said: next time the gist will do
+    "WITH s AS MATERIALIZED (SELECT r.id, g.gist_print FROM stage_gists g CROSS JOIN records r"
+    "  WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key"
+    "  AND r.norm_print = g.norm_print)"
+    " UPDATE records SET gist_print = s.gist_print FROM s"
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _EXCLUDE = text(
@@ -285,13 +295,14 @@ _PARTS_GONE = text(
     f" AND s.state = {State.DELETED:d}))"
 )
 _PARTS_CHANGED = text(
-    "UPDATE parts SET owner = s.owner, raw_print = s.raw_print, data = s.data FROM stage_parts s"
+    "UPDATE parts SET owner = s.owner, raw_print = s.raw_print, gist_print = s.gist_print,"
+    " data = s.data FROM stage_parts s"
     " WHERE parts.source_id = :source AND parts.stream = s.stream AND parts.key = s.key"
     f" AND s.state = {State.DATA:d}"
 )
 _PARTS_NEW = text(
-    "INSERT INTO parts (source_id, stream, key, owner, raw_print, data)"
-    " SELECT CAST(:source AS BIGINT), s.stream, s.key, s.owner, s.raw_print, s.data"
+    "INSERT INTO parts (source_id, stream, key, owner, raw_print, gist_print, data)"
+    " SELECT CAST(:source AS BIGINT), s.stream, s.key, s.owner, s.raw_print, s.gist_print, s.data"
     f" FROM stage_parts s WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM parts p"
     " WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key)"
 )
@@ -387,8 +398,8 @@ _DROP_REPLACED = text(
     " (SELECT position FROM stage_chunks WHERE stream = :stream))"
 )
 _KEEP_CHUNKS = text(
-    "INSERT INTO snapshot_chunks (source_id, stream, position, digest, count, prints, keys)"
-    " SELECT CAST(:source AS BIGINT), stream, position, digest, count, prints, keys"
+    "INSERT INTO snapshot_chunks (source_id, stream, position, digest, count, prints, keys, spans)"
+    " SELECT CAST(:source AS BIGINT), stream, position, digest, count, prints, keys, spans"
     " FROM stage_chunks WHERE stream = :stream"
 )
 _TOUCH_UNSEEN = text(

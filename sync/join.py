@@ -17,8 +17,10 @@ from connectors.base import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
 from core.tables import Source
-from sync.fetch import Terms, entry_facts, main_stream, remapped
+from sync.facts import entry_facts, main_stream, remapped
+from sync.lookup import Known
 from sync.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
+from sync.terms import Terms
 
 _BATCH = 500
 
@@ -57,8 +59,9 @@ def join_entries(
                         facts = None
                         if record is not None:
                             facts = entry_facts(
-                                terms, connector, main, record, None, known.get(owner), schools
-                            )
+                                terms, connector, main, record, None, None, known.get(owner),
+                                schools,
+                            )  # fmt: skip
                     except SkipRecord as error:
                         place = connection.execute(_PLACE, {"owner": owner}).one_or_none()
                         finding = (error.column, error.rule, error.message, error.hint)
@@ -93,7 +96,7 @@ def _own(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bare(stream: str, owner: str, state: State) -> tuple[Any, ...]:
-    return (Kind.USER.value, stream, owner, state, *(None,) * 7)
+    return (Kind.USER.value, stream, owner, state, *(None,) * 8)
 
 
 def _owners(stage: Stage) -> Iterator[list[str]]:
@@ -107,11 +110,9 @@ def _owners(stage: Stage) -> Iterator[list[str]]:
         last = owners[-1]
 
 
-def _known(
-    connection: Connection, source: Source, owners: Sequence[str]
-) -> dict[str, tuple[bytes | None, ...]]:
+def _known(connection: Connection, source: Source, owners: Sequence[str]) -> dict[str, Known]:
     rows = connection.execute(_KNOWN, {"source": source.id, "owners": owners})
-    return {row[0]: (None, row[1]) for row in rows}
+    return {row[0]: Known(None, None, row[1]) for row in rows}
 
 
 def _parts(

@@ -34,7 +34,7 @@ from sync.district_run import (
     SourceResult,
 )
 from sync.evidence import keep
-from sync.fetch import Terms, read_source
+from sync.fetch import read_source
 from sync.guard import (
     TROUBLED_WORDS,
 )
@@ -43,6 +43,7 @@ from sync.mapping import read_rules
 from sync.season import Season
 from sync.settle import settle
 from sync.stage import open_stage
+from sync.terms import Terms
 from sync.uploads import list_received
 
 DISCONNECTED = "disconnected"
@@ -63,7 +64,11 @@ def read_sources(
         if not names or source.name in names:
             if progress is not None:
                 progress(f"reading {source.name}", 0)
-            aside = set_aside(run.database, source, run.now) if run.scheduled else None
+            aside = (
+                set_aside(run.database, source, run.now, run.settings.zone)
+                if run.scheduled
+                else None
+            )
             if aside is not None:
                 run.results.append(_left_alone(source, aside))
                 continue

@@ -32,26 +32,28 @@ class State(IntEnum):
 
 
 ENTRY_COLUMNS = (
-    "seq", "place", "kind", "stream", "key", "state", "raw_print", "norm_print", "data", "email",
-    "person_key", "roles", "former", "file", "line",
+    "seq", "place", "kind", "stream", "key", "state", "raw_print", "gist_print",
+    "norm_print", "data", "email", "person_key", "roles", "former", "file", "line",
 )  # fmt: skip
-PART_COLUMNS = ("seq", "place", "stream", "key", "owner", "state", "raw_print", "data",
-                "file", "line")  # fmt: skip
-CHUNK_COLUMNS = ("stream", "position", "digest", "count", "prints", "keys")
+PART_COLUMNS = ("seq", "place", "stream", "key", "owner", "state", "raw_print", "gist_print",
+                "data", "file", "line")  # fmt: skip
+CHUNK_COLUMNS = ("stream", "position", "digest", "count", "prints", "keys", "spans")
 PASSED_COLUMNS = ("stream", "key")
+GIST_COLUMNS = ("kind", "key", "gist_print", "norm_print")
 FINDING_COLUMNS = ("stream", "file", "line", "col", "rule", "message", "hint")
 
 _TABLES = {
     "stage_entries": "seq BIGINT, place BIGINT, kind TEXT, stream TEXT, key TEXT, state INTEGER,"
-    " raw_print {blob}, norm_print {blob}, data TEXT, email TEXT, person_key TEXT, roles TEXT,"
-    " former TEXT, file TEXT, line INTEGER",
+    " raw_print {blob}, gist_print {blob}, norm_print {blob}, data TEXT, email TEXT,"
+    " person_key TEXT, roles TEXT, former TEXT, file TEXT, line INTEGER",
     "stage_parts": "seq BIGINT, place BIGINT, stream TEXT, key TEXT, owner TEXT, state INTEGER,"
-    " raw_print {blob}, data TEXT, file TEXT, line INTEGER",
+    " raw_print {blob}, gist_print {blob}, data TEXT, file TEXT, line INTEGER",
+    "stage_gists": "kind TEXT, key TEXT, gist_print {blob}, norm_print {blob}",
     "stage_passed": "stream TEXT, key TEXT",
     "stage_gone": "kind TEXT, key TEXT, cause TEXT",
     "stage_gone_parts": "stream TEXT, key TEXT",
     "stage_chunks": "stream TEXT, position INTEGER, digest {blob}, count INTEGER, prints {blob},"
-    " keys {blob}",
+    " keys {blob}, spans {blob}",
     "stage_findings": "stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT,"
     " hint TEXT",
 }

@@ -22,13 +22,13 @@ from sync import (
     approval,
     decide,
     engine,
-    fetch,
     holds,
     ledger,
     pairs,
     plan,
     reading,
     retire,
+    stream,
     undo,
 )
 from sync.absence import Verdict
@@ -195,11 +195,12 @@ def _asked(patch: pytest.MonkeyPatch) -> None:
     thirty(test_fetches.test_f5_an_unreadable_row_is_not_absence_and_its_person_stays),
 )
 def _unreadable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(
-        fetch._Stream,
-        "_unreadable",
-        lambda self, key, known: (self.kind.value, self.name, key, State.DELETED, *(None,) * 7),
-    )
+    real = stream.Stream._bare
+
+    def gone(self: stream.Stream, key: str, state: State) -> tuple[Any, ...]:
+        return real(self, key, State.DELETED if state is State.UNREADABLE else state)
+
+    patch.setattr(stream.Stream, "_bare", gone)
 
 
 @without(

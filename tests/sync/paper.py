@@ -103,6 +103,11 @@ class Paper(Connector):
             raise SkipRecord("No key.", rule="missing-key", column="id")
         return str(row["id"])
 
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return the row without its date."""
+        row = msgspec.json.decode(raw)
+        return msgspec.json.encode({name: value for name, value in row.items() if name != "t"})
+
     def parse(self, stream: str, raw: bytes) -> Record | Part:
         """Return what the row says."""
         row = msgspec.json.decode(raw)

@@ -11,7 +11,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import pytest
 from sqlalchemy import Connection, event
 
 from core.database import Database, open_database
+from sync.stretches import ROWS
+from sync.terms import Prints
 from tests.sync.paper import Day, Paper, Town
 
 SMALL, LARGE = 1_000, 4_000
@@ -151,6 +153,26 @@ def test_a_sync_parses_and_writes_whom_it_finds_changed_and_nobody_else(
     assert cost.written["memberships"] == 0
 
 
+def test_a_sync_looks_one_by_one_only_at_the_rows_around_a_change(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town, looked_at = Town(database, forgetful=False), 0
+    town.sync(roster(LARGE), Paper)
+    of_all = Prints.of_all
+
+    def counting(prints: Prints, rows: Sequence[bytes]) -> list[bytes]:
+        nonlocal looked_at
+        looked_at += len(rows)
+        return of_all(prints, rows)
+
+    monkeypatch.setattr(Prints, "of_all", counting)
+    assert town.sync(roster(LARGE), Paper)["status"] == "nothing_to_do"
+    assert looked_at <= 2 * PAGES * ROWS
+    looked_at = 0
+    assert town.sync(roster(LARGE, renamed=CHANGED), Paper)["status"] == "applied"
+    assert looked_at <= (2 * PAGES + CHANGED) * ROWS
+
+
 def test_a_sync_parses_and_writes_whoever_joins_and_nobody_else(database: Database) -> None:
     cost = syncs(database, SMALL)["newcomers"]
     assert cost.parsed == CHANGED
@@ -159,13 +181,42 @@ def test_a_sync_parses_and_writes_whoever_joins_and_nobody_else(database: Databa
     assert cost.written["users"] == cost.written["links"] == cost.written["memberships"] == CHANGED
 
 
-def test_a_day_that_touches_every_record_parses_all_and_writes_nobody(database: Database) -> None:
+def test_a_day_that_touches_every_record_parses_and_writes_nobody(database: Database) -> None:
     cost = syncs(database, SMALL)["touched"]
-    assert cost.parsed == SMALL
+    assert cost.parsed == 0
     assert set(cost.written) <= {
         "runs", "fetches", "sources", "plans", "districts", "snapshot_chunks", "touched",
     }  # fmt: skip
     assert sum(cost.written.values()) <= 10 + 2 * 2 * PAGES
+
+
+class Blunt(Paper):
+    """Does not tell what it reads of a row."""
+
+    def gist(self, stream: str, raw: bytes) -> bytes | None:
+        """Return nothing."""
+        return None
+
+
+def test_without_gists_a_touched_day_parses_all_and_writes_nobody(database: Database) -> None:
+    town = Town(database, forgetful=False)
+    town.sync(roster(SMALL), Blunt)
+    with counted(database) as cost:
+        assert town.sync(roster(SMALL, touched=True), Blunt)["status"] == "nothing_to_do"
+    assert town.parsed == SMALL
+    assert not {"records", "changes", "users"} & set(cost.written)
+
+
+def test_after_an_upgrade_everybody_is_parsed_once_and_their_gists_are_kept(
+    database: Database,
+) -> None:
+    town = Town(database, forgetful=False)
+    town.sync(roster(SMALL), Paper)
+    upgraded = replace(roster(SMALL), version="2")
+    assert town.sync(upgraded, Paper)["status"] == "nothing_to_do"
+    assert town.parsed > SMALL
+    assert town.sync(replace(upgraded, users=roster(SMALL, touched=True).users), Paper)
+    assert town.parsed == 0
 
 
 def test_statements_follow_the_pages_and_steps_the_changes(tmp_path: Path) -> None:

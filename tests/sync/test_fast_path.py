@@ -22,7 +22,7 @@ from core.database import open_database
 from tests.sizes import examples
 from tests.sync.paper import Day, JoinedPaper, Paper, Town
 
-IDS = "abcdefghij"
+IDS = "abcdefghijklmn"
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +35,16 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def two_towns(template: Path) -> Iterator[tuple[Town, Town]]:
-    """Yield one town that remembers the vendor's order, and one that does not."""
+def two_towns(template: Path, rows: int) -> Iterator[tuple[Town, Town]]:
+    """Yield one town that remembers the vendor's order, and one that does not.
+
+    A stretch of the order has ``rows`` rows at most.
+    """
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROSTERSYNC_KEY", "0" * 64)
+        patch.setattr("sync.stretches.ROWS", rows)
+        patch.setattr("sync.page_rows.ROWS", rows)
+        patch.setattr("sync.snapshot.CRUMBS", 1)
         databases = []
         for name in ("fast", "slow"):
             path = Path(folder) / f"{name}.db"
@@ -132,12 +138,12 @@ def edited(
 @st.composite
 def some_days(draw: st.DrawFn, joined: bool) -> list[Day]:
     """Draw a few days of one roster."""
-    people = draw(st.lists(a_user(), min_size=1, max_size=10))
+    people = draw(st.lists(a_user(), min_size=1, max_size=14))
     day = Day(
         schools=clean(draw(st.lists(a_school(), max_size=3))),
         users=clean(people) if draw(st.booleans()) else people,
         roles=clean(draw(st.lists(a_role(), max_size=8))) if joined else (),
-        page_size=draw(st.integers(1, 5)),
+        page_size=draw(st.integers(1, 12)),
     )
     days = [day]
     for _ in range(draw(st.integers(1, 4))):
@@ -149,7 +155,7 @@ def some_days(draw: st.DrawFn, joined: bool) -> list[Day]:
         )
         served = replace(
             day,
-            page_size=draw(st.sampled_from([day.page_size] * 3 + [1, 2, 5])),
+            page_size=draw(st.sampled_from([day.page_size] * 3 + [1, 2, 5, 12])),
             cut_after=draw(st.sampled_from([None] * 6 + [0, 1, 2])),
             delta=draw(st.sampled_from([False] * 5 + [True])),
             absent=draw(
@@ -174,9 +180,15 @@ def flags(joined: bool) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({"joined": st.just(joined)}, optional=optional)
 
 
-def assert_the_same(template: Path, days: list[Day], kind: type[Paper], **flags: Any) -> None:
+ROWS = st.sampled_from([1, 2, 3])
+"""Rows of a stretch: small ones, so that days of a few people have several."""
+
+
+def assert_the_same(
+    template: Path, days: list[Day], kind: type[Paper], rows: int, **flags: Any
+) -> None:
     """Read the days in both towns, and compare after each."""
-    with two_towns(template) as (fast, slow):
+    with two_towns(template, rows) as (fast, slow):
         for number, day in enumerate(days):
             ends = [town.sync(day, kind, **flags) for town in (fast, slow)]
             assert ends[0] == ends[1], f"day {number}"
@@ -188,16 +200,16 @@ def assert_the_same(template: Path, days: list[Day], kind: type[Paper], **flags:
 
 
 @settings(max_examples=examples(12, long=400))
-@given(days=some_days(joined=False), flags=flags(joined=False))
+@given(days=some_days(joined=False), flags=flags(joined=False), rows=ROWS)
 def test_the_snapshot_changes_nothing_but_the_time_it_takes(
-    template: Path, days: list[Day], flags: dict[str, Any]
+    template: Path, days: list[Day], flags: dict[str, Any], rows: int
 ) -> None:
-    assert_the_same(template, days, Paper, **flags)
+    assert_the_same(template, days, Paper, rows, **flags)
 
 
 @settings(max_examples=examples(12, long=400))
-@given(days=some_days(joined=True), flags=flags(joined=True))
+@given(days=some_days(joined=True), flags=flags(joined=True), rows=ROWS)
 def test_the_snapshot_changes_nothing_where_people_are_joined_from_rows(
-    template: Path, days: list[Day], flags: dict[str, Any]
+    template: Path, days: list[Day], flags: dict[str, Any], rows: int
 ) -> None:
-    assert_the_same(template, days, JoinedPaper, **flags)
+    assert_the_same(template, days, JoinedPaper, rows, **flags)

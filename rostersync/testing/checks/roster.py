@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 
-from connectors.base import Certificate, FetchRequest, Part, Record
+from connectors.base import Certificate, Connector, FetchRequest, Part, Record
+from core.errors import SkipRecord
 from core.models import Kind, Role
 from rostersync.testing.bench import Bench, check, demand
 from rostersync.testing.reading import Reading, kind_of, read
 from rostersync.testing.scenario import Situation
+from sync.stretches import row_starts
 
 
 @check()
@@ -110,6 +113,63 @@ def parse_is_pure(bench: Bench) -> None:
                 and reading.connector.identify(row.stream, row.raw) == row.key,
                 f"a record of {row.stream!r} read differently the second time",
             )
+
+
+@check()
+def equal_gists_parse_alike(bench: Bench) -> None:
+    """What ``gist`` leaves out, ``parse`` does not read: a change of it changes nobody."""
+    reading = bench.roster()
+    connector = reading.connector
+    for stream, rows in groupby(reading.served, lambda row: row.stream):
+        for row in list(rows)[:_GISTS]:
+            gist = connector.gist(stream, row.raw)
+            for other in _misspelled(row.raw) if gist is not None else ():
+                demand(
+                    connector.gist(stream, other) != gist
+                    or _said(connector, stream, other) == _said(connector, stream, row.raw),
+                    f"two records of {stream!r} have the same gist and say different things",
+                )
+
+
+_GISTS = 5
+"""So many rows of each stream are tried, letter by letter."""
+
+
+def _misspelled(raw: bytes) -> Iterator[bytes]:
+    """Yield a record with each of its letters and digits replaced by another, one at a time."""
+    for at, letter in enumerate(raw):
+        if chr(letter).isascii() and chr(letter).isalnum():
+            other = b"7" if chr(letter).isdigit() and letter != ord("7") else b"q"
+            yield raw[:at] + other + raw[at + 1 :]
+
+
+def _said(connector: Connector, stream: str, raw: bytes) -> object:
+    try:
+        said = connector.parse(stream, raw)
+    except SkipRecord as skip:
+        return skip.rule, skip.column
+    return replace(said, extra=())
+
+
+@check()
+def a_page_without_some_rows_is_one_of_the_others(bench: Bench) -> None:
+    """Rows cut out of a body, from the start of one to the start of another, leave the others.
+
+    So the engine need not split what it knows. Bodies that do not hold their rows letter by letter
+    are split whole, and need not keep this.
+    """
+    for page in bench.roster().pages:
+        rows = list(page.split(page.body))
+        starts = row_starts(page.body, rows)
+        if starts is None:
+            continue
+        for first, last in ((0, 1), (1, 2), (0, len(rows) - 1), (len(rows) // 2, len(rows) - 1)):
+            if 0 <= first < last < len(rows):
+                body = page.body[: starts[first]] + page.body[starts[last] :]
+                demand(
+                    list(page.split(body)) == rows[:first] + rows[last:],
+                    f"a page of {page.stream!r} without some of its rows is split otherwise",
+                )
 
 
 @check()

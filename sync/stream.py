@@ -1,0 +1,387 @@
+"""One stream of a reading: its pages are compared with the order it had, and what is new is staged.
+
+``sync/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only those that
+neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from connectors.base import Connector, FetchRequest, Page, Part
+from core.errors import RosterSyncError, SkipRecord
+from core.models import Kind
+from core.tables import Source
+from sync.facts import NOTHING, STATE, entry_facts, guard, main_stream, mapped_fields, remapped
+from sync.lookup import Known, Records
+from sync.page_rows import PageRows
+from sync.snapshot import NO_KEY, VOID, Chunk, Match, Order, join_keys
+from sync.stage import (
+    CHUNK_COLUMNS,
+    ENTRY_COLUMNS,
+    FINDING_COLUMNS,
+    GIST_COLUMNS,
+    PART_COLUMNS,
+    Stage,
+    State,
+)
+from sync.tally import Reading
+from sync.terms import Prints, Terms
+
+_PLACE_BITS = 24
+_MAX_KEY = 512
+_MANY_EARLY = 50_000
+"""Past so many rows out of their order the order is not worth its memory."""
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """A reading under way: what its streams have in common."""
+
+    stage: Stage
+    source: Source
+    connector: Connector
+    terms: Terms
+    request: FetchRequest
+    reading: Reading
+    streams: dict[str, Stream] = field(default_factory=dict)
+    seq: int = 0
+    """How many rows were looked at one by one."""
+
+    def stream(self, name: str) -> Stream:
+        """Return a stream, opened at its first page."""
+        if name not in self.streams:
+            self.streams[name] = Stream(self, name)
+        return self.streams[name]
+
+    def open_order(self, stream: str) -> Order | None:
+        """Return the stored order of a stream, if it may be trusted."""
+        source = self.source
+        if self.request.cursor is not None or source.snapshot_serial != source.evidence_serial:
+            return None
+        about = {"source": source.id, "stream": stream}
+        connection = self.stage.connection
+
+        def load(position: int) -> Chunk | None:
+            row = connection.execute(_NEXT_CHUNK, about | {"position": position}).one_or_none()
+            return None if row is None else Chunk(row[0], row[1], row[2], row[3], row[4], row[5])
+
+        if load(0) is None:
+            return None
+        touched = frozenset(connection.execute(_TOUCHED, about).scalars())
+        if touched:
+            self.stage_passed(stream, touched)
+        return Order(load, touched)
+
+    def stage_passed(self, stream: str, keys: Sequence[str] | frozenset[str]) -> None:
+        """Note keys that were expected and have not been met so far."""
+        self.stage.add("stage_passed", ("stream", "key"), [(stream, key) for key in keys])
+
+
+_NEXT_CHUNK = text(
+    "SELECT position, digest, count, prints, keys, spans FROM snapshot_chunks"
+    " WHERE source_id = :source AND stream = :stream AND position >= :position"
+    " ORDER BY position LIMIT 1"
+)
+_TOUCHED = text("SELECT key FROM touched WHERE source_id = :source AND stream = :stream")
+
+
+def allowed_schools(
+    connection: Connection, source: Source, connector: Connector
+) -> frozenset[str] | None:
+    """Return the ids of the schools this source is restricted to; None: all."""
+    wanted = frozenset(connector.config.schools)
+    if not wanted:
+        return None
+    schools = connection.execute(_SCHOOL_DATA, {"source": source.id})
+    return wanted | {key for key, data in schools if msgspec.json.decode(data)["name"] in wanted}
+
+
+_SCHOOL_DATA = text(
+    "SELECT external_id, data FROM records WHERE source_id = :source AND kind = 'school'"
+    " UNION ALL SELECT key, data FROM stage_entries WHERE kind = 'school' AND data IS NOT NULL"
+)
+
+
+class Stream:
+    """One stream: its pages come in order, its rows are matched, missed, staged."""
+
+    def __init__(self, under_way: UnderWay, name: str) -> None:
+        self.under_way = under_way
+        self.stage = under_way.stage
+        self.connector = under_way.connector
+        self.terms = under_way.terms
+        self.name = name
+        self.kind: Kind = self.connector.streams[name]
+        self.joined = self.connector.capabilities.joined and self.kind is Kind.USER
+        order = under_way.open_order(name)
+        self.compared = order is not None
+        self.order = order or Order(None)
+        self.left = self.order
+        """The order whose rest is passed over at the end."""
+        self.early: set[str] = set()
+        """Keys of missed rows that the order has not come to: met there, they stand twice."""
+        self.gists: list[tuple[Any, ...]] = []
+        """Of rows that were parsed and say what they said: what is read of them."""
+        self.position = 0
+        self.count = 0
+        self.prints = Prints(self.terms, name)
+        self.schools: frozenset[str] | None = None
+        if self.kind is Kind.USER:
+            self.schools = allowed_schools(self.stage.connection, under_way.source, self.connector)
+        self.scope = b"" if self.schools is None else "\0".join(sorted(self.schools)).encode()
+        self.known = Records(self.stage, under_way.source, name, self.kind, self.joined)
+
+    # -- pages
+
+    def read(self, page: Page) -> None:
+        """Compare one page with the order, and stage what is new."""
+        position, self.position = self.position, self.position + 1
+        self.prints.turn(page.context + self.scope)
+        if self.order.has_digest() and self._is_known_whole(page, position):
+            return
+        rows = self._left_by_a_cut(page)
+        if rows is None:
+            rows = PageRows.all_of(page, self.prints)
+            chunk = self.order.same_rows(b"".join(rows.prints))
+        else:
+            chunk = rows.known_chunk()
+        if chunk is not None and self.early.isdisjoint(self._keys(chunk)):
+            self.order.drop(chunk)
+            self.count += chunk.count
+            if rows.cut is None or chunk.position != position:  # the page differs, its rows do not
+                keys = chunk.key_list()
+                self._stage_chunk(position, rows if rows.cut is None else chunk, keys)
+            return
+        match = self.order.match(rows.prints, rows.cut)
+        if rows.cut is not None and self._stands_twice(rows, match):
+            rows = PageRows.all_of(page, self.prints)
+            match = self.order.match(rows.prints)
+        self.order.accept(match)
+        self.count += rows.count
+        self._compared(position, rows, match.keys, match.passed)
+
+    def finish(self) -> None:
+        """Note whoever of the stored order was never reached."""
+        while self.compared and (keys := self.left.rest()) is not None:
+            self.under_way.stage_passed(self.name, keys)
+
+    def _is_known_whole(self, page: Page, position: int) -> bool:
+        """Take a page whose fingerprint is stored as it was."""
+        chunk = self.order.whole_page(self.prints.of(page.body))
+        if chunk is None or not self.early.isdisjoint(self._keys(chunk)):
+            return False
+        self.order.drop(chunk)
+        self.count += chunk.count
+        if chunk.position != position:
+            self._stage_chunk(position, chunk, chunk.key_list())
+        return True
+
+    def _left_by_a_cut(self, page: Page) -> PageRows | None:
+        """Cut out of a page what stands there as it stood, and return the other rows."""
+        cut = self.order.cut(page.body, self.prints.of, self.early)
+        if cut is None:
+            return None
+        try:
+            return PageRows.left_by(cut, page, self.prints)
+        except RosterSyncError:  # what is left is no page; whether the whole is one will be seen
+            return None
+
+    def _stands_twice(self, rows: PageRows, match: Match) -> bool:
+        """Say whether a missed row has the id of one that was cut out: look at both then."""
+        missed: set[str] = set()
+        for row, key in enumerate(match.keys):
+            if key is None:
+                try:
+                    missed.add(self._identify(rows.raw[row]))
+                except SkipRecord:
+                    continue
+        return bool(missed) and not missed.isdisjoint(rows.cut_keys())
+
+    def _keys(self, chunk: Chunk) -> Sequence[str]:
+        """Return the keys of a chunk, if there is anything to look for in them."""
+        return chunk.key_list() if self.early else ()
+
+    def _compared(
+        self, position: int, rows: PageRows, keys: list[str | None], passed: list[str]
+    ) -> None:
+        """Stage what comparing the rows of a page has found."""
+        for row, key in enumerate(keys if self.early else ()):
+            if key in self.early:  # an earlier row has this id: look at both
+                keys[row] = None
+                passed.append(key)
+        misses = [row for row, key in enumerate(keys) if key is None]
+        if misses:
+            named = self._named(rows, misses)
+            early = self.early
+            if self.compared:
+                named = self._with_met(named, keys, passed)
+            self._misses(position, rows, keys, named, passed, early)
+        self.under_way.stage_passed(self.name, passed)
+        self._stage_chunk(position, rows, [key or NO_KEY for key in keys])
+
+    def _stage_chunk(self, position: int, page: PageRows | Chunk, keys: Sequence[str]) -> None:
+        """Stage what the snapshot keeps of a page. ``keys`` are of the rows looked at."""
+        if self.under_way.request.cursor is not None:
+            return
+        row: tuple[Any, ...]
+        if isinstance(page, Chunk):
+            row = (page.digest, page.count, page.prints, page.keys, page.spans)
+        else:
+            prints, all_keys, spans = page.stored(keys, self.prints)
+            digest = None
+            if not spans and VOID not in page.prints:
+                digest = self.prints.of(page.page.body)
+            row = (digest, page.count, prints, join_keys(all_keys), spans or None)
+        self.stage.add("stage_chunks", CHUNK_COLUMNS, [(self.name, position, *row)])
+
+    # -- rows that the order does not know
+
+    def _named(self, rows: PageRows, misses: Sequence[int]) -> list[tuple[int, str]]:
+        """Return the missed rows by number and key, without those whose key cannot be read."""
+        named: list[tuple[int, str]] = []
+        for row in misses:
+            try:
+                named.append((row, self._identify(rows.raw[row])))
+            except SkipRecord as error:
+                self.under_way.reading.keyless.add(self.name)
+                self._finding(rows, row, error)
+                rows.prints[row] = VOID
+        return named
+
+    def _with_met(
+        self, named: list[tuple[int, str]], keys: Sequence[str | None], passed: list[str]
+    ) -> list[tuple[int, str]]:
+        """Add the rows of this page that were met in order under the key of a missed one.
+
+        The ids stand twice, and only both together show which row comes first.
+        """
+        new = {key for _, key in named}.difference(passed)
+        if not new:
+            return named
+        met = [(row, key) for row, key in enumerate(keys) if key in new]
+        passed.extend(key for _, key in met if key)
+        self.early = self.early | new
+        if len(self.early) > _MANY_EARLY:  # nothing is where it was: go on in sets
+            self.order = Order(None)
+        return sorted([*named, *((row, key) for row, key in met if key)])
+
+    def _misses(
+        self,
+        position: int,
+        rows: PageRows,
+        keys: list[str | None],
+        named: Sequence[tuple[int, str]],
+        passed: list[str],
+        early: set[str],
+    ) -> None:
+        """Stage the rows that are new to us.
+
+        A row of other bytes that says what it said, where the order expects it, counts as met:
+        neither it nor its having been passed is staged. A day that touches all stages nobody.
+        """
+        known = self.known.look_up([key for _, key in named])
+        staged: list[tuple[Any, ...]] = []
+        expected: set[str] = set()
+        if self.compared and not self.joined:
+            once = Counter(key for _, key in named)
+            expected = {key for key in passed if once[key] == 1} - early - self.left.touched
+        met: set[str] = set()
+        columns = PART_COLUMNS if self.joined else ENTRY_COLUMNS
+        for row, key in named:
+            keys[row] = key
+            try:
+                facts = self._facts(key, rows.raw[row], rows.prints[row], known.get(key))
+            except SkipRecord as error:
+                self._finding(rows, row, error)
+                rows.prints[row] = VOID
+                facts = self._bare(key, State.UNREADABLE)
+            self.under_way.seq += 1
+            if key in expected and facts[STATE] is State.SEEN:
+                met.add(key)
+                continue
+            place = (position << _PLACE_BITS) + rows.number(row)
+            staged.append((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
+        if met:
+            passed[:] = [key for key in passed if key not in met]
+        self.stage.add("stage_parts" if self.joined else "stage_entries", columns, staged)
+        self.stage.add("stage_gists", GIST_COLUMNS, self.gists)
+        self.gists = []
+
+    def _identify(self, raw: bytes) -> str:
+        key = self.connector.identify(self.name, raw)
+        if not key or len(key) > _MAX_KEY or "\0" in key:
+            raise SkipRecord(
+                "The row's id is missing, too long or not text.",
+                rule="key",
+                hint=f"Give each row an id of 1 to {_MAX_KEY} characters.",
+            )
+        return key
+
+    def _facts(self, key: str, raw: bytes, print_: bytes, known: Known | None) -> tuple[Any, ...]:
+        """Return what the stage keeps of one missed row, after seq and place."""
+        if known is not None and known.raw == print_:
+            return self._bare(key, State.SEEN)
+        gist = self._gist(raw)
+        if known is not None and gist is not None and known.gist == gist:
+            return self._bare(key, State.SEEN)
+        reading = self.under_way.reading
+        reading.parsed += 1
+        parsed = guard(lambda: self.connector.parse(self.name, raw))
+        for token in parsed.unknown:
+            reading.unknown[token] = reading.unknown.get(token, 0) + 1
+        for name in parsed.extra:
+            reading.extra[name] = reading.extra.get(name, 0) + 1
+        if isinstance(parsed, Part):
+            return self._part(parsed, raw, print_, gist)
+        if parsed.key != key:
+            raise SkipRecord("The row's id is read in two ways.", rule="key", key=key)
+        if parsed.user is not None and not parsed.deleted and self.terms.rules:
+            fields = self.connector.fields(self.name, raw)
+            parsed = remapped(parsed, mapped_fields(self.terms.rules, fields))
+        facts = entry_facts(
+            self.terms, self.connector, self.name, parsed, print_, gist, known, self.schools
+        )
+        if known is not None and gist is not None and facts[STATE] is State.SEEN:
+            self.gists.append((facts[0], key, gist, known.norm))
+        return facts
+
+    def _gist(self, raw: bytes) -> bytes | None:
+        """Return the fingerprint of what is read of a row; mapping rules may read all of it."""
+        if self.terms.rules:
+            return None
+        gist = self.connector.gist(self.name, raw)
+        return None if gist is None else self.prints.of(gist)
+
+    def _part(self, part: Part, raw: bytes, print_: bytes, gist: bytes | None) -> tuple[Any, ...]:
+        data = dict(part.data)
+        if self.terms.rules:
+            fields = self.connector.fields(self.name, raw)
+            data["mapped"] = mapped_fields(self.terms.rules, fields)
+        state = State.DATA
+        if part.deleted:  # a deleted first row deletes its entry, any other only itself
+            if self.name == main_stream(self.connector):
+                data["deleted"] = True
+            else:
+                state = State.DELETED
+        encoded = msgspec.json.encode(data).decode()
+        return (self.name, part.key, part.owner, state, print_, gist, encoded)
+
+    def _bare(self, key: str, state: State) -> tuple[Any, ...]:
+        """Return the facts of a row of which nothing new is kept."""
+        if self.joined:
+            return (self.name, key, None, state, None, None, None)
+        return (self.kind.value, self.name, key, state, *NOTHING)
+
+    def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
+        unusable = self.under_way.reading.unusable
+        unusable[self.name] = unusable.get(self.name, 0) + 1
+        place = (self.name, rows.page.file, rows.line(row))
+        finding = (*place, error.column, error.rule, error.message, error.hint)
+        self.stage.add("stage_findings", FINDING_COLUMNS, [finding])
