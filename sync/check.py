@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
@@ -76,7 +77,7 @@ def check_district(
 
     Raises ``UsageError`` for an unknown district or source; a failing source is a result.
     """
-    _, _, found = read_district(database, slug)
+    _, settings, found = read_district(database, slug)
     unknown = set(sources) - {source.name for source in found}
     if unknown:
         raise UsageError(
@@ -86,11 +87,11 @@ def check_district(
     for source in found:
         if not sources or source.name in sources:
             checked = SourceCheck(source.name, source.connector)
-            checked.lines = list(dict.fromkeys(_lines(database, source)))
+            checked.lines = list(dict.fromkeys(_lines(database, source, settings.zone)))
             yield checked
 
 
-def _lines(database: Database, source: Source) -> Iterator[Line]:
+def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]:
     try:
         connector = open_connector(source)
     except RosterSyncError as error:
@@ -114,7 +115,7 @@ def _lines(database: Database, source: Source) -> Iterator[Line]:
             yield Line("files", True, "A file source: its files are looked at when they are read.")
         yield from own
         if connector.capabilities.origin == "sync":
-            yield from _last_seen(source, told="vendor" in names)
+            yield from _last_seen(source, zone, told="vendor" in names)
             yield from _others(database, source, connector)
     finally:
         connector.close()
@@ -148,11 +149,12 @@ def _district(source: Source, connector: Connector, found: str | None) -> Iterat
         )
 
 
-def _last_seen(source: Source, *, told: bool) -> Iterator[Line]:
+def _last_seen(source: Source, zone: ZoneInfo, *, told: bool) -> Iterator[Line]:
     """Say of when the vendor's data was, and its own season, as the last reading saw them."""
     state = source.vendor_state
     if not told:
-        day = None if source.vendor_time is None else source.vendor_time.date().isoformat()
+        at = source.vendor_time
+        day = None if at is None else at.astimezone(zone).date().isoformat()
         if source.complete_at is None:
             said = "It was not read yet."
         elif day is None:

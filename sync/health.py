@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -25,12 +26,16 @@ from sync.quarantine import (
     is_due,
     read_health,
 )
+from sync.shown import local_moment
 from sync.views import district_row, shown_time, source_row
 
 
-def set_aside(database: Database, source: Source, now: datetime) -> RosterSyncError | None:
+def set_aside(
+    database: Database, source: Source, now: datetime, zone: ZoneInfo
+) -> RosterSyncError | None:
     """Return why a scheduled run leaves a source alone, or None if it is read.
 
+    What is returned tells its times on the clock of ``zone``, the time zone of the district.
     A stopped source whose vendor can list districts is asked for them once a day; once that works,
     it is read again.
     """
@@ -56,7 +61,7 @@ def set_aside(database: Database, source: Source, now: datetime) -> RosterSyncEr
         )
     return VendorFailure(
         f"The source {source.name} failed {health.failures} times in a row ({health.code}) and is"
-        f" tried again at {shown_time(health.next_try)}.",
+        f" tried again at {local_moment(shown_time(health.next_try), zone)}.",
         hint="rostersync sync tries at once.",
     )
 

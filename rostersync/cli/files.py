@@ -11,7 +11,7 @@ import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
 from rostersync.cli.outcome import outcome_json, say_outcome, tell_news
-from rostersync.cli.words import count
+from rostersync.cli.words import count, moment
 
 if TYPE_CHECKING:
     from connectors.inspection import Found
@@ -147,7 +147,8 @@ def files(door: Door, district: DistrictArgument) -> None:
     from sync.uploads import uploads
 
     with door.reading() as connection:
-        found = uploads(connection, views.district_row(connection, district))
+        row = views.district_row(connection, district)
+        found = uploads(connection, row)
         if door.as_json:
             door.document(found)
             return
@@ -159,7 +160,7 @@ def files(door: Door, district: DistrictArgument) -> None:
                     one["id"], one["title"], one["type"] or "",
                     one["status"] + (" (plan only)" if one["dry_run"] else ""),
                     one["counts"].get("rows", ""), _unused(one["counts"]),
-                    one["created_at"][:16].replace("T", " "), one["actor"], one["note"],
+                    moment(one["created_at"], row.settings["timezone"]), one["actor"], one["note"],
                 )
                 for one in found
             ),

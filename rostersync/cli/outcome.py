@@ -180,15 +180,16 @@ def _named(fields: dict[str, int]) -> str:
 def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
     """Print one plan; ``whole``: with its changes by school and role."""
     from rostersync.cli.render import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
-    from sync import plan_summary, plan_views
+    from sync import plan_summary, plan_views, views
 
     plan = plan_views.plan_by_id(connection, number)
+    zone = views.district_row(connection, plan["district"]).settings["timezone"]
     summary = None
     if whole:
         summary = plan_summary.summarize(
             connection, number, schools=SCHOOLS_SHOWN, each=SAMPLES_SHOWN
         )
-    for line in plan_lines(plan, summary):
+    for line in plan_lines(plan, summary, zone):
         door.say(line.text, style=line.style)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rostersync.cli.door import DistrictArgument, Door, command, table
-from rostersync.cli.words import count
+from rostersync.cli.words import count, moment
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +25,7 @@ def rollover(
     ] = None,
 ) -> None:
     """Show who is new, left, moved and returned since the pause, by school and role."""
+    from sync import views
     from sync.clock import utc_now
     from sync.rollover_report import rollover_report
 
@@ -36,21 +37,21 @@ def rollover(
             utc_now(),
             None if since is None else _day(since),
         )
+        zone = views.district_row(connection, district).settings["timezone"]
     if door.as_json:
         door.document(report)
         return
-    show(door, report)
+    show(door, report, zone)
 
 
-def show(door: Door, report: dict[str, Any]) -> None:
-    """Tell a report to a person."""
+def show(door: Door, report: dict[str, Any], zone: str) -> None:
+    """Tell a report to a person, its times on the clock of ``zone``."""
     slug = report["district"]
     door.say(f"{slug}, since {report['since']}")
     for one in report["sources"]:
-        door.say(
-            f"  {one['source']}: the vendor's data are of {one['vendor_time'] or 'no date given'},"
-            f" last read whole {one['complete_at'] or 'never'}"
-        )
+        dated = moment(one["vendor_time"], zone) or "no date given"
+        whole = moment(one["complete_at"], zone) or "never"
+        door.say(f"  {one['source']}: the vendor's data are of {dated}, last read whole {whole}")
     door.say()
     kinds = ("new", "returned", "left", "moved", "held")
     rows = [

@@ -95,7 +95,7 @@ def districts(door: Door) -> None:
                     one["users"]["archived"],
                     ", ".join(one["sources"]),
                     one["held_plan"],
-                    _last_run(one["last_run"]),
+                    _last_run(one["last_run"], one["timezone"]),
                 )
                 for one in found
             ),
@@ -103,10 +103,10 @@ def districts(door: Door) -> None:
         )
 
 
-def _last_run(run: dict[str, Any] | None) -> str:
+def _last_run(run: dict[str, Any] | None, zone: str) -> str:
     if run is None:
         return ""
-    return f"{run['status'].replace('_', ' ')} {words.moment(run['started_at'])}"
+    return f"{run['status'].replace('_', ' ')} {words.moment(run['started_at'], zone)}"
 
 
 def connectors(door: Door) -> None:

@@ -41,6 +41,7 @@ def sources(
         if door.as_json:
             door.document(found)
             return
+        zones = views.time_zones(connection)
         table(
             door,
             ("district", "source", "connector", "order", "status", "people", "last complete"),
@@ -52,7 +53,7 @@ def sources(
                     one["precedence"],
                     one["status"].replace("_", " "),
                     one["people"],
-                    words.moment(one["complete_at"]),
+                    words.moment(one["complete_at"], zones[one["district"]]),
                 )
                 for one in found
             ),

@@ -72,7 +72,8 @@ def todo(one: dict[str, Any]) -> list[str]:
         if source["state"] == "stopped":
             said.append(f"{name} stopped ({source['code']}): source resume {slug} {name}")
         elif source["state"] == "slowed":
-            said.append(f"{name} fails, next try {source['next_try']}")
+            again = words.moment(source["next_try"], one["timezone"])
+            said.append(f"{name} fails, next try {again}")
         elif source["state"] == "failing":
             times = "once" if source["failures"] == 1 else f"{source['failures']} times"
             said.append(f"{name} failed {times} ({source['code']}): check {slug}")

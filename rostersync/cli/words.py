@@ -111,16 +111,14 @@ def things(number: int, one: str, many: str | None = None) -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
-def moment(shown: str | None, zone: str | None = None) -> str:
-    """Return a point in time, given as JSON has it, for people: ``2026-09-01 05:00 UTC``.
+def moment(shown: str | None, zone: str) -> str:
+    """Return a point in time, given as JSON has it, on a district's own clock.
 
-    With the time zone of a district: on its own clock, ``2026-09-01 00:00 CDT``.
+    ``zone`` is the district's time zone: ``2026-09-01 00:00 CDT``. None is an empty text.
     """
-    if zone is not None:
-        from sync.shown import local_moment
+    from sync.shown import local_moment
 
-        return local_moment(shown, zone)
-    return "" if shown is None else f"{shown[:10]} {shown[11:16]} UTC"
+    return local_moment(shown, zone)
 
 
 def people(number: int, role: str | None = None) -> str:

@@ -197,14 +197,15 @@ def test_a_held_plan_that_was_decided_says_so_and_what_its_numbers_count() -> No
         "expires_at": None, "counts": counts, "schools": {},
         "held": [{"limit": "district", "found": 61, "allowed": 20, "people": 402}],
     }  # fmt: skip
-    told = [line.text for line in render.plan_lines(plan, None)]
+    told = [line.text for line in render.plan_lines(plan, None, "America/Chicago")]
     assert told[3:6] == [
         "Was held, because:",
         "  - 61 of 402 people leave, allowed 20",
         "    (those who left in the days before are counted, too)",
     ]
     plan["held"][0]["found"] = 60  # type: ignore[index]
-    assert "counted" not in " ".join(line.text for line in render.plan_lines(plan, None))
+    told = [line.text for line in render.plan_lines(plan, None, "America/Chicago")]
+    assert "counted" not in " ".join(told)
 
 
 def test_the_people_of_a_group_are_printed_by_name(cli: Cli, tmp_path: Path) -> None:

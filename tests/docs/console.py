@@ -2,7 +2,8 @@
 
 - ``$ command`` in a ``console`` block is run; the lines under it are what it must print. ``...``
   alone stands for any lines, ``…`` inside a line for any text. ``(exit code 10)`` is the code to
-  end with; without it the command must end with 0. Times and user ids may differ.
+  end with; without it the command must end with 0. Times and user ids may differ, but a time in UTC
+  is none on a district's own clock.
 - A ``toml`` block under ``<!-- file: NAME -->`` is saved as that file.
 - A ``cron`` block's command is run, in the folder of the page instead of the one it names.
 - ``make TARGET`` in an ``sh`` block must be a target of the Makefile.
@@ -31,7 +32,8 @@ _FENCE = re.compile(
     r"(?:^<!-- file: (?P<file>\S+) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 _MOVING = (
-    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\dZ| [A-Z]{2,4}| [+-]\d\d)"), "<time>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\dZ| UTC)"), "<time in UTC>"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d( [A-Z]{2,4}| [+-]\d\d)"), "<time>"),
     (re.compile(r"\bu[a-z2-7]{16}\b"), "<user>"),
 )
 _EXIT = re.compile(r"\(exit code (\d+)\)")

@@ -68,7 +68,8 @@ def test_the_two_commands_of_the_readme_are_targets_of_make(reader: Reader) -> N
 
 def test_a_page_that_shows_something_else_than_is_printed_is_found() -> None:
     assert prints(["a", "...", "c… d"], "a\nb\n\nc and d\n")
-    assert prints(["made 2026-01-01 05:00 UTC"], "made 2027-02-02 06:10 UTC")
+    assert prints(["made 2026-01-01 05:00 CST"], "made 2027-07-02 06:10 CDT")
+    assert not prints(["made 2026-01-01 05:00 UTC"], "made 2027-07-02 06:10 CDT")
     assert not prints(["a"], "a\nb")
     assert not prints(["a", "c"], "a\nb\nc")
     assert not prints(["...", "z"], "a\nb")

@@ -37,8 +37,10 @@ def store(database: Database, rows: Sequence[SQLModel]) -> None:
             session.flush()
 
 
-def district(slug: str = "springfield", number: int = 1, **values: Any) -> District:
-    settings = DistrictSettings(slug=slug, name="Springfield USD", timezone="America/Chicago")
+def district(
+    slug: str = "springfield", number: int = 1, zone: str = "America/Chicago", **values: Any
+) -> District:
+    settings = DistrictSettings(slug=slug, name="Springfield USD", timezone=zone)
     return District(id=number, slug=slug, name=settings.name, settings=settings.stored(), **values)
 
 
@@ -70,8 +72,8 @@ def member(user_id: str, role: str, school_id: str = "", primary: bool = False) 
 
 def record(number: int, external_id: str, source_id: int = 1, **values: Any) -> Record:
     return Record(
-        id=number, source_id=source_id, external_id=external_id, norm_print=b"0", data="{}",
-        **{"kind": "user", **values},
+        id=number, source_id=source_id, external_id=external_id, norm_print=b"0",
+        **{"kind": "user", "data": "{}", **values},
     )  # fmt: skip
 
 
@@ -81,15 +83,18 @@ def link(record_id: int, target: str, held: bool = True) -> Link:
 
 def run(number: int = 1, **values: Any) -> Run:
     return Run(
-        id=number, district_id=1, started_at=AT,
-        **{"kind": "sync", "status": "applied", "actor": "schedule", **values},
+        id=number,
+        **{
+            "district_id": 1, "kind": "sync", "status": "applied", "actor": "schedule",
+            "started_at": AT, **values,
+        },
     )  # fmt: skip
 
 
 def plan(number: int = 1, **values: Any) -> Plan:
     return Plan(
-        id=number, district_id=1, created_at=AT, base_serial=0, digest=b"\x01\x02",
-        **{"run_id": 1, "kind": "sync", "status": "planned", **values},
+        id=number, district_id=1, base_serial=0, digest=b"\x01\x02",
+        **{"run_id": 1, "kind": "sync", "status": "planned", "created_at": AT, **values},
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,15 @@ def test_a_missing_permission_is_named_and_a_role_of_nobody_is_no_failure(
         role = _lines(found)["teacher" if vendor == "clever" else "teachers"]
         assert not role.passed
         assert found.exit_code == 0
+
+
+def test_the_day_of_the_vendors_data_is_one_of_the_districts_own(store: Database) -> None:
+    late = datetime(2026, 9, 2, 2, 30, tzinfo=UTC)  # in Chicago still the evening before
+    read = {"complete_at": late, "vendor_time": late}
+    there = {"timezone": "America/Chicago"}
+    with at_vendor(store, _small(), "classlink", "direct", source=read, settings=there) as world:
+        said = _lines(_checked(world))["vendor"].message
+        assert said == "At the last reading the vendor's data was of 2026-09-01."
 
 
 @LOOKED_UP

@@ -118,6 +118,15 @@ def test_a_set_aside_source_makes_a_scheduled_run_incomplete(town: Town) -> None
     assert "source resume" in outcome.error.hint
 
 
+def test_a_slowed_source_is_tried_again_at_a_time_of_the_districts_own_clock(town: Town) -> None:
+    town.vendor.fails = VendorFailure("The vendor is down.")
+    for hour in ("05:00", "10:00", "14:00"):
+        town.sync(f"2026-09-02 {hour}", scheduled=True)
+    error = town.sync("2026-09-02 19:00", scheduled=True).error
+    assert error is not None
+    assert "tried again at 2026-09-02 20:00 CDT" in error.message
+
+
 def test_a_person_may_always_try_and_a_success_ends_the_quarantine(town: Town) -> None:
     town.vendor.fails = CredentialsRefused("The vendor refused the token.")
     town.sync("2026-09-02 05:00", scheduled=True)

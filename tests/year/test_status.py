@@ -99,6 +99,19 @@ def test_status_on_the_command_line(cli: Cli, new_town: NewTown) -> None:  # noq
     assert (one["district"], one["held_plan"]["id"]) == (town.slug, f"P{town.standing}")
 
 
+def test_status_tells_the_next_try_on_the_districts_own_clock(
+    cli: Cli,  # noqa: F811
+    new_town: NewTown,
+) -> None:
+    town = filled(new_town())
+    town.vendor.fails = VendorFailure("Down.")
+    for hour in ("05:00", "10:00", "14:00"):
+        town.sync(f"2026-09-02 {hour}", scheduled=True)
+    assert "sis fails, next try 2026-09-02 20:00 CDT" in cli("status").out
+    (one,) = cli("status", "--json").document
+    assert one["sources"][0]["next_try"] == "2026-09-03T01:00:00Z"
+
+
 def test_status_without_districts_says_how_to_begin(cli: Cli) -> None:  # noqa: F811
     assert "rostersync load" in cli("status").out
 
@@ -159,6 +172,9 @@ def test_the_report_lists_who_is_still_in_though_no_roster_has_them(returned: To
 def test_rollover_on_the_command_line(cli: Cli, returned: Town) -> None:  # noqa: F811
     shown = cli("rollover", returned.slug)
     assert shown.code == 0
-    assert "the vendor's data are of 2026-08-09T00:00:00Z" in shown.out
+    assert (
+        "sis: the vendor's data are of 2026-08-08 19:00 CDT, last read whole 2026-08-11 05:00 CDT"
+        in shown.out
+    )
     assert "users springfield --origin manual --stale" in shown.out
     assert cli("rollover", returned.slug, "--json").document["totals"]["left"] == 20
