@@ -9,7 +9,7 @@ minute for each token.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +18,7 @@ import msgspec
 from pydantic import Field, SecretStr, model_validator
 
 from connectors import clever_events
+from connectors.ahead import ahead
 from connectors.base import (
     Capabilities,
     Certificate,
@@ -207,7 +208,7 @@ class Clever(HttpConnector):
             served = 0
             for stream in self.streams:
                 with early_end():
-                    for body in self._bodies(stream, self._params(stream)):
+                    for body in ahead(self._bodies(stream, self._params(stream))):
                         served += 1
                         yield Page(stream, body, split_listing)
         return Certificate(
@@ -261,7 +262,7 @@ class Clever(HttpConnector):
             return {"role": _THEIR_ROLES[self.config.roles[0]]}
         return {}
 
-    def _bodies(self, path: str, params: Mapping[str, str | int]) -> Iterator[bytes]:
+    def _bodies(self, path: str, params: Mapping[str, str | int]) -> Generator[bytes, None, None]:
         """Serve the pages of a list, each as its body, until an empty one proves the end.
 
         Only the cursor is taken from a ``next`` link, never its host. A page without such a link is

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
+from connectors.ahead import ahead
 from connectors.base import (
     Capabilities,
     Certificate,
@@ -210,7 +211,7 @@ class OneRosterReader(HttpConnector):
             counted = 0
             try:
                 with early_end():
-                    for rows in reading.pages():
+                    for rows in ahead(reading.pages()):
                         if served == 0 and self.unchanged(request):
                             return replace(certificate, unchanged=True, revision=request.revision)
                         served += 1

@@ -7,7 +7,7 @@ ends in a whole reading or in ``IncompleteFetch``, never in a short one that loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -72,7 +72,7 @@ class Collection:
         self._heavy = heavy
         self._watch = watch
 
-    def pages(self) -> Iterator[Rows]:
+    def pages(self) -> Generator[Rows, None, None]:
         """Serve the pages that hold records, to the end."""
         offset = 0
         elsewhere: str | None = None  # a next link that carries a cursor of its own
