@@ -71,7 +71,8 @@ def apply_in(
     _check_preconditions(database, connection, about)
     failpoint("apply.checked")
     shape = _shape(connection, about, plan.kind)
-    before = {} if shape.only_creates else _census(connection, about, _HOLDINGS)
+    holdings = _holdings(database)
+    before = {} if shape.only_creates else _census(connection, about, holdings)
     failpoint("apply.counted")
     words = _Words(database)
     for name, query in words.statements(shape):
@@ -83,7 +84,7 @@ def apply_in(
         failpoint("apply.hand")
     take_effect(database, connection, plan.kind, _members(plan.effects), about)
     failpoint("apply.effects")
-    after = _census(connection, about, _BROUGHT if shape.only_creates else _HOLDINGS)
+    after = _census(connection, about, _BROUGHT if shape.only_creates else holdings)
     _write_census(database, connection, about, before, after)
     failpoint("apply.census")
     for source_id in _list(plan.establishes):
@@ -217,7 +218,7 @@ class _Shape:
     moves_links: bool
     """Links may end or go to another person: what only a person asks for."""
     by_a_person: bool
-    """An archive or a return may say more than the status: that it stays so, or protects."""
+    """A change may say more than a source does: that it stays so, protects, locks."""
 
     @property
     def only_creates(self) -> bool:
@@ -234,6 +235,9 @@ def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
         kind not in (*SOURCE_KINDS, "hand"),
         kind not in SOURCE_KINDS,
     )
+
+
+_SAY_MORE = {"update", "adopt", "merge", "archive", "restore"}
 
 
 class _Words:
@@ -257,9 +261,7 @@ class _Words:
         if shape.actions & {"update", "adopt", "merge"}:
             done.append(("updated", self._update("users", "user", _FIELDS)))
             done.append(("memberships_ended", self._end_memberships()))
-        said = {"update", "adopt", "merge"}
-        said |= {"archive", "restore"} if shape.by_a_person else set()
-        if shape.actions & said:
+        if shape.by_a_person and shape.actions & _SAY_MORE:
             done.append(("attributes", self._attributes()))
         if shape.actions & {"create", "update", "adopt", "merge"}:
             done.append(("memberships", self._memberships()))
@@ -453,13 +455,25 @@ def _census(
     return counted
 
 
-_HOLDINGS = text(
-    "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
-    " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
-    " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
-    " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
-    " ORDER BY u.id"
-)
+def _holdings(database: Database) -> TextClause:
+    """Return the query of who is held where, of whom a plan changes more than their profile."""
+    basis = database.json_each("basis", "", "b")
+    moves = " OR ".join(
+        (
+            database.json_has("after", "memberships"),
+            database.json_has("after", "status"),
+            f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
+        )
+    )
+    return text(
+        "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
+        " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+        " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+        " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
+        f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
+    )
+
+
 _BROUGHT = text(  # the same of a plan that only creates, in its own order: nobody is looked for
     "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
     " FROM changes c CROSS JOIN records r CROSS JOIN users u"

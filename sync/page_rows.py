@@ -5,7 +5,7 @@ Used by ``sync/stream.py``. Knows where each row stands in its page, and what th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from connectors.base import Page
@@ -55,10 +55,13 @@ class PageRows:
         """Return the stored chunk that the page is, row by row, if it is one."""
         return None if self.cut is None else self.cut.known_tail(b"".join(self.prints))
 
-    def cut_keys(self) -> Iterator[str]:
-        """Yield the keys of the rows that were cut out."""
-        for _, stretch, _ in self.cut.met if self.cut is not None else ():
-            yield from stretch.keys
+    def may_have_cut(self, keys: set[str]) -> bool:
+        """Say whether a row with one of these keys may be among those that were cut out."""
+        if self.cut is None:
+            return False
+        left = keys.difference(*(stretch.keys for stretch in self.cut.kept))
+        chunks = {id(met.stretch.chunk): met.stretch.chunk for met in self.cut.met}
+        return any(not left.isdisjoint(chunk.key_list()) for chunk in chunks.values())
 
     def number(self, row: int) -> int:
         """Return the number in the page, from 0, of a row that is left."""

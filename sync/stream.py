@@ -202,7 +202,7 @@ class Stream:
                     missed.add(self._identify(rows.raw[row]))
                 except SkipRecord:
                     continue
-        return bool(missed) and not missed.isdisjoint(rows.cut_keys())
+        return rows.may_have_cut(missed)
 
     def _keys(self, chunk: Chunk) -> Sequence[str]:
         """Return the keys of a chunk, if there is anything to look for in them."""

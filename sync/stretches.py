@@ -115,12 +115,12 @@ def look_for(body: bytes, at: int, span: Span, key: str, fingerprint: Fingerprin
     if span.key_at == _NOWHERE:
         return -1
     word, end = key.encode(), min(len(body), at + WINDOW)
-    found = body.find(word, at, end)
+    place = at + span.key_at
+    found = body.find(word, place, end)
     for _ in range(TRIES):
         if found < 0:
             return -1
-        start = found - span.key_at
-        if start >= at and stands_at(body, start, span, fingerprint):
-            return start
+        if stands_at(body, found - span.key_at, span, fingerprint):
+            return found - span.key_at
         found = body.find(word, found + 1, end)
     return -1
