@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -68,6 +69,7 @@ _GRADE_WORDS = {
 }
 
 
+@lru_cache(maxsize=1024)
 def ceds_grade(token: str) -> str | None:
     """Return the CEDS code for a vendor's grade token, or None where there is none.
 

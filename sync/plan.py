@@ -116,6 +116,7 @@ class _Planner:
         self.leavers = 0
         self.standing: set[str] = set()
         self.own = own_numbers(request.sources)
+        self.some_attached = self.some_lost = False
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -224,8 +225,7 @@ class _Planner:
         connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
         connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
         if not self.database.is_sqlite:
-            for name in ("todo_records", "todo_joins"):
-                connection.exec_driver_sql(f"ANALYZE {name}")
+            self.database.analyze(connection, "todo_records", "todo_joins")
         self.empty = not connection.execute(
             text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1"), about
         ).first()
@@ -251,8 +251,7 @@ class _Planner:
         connection.execute(_USERS, about)
         connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
         if not self.database.is_sqlite:
-            for name in ("todo_users", "todo_joins"):
-                connection.exec_driver_sql(f"ANALYZE {name}")
+            self.database.analyze(connection, "todo_users", "todo_joins")
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         named = connection.execute(_NAMED_IN_CONFLICTS, about).scalars()
         self.in_conflict = {user["id"] for candidates in named for user in _list(candidates)}
@@ -372,6 +371,12 @@ class _Planner:
                 self.draft.flush(connection)
 
     def _look_at_newcomers(self, records: int) -> None:
+        if not records:
+            return
+        with self.transaction() as connection:  # most runs have none: nobody is asked for in vain
+            about = {"district": self.request.district.id, "reason": conflicts.LOST}
+            self.some_attached = connection.execute(_ANY_ATTACHED).first() is not None
+            self.some_lost = connection.execute(_ANY_LOST, about).first() is not None
         waiting: list[RecordView] = []
         for first in range(1, records + 1, BATCH):
             with self.transaction() as connection:
@@ -425,6 +430,8 @@ class _Planner:
         self, connection: Connection, people: dict[tuple[int, str], list[RecordView]]
     ) -> None:
         """Give newcomers the records of other sources that are theirs: they join as one."""
+        if not self.some_attached:
+            return
         whose = {record.id: records for records in people.values() for record in records}
         rows = connection.execute(_ATTACHED, {"records": list(whose)}).all()
         views = matching.read_records(connection, [row.record_id for row in rows]) if rows else {}
@@ -447,7 +454,9 @@ class _Planner:
         self, connection: Connection, batch: Sequence[RecordView]
     ) -> dict[int, tuple[str, dict[str, list[str]]]]:
         """Return record id → (reason, candidates with evidence) for who may be somebody we know."""
-        doubts = conflicts.still_resembling_lost(connection, [r.id for r in batch])
+        doubts: dict[int, tuple[str, dict[str, list[str]]]] = {}
+        if self.some_lost:
+            doubts = conflicts.still_resembling_lost(connection, [r.id for r in batch])
         if self.leavers:
             reason = "resembles_leaver" if self.request.switch is None else conflicts.LOST
             for record_id, targets in pairs.likenesses(connection, [r.id for r in batch]).items():
@@ -709,6 +718,11 @@ _MOVED_JOINS = text(
 _MOVED_ATTACHED = text(
     "INSERT INTO todo_joins SELECT a.record_id, p.target_id, a.reason FROM attached a"
     " JOIN pairs p ON p.record_id = a.base_id WHERE p.moved = 1"
+)
+_ANY_ATTACHED = text("SELECT 1 FROM attached LIMIT 1")
+_ANY_LOST = text(
+    "SELECT 1 FROM conflicts WHERE district_id = :district AND kind = 'user' AND status = 'open'"
+    " AND reason = :reason LIMIT 1"
 )
 _ATTACHED = text(
     "SELECT record_id, base_id, reason FROM attached WHERE base_id IN :records ORDER BY record_id"

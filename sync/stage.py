@@ -109,8 +109,7 @@ class Stage:
             ):
                 connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS ix_stage_{name} ON {on}")
             if not self.database.is_sqlite:
-                for name in _TABLES:
-                    connection.exec_driver_sql(f"ANALYZE {name}")
+                self.database.analyze(connection, *_TABLES)
 
     def findings(self) -> int:
         """Count the rows that could not be used."""
