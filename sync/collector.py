@@ -1,7 +1,7 @@
 """The collector of cycles, and how seldom it looks while many rows pass through.
 
-Used by reading and planning. Rows are freed by their count of references; what is looked for in
-vain costs a tenth of a first sync.
+Used by reading and planning, and by the command line while it loads its modules. Rows are freed by
+their count of references; what is looked for in vain costs a tenth of a first sync or of a start.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ _SELDOM = (50_000, 20, 100)
 """Allocations before a look at the young, and looks before one at the older (Python: 700, 10)."""
 
 
+def look_seldom() -> None:
+    """Look for cycles seldom from now on."""
+    gc.set_threshold(*_SELDOM)
+
+
 @contextmanager
 def seldom() -> Iterator[None]:
     """Look for cycles seldom, and leave out what was there before, until the block ends."""
     before, frozen = gc.get_threshold(), gc.get_freeze_count()
     gc.freeze()
-    gc.set_threshold(*_SELDOM)
+    look_seldom()
     try:
         yield
     finally:

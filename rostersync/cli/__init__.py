@@ -11,6 +11,9 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with the exit code of the outside contract."""
+    from sync.collector import look_seldom
+
+    look_seldom()
     from rostersync.cli.app import run
 
     for stream in (sys.stdout, sys.stderr):
