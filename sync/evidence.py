@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from connectors.base import Connector
 from core.database import Database, failpoint
@@ -72,7 +72,7 @@ def keep(
             serial += 1
             # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
             believed = full or (verdict.complete and connector.capabilities.origin == "file")
-            _merge_records(connection, about, believed=believed)
+            _merge_records(connection, about, reading, believed=believed)
             connection.execute(_KEEP_GISTS, about)
             failpoint("evidence.records")
             if connector.capabilities.joined:
@@ -173,7 +173,9 @@ _OPEN_SHARED = text(
 # -- records
 
 
-def _merge_records(connection: Connection, about: dict[str, Any], *, believed: bool) -> None:
+def _merge_records(
+    connection: Connection, about: dict[str, Any], reading: Reading, *, believed: bool
+) -> None:
     """Merge the stage into the records, only by statements that have something to do.
 
     Each is driven from the stage, which is small where little changed, not from the records: a
@@ -187,7 +189,7 @@ def _merge_records(connection: Connection, about: dict[str, Any], *, believed: b
         failpoint("evidence.inserted")
         return
     if rekeyed:
-        connection.execute(_REKEY, about)
+        connection.execute(_REKEY, {**about, "ordered": sorted(reading.ordered)})
     if rows:
         connection.execute(_INSERT_NEW, about)
         failpoint("evidence.inserted")
@@ -205,12 +207,15 @@ _REKEY = text(
     "WITH s AS MATERIALIZED (SELECT r.id, e.key FROM stage_entries e CROSS JOIN records r"
     "  WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
     f"  AND e.state = {State.DATA:d} AND e.former <> e.key"
+    # whoever is still there under the former key keeps it; the snapshot stages none whom it meets
     "  AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
+    "  AND (e.stream NOT IN :ordered OR EXISTS (SELECT 1 FROM stage_passed p"
+    "   WHERE p.stream = e.stream AND p.key = e.former))"
     "  AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
     "   AND n.external_id = e.key))"
     " UPDATE records SET external_id = s.key, version = records.version + 1, open = TRUE FROM s"
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
-)
+).bindparams(bindparam("ordered", expanding=True))
 _INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, gist_print, norm_print, data,"
     " version, present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"

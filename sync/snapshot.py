@@ -269,7 +269,8 @@ class Order:
             if here and stands_at(body, guess, span, fingerprint):
                 found = guess
             else:
-                found = look_for(body, at, span, stretch.key, fingerprint)
+                not_at = guess if here else None
+                found = look_for(body, at, span, stretch.key, fingerprint, not_at=not_at)
             if found < 0:
                 kept.append(stretch)
                 lost, here = lost + 1, False

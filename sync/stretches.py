@@ -19,6 +19,8 @@ WINDOW = 256 << 10
 """How many bytes beyond its place a stretch is looked for."""
 TRIES = 4
 """How often its first key may stand there without the stretch."""
+NEAR_SPANS = 2
+"""How many of its own lengths it is looked for further, where its first key has been met."""
 
 Fingerprint = Callable[[bytes | memoryview], bytes]
 
@@ -110,17 +112,23 @@ def stands_at(body: bytes, at: int, span: Span, fingerprint: Fingerprint) -> boo
     return end < len(body) and fingerprint(memoryview(body)[at:end]) == span.digest
 
 
-def look_for(body: bytes, at: int, span: Span, key: str, fingerprint: Fingerprint) -> int:
-    """Return where a stretch begins in a body, a little after ``at``, by its first key; or -1."""
+def look_for(
+    body: bytes, at: int, span: Span, key: str, fingerprint: Fingerprint, *, not_at: int | None
+) -> int:
+    """Return where a stretch begins in a body, a little after ``at``, by its first key; or -1.
+
+    At ``not_at`` it does not: if its first row is there, it is there changed.
+    """
     if span.key_at == _NOWHERE:
         return -1
-    word, end = key.encode(), min(len(body), at + WINDOW)
-    place = at + span.key_at
-    found = body.find(word, place, end)
+    word, end = key.encode(), at + WINDOW
+    found = body.find(word, at + span.key_at, end)
     for _ in range(TRIES):
-        if found < 0:
+        start = found - span.key_at
+        if found < 0 or start == not_at:
             return -1
-        if stands_at(body, found - span.key_at, span, fingerprint):
-            return found - span.key_at
+        if stands_at(body, start, span, fingerprint):
+            return start
+        end = min(end, found + NEAR_SPANS * span.size)  # this was its first row, or a short id
         found = body.find(word, found + 1, end)
     return -1
