@@ -15,13 +15,8 @@ from pydantic import ValidationError
 
 from connectors.base import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
-from connectors.files import (
-    FileConfig,
-    FileConnector,
-    FileSet,
-    no_such_set,
-    not_this_set,
-)
+from connectors.file_set import FileSet, no_such_set, not_this_set
+from connectors.files import FileConfig, FileConnector
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 

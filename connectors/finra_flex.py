@@ -28,7 +28,8 @@ from connectors.base import (
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, all_invalid, blank, fields_of
 from connectors.csv_write import unguarded
-from connectors.files import FileConfig, FileConnector, FileSet, open_files, the_one_file
+from connectors.file_set import FileSet, open_files, the_one_file
+from connectors.files import FileConfig, FileConnector
 from connectors.masking import mask
 from connectors.strict_header import refuse_strangers
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord

@@ -26,7 +26,8 @@ from connectors import oneroster_words as words
 from connectors.base import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
-from connectors.files import FileConfig, FileConnector, FileSet, not_this_set
+from connectors.file_set import FileSet, not_this_set
+from connectors.files import FileConfig, FileConnector
 from connectors.oneroster_manifest import EXPECTED, header_notes, survey
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table
-from connectors.files import FileSet, no_such_set
+from connectors.file_set import FileSet, no_such_set
 from core.errors import IncompleteFetch, SkipRecord
 
 EXPECTED = "manifest.csv, orgs.csv, users.csv and, for OneRoster 1.2, roles.csv"

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from connectors.base import Received
 from connectors.csv_file import MAX_FILE_BYTES
+from connectors.file_set import open_files
 from core.database import failpoint
 from core.errors import FileRefused, IncompleteFetch, NothingNew
 
@@ -331,8 +332,6 @@ def _digest(files: _Set, place: Path) -> str:
 
 def _is_whole(place: Path, files: _Set, rules: Rules) -> bool:
     """Say whether a set is worth reading where there is another to read instead."""
-    from connectors.files import open_files  # it stands above this module
-
     if files.loose:
         return rules.names <= {entry.name.casefold() for entry in files.entries}
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from connectors.files import open_files
+from connectors.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch
 
 _USER = frozenset({"firstname", "lastname", "email"})

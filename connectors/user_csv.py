@@ -16,7 +16,8 @@ from pydantic import Field, ValidationError
 from connectors.base import Capabilities, Certificate, Page, Record
 from connectors.csv_rows import Shape, Table, all_invalid
 from connectors.csv_write import unguarded
-from connectors.files import FileConfig, FileConnector, FileSet, the_one_file
+from connectors.file_set import FileSet, the_one_file
+from connectors.files import FileConfig, FileConnector
 from connectors.strict_header import refuse_strangers
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email

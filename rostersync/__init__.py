@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     )
     from connectors.csv_file import CsvFile
     from connectors.csv_rows import Header, Shape, Table
-    from connectors.files import FileConfig, FileConnector, open_files
+    from connectors.file_set import open_files
+    from connectors.files import FileConfig, FileConnector
     from connectors.http import Answer, VendorHttp
     from connectors.oauth import Basic, Bearer, ClientCredentials, OAuth1
     from connectors.over_http import HttpConfig, HttpConnector
@@ -79,7 +80,8 @@ _PUBLIC = {
     ),
     "connectors.csv_file": ("CsvFile",),
     "connectors.csv_rows": ("Header", "Shape", "Table"),
-    "connectors.files": ("FileConfig", "FileConnector", "open_files"),
+    "connectors.file_set": ("open_files",),
+    "connectors.files": ("FileConfig", "FileConnector"),
     "connectors.http": ("Answer", "VendorHttp"),
     "connectors.oauth": ("Basic", "Bearer", "ClientCredentials", "OAuth1"),
     "connectors.over_http": ("HttpConfig", "HttpConnector"),
