@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from connectors.ahead import ahead
     from connectors.base import (
         Capabilities,
         Certificate,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from sync.people_views import UserFilter
 
 _PUBLIC = {
+    "connectors.ahead": ("ahead",),
     "connectors.base": (
         "Capabilities", "Certificate", "Check", "Connector", "ConnectorConfig", "FetchRequest",
         "Page", "Part", "Record", "VendorDistrict",
@@ -112,8 +114,8 @@ __all__ = [
     "Membership", "NormalizedSchool", "NormalizedUser", "OAuth1", "Origin", "Outcome", "Page",
     "Part", "Record", "RestartFetch", "RetryableError", "Role", "RosterSyncError", "Shape",
     "SkipRecord", "Table", "UsageError", "UserFilter", "UserStatus", "VendorDistrict",
-    "VendorFailure", "VendorHttp", "WrongDistrict", "apply", "approve", "ceds_grade", "changes",
-    "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload", "users",
+    "VendorFailure", "VendorHttp", "WrongDistrict", "ahead", "apply", "approve", "ceds_grade",
+    "changes", "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload", "users",
 ]  # fmt: skip
 
 
