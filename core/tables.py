@@ -473,6 +473,21 @@ class Taking(SQLModel, table=True):
     """Held by the guard of a first run after a pause: it stays held until somebody decides."""
 
 
+class PlanGroup(SQLModel, table=True):
+    """How many changes of one kind, school and role a large plan has, and where the first stand."""
+
+    __tablename__ = "plan_groups"
+
+    plan_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    kind: str = Field(max_length=8, primary_key=True)
+    action: str = Field(max_length=16, primary_key=True)
+    school_id: str = Field(default="", max_length=32, primary_key=True)
+    role: str = Field(default="", max_length=16, primary_key=True)
+    changes: int
+    first: list[int] = Field(default_factory=list, sa_column=Column(Json, nullable=False))
+    """The seqs of its first changes."""
+
+
 class Pupil(SQLModel, table=True):
     """Who was a student where, and in which grade, before the pause that a school returns from.
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.models import Kind
+from sync.outline import Outline
 
 CHANGE_COLUMNS = (
     "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
@@ -91,8 +92,9 @@ class Draft:
         self._takings: list[tuple[Any, ...]] = []
         self._digest = blake2b(digest_size=DIGEST_SIZE)
         self._salts = b""
+        self.outline = Outline()
         self.in_order = True
-        """False once rows were removed again: the digest must then be read off the table."""
+        """False once rows were removed: digest and outline must then be read off the table."""
 
     def add(self, steps: Sequence[Step]) -> None:
         """Write down the steps of one person or school, in this order."""
@@ -118,6 +120,7 @@ class Draft:
                     blake2b(content, digest_size=PRINT_SIZE, key=self._key).digest(),
                 )
             )  # fmt: skip
+            self.outline.note(_WORDS[step.kind], step.action, step.school, step.role, self.size)
             self.size += 1
 
     def take(

@@ -1,12 +1,12 @@
 """A plan in groups, as people read it: who joins, changes and leaves, by school and role.
 
-Used by the command line. Two passes over the plan's changes, both counted and cut off by the
-database, so a plan of a million changes costs as little memory as one of ten.
+Used by the command line. A large plan has an outline of its groups; of any other the changes are
+counted and cut off by the database. So a plan of a million changes costs what one of ten costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,9 @@ from sqlalchemy import Connection, case, func, or_, select
 from sqlmodel import col
 
 from core.tables import Change
+from sync.outline import FIRST, GroupKey, Outline, stored_outline
 from sync.plan_views import changes_at, school_names
 from sync.views import Json
-
-GroupKey = tuple[str, str, str, str]
-"""(kind, action, school id or "", role or "")"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +50,16 @@ TAKING = frozenset({"archive", "suspend", "leaves_scope", "purge", "merge"})
 
 def summarize(connection: Connection, plan_id: int, *, schools: int, each: int) -> Summary:
     """Return a plan's groups, with ``each`` samples of every group of the first ``schools``."""
-    groups = _groups(connection, plan_id)
+    outline = stored_outline(connection, plan_id)
+    groups = _groups(connection, plan_id) if outline is None else outline.counts
     names = school_names(connection, plan_id)
     shown = _by_loss(groups, names)[:schools]
-    samples = _samples(connection, plan_id, shown, each, names)
+    wanted = [school for school in shown if school]
+    if outline is None or each >= FIRST:
+        first = _first(connection, plan_id, wanted, each)
+    else:
+        first = _first_of(outline, wanted, each)
+    samples = _samples(connection, plan_id, first, names)
     return Summary(
         tuple(
             Group(*key, count, *samples.get(key, ((), None)))
@@ -82,7 +86,7 @@ def _groups(connection: Connection, plan_id: int) -> dict[GroupKey, int]:
     query: Any = (
         select(*columns, func.count()).where(col(Change.plan_id) == plan_id).group_by(*columns)
     )
-    return {(row[0], row[1], row[2], row[3]): row[4] for row in connection.execute(query)}
+    return {GroupKey(*row[:4]): row[4] for row in connection.execute(query)}
 
 
 def _by_loss(groups: dict[GroupKey, int], names: dict[str, str]) -> list[str]:
@@ -96,15 +100,22 @@ def _by_loss(groups: dict[GroupKey, int], names: dict[str, str]) -> list[str]:
     return sorted(total, key=lambda one: (-lost[one], -total[one], names.get(one, ""), one))
 
 
-def _samples(
-    connection: Connection,
-    plan_id: int,
-    schools: Iterable[str],
-    each: int,
-    names: dict[str, str],
-) -> dict[GroupKey, tuple[tuple[Json, ...], int | None]]:
+First = dict[GroupKey, tuple[list[int], int | None]]
+"""Group → the seqs of its first changes, and that of the next one, if there is one."""
+
+
+def _first_of(outline: Outline, schools: Collection[str], each: int) -> First:
+    """Return the first changes of each group of some schools, and of those of none."""
+    return {
+        key: (seqs[:each], seqs[each] if len(seqs) > each else None)
+        for key, seqs in outline.first.items()
+        if key.school in schools or not key.school
+    }
+
+
+def _first(connection: Connection, plan_id: int, schools: Collection[str], each: int) -> First:
+    """Return the same of a plan without an outline."""
     columns = _columns()
-    wanted = [school for school in schools if school]
     numbered: Any = (
         select(
             *columns,
@@ -115,7 +126,7 @@ def _samples(
             col(Change.plan_id) == plan_id,
             or_(
                 col(Change.kind) == "school",
-                col(Change.school_id).in_(wanted),
+                col(Change.school_id).in_(schools),
                 col(Change.school_id).is_(None),
                 col(Change.school_id) == "",
             ),
@@ -123,14 +134,20 @@ def _samples(
         .subquery()
     )
     query: Any = select(numbered).where(numbered.c.place <= each + 1).order_by(numbered.c.seq)
-    found: dict[GroupKey, tuple[list[int], int | None]] = {}
+    found: First = {}
     for row in connection.execute(query):
-        key = (row[0], row[1], row[2], row[3])
+        key = GroupKey(*row[:4])
         seqs, _ = found.setdefault(key, ([], None))
         if row.place > each:
             found[key] = (seqs, row.seq)
         else:
             seqs.append(row.seq)
+    return found
+
+
+def _samples(
+    connection: Connection, plan_id: int, found: First, names: dict[str, str]
+) -> dict[GroupKey, tuple[tuple[Json, ...], int | None]]:
     wanted_seqs = [seq for seqs, _ in found.values() for seq in seqs]
     changes = changes_at(connection, plan_id, wanted_seqs, names)
     return {

@@ -194,6 +194,16 @@ def _named_by_basis(connection: Connection, page: Any) -> dict[int, tuple[str, s
     return {number: (source, key) for number, source, key in connection.execute(query)}
 
 
+def _first_person(plan_id: int) -> Any:
+    return (
+        select(col(Change.seq))
+        .where(col(Change.plan_id) == plan_id, col(Change.kind) == "user")
+        .order_by(col(Change.seq))
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
 def school_names(connection: Connection, plan_id: int) -> dict[str, str]:
     """Return the names of a plan's schools by their id: those there are and those it creates."""
     district = select(col(Plan.district_id)).where(col(Plan.id) == plan_id).scalar_subquery()
@@ -203,6 +213,8 @@ def school_names(connection: Connection, plan_id: int) -> dict[str, str]:
         col(Change.plan_id) == plan_id,
         col(Change.kind) == "school",
         col(Change.action) == "create",
+        # schools stand before people: a plan of a million is not gone through for a few schools
+        col(Change.seq) < func.coalesce(_first_person(plan_id), 1 << 62),
     )
     for number, after in connection.execute(made):
         names.setdefault(number, str((after or {}).get("name", "")))

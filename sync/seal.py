@@ -18,6 +18,7 @@ from core.tables import utc_text
 from sync.domain_moves import moves_of
 from sync.draft import DIGEST_SIZE, Draft, canonical
 from sync.limits import SCHOOL_ROLE, Trip
+from sync.outline import LARGE, outline_of
 
 ACTIONS = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
@@ -95,6 +96,7 @@ def seal(
             additions[source_id] = additions.get(source_id, 0) - people
         digest, held_size = digest_of(connection, held_id)
         digest = _with_moves(connection, held_id, digest)
+        _write_outline(database, connection, held_id, held_size)
         _close(
             connection, held_id, "held", digest, held_size,
             {**counts, **dict.fromkeys(_EXTRA, 0)}, dict.fromkeys(_SCHOOL_ACTIONS, 0),
@@ -102,13 +104,15 @@ def seal(
         )  # fmt: skip
     if held_id is not None or not draft.in_order:
         digest, size = digest_of(connection, draft.plan_id)
+        intact = None
     else:
-        digest, size = draft.digest(), draft.size
+        digest, size, intact = draft.digest(), draft.size, draft
     if size == 0:
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
         return None, held_id
     if draft.counts["update"]:
         digest = _with_moves(connection, draft.plan_id, digest)
+    _write_outline(database, connection, draft.plan_id, size, intact)
     people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
     touched = draft.size and int(
         connection.execute(_TOUCHED, {"plan": draft.plan_id, "held": held_id or 0}).scalar_one()
@@ -136,13 +140,28 @@ def seal_whole(
     counts = {name: draft.counts[name] for name in ACTIONS}
     counts |= dict.fromkeys(_EXTRA, 0) | dict(extra or {})
     schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
-    digest = draft.digest() if draft.in_order else digest_of(connection, draft.plan_id)[0]
+    intact = draft if draft.in_order else None
+    digest = draft.digest() if intact else digest_of(connection, draft.plan_id)[0]
+    _write_outline(draft.database, connection, draft.plan_id, draft.size, intact)
     if effects:
         digest = with_effects(digest, effects)
         connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": _json(effects)})
     _close(
         connection, draft.plan_id, "planned", digest, draft.size, counts, schools, [], {}, expires
     )
+
+
+def _write_outline(
+    database: Database,
+    connection: Connection,
+    plan_id: int,
+    size: int,
+    intact: Draft | None = None,
+) -> None:
+    """Keep the outline of a plan, if it is large; ``intact``: the draft that it is as a whole."""
+    if size >= LARGE:
+        outline = intact.outline if intact is not None else outline_of(connection, plan_id)
+        outline.write(database, connection, plan_id)
 
 
 def _with_moves(connection: Connection, plan_id: int, digest: bytes) -> bytes:
@@ -299,7 +318,7 @@ def supersede_standing(
         standing = None
     if standing is not None and held_id is not None and _same(connection, standing.id, held_id):
         connection.execute(_RENEW, {"id": standing.id, "expires": utc_text(expires)})
-        for table in ("changes", "takings"):
+        for table in ("changes", "takings", "plan_groups"):
             connection.execute(text(f"DELETE FROM {table} WHERE plan_id = :id"), {"id": held_id})
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
         return int(standing.id)
@@ -354,6 +373,7 @@ def reseal_without(
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
         return None
     digest = _with_moves(connection, held_id, digest)
+    _write_outline(database, connection, held_id, size)
     counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
     for action, people in connection.execute(_COUNT, {"plan": held_id}):
         counts[action] = people

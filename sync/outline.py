@@ -1,0 +1,83 @@
+"""The outline of a large plan: its groups, how many changes each has, and where its first stand.
+
+Written when a plan is sealed, so that nobody who opens a plan of a million changes waits until all
+are counted. A small plan has none and is counted when it is read. Used by ``sync/seal.py``, and by
+``sync/plan_summary.py``, which shows it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, select, text
+from sqlmodel import col
+
+from core.database import Database
+from core.models import Kind
+from core.tables import PlanGroup
+
+LARGE = 10_000
+"""A plan of so many changes has an outline."""
+FIRST = 10
+"""Of so many changes of a group, the first ones, the seq is kept."""
+
+_COLUMNS = ("plan_id", "kind", "action", "school_id", "role", "changes", "first")
+
+
+class GroupKey(NamedTuple):
+    """What the changes of a group have in common; ``school`` and ``role`` may be empty."""
+
+    kind: str
+    action: str
+    school: str
+    role: str
+
+
+class Outline:
+    """The groups of one plan. Each change is noted once, in the plan's order."""
+
+    def __init__(self) -> None:
+        self.counts: dict[GroupKey, int] = {}
+        self.first: dict[GroupKey, list[int]] = {}
+
+    def note(self, kind: str, action: str, school: str | None, role: str | None, seq: int) -> None:
+        """Count one change. A change of a school is of no school."""
+        key = GroupKey(kind, action, "" if kind == Kind.SCHOOL else school or "", role or "")
+        count = self.counts.get(key, 0)
+        self.counts[key] = count + 1
+        if count < FIRST:
+            self.first.setdefault(key, []).append(seq)
+
+    def write(self, database: Database, connection: Connection, plan_id: int) -> None:
+        """Keep the outline of a sealed plan."""
+        rows = [
+            (plan_id, *key, count, msgspec.json.encode(self.first[key]).decode())
+            for key, count in sorted(self.counts.items())
+        ]
+        database.insert_into(connection, PlanGroup.__tablename__, _COLUMNS, rows)
+
+
+def outline_of(connection: Connection, plan_id: int) -> Outline:
+    """Return the outline of a plan by going through its changes."""
+    outline = Outline()
+    rows = connection.execution_options(yield_per=10_000).execute(_CHANGES, {"plan": plan_id})
+    for row in rows:
+        outline.note(*row)
+    connection.execution_options(yield_per=None)
+    return outline
+
+
+def stored_outline(connection: Connection, plan_id: int) -> Outline | None:
+    """Return the outline that was kept of a plan, if it was."""
+    outline = Outline()
+    query: Any = select(PlanGroup).where(col(PlanGroup.plan_id) == plan_id)
+    for row in connection.execute(query):
+        key = GroupKey(row.kind, row.action, row.school_id, row.role)
+        outline.counts[key], outline.first[key] = row.changes, list(row.first)
+    return outline if outline.counts else None
+
+
+_CHANGES = text(
+    "SELECT kind, action, school_id, role, seq FROM changes WHERE plan_id = :plan ORDER BY seq"
+)
