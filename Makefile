@@ -19,12 +19,12 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long lint format docs bench bench-peers clean
+.PHONY: help venv demo test test-long lint format docs bench bench-model bench-peers clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
 	@echo
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
 	@echo "  ARGS='tests/core -k name'  narrows make test;  WORKERS=4 sets its processes;"
 	@echo "  PYTHON=python3.12 chooses the interpreter."
@@ -73,6 +73,9 @@ docs: $(STAMP)  ## Write the pages that are made from the program
 
 bench: $(STAMP)  ## Measure speed and memory beside their floors (SIZE=1000000; see docs/performance.md)
 	@$(BIN)/python -m bench --size $(SIZE) $(ARGS)
+
+bench-model: $(STAMP)  ## Measure what a sync costs on each connector (ARGS='--size 1200000')
+	@$(BIN)/python -m bench.model $(ARGS)
 
 bench-peers: $(STAMP)  ## Compare with dlt on the same files (installs it into .bench-peers)
 	@$(BIN)/python -m bench.peers $(ARGS)

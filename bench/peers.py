@@ -12,15 +12,17 @@ applies them, and keeps the ledger.
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import subprocess
 import tempfile
 import venv
 from pathlib import Path
 
-from bench.__main__ import Bench
-from bench.process import ROOT, Ran, run, script
+from bench.days import CHANGED
+from bench.process import ROOT, Ran, run
+from bench.program import CHANGED as CHANGES
+from bench.program import SAME, Program
+from bench.rosters import Files
+from bench.table import save, whole
 
 HOME = ROOT / ".bench-peers"
 DLT = "dlt[duckdb]==1.31.0"
@@ -43,25 +45,20 @@ class Peers:
     """One comparison: the same steps by each program."""
 
     def __init__(self, users: int, repeat: int, folder: Path) -> None:
-        self.bench = Bench(users, repeat, folder)
+        self.repeat = repeat
         self.folder = folder
-        self.days = [folder / f"day{day}" for day in (0, 1)]
-        self.current = folder / "current"
+        self.program = Program(folder)
+        self.files = Files("oneroster-1.1", users, (CHANGED,), folder / "files")
         self.rows: list[dict[str, object]] = []
-
-    def serve(self, day: int) -> None:
-        """Put a day's files where both programs read them."""
-        self.current.mkdir(exist_ok=True)
-        for file in self.days[day].iterdir():
-            (self.current / file.name).write_bytes(file.read_bytes())
 
     def row(self, work: str, program: str, runs: list[Ran]) -> None:
         """Keep and print one row."""
+        cost = whole(runs)
         row = {
             "work": work,
             "program": program,
-            "seconds": round(statistics.median(one.seconds for one in runs), 2),
-            "cpu": round(statistics.median(one.cpu for one in runs), 2),
+            "seconds": round(cost.wall, 2),
+            "cpu": round(cost.cpu, 2),
             "peak_mb": round(max(one.peak_mb for one in runs)),
             "runs": len(runs),
         }
@@ -74,21 +71,21 @@ class Peers:
 
     def measure(self) -> None:
         """Run first load, no change and 1 % changed, by each program."""
-        for number, path in enumerate(self.days):
-            run(script("csv_set", self.bench.size, path, number))
         python = dlt_python()
         url = f"sqlite:///{self.folder / 'peers.db'}"
-        self.serve(0)
-        self.bench.prepare(url, "oneroster_csv", {"path": str(self.current)})
-        dlt = [python, ROOT / "bench" / "dlt_load.py", self.current, self.folder / "dlt.duckdb"]
-        for work, day, status in (
-            ("first load", 0, "applied"),
-            ("no change", 0, "nothing_to_do"),
-            ("1 % changed", 1, "applied"),
+        self.program.prepare(url, self.files)
+        # -P: the folder of the script is not one to import from
+        load = [ROOT / "bench" / "dlt_load.py", self.files.place, self.folder / "dlt.duckdb"]
+        dlt = [str(word) for word in (python, "-P", *load)]
+        for work, day, expected in (
+            ("first load", 0, CHANGES),
+            ("no change", 0, SAME),
+            ("1 % changed", 1, CHANGES),
         ):
-            self.serve(day)
-            times = self.bench.repeat if work == "no change" else 1
-            self.row(work, "rostersync", [self.bench.sync(url, status) for _ in range(times)])
+            self.files.turn_to(day)
+            times = self.repeat if expected is SAME else 1
+            ours = [self.program.sync(url, expected) for _ in range(times)]
+            self.row(work, "rostersync", ours)
             self.row(work, "dlt", [run(dlt) for _ in range(times)])
 
 
@@ -102,11 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="rspeers") as name:
         peers = Peers(asked.users, asked.repeat, Path(name))
         peers.measure()
-    asked.json.parent.mkdir(parents=True, exist_ok=True)
-    asked.json.write_text(
-        json.dumps({"users": asked.users, "dlt": DLT, "rows": peers.rows}, indent=1) + "\n"
-    )
-    print(f"\nThe rows as JSON: {asked.json}")
+    save(asked.json, {"users": asked.users, "dlt": DLT, "rows": peers.rows})
 
 
 if __name__ == "__main__":

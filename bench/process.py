@@ -42,13 +42,17 @@ def run(
     environment: Mapping[str, str] | None = None,
     *,
     codes: Sequence[int] = (0,),
+    discard: bool = False,
 ) -> Ran:
-    """Run a command to its end. ``SystemExit`` if its exit code is none of ``codes``."""
+    """Run a command to its end. ``SystemExit`` if its exit code is none of ``codes``.
+
+    ``discard`` lets its output go to /dev/null, where nobody has to keep it.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         began = time.perf_counter()
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=out, stderr=err, cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            [str(word) for word in command], stdout=subprocess.DEVNULL if discard else out,
+            stderr=err, cwd=ROOT, env={**os.environ, **(environment or {})},
         )  # fmt: skip
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
@@ -63,7 +67,7 @@ def run(
         return Ran(seconds, cpu, usage.ru_maxrss / scale, process.returncode, out.read())
 
 
-def script(name: str, *arguments: str | int | Path) -> list[str]:
+def script(name: str, *arguments: str | float | Path) -> list[str]:
     """Return the command that runs a module of this folder."""
     return [sys.executable, "-m", f"bench.{name}", *map(str, arguments)]
 
@@ -84,7 +88,7 @@ class Companion:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit("A process that should serve did not start.")
+            raise SystemExit("A process that should serve has ended; what it said stands above.")
         return json.loads(line)
 
     def ask(self, line: str) -> Any:
@@ -105,4 +109,4 @@ class Companion:
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(300)

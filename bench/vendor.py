@@ -1,49 +1,58 @@
-"""A Clever server of its own process, its bodies made beforehand.
+"""A vendor's server in a process of its own, which computes nothing while a client is measured.
 
-Asked ``day N`` it moves on, asked ``requests`` it says how many it had since.
+    python -m bench.vendor VENDOR USERS DAY...
+
+Whoever measures asks for each day once beforehand; from then on its pages come out of memory. Asked
+``day N`` it moves on, asked ``asked`` it says what it was asked for since.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
+from typing import Any
 
+from bench.days import days_of
+from connectors.installed import load
 from rostersync.emulator import Emulator
-from rostersync.emulator.days import Changes, Day, Joins, Leaves, Touches
 from rostersync.emulator.generator import District
-
-CHANGED = 0.01
-"""The share of people who change, come or leave on each of the changing days."""
+from sync.connect import secret_fields
 
 
-CHANGED_LITTLE = 0.001
-"""The share on the day that is read by its events only."""
-
-
-def changing_day(share: float) -> Day:
-    """Return a day on which so many people change, come or leave."""
-    return Day(Changes(share * 0.9), Joins(share * 0.05), Leaves(share * 0.05))
-
-
-def script(changing: int) -> tuple[Day, ...]:
-    """Return so many days on which 1 % changes, one that touches every record, and a quiet one."""
-    one = changing_day(CHANGED)
-    return (*(one for _ in range(changing)), Day(Touches()), changing_day(CHANGED_LITTLE))
+def _ready(connector: str, clear: dict[str, Any]) -> dict[str, Any]:
+    """Return how the server is read: its config with and without secrets, and a page's records."""
+    model = load(connector).config_model
+    secrets, config = {}, dict(clear)
+    for name in secret_fields(model):
+        if name in clear:
+            secrets[f"BENCH_{name.upper()}"] = clear[name]
+            config[name] = f"env:BENCH_{name.upper()}"
+    return {
+        "connector": connector, "config": config, "secrets": secrets, "clear": clear,
+        "page_size": model.model_fields["page_size"].default,
+    }  # fmt: skip
 
 
 def main() -> None:
-    users, changing = int(sys.argv[1]), int(sys.argv[2])
-    district = District(users=users, days=script(changing))
-    with Emulator(district, "clever", neighbours=0, rate_limit=1_000_000_000) as emulator:
-        ready = {"config": emulator.config(), "touched_day": changing + 1}
-        ready["quiet_day"] = district.last_day
-        print(json.dumps(ready), flush=True)
+    vendor, users = sys.argv[1], int(sys.argv[2])
+    # GG4L's events are asked for by the time of the last reading: what changes tomorrow comes after
+    # it, whatever the time of day.
+    district = District(
+        users=users, days=days_of(sys.argv[3:], users), first_day=datetime.now(UTC).date()
+    )
+    with Emulator(
+        district, vendor, neighbours=0, rate_limit=1_000_000_000, bodies_in_memory=True
+    ) as emulator:
+        connector = {"oneroster12": "oneroster"}.get(vendor, vendor)
+        print(json.dumps(_ready(connector, emulator.config())), flush=True)
         for line in sys.stdin:
-            had = len(emulator.requests)
             if line.startswith("day"):
                 emulator.day = int(line.split()[1])
                 emulator.requests.clear()
-            print(json.dumps({"day": emulator.day, "requests": had}), flush=True)
+            had = emulator.requests
+            asked = {"requests": len(had), "bytes": sum(one.bytes for one in had)}
+            print(json.dumps(asked), flush=True)
 
 
 if __name__ == "__main__":

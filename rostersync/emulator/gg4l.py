@@ -153,10 +153,19 @@ class Gg4l:
             if int(after) < _epoch_ms(view) < int(before)
             for seq in range(view.event_count())
         ]
-        if self.emulator.faults.strike("lost_events", "events"):
+        lost = self.emulator.faults.strike("lost_events", "events") is not None
+        if lost:
             places = places[::2]
-        rows = [self._event(tenant, view, seq) for view, seq in places[start : start + most]]
-        reply = Reply(200, _encode({"events": rows}), stream="events", page=start // most + 1)
+
+        def make() -> bytes:
+            rows = [self._event(tenant, view, seq) for view, seq in places[start : start + most]]
+            return _encode({"events": rows})
+
+        key = None
+        if not lost and self.emulator.events:
+            key = (root, tenant.seed, tenant.day, "events", request.query)
+        body = self.emulator.body(key, make)
+        reply = Reply(200, body, stream="events", page=start // most + 1)
         if start + most < len(places):
             query = urlencode({**params, "limit": most, "offset": start + most})
             reply.headers["Link"] = f'{root}/events?{query}; rel="next"'

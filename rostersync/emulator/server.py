@@ -102,7 +102,8 @@ class Emulator:
     on one port, under /clever, /classlink, /gg4l and /oneroster. ``neighbours`` are small further
     districts that discovery lists and that have their own credentials. ``rate_limit`` is Clever's
     requests a minute for each token, None for none. ``events`` switches the feeds of changes on.
-    ``keep_bodies`` keeps each page's bytes in a temporary file, so that it is made only once.
+    ``keep_bodies`` keeps each page's bytes in a temporary file, so that it is made only once;
+    ``bodies_in_memory`` keeps them in memory instead, for whoever measures clients.
     ``options`` go to the vendor (see the vendor's module).
     """
 
@@ -118,6 +119,7 @@ class Emulator:
         rate_limit: int | None = 1200,
         events: bool = True,
         keep_bodies: bool = True,
+        bodies_in_memory: bool = False,
         **options: Any,
     ) -> None:
         if vendor != "all" and vendor not in VENDORS:
@@ -142,6 +144,7 @@ class Emulator:
             )
         self._host, self._port = host, port
         self._keep = keep_bodies
+        self._in_memory = bodies_in_memory
         self._server: WireServer | None = None
         self._spool: Spool | None = None
         self._bodies: dict[object, Stored] = {}
@@ -169,7 +172,7 @@ class Emulator:
 
     def start(self) -> None:
         """Begin to serve. ``OSError`` if the port is taken."""
-        self._spool = Spool()
+        self._spool = Spool(in_memory=self._in_memory)
         self._server = WireServer((self._host, self._port), self._answer)
         self._server.skew = self.skew
         self._server.start()

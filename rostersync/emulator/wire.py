@@ -64,10 +64,14 @@ class Stored:
 
 
 class Spool:
-    """Bodies made once and sent often, in an unnamed temporary file: any size, flat memory."""
+    """Bodies made once and sent often, in an unnamed temporary file: any size, flat memory.
 
-    def __init__(self) -> None:
-        self._file: BinaryIO = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115
+    ``in_memory`` keeps them in memory where the system can (Linux): what stands in a file may leave
+    the cache between two readings, and is then served at the speed of the disk.
+    """
+
+    def __init__(self, *, in_memory: bool = False) -> None:
+        self._file = _unnamed(in_memory=in_memory)
         self._end = 0
         self._lock = threading.Lock()
         self.fileno = self._file.fileno()
@@ -86,6 +90,12 @@ class Spool:
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+
+def _unnamed(*, in_memory: bool) -> BinaryIO:
+    if in_memory and hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("spool"), "w+b")
+    return cast("BinaryIO", tempfile.TemporaryFile())
 
 
 @dataclass(slots=True)

@@ -1,0 +1,37 @@
+"""Syncs of a OneRoster 1.1 CSV set in a local folder."""
+
+from __future__ import annotations
+
+from bench import start
+from bench.days import CHANGED
+from bench.rosters import Files
+from bench.run import Bench
+from bench.syncs import Syncs
+from bench.table import NO_GOAL, Floor, Goal, told
+
+LAYOUT = "oneroster-1.1"
+_LIKE_A_PEER = Goal(seconds=1.1, mb=135)
+"""A third of the time and half of the memory of Adobe User Sync, which was measured once for 50,000
+users outside of this bench: 3.37 s and 271 MB, its start included."""
+
+
+def measure(bench: Bench) -> None:
+    """Measure a set of the size that a peer was measured with, and one of the bench's own size."""
+    small = Files(LAYOUT, start.USERS, start.DAYS, bench.folder / "csv-start")
+    starts = {store.name: start.measure(bench, store, small) for store in bench.stores}
+    _of(bench, bench.csv_users, starts, _LIKE_A_PEER)
+    if bench.size > bench.csv_users:
+        _of(bench, bench.size, starts, NO_GOAL)
+
+
+def _of(bench: Bench, users: int, starts: dict[str, start.Start], goal: Goal) -> None:
+    words = [CHANGED] * bench.repeat
+    files = Files(LAYOUT, users, words, bench.folder / f"csv-{users}")
+    for store in bench.stores:
+        syncs = Syncs(bench, store, files, users, starts[store.name], "OneRoster CSV, ")
+        files.turn_to(0)
+        floor = Floor(told([bench.floor("read", files.place)]), "read the same bytes")
+        syncs.first(floor)
+        syncs.unchanged(lambda: bench.floor("read", files.place), floor.what, goal)
+        syncs.changed(floor)
+        store.drop(syncs.url)

@@ -1,0 +1,33 @@
+"""How long others are kept waiting by a sync: a reader, and whoever edits by hand."""
+
+from __future__ import annotations
+
+from bench.process import Companion, script
+from bench.program import CHANGED, status_of
+from bench.rosters import Roster
+from bench.run import Bench
+from bench.stores import Store
+
+
+def measure(bench: Bench, store: Store, roster: Roster) -> None:
+    """Measure the longest waits during a first sync and during one of a day with 1 % changes.
+
+    These syncs are runs of their own: who stands by takes a share of the processor.
+    """
+    url = store.new()
+    bench.program.prepare(url, roster)
+    for day, work in enumerate(("first sync", "1 % changed")):
+        roster.turn_to(day)
+        with Companion(*script("bystander", url)) as bystander:
+            ran = bench.program.sync(url, CHANGED)
+            waited = bystander.ask("stop")
+        for who in ("reader", "hand edit"):
+            tries = waited[who]["tries"]
+            bench.table.figure(
+                f"longest wait of a {who}, {work}", store.name, waited[who]["longest"], "s",
+                users=bench.size,
+                note=f"of {tries:,} tries during {ran.seconds:.2f} s, {status_of(ran)}",
+                tries=tries, sync_seconds=round(ran.seconds, 3), status=status_of(ran),
+            )  # fmt: skip
+        store.settle(url)
+    store.drop(url)
