@@ -115,7 +115,8 @@ __all__ = [
     "Part", "Record", "RestartFetch", "RetryableError", "Role", "RosterSyncError", "Shape",
     "SkipRecord", "Table", "UsageError", "UserFilter", "UserStatus", "VendorDistrict",
     "VendorFailure", "VendorHttp", "WrongDistrict", "ahead", "apply", "approve", "ceds_grade",
-    "changes", "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload", "users",
+    "changes", "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload",
+    "users",
 ]  # fmt: skip
 
 
