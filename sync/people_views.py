@@ -74,19 +74,10 @@ def users(
         query = query.order_by(*order).offset(offset).limit(limit)
         yield from _page(connection, connection.execute(query).all())
         return
-    query = query.order_by(col(User.id))
-    last = ""
-    left = limit
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        page: Any = connection.execute(
-            query.where(col(User.id) > last).offset(offset).limit(size)
-        ).all()
-        if not page:
-            return
-        offset = 0
-        last = page[-1].id
-        left = None if left is None else left - len(page)
+    # sorted once and streamed: page after page by the last id would sort all the rest each time
+    query = query.order_by(col(User.id)).offset(offset).limit(limit)
+    rows: Any = connection.execute(query, execution_options={"yield_per": _PAGE})
+    for page in rows.partitions():
         yield from _page(connection, page)
 
 
