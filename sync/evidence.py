@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, bindparam, text
 
 from connectors.base import Connector
 from core.database import Database, failpoint
@@ -215,7 +215,7 @@ _REKEY = text(
     "   AND n.external_id = e.key))"
     " UPDATE records SET external_id = s.key, version = records.version + 1, open = TRUE FROM s"
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
-).bindparams(bindparam("ordered", expanding=True))
+).bindparams(bindparam("ordered", type_=String, expanding=True))
 _INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, gist_print, norm_print, data,"
     " version, present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
@@ -289,9 +289,18 @@ _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
 
 
 def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
-    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW):
+    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW, _PARTS_UNJOINED):
         connection.execute(query, about)
 
+
+_UNJOINED = (
+    f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state = {State.UNREADABLE:d})"
+)
+"""SQL: the owners whose rows could not be joined.
+
+What is wrong with them stands in no single row. So all their rows are looked at again next time,
+or the fault would be found only on the day it came.
+"""
 
 _PARTS_GONE = text(
     "DELETE FROM parts WHERE source_id = :source AND ("
@@ -310,6 +319,10 @@ _PARTS_NEW = text(
     " SELECT CAST(:source AS BIGINT), s.stream, s.key, s.owner, s.raw_print, s.gist_print, s.data"
     f" FROM stage_parts s WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM parts p"
     " WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key)"
+)
+_PARTS_UNJOINED = text(
+    "UPDATE parts SET raw_print = NULL, gist_print = NULL"
+    f" WHERE source_id = :source AND owner IN {_UNJOINED}"
 )
 
 
@@ -352,17 +365,32 @@ def _keep_snapshot(
     *,
     full: bool,
 ) -> None:
+    """Keep the order of a full reading; note of whom the order that is kept says too much."""
     about: dict[str, Any] = {"source": source.id}
-    if not full:
+    if full:
+        _replace_snapshot(connection, about, connector, reading, verdict)
+    else:
         # the snapshot stays, but must not vouch for what this reading has moved
         for table in ("stage_entries", "stage_parts"):
             connection.execute(text(_TOUCH.format(table=table)), about)
-        touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
-        if touched > MANY_TOUCHED:
-            connection.execute(_DROP_SNAPSHOT, about)
-            connection.execute(_CLEAR_TOUCHED, about)
-        return
-    connection.execute(_CLEAR_TOUCHED, about)
+    if connector.capabilities.joined:
+        connection.execute(_TOUCH_UNJOINED, about)
+    touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
+    if touched > MANY_TOUCHED:
+        connection.execute(_DROP_SNAPSHOT, about)
+        connection.execute(_CLEAR_TOUCHED, about)
+
+
+def _replace_snapshot(
+    connection: Connection,
+    about: dict[str, Any],
+    connector: Connector,
+    reading: Reading,
+    verdict: Verdict,
+) -> None:
+    # of a stream that was silent the snapshot stays, and with it what it must not vouch for
+    silent = list(reading.certificate.absent_streams)
+    connection.execute(_CLEAR_SERVED, about | {"silent": silent})
     for stream in (*reading.counted, *_unread(connection, about, reading)):
         wanted = about | {"stream": stream}
         connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
@@ -387,15 +415,23 @@ def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> 
     return [name for name in stored if name not in reading.counted and name not in silent]
 
 
+_ONCE = " ON CONFLICT DO NOTHING"
+"""SQL: a key may be touched already, by another statement or in an earlier reading."""
 _TOUCH = (
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
-    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL"
-    " AND NOT EXISTS (SELECT 1 FROM touched t WHERE t.source_id = :source"
-    " AND t.stream = s.stream AND t.key = s.key)"
+    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL{_ONCE}"
+)
+_TOUCH_UNJOINED = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT p.source_id, p.stream, p.key FROM parts p"
+    f" WHERE p.source_id = :source AND p.owner IN {_UNJOINED}{_ONCE}"
 )
 _COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
 _CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")
+_CLEAR_SERVED = text(f"{_CLEAR_TOUCHED.text} AND stream NOT IN :silent").bindparams(
+    bindparam("silent", type_=String, expanding=True)
+)
 _DROP_SNAPSHOT = text("DELETE FROM snapshot_chunks WHERE source_id = :source")
 _DROP_REPLACED = text(
     "DELETE FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
@@ -410,27 +446,28 @@ _KEEP_CHUNKS = text(
 _TOUCH_UNSEEN = text(
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT DISTINCT CAST(:source AS BIGINT), p.stream, p.key FROM stage_passed p"
+    # an entry without a place was joined: it does not say that this row was served
     " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"
-    "  AND s.key = p.key AND s.stream = p.stream)"
+    "  AND s.key = p.key AND s.stream = p.stream AND s.place IS NOT NULL)"
     " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
     " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
     "  AND r.kind IN ('user', 'school') AND r.external_id = p.key AND r.present)"
     " OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
-    "  AND r.stream = p.stream AND r.key = p.key))"
+    f"  AND r.stream = p.stream AND r.key = p.key)){_ONCE}"
 )
-
 _TOUCH_RECORDS = text(
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT r.source_id, CAST(:stream AS TEXT), r.external_id FROM records r"
     " WHERE r.source_id = :source AND r.kind = :kind AND r.present"
     " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
-    "  AND s.key = r.external_id)"
+    f"  AND s.key = r.external_id){_ONCE}"
 )
 _TOUCH_PARTS = text(
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT p.source_id, p.stream, p.key FROM parts p"
     " WHERE p.source_id = :source AND p.stream = :stream"
-    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream"
+    f"  AND s.key = p.key){_ONCE}"
 )
 
 

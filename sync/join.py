@@ -63,7 +63,8 @@ def join_entries(
                                 schools,
                             )  # fmt: skip
                     except SkipRecord as error:
-                        place = connection.execute(_PLACE, {"owner": owner}).one_or_none()
+                        wanted = about | {"owner": owner}
+                        place = connection.execute(_PLACE, wanted).one_or_none()
                         finding = (error.column, error.rule, error.message, error.hint)
                         stage.add(
                             "stage_findings",
@@ -133,10 +134,16 @@ def _parts(
 
 
 _PLACE = text(
-    "SELECT file, line FROM stage_parts WHERE owner = :owner AND line IS NOT NULL"
-    " ORDER BY seq DESC LIMIT 1"
+    "SELECT s.file, s.line FROM stage_parts s WHERE s.owner = :owner AND s.line IS NOT NULL"
+    f" AND (s.state = {State.DATA:d} OR EXISTS (SELECT 1 FROM parts p"
+    "  WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key))"
+    " ORDER BY s.state, s.seq DESC LIMIT 1"
 )
-"""Where the last row of an entry stands: what is wrong with an entry is wrong with its roles."""
+"""Where the last row of an entry stands: what is wrong with an entry is wrong with its roles.
+
+A row that has just been deleted will do where no other was read; one that was deleted before says
+nothing, and the snapshot may have met it.
+"""
 
 _NOT_REPLACED = (
     " NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key"

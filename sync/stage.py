@@ -105,6 +105,7 @@ class Stage:
                 ("entries", "stage_entries (kind, key)"),
                 ("former", "stage_entries (former) WHERE former IS NOT NULL"),
                 ("parts", "stage_parts (stream, key)"),
+                ("owners", "stage_parts (owner) WHERE owner IS NOT NULL"),
                 ("passed", "stage_passed (stream, key)"),
             ):
                 connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS ix_stage_{name} ON {on}")

@@ -16,6 +16,7 @@ from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
 from core.database import Database
 from sync.engine import sync_district
+from sync.skipped import skipped
 from sync.upload import upload_file
 from sync.uploads import uploads
 from sync.views import district_row
@@ -198,6 +199,62 @@ def test_a_role_that_is_not_known_is_told_in_its_line_though_its_file_is_joined(
     with database.read() as connection:
         (listed,) = uploads(connection, district_row(connection, "springfield"))
     assert listed["counts"]["errors"] == sum(one.severity == "error" for one in done.found) == 4
+
+
+def listed(database: Database) -> list[tuple[str, int, str]]:
+    """Return file, line and rule of what the command ``skipped`` lists."""
+    with database.read() as connection:
+        return sorted(
+            (row["file"], row["line"], row["rule"]) for row in skipped(connection, 1).rows
+        )
+
+
+def synced(database: Database, folder: Path, files: dict[str, str]) -> tuple[str, int]:
+    """Sync a set; return how that ended, and how many rows could not be used."""
+    packed(folder, files)
+    outcome = sync_district(database, "springfield", actor="nightly")
+    return outcome.status, outcome.certificates["people"]["skipped"]
+
+
+def test_a_role_that_is_not_known_is_counted_and_listed_at_every_sync(
+    database: Database, tmp_path: Path
+) -> None:
+    district(database, tmp_path, 'path = "set.zip"', connector="oneroster_csv")
+    role = ("roles.csv", 4, "unknown-role")
+    others = [("roles.csv", 3, "missing-value"), ("users.csv", 3, "missing-value")]
+    assert synced(database, tmp_path, ONE_TWO) == ("applied", 3)
+    assert listed(database) == sorted([*others, role])
+    for _ in range(2):
+        assert synced(database, tmp_path, ONE_TWO) == ("nothing_to_do", 3)
+        assert listed(database) == sorted([*others, role])
+    lines = ONE_TWO["roles.csv"].splitlines(keepends=True)
+    shorter = ONE_TWO | {"roles.csv": "".join(lines[:2] + lines[3:])}
+    assert synced(database, tmp_path, shorter) == ("nothing_to_do", 2)
+    assert listed(database) == [("roles.csv", 3, "unknown-role"), others[1]]
+
+
+def test_a_second_upload_reports_what_the_first_one_did(database: Database, tmp_path: Path) -> None:
+    district(database, tmp_path, connector="oneroster_csv")
+    reports = []
+    for _ in range(2):
+        done = upload_file(database, "springfield", packed(tmp_path, ONE_TWO), actor="x")
+        reports.append(sorted((one.file, one.line, one.rule) for one in done.found))
+    assert reports[0] == reports[1]
+    assert ("roles.csv", 4, "unknown-role") in reports[1]
+
+
+def test_a_role_that_was_corrected_is_no_longer_listed_and_its_person_joins(
+    database: Database, tmp_path: Path
+) -> None:
+    district(database, tmp_path, 'path = "set.zip"', connector="oneroster_csv")
+    synced(database, tmp_path, ONE_TWO)
+    synced(database, tmp_path, ONE_TWO)
+    assert active(database) == 1
+    corrected = ONE_TWO | {"roles.csv": ONE_TWO["roles.csv"].replace("ext:dj", "teacher")}
+    assert synced(database, tmp_path, corrected) == ("applied", 2)
+    assert {rule for _, _, rule in listed(database)} == {"missing-value"}
+    assert active(database) == 2
+    assert synced(database, tmp_path, corrected) == ("nothing_to_do", 2)
 
 
 def warned(report: Inspection) -> list[Found]:

@@ -136,7 +136,10 @@ class Paper(Connector):
 
 
 class JoinedPaper(Paper):
-    """The same people in two streams; a person without a role row has no membership."""
+    """The same people in two streams; a person without a role row has no membership.
+
+    A person of whose roles not one is known cannot be joined.
+    """
 
     name = "joined_paper"
     streams: ClassVar[Mapping[str, Kind]] = {
@@ -168,7 +171,9 @@ class JoinedPaper(Paper):
         if main.deleted:
             return Record(Kind.USER, owner, deleted=True)
         roles = [part.data for stream, part in parts if stream == "roles"]
-        found = {(role["r"], role["s"]) for role in roles}
+        found = {(role["r"], role["s"]) for role in roles if role["r"] in set(Role)}
+        if roles and not found:
+            raise SkipRecord("No role is known.", rule="unknown-role", column="r", key=owner)
         user = NormalizedUser(
             external_id=owner,
             family_name=main.data["n"],
@@ -182,11 +187,16 @@ class JoinedPaper(Paper):
 
 
 class Town:
-    """An installation with one district and one source, which reads what it is given."""
+    """An installation with one district and one source, which reads what it is given.
 
-    def __init__(self, database: Database, *, forgetful: bool) -> None:
+    A forgetful one forgets its snapshot before each reading; one that starts ``over`` parses all
+    rows anew as well.
+    """
+
+    def __init__(self, database: Database, *, forgetful: bool, over: bool = False) -> None:
         self.database = database
         self.forgetful = forgetful
+        self.over = over
         self.runs = 0
         self.parsed = 0
         """Rows that the last reading parsed."""
@@ -197,6 +207,9 @@ class Town:
         if self.forgetful:
             with self.database.write() as connection:
                 connection.execute(text("UPDATE sources SET snapshot_serial = NULL"))
+                for table in ("records", "parts") if self.over else ():
+                    forget = f"UPDATE {table} SET raw_print = NULL, gist_print = NULL"
+                    connection.execute(text(forget))
         self.runs += 1
         now = directory.AT + timedelta(days=self.runs)
         with pytest.MonkeyPatch.context() as patch:
