@@ -21,7 +21,7 @@ import msgspec
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
@@ -31,6 +31,9 @@ SCHEMA_REVISION = "0003"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 KEY_VARIABLE = "ROSTERSYNC_KEY"
+
+WAIT_SECONDS = 30
+"""How long a writer waits for another one on SQLite: the longest of them applies a whole plan."""
 
 MANY_ROWS = 1_000
 """From so many new rows on, PostgreSQL's statistics are brought up to date at once."""
@@ -72,7 +75,7 @@ class Database:
         """The SQLAlchemy engine. Connections are opened when asked for and closed after use."""
         if not self.is_sqlite:
             return create_engine(self.url, pool_pre_ping=True)
-        engine = create_engine(self.url, poolclass=NullPool, connect_args={"timeout": 30})
+        engine = create_engine(self.url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
 
         @event.listens_for(engine, "connect")
         def _configure(dbapi: Any, _record: object) -> None:
@@ -81,7 +84,7 @@ class Database:
                 "journal_mode=WAL",
                 "foreign_keys=ON",
                 "synchronous=NORMAL",
-                "busy_timeout=30000",
+                f"busy_timeout={int(WAIT_SECONDS * 1000)}",
                 "temp_store=FILE",
                 "cache_size=-32000",
             ):
@@ -90,7 +93,15 @@ class Database:
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
             write = connection.get_execution_options().get("rostersync_write", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            except OperationalError as error:
+                if "locked" not in str(error.orig):
+                    raise
+                raise Busy(
+                    f"Another command has been writing the database for {WAIT_SECONDS} seconds.",
+                    hint="A large plan is being applied. Try again when it is done.",
+                ) from None
 
         return engine
 

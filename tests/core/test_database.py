@@ -236,3 +236,14 @@ def test_a_dead_holder_does_not_block_for_ever(database: Database) -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
     with database.run_lock("springfield", 1):
         pass
+
+
+def test_a_writer_that_waits_in_vain_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.database.WAIT_SECONDS", 0.1)
+    first, second = (open_database(f"sqlite:///{tmp_path / 'busy.db'}") for _ in range(2))
+    with first.write(), pytest.raises(Busy, match="writing the database"), second.write():
+        pass
+    with second.write() as connection:
+        connection.execute(text("SELECT 1"))
