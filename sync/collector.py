@@ -10,6 +10,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_USUALLY = gc.get_threshold()
 _SELDOM = (50_000, 20, 100)
 """Allocations before a look at the young, and looks before one at the older (Python: 700, 10)."""
 
@@ -17,6 +18,11 @@ _SELDOM = (50_000, 20, 100)
 def look_seldom() -> None:
     """Look for cycles seldom from now on."""
     gc.set_threshold(*_SELDOM)
+
+
+def look_as_usual() -> None:
+    """Look for cycles as often as Python does: what stays up must not keep them."""
+    gc.set_threshold(*_USUALLY)
 
 
 @contextmanager

@@ -27,8 +27,10 @@ def run(
     ] = 120,
 ) -> None:
     """Stay up and sync every district at its times. Ends on SIGTERM or Ctrl-C."""
+    from sync.collector import look_as_usual
     from sync.service import Bounds, Service
 
+    look_as_usual()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     bounds = Bounds(
         at_once=at_once, at_most=max(16, at_once * 4), timeout=timedelta(minutes=timeout)
