@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -91,7 +90,7 @@ def decide_newcomer(
 ) -> Decision:
     """Decide about the records of one person whom the directory does not know."""
     speaking = in_precedence([r for r in records if r.speaks], context.sources)
-    situation = _newcomers(shared=bool(speaking))
+    situation = situation_of(Facts(sources="share" if speaking else "never"))
     if situation.action != "create":
         return Decision(situation, settles=[r.id for r in records])
     wish = wish_of(speaking, context.sources)
@@ -125,12 +124,6 @@ def decide_newcomer(
         added_by=first.source_id,
         caused_by_us=any(r.cause == "settings" for r in records),
     )
-
-
-@cache
-def _newcomers(*, shared: bool) -> Situation:
-    """Return the situation of whom the directory does not know: only whether they are shared."""
-    return situation_of(Facts(sources="share" if shared else "never"))
 
 
 def decide_user(
