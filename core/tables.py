@@ -8,7 +8,7 @@ Tables do not validate; whatever is written here has been through a model of ``c
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -16,47 +16,21 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    String,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from core.stored import UtcTime
+
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A point in time, kept as fixed-width ISO text in UTC, so that it sorts and compares alike.
-
-    Raises ``ValueError`` for a naive value.
-    """
-
-    impl = String(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        """Write an aware time as UTC text with microseconds."""
-        return None if value is None else utc_text(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
-        """Read the text back as an aware UTC time."""
-        return None if value is None else datetime.fromisoformat(value)
-
-
-def utc_text(value: datetime) -> str:
-    """Return ``value`` as the text that ``UtcTime`` stores. Raises ``ValueError`` if naive."""
-    if value.tzinfo is None:
-        raise ValueError("a time without a zone cannot be stored")
-    return value.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _key(**options: Any) -> Any:

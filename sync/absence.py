@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from connectors.base import Connector
 from core.models import Kind
-from core.tables import Source
+from core.rows import Source
 from sync.join import join_entries
 from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.stage import FINDING_COLUMNS, Stage, State

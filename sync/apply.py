@@ -21,7 +21,7 @@ from sqlalchemy import Connection, TextClause, text
 from core.database import Database, failpoint
 from core.errors import Drift
 from core.models import PROFILE_FIELDS
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.effects import SOURCE_KINDS, take_effect
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE
 

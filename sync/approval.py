@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from core.database import Database, failpoint
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.settings import DistrictSettings
-from core.tables import utc_text
+from core.stored import utc_text
 from sync import season
 from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now

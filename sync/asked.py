@@ -16,8 +16,9 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
+from core.rows import District
 from core.settings import DistrictSettings
-from core.tables import District, utc_text
+from core.stored import utc_text
 from sync.clock import Clock, utc_now
 from sync.decide import Context
 from sync.district_run import origins_of, read_district
@@ -55,7 +56,7 @@ class Asked:
     @property
     def district_id(self) -> int:
         """The district's id in the database."""
-        return self.district.id or 0
+        return self.district.id
 
 
 @contextmanager
@@ -76,8 +77,8 @@ def asked_plan(
     at = (now or utc_now)()
     district, settings, _ = read_district(database, slug)
     with database.write() as connection:
-        database.apply_lock(connection, district.id or 0)
-        run_id = open_run(connection, district.id or 0, kind, actor, at)
+        database.apply_lock(connection, district.id)
+        run_id = open_run(connection, district.id, kind, actor, at)
         about = {
             "district": district.id, "run": run_id, "kind": kind, "now": utc_text(at),
             "digest": b"", "reason": reason,
@@ -117,10 +118,10 @@ def context_of(asked: Asked, **more: Any) -> Context:
     _, _, sources = read_district(asked.database, asked.district.slug)
     return Context(
         sources=Sources(
-            {source.id or 0: rank for rank, source in enumerate(sources)},
-            {source.id or 0: source.name for source in sources},
+            {source.id: rank for rank, source in enumerate(sources)},
+            {source.id: source.name for source in sources},
             schools_of(asked.connection, asked.district_id),
-            {source.id or 0: source.keep_when_missing for source in sources},
+            {source.id: source.keep_when_missing for source in sources},
         ),
         origins=origins_of(sources),
         grace=asked.settings.grace,

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
-from sqlmodel import col, select
-
 from connectors.base import Connector
 from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
-from core.tables import District, Source
+from core.rows import Source
+from core.stored import SOURCE, typed
 from sync.connect import open_connector
 from sync.district_run import read_district
 from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
@@ -229,20 +227,22 @@ def listed_districts(
 
 def _readers(database: Database, connector: str) -> dict[str, str]:
     """Return the vendor's id of a district → the source of ours that reads it."""
-    with Session(database.engine) as session:
-        rows = session.execute(
-            select(District.slug, Source)
-            .join(Source, col(Source.district_id) == col(District.id))
-            .where(col(Source.connector) == connector)
-            .where(col(Source.configured).is_(True), col(Source.retired).is_(False))
-        ).all()
-        found: dict[str, str] = {}
-        for slug, source in rows:
-            bound = (source.vendor_district or "").partition(";")[0]
-            for key in (bound, *(str(source.config.get(k) or "") for k in DISTRICT_KEYS)):
-                found[key] = f"{slug}/{source.name}"
+    found: dict[str, str] = {}
+    with database.read() as connection:
+        for row in connection.execute(_READERS, {"connector": connector}):
+            bound = (row.vendor_district or "").partition(";")[0]
+            for key in (bound, *(str(row.config.get(k) or "") for k in DISTRICT_KEYS)):
+                found[key] = f"{row.slug}/{row.name}"
     found.pop("", None)
     return found
+
+
+_READERS = typed(
+    "SELECT d.slug, s.name, s.vendor_district, s.config FROM sources s"
+    " JOIN districts d ON d.id = s.district_id"
+    " WHERE s.connector = :connector AND s.configured AND NOT s.retired",
+    SOURCE,
+)
 
 
 @dataclass(frozen=True, slots=True)

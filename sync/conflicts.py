@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.clock import Clock, utc_now
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.orm import Session
-from sqlmodel import col, select
-
+from core import rows
 from core.database import Database
 from core.errors import (
     RosterSyncError,
     UsageError,
 )
+from core.rows import District, Source
 from core.settings import DistrictSettings
-from core.tables import District, Source
 from sync import season
 from sync.clock import Clock, utc_now
 from sync.guard import (
@@ -77,11 +75,10 @@ def open_district_run(
     """Hold the district's run lock, and leave a row that says how the run ended."""
     started = (now or utc_now)()
     district, settings, sources = read_district(database, slug)
-    assert district.id is not None  # noqa: S101 - it came from the database
     with database.run_lock(slug, district.id):
         district, settings, sources = read_district(database, slug)
         with database.write() as connection:
-            run_id = open_run(connection, district.id or 0, kind, actor, started)
+            run_id = open_run(connection, district.id, kind, actor, started)
         state = SeasonState.model_validate(district.season_state or {})
         on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)
         run = DistrictRun(
@@ -100,25 +97,19 @@ def open_district_run(
 
 def read_district(database: Database, slug: str) -> tuple[District, DistrictSettings, list[Source]]:
     """Return a district, its settings and its sources in precedence. Raises ``UsageError``."""
-    with Session(database.engine, expire_on_commit=False) as session:
-        district = session.scalars(select(District).where(col(District.slug) == slug)).first()
+    with database.read() as connection:
+        district = rows.read_district(connection, slug)
         if district is None:
             raise UsageError(
                 f"There is no district {slug}.",
                 hint="rostersync districts lists them; rostersync load FILE.toml adds one.",
             )
-        sources = session.scalars(
-            select(Source)
-            .where(col(Source.district_id) == district.id)
-            .where(col(Source.configured).is_(True), col(Source.retired).is_(False))
-            .order_by(col(Source.precedence), col(Source.id))
-        ).all()
-        session.expunge_all()
-    return district, DistrictSettings.model_validate(district.settings), list(sources)
+        sources = rows.read_sources(connection, district.id)
+    return district, DistrictSettings.model_validate(district.settings), sources
 
 
 def origins_of(sources: Sequence[Source]) -> dict[int, str]:
     """Return source id → the origin of the people it brings in."""
     from connectors.installed import load
 
-    return {source.id or 0: load(source.connector).capabilities.origin for source in sources}
+    return {source.id: load(source.connector).capabilities.origin for source in sources}

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import text
 
 from core.database import Database
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.almanac import Almanac, almanac_of
 from sync.schedule import catch_up
 from sync.season import Season

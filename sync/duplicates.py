@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
-from core.tables import utc_text
+from core.stored import utc_text
 from sync import people_views, views
 from sync.clock import Clock, utc_now
 from sync.domain_moves import read_aliases

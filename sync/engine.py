@@ -119,10 +119,10 @@ def sync_district(
 
 def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
     advance_season(run)
-    failed = {r.source.id or 0 for r in run.results if not r.complete}
+    failed = {r.source.id for r in run.results if not r.complete}
     # what was uploaded only to be looked at counts once its own plan is applied
-    looked_at = only_looked_at(run.database, run.district.id or 0)
-    looked_at -= {r.source.id or 0 for r in run.results if not r.nothing_new}
+    looked_at = only_looked_at(run.database, run.district.id)
+    looked_at -= {r.source.id for r in run.results if not r.nothing_new}
     request = PlanRequest(
         district=run.district,
         settings=run.settings,
@@ -132,11 +132,11 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
         kind="upload" if run.upload else "sync",
         now=run.now,
         failed=frozenset(failed | looked_at),
-        silent=frozenset({r.source.id or 0 for r in run.results if not r.usable} | looked_at),
+        silent=frozenset({r.source.id for r in run.results if not r.usable} | looked_at),
         certificates={r.source.name: r.certificate for r in run.results},
         skipped=sum(r.skipped for r in run.results),
         establishes=tuple(
-            r.source.id or 0 for r in run.results if r.complete and not r.source.established
+            r.source.id for r in run.results if r.complete and not r.source.established
         ),
         season=run.season.season.value,
         season_state=run.state,
@@ -162,7 +162,7 @@ def _apply(run: DistrictRun, plans: Plans) -> bool:
         keep_season(run, plans)
         return False
     with run.database.write() as connection:
-        run.database.apply_lock(connection, run.district.id or 0)
+        run.database.apply_lock(connection, run.district.id)
         try:
             check_season(connection, run)
             apply_in(run.database, connection, plans.plan_id, run_id=run.run_id, now=run.now)

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, String, bindparam, text
 from connectors.base import Connector
 from core.database import Database, failpoint
 from core.models import Kind
-from core.tables import Source, utc_text
+from core.rows import Source
+from core.stored import utc_text
 from sync.absence import Verdict
 from sync.stage import Stage, State
 from sync.tally import Reading

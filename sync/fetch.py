@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from connectors.base import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
-from core.tables import Source
+from core.rows import Source
 from sync.collector import seldom
 from sync.stage import Stage
 from sync.stream import UnderWay

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, select, text
-from sqlmodel import col
+from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.tables import FlexDelivery, FlexRequest, utc_text
+from core.stored import FLEX_DELIVERY, FLEX_REQUEST, typed, utc_text
 from sync.clock import Clock, utc_now
 from sync.hand import UserEdit, add_user, archive_user, edit_user
 from sync.outcome import Outcome
@@ -37,9 +36,7 @@ Kind = Literal["add", "remove", "update"]
 def delivery(connection: Connection, slug: str) -> dict[str, Any]:
     """Return where the delivery stands, as ``flex status --json`` shows it. ``UsageError``."""
     district = _firm(connection, slug)
-    row = connection.execute(
-        select(FlexDelivery).where(col(FlexDelivery.district_id) == district.id)
-    ).one_or_none()
+    row = connection.execute(_DELIVERY, {"district": district.id}).one_or_none()
     return {
         "district": slug,
         "status": PROVISIONING if row is None else row.status,
@@ -48,6 +45,9 @@ def delivery(connection: Connection, slug: str) -> dict[str, Any]:
         "upload_accepted": _accepted(connection, district.id) is not None,
         "open_requests": sum(one["status"] == "open" for one in requests(connection, slug)),
     }
+
+
+_DELIVERY = typed("SELECT * FROM flex_deliveries WHERE district_id = :district", FLEX_DELIVERY)
 
 
 def set_delivery(
@@ -76,16 +76,14 @@ def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
     A check (``dry``) may be made at any time before the one upload was accepted.
     """
     with database.read() as connection:
-        status = connection.execute(
-            select(col(FlexDelivery.status)).where(col(FlexDelivery.district_id) == district_id)
-        ).scalar()
+        row = connection.execute(_DELIVERY, {"district": district_id}).one_or_none()
         if _accepted(connection, district_id) is not None:
             raise FileRefused(
                 "The firm's one upload was accepted already; a second is not taken.",
                 hint="Ask for changes instead: rostersync flex request add|remove|update, then"
                 " rostersync flex request text writes the mail to the help desk.",
             )
-    if status != AVAILABLE and not dry:
+    if (row is None or row.status != AVAILABLE) and not dry:
         raise FileRefused(
             "FLEX is still Provisioning for this firm: nothing can be uploaded yet.",
             hint="When FINRA says that it is available: rostersync flex status DISTRICT"
@@ -177,12 +175,7 @@ def _person(connection: Connection, district_id: int, crd_id: str, *, there: boo
 def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
     """Yield the change requests of a firm, the oldest first. Raises ``UsageError``."""
     district = _firm(connection, slug)
-    query: Any = (
-        select(FlexRequest)
-        .where(col(FlexRequest.district_id) == district.id)
-        .order_by(col(FlexRequest.id))
-    )
-    for row in connection.execute(query).all():
+    for row in connection.execute(_REQUESTS, {"district": district.id}).all():
         yield {
             "id": shown_id(REQUEST, row.id),
             "kind": row.kind,
@@ -195,6 +188,11 @@ def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
             "confirmed_at": shown_time(row.confirmed_at),
             "plan_id": None if row.plan_id is None else shown_id(PLAN, row.plan_id),
         }
+
+
+_REQUESTS = typed(
+    "SELECT * FROM flex_requests WHERE district_id = :district ORDER BY id", FLEX_REQUEST
+)
 
 
 def mail_text(connection: Connection, slug: str) -> str:
@@ -220,12 +218,8 @@ def confirm(
     number = request.strip().upper().removeprefix(REQUEST)
     with database.read() as connection:
         district = _firm(connection, slug)
-        row: Any = connection.execute(
-            select(FlexRequest).where(
-                col(FlexRequest.district_id) == district.id,
-                col(FlexRequest.id) == (int(number) if number.isdecimal() else 0),
-            )
-        ).one_or_none()
+        asked = {"district": district.id, "id": int(number) if number.isdecimal() else 0}
+        row = connection.execute(_ASKED, asked).one_or_none()
         if row is None:
             raise UsageError(
                 f"{slug} has no such request.",
@@ -244,6 +238,9 @@ def confirm(
     return outcome
 
 
+_ASKED = typed(
+    "SELECT * FROM flex_requests WHERE district_id = :district AND id = :id", FLEX_REQUEST
+)
 _CONFIRMED = text(
     "UPDATE flex_requests SET status = 'confirmed', confirmed_by = :actor, confirmed_at = :now,"
     " plan_id = :plan WHERE id = :id"

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.settings import Pause
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.almanac import Almanac
 from sync.guard import SeasonState, graced_on
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.draft import Draft
 from sync.guard import Guard, SeasonState
 from sync.rollover import (

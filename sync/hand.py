@@ -27,8 +27,9 @@ from core.models import (
     ceds_grade,
     fold_email,
 )
+from core.rows import District
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
-from core.tables import District, utc_text
+from core.stored import utc_text
 from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now
 from sync.district_run import read_district
@@ -292,11 +293,11 @@ def _act(
     at = (now or utc_now)()
     district, settings, _ = read_district(database, slug)
     with database.write() as connection:
-        database.apply_lock(connection, district.id or 0)
+        database.apply_lock(connection, district.id)
         user_id, steps = act(_Hand(database, connection, district, settings, at))
         if not steps:
             return Outcome(slug, "nothing_to_do", user_id=user_id or None)
-        run_id = open_run(connection, district.id or 0, kind, actor, at)
+        run_id = open_run(connection, district.id, kind, actor, at)
         plan_id = _seal(database, connection, district, steps, run_id, actor, reason, at)
         failpoint("hand.sealed")
         try:
@@ -352,7 +353,7 @@ _OPEN_AGAIN = text(
 
 
 def _user(hand: _Hand, user_id: str) -> UserView:
-    user = read_user(hand.connection, hand.district.id or 0, user_id)
+    user = read_user(hand.connection, hand.district.id, user_id)
     if user is None:
         raise UsageError(
             f"{hand.district.slug} has no user {user_id}.",

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from connectors.installed import load
 from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
-from core.tables import Source
+from core.rows import Source
 from sync.connect import open_connector
 from sync.quarantine import (
     Health,
@@ -119,7 +119,7 @@ def keep(database: Database, source: Source, health: Health) -> None:
     """Write a source's health."""
     source.health = health.stored()
     with database.write() as connection:
-        _write(connection, source.id or 0, health)
+        _write(connection, source.id, health)
 
 
 def _write(connection: Connection, source_id: int, health: Health) -> None:

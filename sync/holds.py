@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.settings import DistrictSettings
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.draft import Draft
 from sync.limits import (
     DISTRICT,

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, text
 from connectors.base import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
-from core.tables import Source
+from core.rows import Source
 from sync.facts import entry_facts, main_stream, remapped
 from sync.lookup import Known
 from sync.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State

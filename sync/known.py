@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.tables import Source
+from core.rows import Source
 from sync.domain_moves import spellings
 from sync.identity import NUMBERS, Candidate, Known, fold_name, role_class
 from sync.people import UserData, decode_user
@@ -23,7 +23,7 @@ OwnNumbers = Mapping[int, frozenset[str]]
 
 def own_numbers(sources: Iterable[Source]) -> dict[int, frozenset[str]]:
     """Return the numbers that these sources say are their own; sources without any are left out."""
-    return {s.id or 0: frozenset(s.own_numbers) for s in sources if s.own_numbers}
+    return {s.id: frozenset(s.own_numbers) for s in sources if s.own_numbers}
 
 
 def known_of(

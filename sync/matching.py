@@ -18,7 +18,7 @@ import msgspec
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.claims import Claims
 from sync.domain_moves import read_aliases
 from sync.identity import NUMBERS, Candidate, Known, Verdict, judge

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, text
 from core.database import Database, failpoint
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
-from core.tables import utc_text
+from core.stored import utc_text
 from sync import grace, views
 from sync.almanac import Almanac, almanac_of
 from sync.overview import overview

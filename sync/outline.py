@@ -7,15 +7,14 @@ are counted. A small plan has none and is counted when it is read. Used by ``syn
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select, text
-from sqlmodel import col
+from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.models import Kind
-from core.tables import PlanGroup
+from core.stored import PLAN_GROUP, typed
 
 LARGE = 10_000
 """A plan of so many changes has an outline."""
@@ -55,7 +54,7 @@ class Outline:
             (plan_id, *key, count, msgspec.json.encode(self.first[key]).decode())
             for key, count in sorted(self.counts.items())
         ]
-        database.insert_into(connection, PlanGroup.__tablename__, _COLUMNS, rows)
+        database.insert_into(connection, "plan_groups", _COLUMNS, rows)
 
 
 def outline_of(connection: Connection, plan_id: int) -> Outline:
@@ -71,13 +70,13 @@ def outline_of(connection: Connection, plan_id: int) -> Outline:
 def stored_outline(connection: Connection, plan_id: int) -> Outline | None:
     """Return the outline that was kept of a plan, if it was."""
     outline = Outline()
-    query: Any = select(PlanGroup).where(col(PlanGroup.plan_id) == plan_id)
-    for row in connection.execute(query):
+    for row in connection.execute(_GROUPS, {"plan": plan_id}):
         key = GroupKey(row.kind, row.action, row.school_id, row.role)
-        outline.counts[key], outline.first[key] = row.changes, list(row.first)
+        outline.counts[key], outline.first[key] = row.changes, row.first
     return outline if outline.counts else None
 
 
 _CHANGES = text(
     "SELECT kind, action, school_id, role, seq FROM changes WHERE plan_id = :plan ORDER BY seq"
 )
+_GROUPS = typed("SELECT * FROM plan_groups WHERE plan_id = :plan", PLAN_GROUP)

@@ -11,21 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, or_, select
-from sqlmodel import col
+from sqlalchemy import Connection, String, bindparam, text
 
 from core.errors import UsageError
-from core.models import Kind, Role, UserStatus, fold_email
-from core.tables import Link, Membership, Record, School, Source, User
-from sync.views import Json
+from core.models import Role, UserStatus, fold_email
+from core.stored import MEMBERSHIP, USER, typed, utc_text
+from sync.views import BEYOND, Json
 
 STALE_DAYS = 180
 """Days untouched by hand after which somebody whom no record holds is stale (I6)."""
 
 _PAGE = 500
 _SEARCHED = (
-    User.given_name, User.family_name, User.preferred_given_name, User.email, User.username,
-    User.sis_id, User.student_number, User.state_id, User.staff_number, User.crd_id,
+    "given_name", "family_name", "preferred_given_name", "email", "username",
+    "sis_id", "student_number", "state_id", "staff_number", "crd_id",
 )  # fmt: skip
 
 
@@ -48,10 +47,9 @@ class UserFilter:
 
 def count_users(connection: Connection, district: Any, wanted: UserFilter | None = None) -> int:
     """Return how many users of a district the filter leaves."""
-    conditions = _conditions(connection, district, wanted or UserFilter())
-    return connection.execute(
-        select(func.count()).select_from(User).where(*conditions)
-    ).scalar_one()
+    where, about = _conditions(connection, district, wanted or UserFilter())
+    query = text(f"SELECT COUNT(*) FROM users u WHERE {where}")
+    return int(connection.execute(query, about).scalar_one())
 
 
 def users(
@@ -67,80 +65,79 @@ def users(
 
     ``by_name`` orders by family name instead, for a page that a person reads: give a ``limit``.
     """
-    conditions = _conditions(connection, district, wanted or UserFilter())
-    query: Any = select(User).where(*conditions)
+    where, about = _conditions(connection, district, wanted or UserFilter())
+    order = "LOWER(u.family_name), LOWER(u.given_name), u.id" if by_name else "u.id"
+    cut = "" if limit is None and not offset else " LIMIT :limit OFFSET :offset"
+    about |= {"limit": BEYOND if limit is None else limit, "offset": offset}
+    query = typed(f"SELECT u.* FROM users u WHERE {where} ORDER BY {order}{cut}", USER)
     if by_name:
-        order = (func.lower(col(User.family_name)), func.lower(col(User.given_name)), col(User.id))
-        query = query.order_by(*order).offset(offset).limit(limit)
-        yield from _page(connection, connection.execute(query).all())
+        yield from _page(connection, connection.execute(query, about).all())
         return
     # sorted once and streamed: page after page by the last id would sort all the rest each time
-    query = query.order_by(col(User.id)).offset(offset).limit(limit)
-    rows: Any = connection.execute(query, execution_options={"yield_per": _PAGE})
+    rows = connection.execute(query, about, execution_options={"yield_per": _PAGE})
     for page in rows.partitions():
         yield from _page(connection, page)
 
 
 def user_json(connection: Connection, district: Any, user_id: str) -> Json:
     """Return one user of a district. Raises ``UsageError``."""
-    query: Any = select(User).where(col(User.district_id) == district.id, col(User.id) == user_id)
-    page: Any = connection.execute(query).all()
+    page = connection.execute(_USER, {"district": district.id, "user": user_id}).all()
     if not page:
         raise _nobody(district)
     return next(_page(connection, page))
 
 
-def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> list[Any]:
-    conditions: list[Any] = [col(User.district_id) == district.id]
+_USER = typed("SELECT * FROM users WHERE district_id = :district AND id = :user", USER)
+
+
+def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> tuple[str, Json]:
+    """Return the condition in SQL that the users ``u`` meet, and the values bound in it."""
+    about: Json = {"district": district.id}
+    conditions = ["u.district_id = :district"]
     if wanted.status is not None:
-        conditions.append(col(User.status) == wanted.status.value)
+        conditions.append("u.status = :status")
+        about["status"] = wanted.status.value
     if wanted.origin is not None:
-        conditions.append(col(User.origin) == wanted.origin)
-    member: list[Any] = [col(Membership.user_id) == col(User.id)]
+        conditions.append("u.origin = :origin")
+        about["origin"] = wanted.origin
+    member = ""
     if wanted.role is not None:
-        member.append(col(Membership.role) == wanted.role.value)
+        member += " AND m.role = :role"
+        about["role"] = wanted.role.value
     if wanted.school is not None:
-        member.append(
-            col(Membership.school_id) == resolve_school(connection, district, wanted.school)
-        )
-    if len(member) > 1:
-        conditions.append(exists().where(*member))
+        member += " AND m.school_id = :school"
+        about["school"] = resolve_school(connection, district, wanted.school)
+    if member:
+        conditions.append(f"EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id{member})")
     if wanted.search:
-        # As given too: SQLite folds no letter beyond ASCII.
+        conditions.append(_SEARCH)
         given = f"%{_escape(wanted.search)}%"
-        conditions.append(
-            or_(
-                *(
-                    like
-                    for column in _SEARCHED
-                    for like in (
-                        col(column).like(given, escape="\\"),
-                        func.lower(col(column)).like(given.casefold(), escape="\\"),
-                    )
-                )
-            )
-        )
+        about |= {"given": given, "folded": given.casefold()}
     if wanted.source is not None:
-        conditions.append(_held_by(col(Source.name) == wanted.source))
+        conditions.append(_HELD_BY.format("s.name = :source"))
+        about["source"] = wanted.source
     if wanted.stale:
-        line = (wanted.now or datetime.now(UTC)) - timedelta(days=STALE_DAYS)
         conditions += [
-            col(User.status) == "active",
-            ~_held_by(col(Record.present)),
-            func.coalesce(col(User.hand_at), col(User.created_at)) < line,
+            "u.status = 'active'",
+            f"NOT {_HELD_BY.format('r.present')}",
+            "COALESCE(u.hand_at, u.created_at) < :line",
         ]
-    return conditions
+        line = (wanted.now or datetime.now(UTC)) - timedelta(days=STALE_DAYS)
+        about["line"] = utc_text(line)
+    return " AND ".join(conditions), about
 
 
-def _held_by(condition: Any) -> Any:
-    """Return the condition that a record which meets ``condition`` holds the user."""
-    return exists().where(
-        col(Link.target_id) == col(User.id),
-        col(Link.held),
-        col(Record.id) == col(Link.record_id),
-        col(Source.id) == col(Record.source_id),
-        condition,
+# As given too: SQLite folds no letter beyond ASCII.
+_SEARCH = "({})".format(
+    " OR ".join(
+        f"u.{name} LIKE :given ESCAPE '\\' OR LOWER(u.{name}) LIKE :folded ESCAPE '\\'"
+        for name in _SEARCHED
     )
+)
+_HELD_BY = (
+    "EXISTS (SELECT 1 FROM links l, records r, sources s WHERE l.target_id = u.id AND l.held"
+    " AND r.id = l.record_id AND s.id = r.source_id AND {})"
+)
 
 
 def _escape(part: str) -> str:
@@ -150,32 +147,27 @@ def _escape(part: str) -> str:
 def _page(connection: Connection, page: Any) -> Iterator[Json]:
     ids = [row.id for row in page]
     members: dict[str, list[Any]] = {}
-    query: Any = (
-        select(
-            col(Membership.user_id),
-            col(Membership.role),
-            col(Membership.school_id),
-            col(Membership.is_primary),
-            col(School.name),
-        )
-        .outerjoin(School, col(School.id) == col(Membership.school_id))
-        .where(col(Membership.user_id).in_(ids))
-        .order_by(col(Membership.is_primary).desc(), col(School.name), col(Membership.role))
-    )
-    for row in connection.execute(query):
+    for row in connection.execute(_MEMBERS, {"users": ids}):
         members.setdefault(row.user_id, []).append(row)
     held: dict[str, dict[str, None]] = {}
-    query = (
-        select(col(Link.target_id), col(Source.name))
-        .join(Record, col(Record.id) == col(Link.record_id))
-        .join(Source, col(Source.id) == col(Record.source_id))
-        .where(col(Link.target_id).in_(ids), col(Link.held))
-        .order_by(col(Source.precedence), col(Source.name))
-    )
-    for target, name in connection.execute(query):
+    for target, name in connection.execute(_HOLDERS, {"users": ids}):
         held.setdefault(target, {})[name] = None
     for row in page:
         yield _user(row, members.get(row.id, []), list(held.get(row.id, {})))
+
+
+_IDS: Any = bindparam("users", type_=String, expanding=True)
+_MEMBERS = typed(
+    "SELECT m.user_id, m.role, m.school_id, m.is_primary, s.name FROM memberships m"
+    " LEFT JOIN schools s ON s.id = m.school_id WHERE m.user_id IN :users"
+    " ORDER BY m.is_primary DESC, s.name, m.role",
+    MEMBERSHIP,
+).bindparams(_IDS)
+_HOLDERS = text(
+    "SELECT l.target_id, s.name FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN sources s ON s.id = r.source_id WHERE l.target_id IN :users AND l.held"
+    " ORDER BY s.precedence, s.name"
+).bindparams(_IDS)
 
 
 def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
@@ -186,7 +178,7 @@ def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
                 member.school_id,
                 {"id": member.school_id, "name": member.name, "primary": False, "roles": []},
             )
-            school["primary"] = school["primary"] or bool(member.is_primary)
+            school["primary"] = school["primary"] or member.is_primary
             school["roles"].append(member.role)
     return {
         "id": row.id,
@@ -209,9 +201,9 @@ def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
         "staff_number": row.staff_number,
         "crd_id": row.crd_id,
         "schools": list(schools.values()),
-        "protected": bool(row.protected),
+        "protected": row.protected,
         "locked_fields": row.locked_fields or [],
-        "kept_archived": bool(row.kept_archived),
+        "kept_archived": row.kept_archived,
         "kept_until": row.kept_until,
         "sources": sources,
     }
@@ -223,19 +215,14 @@ def resolve_user(connection: Connection, district: Any, word: str) -> str:
     Raises ``UsageError``: nobody, or several people with one address, listed by user id only.
     """
     word = word.strip()
-    here: Any = select(col(User.id)).where(col(User.district_id) == district.id)
-    by_id = connection.execute(here.where(col(User.id) == word)).scalar()
+    by_id = connection.execute(_USER, {"district": district.id, "user": word}).one_or_none()
     if by_id is not None:
-        return str(by_id)
+        return str(by_id.id)
     source, colon, external_id = word.partition(":")
     if colon and (found := _by_record(connection, district, source, external_id)):
         return found
-    by_email = [
-        str(number)
-        for (number,) in connection.execute(
-            here.where(col(User.email_folded) == fold_email(word)).order_by(col(User.id)).limit(10)
-        )
-    ]
+    address = {"district": district.id, "email": fold_email(word)}
+    by_email = list(connection.execute(_BY_EMAIL, address).scalars())
     if len(by_email) > 1:
         raise UsageError(
             f"{len(by_email)} users of {district.slug} have this email address:"
@@ -244,23 +231,26 @@ def resolve_user(connection: Connection, district: Any, word: str) -> str:
         )
     if not by_email:
         raise _nobody(district)
-    return by_email[0]
+    return str(by_email[0])
+
+
+_BY_EMAIL = text(
+    "SELECT id FROM users WHERE district_id = :district AND email_folded = :email"
+    " ORDER BY id LIMIT 10"
+)
 
 
 def _by_record(connection: Connection, district: Any, source: str, external_id: str) -> str | None:
-    query: Any = (
-        select(col(Link.target_id))
-        .join(Record, col(Record.id) == col(Link.record_id))
-        .join(Source, col(Source.id) == col(Record.source_id))
-        .where(
-            col(Source.district_id) == district.id,
-            col(Source.name) == source,
-            col(Record.kind) == Kind.USER.value,
-            col(Record.external_id) == external_id,
-        )
-    )
-    found = connection.execute(query).scalar()
+    about = {"district": district.id, "source": source, "external_id": external_id}
+    found = connection.execute(_BY_RECORD, about).scalar()
     return None if found is None else str(found)
+
+
+_BY_RECORD = text(
+    "SELECT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN sources s ON s.id = r.source_id WHERE s.district_id = :district AND s.name = :source"
+    " AND r.kind = 'user' AND r.external_id = :external_id"
+)
 
 
 def _nobody(district: Any) -> UsageError:
@@ -273,14 +263,12 @@ def _nobody(district: Any) -> UsageError:
 
 def resolve_school(connection: Connection, district: Any, word: str) -> str:
     """Return the id of the school that ``word`` means, an id or a name. Raises ``UsageError``."""
-    here: Any = select(col(School.id), col(School.name)).where(
-        col(School.district_id) == district.id
-    )
-    by_id = connection.execute(here.where(col(School.id) == word)).scalar()
-    if by_id is not None:
-        return str(by_id)
+    rows = connection.execute(_SCHOOLS, {"district": district.id})
+    names = {str(row.id): str(row.name) for row in rows}
+    if word in names:
+        return word
     folded = word.strip().casefold()
-    named = [str(row.id) for row in connection.execute(here) if row.name.casefold() == folded]
+    named = [number for number, name in names.items() if name.casefold() == folded]
     if len(named) > 1:
         raise UsageError(
             f"{len(named)} schools of {district.slug} are called {word!r}: {', '.join(named)}.",
@@ -291,3 +279,6 @@ def resolve_school(connection: Connection, district: Any, word: str) -> str:
             f"{district.slug} has no school {word!r}.", hint="Give a school's name or its id."
         )
     return named[0]
+
+
+_SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")

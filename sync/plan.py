@@ -16,8 +16,9 @@ import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from core.database import Database, failpoint
+from core.rows import District, Source
 from core.settings import DistrictSettings
-from core.tables import District, Source, utc_text
+from core.stored import utc_text
 from sync import conflicts, holds, matching, pairs
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_newcomer, decide_user
@@ -111,7 +112,7 @@ class _Planner:
         self.request = request
         self.progress = progress
         self.plans = Plans()
-        self.source_ids = [source.id or 0 for source in request.sources]
+        self.source_ids = [source.id for source in request.sources]
         self.counts: dict[str, int] = {"protected": 0, "locked": 0, "conflict": 0}
         self.leavers = 0
         self.standing: set[str] = set()
@@ -127,11 +128,11 @@ class _Planner:
     def make(self) -> Plans:
         request = self.request
         with self.transaction() as connection:
-            discard_drafts(connection, request.district.id or 0)
+            discard_drafts(connection, request.district.id)
             self.draft = Draft(self.database, self._open_plan(connection))
             self._make_tables(connection)
             schools = plan_schools(
-                self.database, connection, self.draft, request.district.id or 0, request.sources,
+                self.database, connection, self.draft, request.district.id, request.sources,
                 request.now,
             )  # fmt: skip
             self.draft.flush(connection)
@@ -139,14 +140,14 @@ class _Planner:
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             connection.execute(_KEPT_NO_LONGER, {"district": request.district.id, "today": today})
             records = self._list_new(connection)
-            aliases = read_aliases(connection, request.district.id or 0, ahead=True)
+            aliases = read_aliases(connection, request.district.id, ahead=True)
         self.school_names = schools.names
         self.context = Context(
             sources=Sources(
-                {source.id or 0: rank for rank, source in enumerate(request.sources)},
-                {source.id or 0: source.name for source in request.sources},
+                {source.id: rank for rank, source in enumerate(request.sources)},
+                {source.id: source.name for source in request.sources},
                 schools.ids,
-                {source.id or 0: source.keep_when_missing for source in request.sources},
+                {source.id: source.keep_when_missing for source in request.sources},
             ),
             origins=request.origins,
             grace=request.settings.grace,
@@ -234,7 +235,7 @@ class _Planner:
     def _match(self, records: int) -> None:
         """Find out who of the new records is somebody we know (I5)."""
         terms = matching.Terms(
-            district_id=self.request.district.id or 0,
+            district_id=self.request.district.id,
             now=self.request.now,
             domains=frozenset(self.request.settings.email_domains),
             rank=self.context.sources.rank,
@@ -538,7 +539,7 @@ class _Planner:
             plans.plan_id = request.switch.seal(connection, draft)
             return plans
         counting = holds.Counting(
-            district_id=request.district.id or 0,
+            district_id=request.district.id,
             settings=request.settings,
             source_ids=self.source_ids,
             now=request.now,
@@ -548,7 +549,7 @@ class _Planner:
         )
         if request.watch is not None:
             plans.watched = watch_over(
-                self.database, connection, draft, request.district.id or 0, request.watch
+                self.database, connection, draft, request.district.id, request.watch
             )
         self._mark_undone(connection)
         plans.trips = holds.judge(connection, draft, counting)
@@ -558,17 +559,17 @@ class _Planner:
             self.database,
             connection,
             draft,
-            request.district.id or 0,
+            request.district.id,
             plans.trips,
             self.counts,
             self.school_names,
-            {source.id or 0: source.name for source in request.sources},
+            {source.id: source.name for source in request.sources},
             now=request.now,
             expires=request.now + timedelta(days=HELD_DAYS),
         )
         plans.plan_id, plans.held_id = sealed
         plans.held_id = supersede_standing(
-            self.database, connection, request.district.id or 0, plans.held_id, request.now,
+            self.database, connection, request.district.id, plans.held_id, request.now,
             request.now + timedelta(days=HELD_DAYS),
         )  # fmt: skip
         failpoint("plan.sealed")

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, case, func, or_, select
-from sqlmodel import col
+from sqlalchemy import Connection, String, bindparam, text
 
-from core.tables import Change
 from sync.outline import FIRST, GroupKey, Outline, stored_outline
 from sync.plan_views import changes_at, school_names
 from sync.views import Json
@@ -70,23 +67,16 @@ def summarize(connection: Connection, plan_id: int, *, schools: int, each: int) 
     )
 
 
-def _columns() -> tuple[Any, ...]:
-    return (
-        col(Change.kind),
-        col(Change.action),
-        case(
-            (col(Change.kind) == "school", ""), else_=func.coalesce(col(Change.school_id), "")
-        ).label("school"),
-        func.coalesce(col(Change.role), "").label("role"),
-    )
-
-
 def _groups(connection: Connection, plan_id: int) -> dict[GroupKey, int]:
-    columns = _columns()
-    query: Any = (
-        select(*columns, func.count()).where(col(Change.plan_id) == plan_id).group_by(*columns)
-    )
-    return {GroupKey(*row[:4]): row[4] for row in connection.execute(query)}
+    rows = connection.execute(_GROUPS, {"plan": plan_id})
+    return {GroupKey(*row[:4]): row[4] for row in rows}
+
+
+_KEY = (
+    "kind, action, CASE WHEN kind = 'school' THEN '' ELSE COALESCE(school_id, '') END,"
+    " COALESCE(role, '')"
+)
+_GROUPS = text(f"SELECT {_KEY}, COUNT(*) FROM changes WHERE plan_id = :plan GROUP BY {_KEY}")
 
 
 def _by_loss(groups: dict[GroupKey, int], names: dict[str, str]) -> list[str]:
@@ -115,27 +105,9 @@ def _first_of(outline: Outline, schools: Collection[str], each: int) -> First:
 
 def _first(connection: Connection, plan_id: int, schools: Collection[str], each: int) -> First:
     """Return the same of a plan without an outline."""
-    columns = _columns()
-    numbered: Any = (
-        select(
-            *columns,
-            col(Change.seq),
-            func.row_number().over(partition_by=columns, order_by=col(Change.seq)).label("place"),
-        )
-        .where(
-            col(Change.plan_id) == plan_id,
-            or_(
-                col(Change.kind) == "school",
-                col(Change.school_id).in_(schools),
-                col(Change.school_id).is_(None),
-                col(Change.school_id) == "",
-            ),
-        )
-        .subquery()
-    )
-    query: Any = select(numbered).where(numbered.c.place <= each + 1).order_by(numbered.c.seq)
     found: First = {}
-    for row in connection.execute(query):
+    about = {"plan": plan_id, "schools": schools, "places": each + 1}
+    for row in connection.execute(_FIRST, about):
         key = GroupKey(*row[:4])
         seqs, _ = found.setdefault(key, ([], None))
         if row.place > each:
@@ -143,6 +115,13 @@ def _first(connection: Connection, plan_id: int, schools: Collection[str], each:
         else:
             seqs.append(row.seq)
     return found
+
+
+_FIRST = text(
+    f"SELECT * FROM (SELECT {_KEY}, seq, ROW_NUMBER() OVER (PARTITION BY {_KEY} ORDER BY seq)"
+    " AS place FROM changes WHERE plan_id = :plan AND (kind = 'school' OR school_id IN :schools"
+    " OR school_id IS NULL OR school_id = '')) numbered WHERE place <= :places ORDER BY seq"
+).bindparams(bindparam("schools", type_=String, expanding=True))
 
 
 def _samples(

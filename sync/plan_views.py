@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlmodel import col
+from sqlalchemy import Connection, bindparam, text
 
+from core import stored
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
-from core.tables import Change, District, Plan, Record, Run, School, Source, User
-from sync.views import PLAN, RUN, Json, parse_id, shown_id, shown_time
+from core.stored import typed
+from sync.views import BEYOND, PLAN, RUN, Json, parse_id, shown_id, shown_time
 
 COUNTS: tuple[str, ...] = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
@@ -25,6 +25,7 @@ COUNTS: tuple[str, ...] = (
 
 _SCHOOL_COUNTS = ("create", "update", "archive")
 _PAGE = 1000
+_PLANS_PAGE = 100
 _NAMES = ("given_name", "family_name")
 _FIELD_ORDER = {name: index for index, name in enumerate(PROFILE_FIELDS)}
 
@@ -32,9 +33,7 @@ _FIELD_ORDER = {name: index for index, name in enumerate(PROFILE_FIELDS)}
 def plan_row(connection: Connection, word: str) -> Any:
     """Return the row of a plan by its id as printed. Raises ``UsageError``."""
     number = parse_id(PLAN, word)
-    row = connection.execute(
-        select(Plan).where(col(Plan.id) == number, col(Plan.status) != "draft")
-    ).one_or_none()
+    row = connection.execute(_PLAN, {"plan": number}).one_or_none()
     if row is None:
         raise UsageError(
             f"There is no plan {shown_id(PLAN, number)}.",
@@ -43,11 +42,12 @@ def plan_row(connection: Connection, word: str) -> Any:
     return row
 
 
+_PLAN = typed("SELECT * FROM plans WHERE id = :plan AND status <> 'draft'", stored.PLAN)
+
+
 def plan_json(connection: Connection, plan: Any) -> Json:
     """Return the head of a plan: everything but its changes."""
-    slug = connection.execute(
-        select(col(District.slug)).where(col(District.id) == plan.district_id)
-    ).scalar_one()
+    slug = connection.execute(_SLUG, {"district": plan.district_id}).scalar_one()
     later = plan.superseded_by
     return {
         "id": shown_id(PLAN, plan.id),
@@ -59,14 +59,14 @@ def plan_json(connection: Connection, plan: Any) -> Json:
         "expires_at": shown_time(plan.expires_at),
         "base_serial": plan.base_serial,
         "season": plan.season,
-        "guarded": bool(plan.guarded),
+        "guarded": plan.guarded,
         "counts": {word: plan.counts.get(word, 0) for word in COUNTS},
         "schools": {word: plan.schools.get(word, 0) for word in _SCHOOL_COUNTS},
         "held": _held(connection, plan.held),
         "size": plan.size,
-        "standing": bool(plan.standing),
+        "standing": plan.standing,
         "superseded_by": None if later is None else shown_id(PLAN, later),
-        "approved": bool(plan.approved),
+        "approved": plan.approved,
         "decided_by": plan.decided_by,
         "decided_at": shown_time(plan.decided_at),
         "decision_reason": plan.decision_reason,
@@ -78,13 +78,16 @@ def plan_json(connection: Connection, plan: Any) -> Json:
     }
 
 
+_SLUG = text("SELECT slug FROM districts WHERE id = :district")
+
+
 def _held(connection: Connection, groups: list[Json]) -> list[Json]:
     """Return the limits that tripped, with the names of their schools."""
     wanted = {group["school"] for group in groups if group.get("school")}
     if not wanted:
         return groups
-    query: Any = select(col(School.id), col(School.name)).where(col(School.id).in_(wanted))
-    names = {number: name for number, name in connection.execute(query)}  # noqa: C416
+    rows = connection.execute(_SCHOOLS, {"schools": list(wanted)})
+    names = {row.id: row.name for row in rows}
     return [
         group
         | {
@@ -95,6 +98,11 @@ def _held(connection: Connection, groups: list[Json]) -> list[Json]:
     ]
 
 
+_SCHOOLS = text("SELECT id, name FROM schools WHERE id IN :schools").bindparams(
+    bindparam("schools", expanding=True)
+)
+
+
 def plan_by_id(connection: Connection, number: int) -> Json:
     """Return the head of the plan with this number."""
     return plan_json(connection, plan_row(connection, str(number)))
@@ -102,30 +110,37 @@ def plan_by_id(connection: Connection, number: int) -> Json:
 
 def plans(connection: Connection, district: Any, *, limit: int | None = None) -> Iterator[Json]:
     """Yield the plans of a district, the newest first."""
-    before: int | None = None
-    while limit is None or limit > 0:
-        query: Any = select(Plan).where(
-            col(Plan.district_id) == district.id, col(Plan.status) != "draft"
-        )
-        if before is not None:
-            query = query.where(col(Plan.id) < before)
-        size = 100 if limit is None else min(limit, 100)
-        page = connection.execute(query.order_by(col(Plan.id).desc()).limit(size)).all()
+    before = BEYOND
+    left = BEYOND if limit is None else limit
+    while left > 0:
+        about = {"district": district.id, "before": before, "size": min(left, _PLANS_PAGE)}
+        page = connection.execute(_PLANS, about).all()
         if not page:
             return
         before = page[-1].id
-        limit = None if limit is None else limit - len(page)
+        left -= len(page)
         for row in page:
             yield plan_json(connection, row)
+
+
+_PLANS = typed(
+    "SELECT * FROM plans WHERE district_id = :district AND status <> 'draft' AND id < :before"
+    " ORDER BY id DESC LIMIT :size",
+    stored.PLAN,
+)
 
 
 def certificates(connection: Connection, plan_ids: list[int]) -> Json:
     """Return the certificates that plans rest on, by the name of the source."""
     found: Json = {}
-    query = select(col(Plan.certificates)).where(col(Plan.id).in_(plan_ids)).order_by(col(Plan.id))
-    for (kept,) in connection.execute(query):
+    for kept in connection.execute(_CERTIFICATES, {"plans": plan_ids}).scalars():
         found |= kept or {}
     return found
+
+
+_CERTIFICATES = typed(
+    "SELECT certificates FROM plans WHERE id IN :plans ORDER BY id", stored.PLAN
+).bindparams(bindparam("plans", expanding=True))
 
 
 def iter_changes(
@@ -133,17 +148,16 @@ def iter_changes(
 ) -> Iterator[Json]:
     """Yield at most ``limit`` changes of a plan from seq ``offset`` on, in the plan's order."""
     schools = school_names(connection, plan_id)
-    left = limit
+    left = BEYOND if limit is None else limit
     at = offset
-    while left is None or left > 0:
-        size = _PAGE if left is None else min(left, _PAGE)
-        query = _query(plan_id).where(col(Change.seq) >= at).limit(size)
-        page: Any = connection.execute(query).all()
+    while left > 0:
+        about = {"plan": plan_id, "at": at, "size": min(left, _PAGE)}
+        page = connection.execute(_CHANGES_FROM, about).all()
         if not page:
             return
         yield from _shown(connection, page, schools)
         at = page[-1].seq + 1
-        left = None if left is None else left - len(page)
+        left -= len(page)
 
 
 def changes_at(
@@ -152,10 +166,23 @@ def changes_at(
     """Return the changes with these seqs, by seq; ``schools`` as ``school_names`` gives them."""
     found: dict[int, Json] = {}
     for start in range(0, len(seqs), _PAGE):
-        some = seqs[start : start + _PAGE]
-        page: Any = connection.execute(_query(plan_id).where(col(Change.seq).in_(some))).all()
+        about = {"plan": plan_id, "seqs": seqs[start : start + _PAGE]}
+        page = connection.execute(_CHANGES_AT, about).all()
         found |= {change["seq"]: change for change in _shown(connection, page, schools)}
     return found
+
+
+_CHANGES = (
+    "SELECT c.seq, c.kind, c.action, c.target_id, c.record_id, c.role, c.school_id, c.before,"
+    " c.after, c.basis, c.reason, u.given_name, u.family_name, r.external_id, s.name AS source"
+    " FROM changes c LEFT JOIN users u ON u.id = c.target_id"
+    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
+    " WHERE c.plan_id = :plan"
+)
+_CHANGES_FROM = typed(f"{_CHANGES} AND c.seq >= :at ORDER BY c.seq LIMIT :size", stored.CHANGE)
+_CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", stored.CHANGE).bindparams(
+    bindparam("seqs", expanding=True)
+)
 
 
 def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Iterator[Json]:
@@ -164,61 +191,40 @@ def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Ite
         yield _change_json(row, schools, records)
 
 
-def _query(plan_id: int) -> Any:
-    return (
-        select(
-            Change,
-            col(User.given_name),
-            col(User.family_name),
-            col(Record.external_id),
-            col(Source.name).label("source"),
-        )
-        .outerjoin(User, col(User.id) == col(Change.target_id))
-        .outerjoin(Record, col(Record.id) == col(Change.record_id))
-        .outerjoin(Source, col(Source.id) == col(Record.source_id))
-        .where(col(Change.plan_id) == plan_id)
-        .order_by(col(Change.seq))
-    )
-
-
 def _named_by_basis(connection: Connection, page: Any) -> dict[int, tuple[str, str]]:
     """Return source and external id of the records that changes rest on without naming them."""
     wanted = {row.basis[0][0] for row in page if row.record_id is None and row.basis}
     if not wanted:
         return {}
-    query: Any = (
-        select(col(Record.id), col(Source.name), col(Record.external_id))
-        .join(Source, col(Source.id) == col(Record.source_id))
-        .where(col(Record.id).in_(wanted))
-    )
-    return {number: (source, key) for number, source, key in connection.execute(query)}
+    rows = connection.execute(_RECORDS, {"records": list(wanted)})
+    return {number: (source, key) for number, source, key in rows}
 
 
-def _first_person(plan_id: int) -> Any:
-    return (
-        select(col(Change.seq))
-        .where(col(Change.plan_id) == plan_id, col(Change.kind) == "user")
-        .order_by(col(Change.seq))
-        .limit(1)
-        .scalar_subquery()
-    )
+_RECORDS = text(
+    "SELECT r.id, s.name, r.external_id FROM records r JOIN sources s ON s.id = r.source_id"
+    " WHERE r.id IN :records"
+).bindparams(bindparam("records", expanding=True))
 
 
 def school_names(connection: Connection, plan_id: int) -> dict[str, str]:
     """Return the names of a plan's schools by their id: those there are and those it creates."""
-    district = select(col(Plan.district_id)).where(col(Plan.id) == plan_id).scalar_subquery()
-    there: Any = select(col(School.id), col(School.name)).where(col(School.district_id) == district)
-    names = {number: str(name) for number, name in connection.execute(there)}
-    made: Any = select(col(Change.target_id), col(Change.after)).where(
-        col(Change.plan_id) == plan_id,
-        col(Change.kind) == "school",
-        col(Change.action) == "create",
-        # schools stand before people: a plan of a million is not gone through for a few schools
-        col(Change.seq) < func.coalesce(_first_person(plan_id), 1 << 62),
-    )
-    for number, after in connection.execute(made):
+    about = {"plan": plan_id, "beyond": BEYOND}
+    names = {row.id: row.name for row in connection.execute(_SCHOOLS_THERE, about)}
+    for number, after in connection.execute(_SCHOOLS_MADE, about):
         names.setdefault(number, str((after or {}).get("name", "")))
     return names
+
+
+_SCHOOLS_THERE = text(
+    "SELECT id, name FROM schools"
+    " WHERE district_id = (SELECT district_id FROM plans WHERE id = :plan)"
+)
+_SCHOOLS_MADE = typed(  # they stand before people: of a million changes the first few are read
+    "SELECT target_id, after FROM changes WHERE plan_id = :plan AND kind = 'school'"
+    " AND action = 'create' AND seq < COALESCE((SELECT seq FROM changes WHERE plan_id = :plan"
+    " AND kind = 'user' ORDER BY seq LIMIT 1), :beyond)",
+    stored.CHANGE,
+)
 
 
 def _change_json(
@@ -297,15 +303,14 @@ def _memberships(
 
 def feed_end(connection: Connection, district: Any, since: int, limit: int | None) -> int:
     """Return the serial up to which one answer of the feed goes, which the app remembers."""
-    newest = (
-        connection.execute(
-            select(func.max(col(Plan.first_serial) + col(Plan.size)) - 1).where(
-                col(Plan.district_id) == district.id, col(Plan.status) == "applied"
-            )
-        ).scalar()
-        or 0
-    )
+    newest = connection.execute(_NEWEST, {"district": district.id}).scalar() or 0
     return max(since, newest if limit is None else min(newest, since + limit))
+
+
+_NEWEST = text(
+    "SELECT MAX(first_serial + size) - 1 FROM plans"
+    " WHERE district_id = :district AND status = 'applied'"
+)
 
 
 def feed(connection: Connection, district: Any, since: int, end: int) -> Iterator[Json]:
@@ -316,20 +321,8 @@ def feed(connection: Connection, district: Any, since: int, end: int) -> Iterato
     """
     at = since
     while True:
-        query: Any = (
-            select(Plan, col(Run.actor))
-            .outerjoin(Run, col(Run.id) == col(Plan.applied_run_id))
-            .where(
-                col(Plan.district_id) == district.id,
-                col(Plan.status) == "applied",
-                col(Plan.first_serial) + col(Plan.size) > at + 1,
-                col(Plan.first_serial) <= end,
-                col(Plan.size) > 0,
-            )
-            .order_by(col(Plan.first_serial))
-            .limit(1)
-        )
-        plan: Any = connection.execute(query).one_or_none()
+        about = {"district": district.id, "next": at + 1, "end": end}
+        plan = connection.execute(_NEXT_APPLIED, about).one_or_none()
         if plan is None:
             return
         offset = max(0, at + 1 - plan.first_serial)
@@ -345,3 +338,12 @@ def feed(connection: Connection, district: Any, since: int, end: int) -> Iterato
         at = plan.first_serial + until - 1
         if at >= end:
             return
+
+
+_NEXT_APPLIED = typed(
+    "SELECT p.id, p.first_serial, p.size, p.applied_at, p.applied_run_id, r.actor FROM plans p"
+    " LEFT JOIN runs r ON r.id = p.applied_run_id WHERE p.district_id = :district"
+    " AND p.status = 'applied' AND p.first_serial + p.size > :next AND p.first_serial <= :end"
+    " AND p.size > 0 ORDER BY p.first_serial LIMIT 1",
+    stored.PLAN,
+)

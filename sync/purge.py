@@ -13,7 +13,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.asked import asked_plan, named_in_conflicts
 from sync.clock import Clock
 from sync.draft import Step

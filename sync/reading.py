@@ -24,8 +24,9 @@ from core.errors import (
     WrongDistrict,
 )
 from core.models import Kind, Role
+from core.rows import Source
 from core.settings import DistrictSettings
-from core.tables import Source, utc_text
+from core.stored import utc_text
 from sync.absence import Verdict, find_absent
 from sync.connect import open_connector
 from sync.district_run import (
@@ -99,7 +100,7 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
             except FileRefused as error:
                 result = _failed(run, source, error)
             _list_what_was_sent(run, source, connector, result)
-            settle(run.database, connector, run.run_id, source.id or 0, result)
+            settle(run.database, connector, run.run_id, source.id, result)
             return result
         except NothingNew as nothing:
             return _nothing_new(source, nothing)

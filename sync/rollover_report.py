@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.database import Database
-from core.tables import utc_text
+from core.stored import utc_text
 from sync import people_views, views
 from sync.pausing import almanac_of
 from sync.views import Json, shown_time

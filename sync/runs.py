@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from core.errors import RosterSyncError
-from core.tables import utc_text
+from core.stored import utc_text
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:

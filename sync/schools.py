@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.models import Kind
-from core.tables import Source, utc_text
+from core.rows import Source
+from core.stored import utc_text
 from sync.draft import Draft, Step
 from sync.identity import SCHOOL_PREFIX, new_id
 from sync.situations import Facts, school_situation_of

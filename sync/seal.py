@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.domain_moves import moves_of
 from sync.draft import DIGEST_SIZE, Draft, canonical
 from sync.limits import SCHOOL_ROLE, Trip

@@ -66,10 +66,10 @@ def has_turned(run: DistrictRun) -> bool:
 def keep_season(run: DistrictRun, plans: Plans, *, afresh: bool = False) -> None:
     """Remember what the calendar has seen in a run that applies nothing. Raises ``Drifted``."""
     with run.database.write() as connection:
-        run.database.apply_lock(connection, run.district.id or 0)
+        run.database.apply_lock(connection, run.district.id)
         check_season(connection, run)
         if afresh:
-            forget_pupils(connection, run.district.id or 0)
+            forget_pupils(connection, run.district.id)
         write_season(connection, run, plans)
 
 
@@ -98,7 +98,7 @@ def write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None
     connection.execute(_SEASON_STATE, about)
     graced = graced_on(state, run.settings.grace, run.season.day) is not None
     if not state.waiting and state.paused_seen is None and not graced:
-        forget_pupils(connection, run.district.id or 0)
+        forget_pupils(connection, run.district.id)
 
 
 def gives_grace(run: DistrictRun) -> bool:

@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from core.database import Database
 from core.errors import Busy
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.clock import Clock, utc_now
 from sync.due import Calendars, Due, due_now, handled
 from sync.notify import tell

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select
-from sqlmodel import col
+from sqlalchemy import Connection, text
 
-from core.models import PROFILE_FIELDS, UserStatus
-from core.tables import Link, Record, User
+from core.models import PROFILE_FIELDS
 
 _PAGE = 1_000
 
@@ -45,30 +43,17 @@ def held_by(connection: Connection, source: Any) -> Iterator[tuple[Any, dict[str
     The first is a mapping of ``user_id``, ``status`` and the fields of the profile, as the
     directory has them; the second is the normalised record.
     """
-    after = 0
-    while True:
-        query: Any = (
-            select(col(Record.id).label("record_id"), col(Record.data), *_WANTED)
-            .join(Link, col(Link.record_id) == col(Record.id))
-            .join(User, col(User.id) == col(Link.target_id))
-            .where(
-                col(Record.source_id) == source.id,
-                col(Record.kind) == "user",
-                col(Link.held),
-                col(User.status) != UserStatus.ARCHIVED.value,
-                col(Record.id) > after,
-            )
-            .order_by(col(Record.id))
-            .limit(_PAGE)
-        )
-        page = connection.execute(query).mappings().all()
-        if not page:
-            return
-        after = page[-1]["record_id"]
+    about = {"source": source.id, "after": 0, "size": _PAGE}
+    while page := connection.execute(_HELD, about).mappings().all():
+        about["after"] = page[-1]["record_id"]
         for row in page:
             yield row, msgspec.json.decode(row["data"])
 
 
-_WANTED: tuple[Any, ...] = (
-    col(User.id).label("user_id"), col(User.status), *(getattr(User, n) for n in PROFILE_FIELDS),
-)  # fmt: skip
+_HELD = text(
+    "SELECT r.id AS record_id, r.data, u.id AS user_id, u.status,"
+    f" {', '.join(f'u.{name}' for name in PROFILE_FIELDS)} FROM records r"
+    " JOIN links l ON l.record_id = r.id JOIN users u ON u.id = l.target_id"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held AND u.status <> 'archived'"
+    " AND r.id > :after ORDER BY r.id LIMIT :size"
+)

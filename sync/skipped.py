@@ -10,11 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlmodel import col
+from sqlalchemy import Connection, bindparam, text
 
-from core.tables import Fetch, Finding
-from sync.views import Json, shown_time
+from core.stored import FETCH, typed
+from sync.views import BEYOND, Json, shown_time
 
 _PAGE = 1_000
 _FETCHES = 100
@@ -47,11 +46,7 @@ def skipped(connection: Connection, source_id: int, *, most: int | None = None) 
     if not readings:
         return Skipped(None, complete=False, of=0, left=0, rows=iter(()))
     fetches = [int(one.id) for one in readings]
-    of = int(
-        connection.execute(
-            select(func.count()).select_from(Finding).where(col(Finding.fetch_id).in_(fetches))
-        ).scalar_one()
-    )
+    of = int(connection.execute(_COUNT, {"fetches": fetches}).scalar_one())
     shown = of if most is None else min(most, of)
     return Skipped(
         shown_time(readings[0].at),
@@ -62,17 +57,18 @@ def skipped(connection: Connection, source_id: int, *, most: int | None = None) 
     )
 
 
+_COUNT = text("SELECT COUNT(*) FROM findings WHERE fetch_id IN :fetches").bindparams(
+    bindparam("fetches", expanding=True)
+)
+
+
 def _rows(connection: Connection, fetches: Sequence[int], most: int) -> Iterator[Json]:
     """Yield the findings of some fetches page by page: a broken export may have a million."""
     for fetch in fetches:
         last = 0
         while most > 0:
-            page = connection.execute(
-                select(Finding)
-                .where(col(Finding.fetch_id) == fetch, col(Finding.seq) > last)
-                .order_by(col(Finding.seq))
-                .limit(min(most, _PAGE))
-            ).all()
+            about = {"fetch": fetch, "last": last, "size": min(most, _PAGE)}
+            page = connection.execute(_FINDINGS, about).all()
             if not page:
                 break
             last, most = page[-1].seq, most - len(page)
@@ -82,6 +78,11 @@ def _rows(connection: Connection, fetches: Sequence[int], most: int) -> Iterator
                     "column": row.column, "rule": row.rule, "message": row.message,
                     "hint": row.hint,
                 }  # fmt: skip
+
+
+_FINDINGS = text(
+    "SELECT * FROM findings WHERE fetch_id = :fetch AND seq > :last ORDER BY seq LIMIT :size"
+)
 
 
 def _readings(connection: Connection, source_id: int) -> list[Any]:
@@ -104,18 +105,13 @@ def _readings(connection: Connection, source_id: int) -> list[Any]:
 
 
 def _newest_first(connection: Connection, source_id: int) -> Iterator[Any]:
-    before: int | None = None
-    while True:
-        query: Any = (
-            select(Fetch)
-            .where(col(Fetch.source_id) == source_id)
-            .order_by(col(Fetch.id).desc())
-            .limit(_FETCHES)
-        )
-        if before is not None:
-            query = query.where(col(Fetch.id) < before)
-        page = connection.execute(query).all()
-        if not page:
-            return
+    about = {"source": source_id, "before": BEYOND, "size": _FETCHES}
+    while page := connection.execute(_PAGE_OF_FETCHES, about).all():
         yield from page
-        before = page[-1].id
+        about["before"] = page[-1].id
+
+
+_PAGE_OF_FETCHES = typed(
+    "SELECT * FROM fetches WHERE source_id = :source AND id < :before ORDER BY id DESC LIMIT :size",
+    FETCH,
+)

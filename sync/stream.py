@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from connectors.base import Connector, FetchRequest, Page, Part
 from core.errors import RosterSyncError, SkipRecord
 from core.models import Kind
-from core.tables import Source
+from core.rows import Source
 from sync.facts import NOTHING, STATE, entry_facts, guard, main_stream, mapped_fields, remapped
 from sync.lookup import Known, Records
 from sync.page_rows import PageRows

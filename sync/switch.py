@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
-from core.tables import Source
+from core.rows import Source
 from sync import views
 from sync.asked import STANDS_DAYS
 from sync.clock import Clock
@@ -76,7 +76,7 @@ def switch_source(
 
 
 def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
-    new_id = new.id or 0
+    new_id = new.id
     rest = [source for source in run.sources if source.id not in (old_id, new_id)]
 
     def seal(connection: Connection, draft: Draft) -> int | None:
@@ -104,8 +104,8 @@ def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
             run_id=run.run_id,
             kind="switch",
             now=run.now,
-            failed=frozenset(source.id or 0 for source in rest),
-            silent=frozenset(source.id or 0 for source in rest),
+            failed=frozenset(source.id for source in rest),
+            silent=frozenset(source.id for source in rest),
             certificates={r.source.name: r.certificate for r in run.results},
             establishes=() if new.established else (new_id,),
             season_state=run.state,

@@ -17,8 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-from sqlmodel import col
+from sqlalchemy import text
 
 from connectors.base import FetchRequest
 from connectors.files import FileConnector
@@ -26,8 +25,8 @@ from connectors.inspection import Found, Inspection, inspect
 from connectors.recognition import recognise
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
+from core.rows import Source
 from core.settings import DistrictSettings
-from core.tables import Source, Upload
 from sync import uploads
 from sync.clock import Clock, utc_now
 from sync.connect import open_connector
@@ -88,10 +87,10 @@ def upload_file(
             refusal: FileRefused | None = None
         except FileRefused as error:
             chosen, refusal = None, error
-        _before_taking(database, district.id or 0, chosen, dry=dry)
-        uploads.bury(database, slug, district.id or 0)
+        _before_taking(database, district.id, chosen, dry=dry)
+        uploads.bury(database, slug, district.id)
         original = copy.read_bytes() if new.size <= MOST_KEPT else None
-        upload_id = uploads.open_upload(database, district.id or 0, new, original, at)
+        upload_id = uploads.open_upload(database, district.id, new, original, at)
         if chosen is None:
             assert refusal is not None  # noqa: S101 - one of the two
             uploads.mark(database, upload_id, status=FAILED, note=refusal.message)
@@ -110,7 +109,7 @@ def read_waiting(
     """
     district, settings, sources = read_district(database, slug)
     with database.read() as connection:
-        rows = uploads.waiting(connection, district.id or 0)
+        rows = uploads.waiting(connection, district.id)
     newest = {(row.source_id, row.scope): row.id for row in rows}
     done = []
     for row in rows:
@@ -259,7 +258,7 @@ class _Reading:
             return
         told = {(one.file, one.line) for one in inspected.found if one.severity == "error"}
         with self.database.read() as connection:
-            for one in findings_of(connection, outcome.run_id, self.source.id or 0):
+            for one in findings_of(connection, outcome.run_id, self.source.id):
                 if (one.file, one.line) not in told:
                     found = Found(
                         "error", one.file, one.line, one.column, one.rule, "", one.message, one.hint
@@ -319,10 +318,7 @@ class _Reading:
     def _status(self, outcome: Outcome) -> str:
         if outcome.status == "paused":
             with self.database.read() as connection:
-                query: Any = select(col(Upload.original).is_not(None)).where(
-                    col(Upload.id) == self.upload_id
-                )
-                if connection.execute(query).scalar():
+                if connection.execute(_IS_KEPT, {"upload": self.upload_id}).scalar():
                     return PENDING
             outcome.status = "refused"
             outcome.error = UsageError(
@@ -334,3 +330,6 @@ class _Reading:
 
     def _mark(self, **values: Any) -> None:
         uploads.mark(self.database, self.upload_id, **values)
+
+
+_IS_KEPT = text("SELECT original IS NOT NULL FROM uploads WHERE id = :upload")

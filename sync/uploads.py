@@ -16,13 +16,14 @@ from hashlib import blake2b
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, text
-from sqlmodel import col
+from sqlalchemy import Connection, text
 
 from connectors.base import Received
 from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
-from core.tables import Source, Upload, utc_text
+from core.rows import Source
+from core.stored import UPLOAD as UPLOAD_TYPES
+from core.stored import typed, utc_text
 from sync.views import PLAN, RUN, shown_id, shown_time
 
 UPLOAD = "U"
@@ -166,35 +167,41 @@ _LOOKED_AT = text(
 
 def waiting(connection: Connection, district_id: int) -> list[Any]:
     """Return the uploads that are still to be read, the oldest first."""
-    query: Any = (
-        select(Upload)
-        .where(col(Upload.district_id) == district_id)
-        .where(col(Upload.status).in_((PENDING, QUEUED)), col(Upload.original).is_not(None))
-        .order_by(col(Upload.id))
-    )
-    return list(connection.execute(query).all())
+    return list(connection.execute(_WAITING, {"district": district_id}))
+
+
+_WAITING = typed(
+    "SELECT * FROM uploads WHERE district_id = :district AND status IN ('PENDING', 'QUEUED')"
+    " AND original IS NOT NULL ORDER BY id",
+    UPLOAD_TYPES,
+)
 
 
 def uploads(connection: Connection, district: Any) -> Iterator[dict[str, Any]]:
     """Yield the uploads of a district, the newest first, as ``files --json`` shows them."""
-    rows: Any = connection.execute(
-        select(col(Source.id), col(Source.name)).where(col(Source.district_id) == district.id)
-    )
-    names: dict[int, str] = {row[0]: row[1] for row in rows}
-    query: Any = (
-        select(Upload).where(col(Upload.district_id) == district.id).order_by(col(Upload.id).desc())
-    )
-    for row in connection.execute(query).all():
+    about = {"district": district.id}
+    names = {row.id: row.name for row in connection.execute(_SOURCES, about)}
+    for row in connection.execute(_UPLOADS, about).all():
         yield upload_json(row, names)
+
+
+_SOURCES = text("SELECT id, name FROM sources WHERE district_id = :district")
+_UPLOADS = typed(
+    "SELECT * FROM uploads WHERE district_id = :district ORDER BY id DESC", UPLOAD_TYPES
+)
 
 
 def upload_by_id(connection: Connection, upload_id: int) -> dict[str, Any]:
     """Return one upload as JSON."""
-    row: Any = connection.execute(select(Upload).where(col(Upload.id) == upload_id)).one()
-    source: Any = connection.execute(
-        select(col(Source.name)).where(col(Source.id) == row.source_id)
-    ).scalar()
-    return upload_json(row, {row.source_id or 0: source})
+    row = connection.execute(_UPLOAD, {"upload": upload_id}).one()
+    return upload_json(row, {row.source_id or 0: row.source})
+
+
+_UPLOAD = typed(
+    "SELECT u.*, s.name AS source FROM uploads u LEFT JOIN sources s ON s.id = u.source_id"
+    " WHERE u.id = :upload",
+    UPLOAD_TYPES,
+)
 
 
 def upload_json(row: Any, sources: dict[int, str]) -> dict[str, Any]:

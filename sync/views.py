@@ -11,11 +11,11 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, func, select
-from sqlmodel import col
+from sqlalchemy import Connection, bindparam, text
 
+from core import stored
 from core.errors import UsageError
-from core.tables import Conflict, District, Fetch, Link, Plan, Record, Run, Source, User
+from core.stored import typed
 from sync.shown import CONFLICT as CONFLICT
 from sync.shown import PLAN as PLAN
 from sync.shown import RUN as RUN
@@ -25,18 +25,18 @@ from sync.shown import shown_time as shown_time
 
 Json = dict[str, Any]
 
+BEYOND = 1 << 62
+"""More than any id, seq or number of rows."""
+
 _PAGE = 500
 
 
 def district_row(connection: Connection, slug: str) -> Any:
     """Return the row of a district. Raises ``UsageError`` with the likely name."""
-    row = connection.execute(select(District).where(col(District.slug) == slug)).one_or_none()
+    row = connection.execute(_DISTRICT, {"slug": slug}).one_or_none()
     if row is not None:
         return row
-    known = [
-        str(name)
-        for (name,) in connection.execute(select(District.slug).order_by("slug"))  # type: ignore[call-overload]
-    ]
+    known = list(connection.execute(_SLUGS).scalars())
     near = difflib.get_close_matches(slug, known, n=1)
     hint = "Load a district file first: rostersync load FILE.toml."
     if known:
@@ -46,8 +46,12 @@ def district_row(connection: Connection, slug: str) -> Any:
 
 def time_zones(connection: Connection) -> dict[str, str]:
     """Return the time zone of every district by its slug."""
-    rows: Any = connection.execute(select(col(District.slug), col(District.settings)))
-    return {slug: settings["timezone"] for slug, settings in rows}
+    return {row.slug: row.settings["timezone"] for row in connection.execute(_DISTRICTS)}
+
+
+_DISTRICT = typed("SELECT * FROM districts WHERE slug = :slug", stored.DISTRICT)
+_DISTRICTS = typed("SELECT * FROM districts ORDER BY slug", stored.DISTRICT)
+_SLUGS = text("SELECT slug FROM districts ORDER BY slug")
 
 
 def source_row(connection: Connection, district: Any, name: str) -> Any:
@@ -63,21 +67,17 @@ def source_row(connection: Connection, district: Any, name: str) -> Any:
 
 def source_rows(connection: Connection, district_id: int | None) -> list[Any]:
     """Return the rows of a district's sources, or of all, in the order of their precedence."""
-    query = select(Source).order_by(col(Source.district_id), col(Source.precedence), col(Source.id))
-    if district_id is not None:
-        query = query.where(col(Source.district_id) == district_id)
-    return list(connection.execute(query))
+    where = "" if district_id is None else " WHERE district_id = :district"
+    query = f"SELECT * FROM sources{where} ORDER BY district_id, precedence, id"
+    return list(connection.execute(typed(query, stored.SOURCE), {"district": district_id}))
 
 
 def districts(connection: Connection) -> Iterator[Json]:
     """Yield every district in the order of its slug."""
-    for row in connection.execute(select(District).order_by(col(District.slug))).all():
-        by_status = (
-            select(col(User.status), func.count())
-            .where(col(User.district_id) == row.id)
-            .group_by(col(User.status))
-        )
-        users = {status: count for status, count in connection.execute(by_status)}  # noqa: C416
+    for row in connection.execute(_DISTRICTS).all():
+        about = {"district": row.id}
+        users = {status: count for status, count in connection.execute(_USERS, about)}  # noqa: C416
+        number = connection.execute(_HELD_PLAN, about).scalar()
         yield {
             "district": row.slug,
             "name": row.name,
@@ -86,45 +86,41 @@ def districts(connection: Connection) -> Iterator[Json]:
             "serial": row.serial,
             "users": {word: users.get(word, 0) for word in ("active", "suspended", "archived")},
             "sources": [source.name for source in source_rows(connection, row.id)],
-            "held_plan": _held_plan(connection, row.id),
+            "held_plan": None if number is None else shown_id(PLAN, number),
             "last_run": next(runs(connection, row, limit=1), None),
         }
 
 
-def _held_plan(connection: Connection, district_id: int) -> str | None:
-    number = connection.execute(
-        select(col(Plan.id)).where(
-            col(Plan.district_id) == district_id,
-            col(Plan.standing),
-            col(Plan.status).in_(("held", "approved")),
-        )
-    ).scalar()
-    return None if number is None else shown_id(PLAN, number)
+_USERS = text("SELECT status, COUNT(*) FROM users WHERE district_id = :district GROUP BY status")
+_HELD_PLAN = text(
+    "SELECT id FROM plans WHERE district_id = :district AND standing"
+    " AND status IN ('held', 'approved')"
+)
 
 
 def sources(connection: Connection, district: Any | None = None) -> Iterator[Json]:
     """Yield the sources of one district, or of all, in the order of their precedence."""
-    slugs = {row.id: row.slug for row in connection.execute(select(District))}
+    slugs = {row.id: row.slug for row in connection.execute(_DISTRICTS)}
     for row in source_rows(connection, None if district is None else district.id):
-        held = connection.execute(
-            select(func.count(func.distinct(col(Link.target_id))))
-            .select_from(Link)
-            .join(Record, col(Record.id) == col(Link.record_id))
-            .where(col(Record.source_id) == row.id, col(Record.kind) == "user", col(Link.held))
-        ).scalar()
         yield {
             "district": slugs[row.district_id],
             "source": row.name,
             "connector": row.connector,
             "precedence": row.precedence,
             "status": _source_status(row),
-            "people": held or 0,
+            "people": connection.execute(_PEOPLE, {"source": row.id}).scalar_one(),
             "vendor_district": row.vendor_district,
             "vendor_state": row.vendor_state,
             "complete_at": shown_time(row.complete_at),
             "full_at": shown_time(row.full_at),
             "health": row.health or {},
         }
+
+
+_PEOPLE = text(
+    "SELECT COUNT(DISTINCT l.target_id) FROM links l JOIN records r ON r.id = l.record_id"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held"
+)
 
 
 def _source_status(row: Any) -> str:
@@ -135,41 +131,26 @@ def _source_status(row: Any) -> str:
 
 def runs(connection: Connection, district: Any, *, limit: int | None = None) -> Iterator[Json]:
     """Yield the runs of a district, the newest first."""
-    before: int | None = None
-    while limit is None or limit > 0:
-        query: Any = select(Run).where(col(Run.district_id) == district.id)
-        if before is not None:
-            query = query.where(col(Run.id) < before)
-        size = _PAGE if limit is None else min(limit, _PAGE)
-        page = connection.execute(query.order_by(col(Run.id).desc()).limit(size)).all()
+    before = BEYOND
+    left = BEYOND if limit is None else limit
+    while left > 0:
+        about = {"district": district.id, "before": before, "size": min(left, _PAGE)}
+        page = connection.execute(_RUNS, about).all()
         if not page:
             return
         before = page[-1].id
-        limit = None if limit is None else limit - len(page)
+        left -= len(page)
         yield from _run_page(connection, district.slug, page)
 
 
 def _run_page(connection: Connection, slug: str, page: Any) -> Iterator[Json]:
-    numbers = [row.id for row in page]
+    about = {"runs": [row.id for row in page]}
     plans: dict[int, list[str]] = {}
-    plan_rows: Any = connection.execute(
-        select(col(Plan.run_id), col(Plan.applied_run_id), col(Plan.id))
-        .where(
-            (col(Plan.run_id).in_(numbers)) | (col(Plan.applied_run_id).in_(numbers)),
-            col(Plan.status) != "draft",
-        )
-        .order_by(col(Plan.id))
-    ).all()
-    for run_id, applied_run_id, plan_id in plan_rows:
-        for number in {run_id, applied_run_id}:
-            plans.setdefault(number, []).append(shown_id(PLAN, plan_id))
+    for plan in connection.execute(_PLANS_OF_RUNS, about):
+        for number in {plan.run_id, plan.applied_run_id}:
+            plans.setdefault(number, []).append(shown_id(PLAN, plan.id))
     certificates: dict[int, Json] = {}
-    for run_id, name, certificate in connection.execute(
-        select(col(Fetch.run_id), col(Source.name), col(Fetch.certificate))
-        .join(Source, col(Source.id) == col(Fetch.source_id))
-        .where(col(Fetch.run_id).in_(numbers))
-        .order_by(col(Fetch.id))
-    ):
+    for run_id, name, certificate in connection.execute(_FETCHES_OF_RUNS, about):
         certificates.setdefault(run_id, {})[name] = certificate
     for row in page:
         yield {
@@ -186,26 +167,32 @@ def _run_page(connection: Connection, slug: str, page: Any) -> Iterator[Json]:
         }
 
 
+_RUN_IDS: Any = bindparam("runs", expanding=True)
+_RUNS = typed(
+    "SELECT * FROM runs WHERE district_id = :district AND id < :before ORDER BY id DESC"
+    " LIMIT :size",
+    stored.RUN,
+)
+_PLANS_OF_RUNS = text(
+    "SELECT run_id, applied_run_id, id FROM plans WHERE (run_id IN :runs"
+    " OR applied_run_id IN :runs) AND status <> 'draft' ORDER BY id"
+).bindparams(_RUN_IDS)
+_FETCHES_OF_RUNS = typed(
+    "SELECT f.run_id, s.name, f.certificate FROM fetches f JOIN sources s ON s.id = f.source_id"
+    " WHERE f.run_id IN :runs ORDER BY f.id",
+    stored.FETCH,
+).bindparams(_RUN_IDS)
+
+
 def conflicts(
     connection: Connection, district: Any, *, status: str | None = "open"
 ) -> Iterator[Json]:
     """Yield the conflicts of a district, the oldest first; ``status`` None: also the settled."""
-    after = 0
-    while True:
-        query: Any = (
-            select(Conflict, col(Record.external_id), col(Source.name).label("source"))
-            .outerjoin(Record, col(Record.id) == col(Conflict.record_id))
-            .outerjoin(Source, col(Source.id) == col(Record.source_id))
-            .where(col(Conflict.district_id) == district.id, col(Conflict.id) > after)
-            .order_by(col(Conflict.id))
-            .limit(_PAGE)
-        )
-        if status is not None:
-            query = query.where(col(Conflict.status) == status)
-        page = connection.execute(query).all()
-        if not page:
-            return
-        after = page[-1].id
+    wanted = "" if status is None else " AND c.status = :status"
+    query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", stored.CONFLICT)
+    about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}
+    while page := connection.execute(query, about).all():
+        about["after"] = page[-1].id
         for row in page:
             yield {
                 "id": shown_id(CONFLICT, row.id),
@@ -223,21 +210,30 @@ def conflicts(
             }
 
 
+_CONFLICTS = (
+    "SELECT c.*, r.external_id, s.name AS source FROM conflicts c"
+    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
+    " WHERE c.district_id = :district AND c.id > :after"
+)
+
+
 def conflict_row(connection: Connection, word: str) -> Any:
     """Return a conflict by its id as printed, with the ``slug`` of its district.
 
     Raises ``UsageError``.
     """
     number = parse_id(CONFLICT, word)
-    query: Any = (
-        select(Conflict, col(District.slug))
-        .join(District, col(District.id) == col(Conflict.district_id))
-        .where(col(Conflict.id) == number)
-    )
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_CONFLICT, {"conflict": number}).one_or_none()
     if row is None:
         raise UsageError(
             f"There is no conflict {shown_id(CONFLICT, number)}.",
             hint="rostersync conflicts DISTRICT lists them.",
         )
     return row
+
+
+_CONFLICT = typed(
+    "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id"
+    " WHERE c.id = :conflict",
+    stored.CONFLICT,
+)

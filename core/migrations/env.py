@@ -9,13 +9,14 @@ from sqlalchemy import JSON
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import AutoString
 
-import core.tables
+import core.tables  # noqa: F401 - the tables that a migration is compared with
+from core.stored import UtcTime
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     """Write column types in SQLAlchemy's own words, so that a migration needs no code of today."""
     if kind == "type":
-        if isinstance(item, core.tables.UtcTime):
+        if isinstance(item, UtcTime):
             return "sa.String(length=32)"
         if isinstance(item, AutoString):
             length = getattr(item.impl_instance, "length", None)

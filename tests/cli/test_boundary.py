@@ -16,6 +16,7 @@ from rostersync.cli.app import run
 from sync import views
 from sync.outcome import worst
 from tests.cli.conftest import Cli
+from tests.cli.roster import Folder, students, teachers
 
 PROGRAM = [sys.executable, "-c", "from rostersync.cli import main; main()"]
 
@@ -70,15 +71,16 @@ def test_a_list_of_commands_cuts_no_sentence_short(
     assert [line for line in listed if line.endswith("...")] == []
 
 
-def test_status_loads_no_table_classes_and_nothing_that_reads_rosters(
-    migrated_url: str, tmp_path: Path
-) -> None:
-    """They take longer to load than a thousand districts take to read."""
+def loaded_by(commands: list[list[str]], database_url: str, heavy: set[str]) -> str:
+    """Run commands in one new process; return which one was the first to load one of ``heavy``."""
     code = (
-        "import sys\nfrom rostersync.cli.app import run\n"
-        f"code = run(['--database', {migrated_url!r}, 'status'])\n"
-        "heavy = {'core.tables', 'sqlmodel', 'sqlalchemy.orm', 'requests', 'alembic', 'apprise'}\n"
-        "sys.exit(code or ' '.join(heavy & set(sys.modules)) or 0)"
+        "import os, sys\nfrom rostersync.cli.app import run\n"
+        "sys.stdout = open(os.devnull, 'w')\n"
+        f"for command in {commands!r}:\n"
+        f"    code = run(['--database', {database_url!r}, *command])\n"
+        f"    loaded = {heavy!r} & set(sys.modules)\n"
+        "    if code or loaded:\n"
+        "        sys.exit(f'{command}: {code} {loaded}')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -88,7 +90,34 @@ def test_status_loads_no_table_classes_and_nothing_that_reads_rosters(
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+TABLE_CLASSES = {"core.tables", "sqlmodel", "sqlalchemy.orm"}
+"""They take longer to load than a thousand districts take to read."""
+
+
+def test_status_loads_no_table_classes_and_nothing_that_reads_rosters(migrated_url: str) -> None:
+    heavy = TABLE_CLASSES | {"requests", "alembic", "apprise"}
+    assert loaded_by([["status"]], migrated_url, heavy) == ""
+
+
+def test_commands_that_only_read_load_no_table_classes(
+    cli: Cli, migrated_url: str, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write([*students(1, 2), *teachers(1)])
+    assert cli("load", str(folder.file)).code == 0
+    assert cli("sync", "springfield").code == 0
+    words = (
+        "status", "districts", "sources", "show P1", "show P1 --format json",
+        "show P1 --format csv", "plans springfield", "users springfield",
+        "users springfield --search student", "changes springfield", "runs springfield",
+        "conflicts springfield", "skipped springfield", "files springfield",
+        "duplicates springfield", "schedule springfield", "why springfield sis:st0001",
+        "export springfield",
+    )  # fmt: skip
+    assert loaded_by([one.split() for one in words], migrated_url, TABLE_CLASSES) == ""
 
 
 def test_an_unknown_option_is_wrong_usage(cli: Cli) -> None:

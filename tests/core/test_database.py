@@ -21,7 +21,7 @@ from sqlmodel import SQLModel
 import core.tables
 from core.database import SCHEMA_REVISION, Database, open_database
 from core.errors import Busy, ConfigError
-from core.tables import utc_text
+from core.stored import utc_text
 
 Opener = Callable[[str], Database]
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any
 
-from core.tables import utc_text
+from core.stored import utc_text
 from tests.engine import ledger_model
 from tests.engine.kit import decoded
 from tests.engine.machine_truths import WINDOW, Truths

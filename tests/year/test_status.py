@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 
 from core.database import Database
 from core.errors import CredentialsRefused, VendorFailure
-from core.tables import utc_text
+from core.stored import utc_text
 from sync.overview import overview
 from sync.rollover_report import rollover_report
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
