@@ -6,24 +6,21 @@ change is checked first; if one does not hold, ``Drift`` names whom, and nothing
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import blake2b
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
 from core.errors import Drift
 from core.models import PROFILE_FIELDS
 from core.stored import utc_text
+from sync import census
 from sync.effects import SOURCE_KINDS, take_effect
-from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
@@ -71,8 +68,8 @@ def apply_in(
     _check_preconditions(database, connection, about)
     failpoint("apply.checked")
     shape = _shape(connection, about, plan.kind)
-    holdings = _holdings(database)
-    before = {} if shape.only_creates else _census(connection, about, holdings)
+    held = census.held_where(database)
+    before = {} if shape.only_creates else census.count(connection, plan_id, held)
     failpoint("apply.counted")
     words = _Words(database)
     for name, query in words.statements(shape):
@@ -84,8 +81,8 @@ def apply_in(
         failpoint("apply.hand")
     take_effect(database, connection, plan.kind, _members(plan.effects), about)
     failpoint("apply.effects")
-    after = _census(connection, about, _BROUGHT if shape.only_creates else holdings)
-    _write_census(database, connection, about, before, after)
+    after = census.count(connection, plan_id, census.BROUGHT if shape.only_creates else held)
+    census.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
     for source_id in _list(plan.establishes):
         connection.execute(_ESTABLISHED, {"id": source_id})
@@ -174,9 +171,10 @@ def preconditions(database: Database) -> Sequence[tuple[str, str]]:
         ),
         (
             "evidence",
-            f"SELECT c.target_id FROM changes c, {each} LEFT JOIN records r"
-            f" ON r.id = {database.to_int(record)} WHERE c.plan_id = :plan AND c.basis IS NOT NULL"
-            f" AND (r.id IS NULL OR r.version <> {database.to_int(version)})",
+            # one by one: a list of unknown length would be joined with all records there are
+            f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
+            f" AND c.basis IS NOT NULL AND {database.to_int(version)} <> COALESCE((SELECT r.version"
+            f" FROM records r WHERE r.id = {database.to_int(record)}), -1)",
         ),
         # this key is not linked yet
         (
@@ -318,9 +316,9 @@ class _Words:
             for name in fields
         )
         return (
-            f"UPDATE {table} SET {sets} FROM changes c WHERE c.plan_id = :plan"
-            f" AND c.kind = '{kind}' AND c.target_id = {table}.id"
-            " AND c.action IN ('update', 'adopt', 'merge') AND c.after IS NOT NULL"
+            f"UPDATE {table} SET revision = {table}.revision + 1, {sets} FROM changes c"
+            f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
+            f" AND c.{_UPDATES}"
         )
 
     def _attributes(self) -> str:
@@ -418,9 +416,11 @@ class _Words:
         )
 
 
-_REVISE = (
+_UPDATES = "action IN ('update', 'adopt', 'merge') AND after IS NOT NULL"
+_REVISE = (  # whoever is updated has a new revision already: no row is written twice for that
     "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
-    " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL)"
+    " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL"
+    f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES} THEN 1 END) = 0)"
 )
 _LINK = (
     "INSERT INTO links (record_id, target_id, held) SELECT c.record_id, c.target_id, TRUE"
@@ -431,86 +431,4 @@ _LINK = (
 _SETTLE = (
     "UPDATE records SET open = FALSE, cause = NULL WHERE id IN (SELECT record_id FROM changes"
     " WHERE plan_id = :plan AND record_id IS NOT NULL)"
-)
-
-
-# -- the census (L3)
-
-_Group = tuple[int, str, str, str]
-
-
-def _census(
-    connection: Connection, about: dict[str, Any], holdings: TextClause
-) -> dict[_Group, int]:
-    """Count the active people of this plan whom each source holds in each group."""
-    counted: Counter[_Group] = Counter()
-    rows = connection.execute(holdings, about, execution_options={"yield_per": 10_000})
-    for _, held in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
-        groups: set[_Group] = set()
-        for _, source_id, school, role in held:
-            groups.add((source_id, SCHOOL_ROLE, school, role))
-            groups.add((source_id, DISTRICT_ROLE, "", role))
-            groups.add((source_id, DISTRICT, "", ""))
-        counted.update(groups)
-    return counted
-
-
-def _holdings(database: Database) -> TextClause:
-    """Return the query of who is held where, of whom a plan changes more than their profile."""
-    basis = database.json_each("basis", "", "b")
-    moves = " OR ".join(
-        (
-            database.json_has("after", "memberships"),
-            database.json_has("after", "status"),
-            f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
-        )
-    )
-    return text(
-        "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
-        " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
-        " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
-        " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
-        f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
-    )
-
-
-_BROUGHT = text(  # the same of a plan that only creates, in its own order: nobody is looked for
-    "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
-    " FROM changes c CROSS JOIN records r CROSS JOIN users u"
-    " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan AND c.kind = 'user'"
-    " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
-)
-
-
-def _write_census(
-    database: Database,
-    connection: Connection,
-    about: dict[str, Any],
-    before: dict[_Group, int],
-    after: dict[_Group, int],
-) -> None:
-    rows = []
-    for group in sorted(before.keys() | after.keys()):
-        change = after.get(group, 0) - before.get(group, 0)
-        if change:
-            source_id, scope, school, role = group
-            last = connection.execute(
-                _LAST_CENSUS, {"source": source_id, "scope": scope, "school": school, "role": role}
-            ).one_or_none()
-            since, people = about["now"], change
-            if last is not None:
-                since, people = max(since, _just_after(last.since)), last.people + change
-            rows.append((*group, about["plan"], since, people))
-    columns = ("source_id", "scope", "school_id", "role", "plan_id", "since", "people")
-    database.insert_into(connection, "census", columns, rows)
-
-
-def _just_after(stored: str) -> str:
-    """Return the next moment: the newest census is the last one, even if a clock was set back."""
-    return utc_text(datetime.fromisoformat(stored) + timedelta(microseconds=1))
-
-
-_LAST_CENSUS = text(
-    "SELECT people, since FROM census WHERE source_id = :source AND scope = :scope"
-    " AND school_id = :school AND role = :role ORDER BY since DESC, plan_id DESC LIMIT 1"
 )

@@ -34,6 +34,7 @@ TAKING_COLUMNS = (
     "explained",
     "guarded",
 )
+MARK_COLUMNS = ("target_id", "source_id", "mark")
 DIGEST_SIZE = 32
 PRINT_SIZE = 16
 _SALT = 16
@@ -90,6 +91,7 @@ class Draft:
         self._key = database.key
         self._rows: list[tuple[Any, ...]] = []
         self._takings: list[tuple[Any, ...]] = []
+        self._marks: list[tuple[str, int, str]] = []
         self._digest = blake2b(digest_size=DIGEST_SIZE)
         self._salts = b""
         self.outline = Outline()
@@ -134,6 +136,10 @@ class Draft:
                 (self.plan_id, target, source_id, school, role, what, explained, False)
             )
 
+    def mark(self, target: str, source_id: int, mark: str) -> None:
+        """Note why a person is looked at by ``sync/holds.py``, beside what they lose."""
+        self._marks.append((target, source_id, mark))
+
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
         """Take back everything written down about one person, who did these actions."""
         self.flush(connection)
@@ -160,6 +166,9 @@ class Draft:
             unique = list({row[1:5]: row for row in self._takings}.values())
             self.database.insert_into(connection, "takings", TAKING_COLUMNS, unique)
             self._takings = []
+        if self._marks:
+            self.database.insert_into(connection, "marks", MARK_COLUMNS, self._marks)
+            self._marks = []
 
     def digest(self) -> bytes:
         """Return the digest over all changes in order. Only right while ``in_order``."""

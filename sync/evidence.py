@@ -445,16 +445,18 @@ _KEEP_CHUNKS = text(
     " FROM stage_chunks WHERE stream = :stream"
 )
 _TOUCH_UNSEEN = text(
-    "INSERT INTO touched (source_id, stream, key)"
-    " SELECT DISTINCT CAST(:source AS BIGINT), p.stream, p.key FROM stage_passed p"
+    # first who was not met, for they are few: only these are looked for in evidence
+    "WITH p AS MATERIALIZED (SELECT DISTINCT p.stream, p.key FROM stage_passed p"
     # an entry without a place was joined: it does not say that this row was served
     " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"
     "  AND s.key = p.key AND s.stream = p.stream AND s.place IS NOT NULL)"
-    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key)"
-    " AND (EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key))"
+    " INSERT INTO touched (source_id, stream, key)"
+    " SELECT CAST(:source AS BIGINT), p.stream, p.key FROM p"
+    " WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
     "  AND r.kind IN ('user', 'school') AND r.external_id = p.key AND r.present)"
     " OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
-    f"  AND r.stream = p.stream AND r.key = p.key)){_ONCE}"
+    f"  AND r.stream = p.stream AND r.key = p.key){_ONCE}"
 )
 _TOUCH_RECORDS = text(
     "INSERT INTO touched (source_id, stream, key)"

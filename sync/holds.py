@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, text
 
+from core.database import Database
 from core.settings import DistrictSettings
-from core.stored import utc_text
+from core.stored import from_json, utc_text
+from sync import census
 from sync.draft import Draft
 from sync.limits import (
     DISTRICT,
     DISTRICT_ROLE,
     SCHOOL_ROLE,
+    SCOPES,
     Group,
     Trip,
     additions_allowed,
@@ -60,7 +62,7 @@ def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip
             trips += _takings(connection, draft, counting, source_id)
     if counting.established:
         trips += _additions(connection, draft, counting)
-    trips += _marked(connection, counting)
+    trips += _marked(draft.database, connection, counting)
     connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_holds ON holds (target_id)")
     return trips
 
@@ -71,18 +73,17 @@ def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip
 def _takings(
     connection: Connection, draft: Draft, counting: Counting, source_id: int
 ) -> list[Trip]:
-    window = counting.now - timedelta(days=counting.settings.limits.window_days)
-    about = {"plan": draft.plan_id, "source": source_id, "start": utc_text(window)}
+    start = utc_text(counting.now - timedelta(days=counting.settings.limits.window_days))
+    about = {"plan": draft.plan_id, "source": source_id, "start": start}
     trips = []
-    for group, found, taken_now in _found(connection, about, source_id):
-        if not taken_now:
-            continue
-        people = _people(connection, group, about)
+    taken = {group: found for group, found, now in _found(connection, about, source_id) if now}
+    held = census.most_people(draft.database, connection, list(taken), start)
+    for group, found in taken.items():
         words = (group.school_id, counting.school_names.get(group.school_id, group.school_id))
         rule = rule_for(group, counting.settings.limits, words, counting.today)
-        allowed = allowed_in(group, people, rule)
+        allowed = allowed_in(group, held[group], rule)
         if found > allowed:
-            trips.append(Trip(group.scope, allowed, found, people, group, source_id))
+            trips.append(Trip(group.scope, allowed, found, held[group], group, source_id))
             connection.execute(_HOLD[group.scope], about | _where(group))
     return trips
 
@@ -95,20 +96,28 @@ def _found(
     connection: Connection, about: dict[str, Any], source_id: int
 ) -> list[tuple[Group, int, int]]:
     """Return each group with the distinct people taken in the window and now, and those now."""
-    found = []
-    for scope, columns in _COLUMNS.items():
-        query = text(
-            f"SELECT {columns}, COUNT(DISTINCT target_id), SUM(now) FROM ({_ALL_TAKINGS})"
-            f" AS taken GROUP BY {columns} ORDER BY {columns}"
-        )
-        for row in connection.execute(query, about):
-            school = row[0] if scope == SCHOOL_ROLE else ""
-            role = {SCHOOL_ROLE: row[1], DISTRICT_ROLE: row[0]}.get(scope, "")
-            found.append((Group(source_id, scope, school, role), int(row[-2]), int(row[-1])))
-    return found
+    rows = connection.execute(text(_FOUND.format(takings=_ALL_TAKINGS)), about)
+    return [
+        (Group(source_id, SCOPES[scope], school, role), int(found), int(now))
+        for scope, school, role, found, now in rows
+    ]
 
 
-_COLUMNS = {SCHOOL_ROLE: "school_id, role", DISTRICT_ROLE: "role", DISTRICT: "one"}
+_GROUPS = {
+    SCHOOL_ROLE: ("school_id, role", "school_id", "role"),
+    DISTRICT_ROLE: ("role", "''", "role"),
+    DISTRICT: ("one", "''", "''"),
+}
+"""Scope → what its people are grouped by, and the school and the role of such a group."""
+_FOUND = (
+    "WITH taken AS MATERIALIZED ({takings})"
+    + " UNION ALL".join(
+        f" SELECT {SCOPES.index(scope)}, {school}, {role}, COUNT(DISTINCT target_id), SUM(now)"
+        f" FROM taken GROUP BY {by}"
+        for scope, (by, school, role) in _GROUPS.items()
+    )
+    + " ORDER BY 1, 2, 3"
+)
 _ALL_TAKINGS = (
     "SELECT target_id, school_id, role, 1 AS now, 1 AS one FROM takings"
     " WHERE plan_id = :plan AND source_id = :source AND NOT explained"
@@ -134,22 +143,6 @@ _HOLD = {
         DISTRICT: "",
     }.items()
 }
-
-
-def _people(connection: Connection, group: Group, about: dict[str, Any]) -> int:
-    """Return n of L3: the greater of the people held when the window began and just now."""
-    return max(
-        int(connection.execute(query, about | _where(group)).scalar() or 0)
-        for query in (_CENSUS_NOW, _CENSUS_THEN)
-    )
-
-
-_CENSUS = (
-    "SELECT people FROM census WHERE source_id = :source AND scope = :scope"
-    " AND school_id = :school AND role = :role"
-)
-_CENSUS_NOW = text(f"{_CENSUS} ORDER BY since DESC, plan_id DESC LIMIT 1")
-_CENSUS_THEN = text(f"{_CENSUS} AND since <= :start ORDER BY since DESC, plan_id DESC LIMIT 1")
 
 
 # -- additions (L6)
@@ -178,8 +171,7 @@ def _additions(connection: Connection, draft: Draft, counting: Counting) -> list
 
 
 def _number(additions: Any, source_id: int) -> int:
-    decoded = msgspec.json.decode(additions) if isinstance(additions, str) else additions
-    return int(decoded.get(str(source_id), 0))
+    return int(from_json(additions).get(str(source_id), 0))
 
 
 _ACTIVE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status = 'active'")
@@ -196,14 +188,13 @@ _HOLD_ADDED = text(
 # -- what the decisions marked (L7, L8, F6, F10)
 
 
-def _marked(connection: Connection, counting: Counting) -> list[Trip]:
+def _marked(database: Database, connection: Connection, counting: Counting) -> list[Trip]:
     trips = []
     for mark, source_id, found in connection.execute(_MARKS).all():
         if mark == "settings":
             group = Group(source_id, DISTRICT)
-            people = _people(
-                connection, group, {"source": source_id, "start": utc_text(counting.now)}
-            )
+            held = census.most_people(database, connection, [group], utc_text(counting.now))
+            people = held[group]
             allowed = own_changes_allowed(people)
         else:
             people, allowed = 0, 0

@@ -225,8 +225,7 @@ class _Planner:
         connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
         connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
         connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
-        if not self.database.is_sqlite:
-            self.database.analyze(connection, "todo_records", "todo_joins")
+        self.database.analyze(connection, "todo_records", "todo_joins")
         self.empty = not connection.execute(
             text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1"), about
         ).first()
@@ -251,8 +250,7 @@ class _Planner:
         about = self._open_ones()
         connection.execute(_USERS, about)
         connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
-        if not self.database.is_sqlite:
-            self.database.analyze(connection, "todo_users", "todo_joins")
+        self.database.analyze(connection, "todo_users", "todo_joins")
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         named = connection.execute(_NAMED_IN_CONFLICTS, about).scalars()
         self.in_conflict = {user["id"] for candidates in named for user in _list(candidates)}
@@ -324,7 +322,7 @@ class _Planner:
             self._mark(target, source_id, "shrunk_role")
 
     def _mark(self, target: str, source_id: int, mark: str) -> None:
-        self.connection.execute(_MARK, {"target": target, "source": source_id, "mark": mark})
+        self.draft.mark(target, source_id, mark)
 
     def _close(self, connection: Connection, records: Sequence[int]) -> None:
         if records:
@@ -653,7 +651,6 @@ _STANDING_TARGETS = text(
     "SELECT DISTINCT c.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
     " WHERE p.district_id = :district AND p.standing"
 )
-_MARK = text("INSERT INTO marks VALUES (:target, :source, :mark)")
 _ANY_UNDONE = text("SELECT 1 FROM undone WHERE district_id = :district LIMIT 1")
 _MARK_UNDONE = text(
     "INSERT INTO marks SELECT c.target_id, r.source_id, 'undone' FROM undone u"

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
+from core.database import MANY_ROWS, Database
 from core.stored import utc_text
 from sync.domain_moves import moves_of
 from sync.draft import DIGEST_SIZE, Draft, canonical
@@ -75,7 +75,8 @@ def seal(
     A part without changes is not kept; its id is None.
     """
     draft.flush(connection)
-    database.analyze_after_load(connection, draft.size, "changes", "takings")
+    if draft.size >= MANY_ROWS:  # this plan's id is one that no statistics know
+        database.analyze(connection, _ANALYZED, "takings")
     total = {name: draft.counts[name] for name in ACTIONS}
     schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
     additions = dict(draft.additions)
@@ -247,6 +248,8 @@ def _renumber(connection: Connection, plan_id: int) -> None:
     connection.execute(text("UPDATE changes SET seq = -1 - seq WHERE plan_id = :plan"), about)
 
 
+_ANALYZED = "changes (plan_id, seq, kind, action, target_id, record_id)"
+"""Not the columns of JSON, which would have to be read whole."""
 _ANY_HELD = text(
     "SELECT 1 FROM changes c JOIN holds h ON h.target_id = c.target_id WHERE c.plan_id = :plan"
     " LIMIT 1"

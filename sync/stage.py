@@ -38,6 +38,7 @@ ENTRY_COLUMNS = (
 PART_COLUMNS = ("seq", "place", "stream", "key", "owner", "state", "raw_print", "gist_print",
                 "data", "file", "line")  # fmt: skip
 CHUNK_COLUMNS = ("stream", "position", "digest", "count", "prints", "keys", "spans")
+_CHUNK_TYPES = ("text", "int4", "bytea", "int4", "bytea", "bytea", "bytea")
 PASSED_COLUMNS = ("stream", "key")
 GIST_COLUMNS = ("kind", "key", "gist_print", "norm_print")
 FINDING_COLUMNS = ("stream", "file", "line", "col", "rule", "message", "hint")
@@ -75,6 +76,11 @@ class Stage:
                 self.connection.exec_driver_sql(
                     f"CREATE TEMPORARY TABLE {name} ({columns.format(blob=self._blob)})"
                 )
+            if not self.database.is_sqlite:  # fingerprints do not get smaller: nobody is to try
+                self.connection.exec_driver_sql(
+                    "ALTER TABLE stage_chunks ALTER prints SET STORAGE EXTERNAL,"
+                    " ALTER keys SET STORAGE EXTERNAL, ALTER spans SET STORAGE EXTERNAL"
+                )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -98,6 +104,12 @@ class Stage:
         if rows:
             self.database.insert_into(self.connection, table, columns, rows)
 
+    def add_chunk(self, chunk: Sequence[Any]) -> None:
+        """Put a page's part of the new snapshot on the stage."""
+        self.database.insert_into(
+            self.connection, "stage_chunks", CHUNK_COLUMNS, [chunk], types=_CHUNK_TYPES
+        )
+
     def ready(self) -> None:
         """Index what was read, before it is compared in sets."""
         with self.transaction() as connection:
@@ -109,8 +121,7 @@ class Stage:
                 ("passed", "stage_passed (stream, key)"),
             ):
                 connection.exec_driver_sql(f"CREATE INDEX IF NOT EXISTS ix_stage_{name} ON {on}")
-            if not self.database.is_sqlite:
-                self.database.analyze(connection, *_TABLES)
+            self.database.analyze(connection, *_TABLES)
 
     def findings(self) -> int:
         """Count the rows that could not be used."""

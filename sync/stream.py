@@ -23,7 +23,6 @@ from sync.lookup import Known, Records
 from sync.page_rows import PageRows
 from sync.snapshot import NO_KEY, VOID, Chunk, Match, Order, join_keys
 from sync.stage import (
-    CHUNK_COLUMNS,
     ENTRY_COLUMNS,
     FINDING_COLUMNS,
     GIST_COLUMNS,
@@ -239,7 +238,7 @@ class Stream:
             if not spans and VOID not in page.prints:
                 digest = self.prints.of(page.page.body)
             row = (digest, page.count, prints, join_keys(all_keys), spans or None)
-        self.stage.add("stage_chunks", CHUNK_COLUMNS, [(self.name, position, *row)])
+        self.stage.add_chunk((self.name, position, *row))
 
     # -- rows that the order does not know
 

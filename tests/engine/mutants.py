@@ -20,6 +20,7 @@ from sync import (
     absence,
     apply,
     approval,
+    census,
     decide,
     engine,
     holds,
@@ -310,7 +311,7 @@ def _window(patch: pytest.MonkeyPatch) -> None:
     test_limits.test_l3_n_is_the_number_when_the_window_began_if_that_is_greater,
 )
 def _began(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(holds, "_CENSUS_THEN", holds._CENSUS_NOW)
+    patch.setattr(census, "_NOW_AND_THEN", (census._NOW, census._NOW))
 
 
 @without(

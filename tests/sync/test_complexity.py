@@ -67,13 +67,17 @@ def counted(database: Database) -> Iterator[Cost]:
     load = database.insert_into
 
     def loaded(
-        connection: Connection, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]
+        connection: Connection,
+        table: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[Any]],
+        types: Sequence[str] = (),
     ) -> None:
         rows = list(rows)
         cost.statements += 1
         if not _TEMPORARY.match(table):
             cost.written[table] += len(rows)
-        load(connection, table, columns, rows)
+        load(connection, table, columns, rows, types)
 
     database.engine.dispose()
     event.listen(database.engine, "connect", watch)

@@ -1,0 +1,26 @@
+"""on PostgreSQL, the fingerprints of a snapshot are stored as they are: they do not get smaller"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = '0004'
+down_revision = '0003'
+branch_labels = None
+depends_on = None
+
+_BYTES = ('prints', 'keys', 'spans')
+
+
+def upgrade() -> None:
+    _store_as('EXTERNAL')
+
+
+def downgrade() -> None:
+    _store_as('EXTENDED')
+
+
+def _store_as(storage: str) -> None:
+    if op.get_bind().dialect.name == 'postgresql':
+        for column in _BYTES:
+            op.execute(f'ALTER TABLE snapshot_chunks ALTER COLUMN {column} SET STORAGE {storage}')

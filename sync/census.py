@@ -1,0 +1,154 @@
+"""The census (L3): how many active people each source holds in each group, after each applied plan.
+
+Used by ``apply``, which counts whom its plan moves before and after and writes what that changed,
+and by ``holds``, which asks what a limit is a share of. A group is kept when it changes only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, TextClause, text
+
+from core.database import Database
+from core.stored import utc_text
+from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
+
+Counts = Mapping[Group, int]
+
+
+# -- who is held
+
+
+def held_where(database: Database) -> TextClause:
+    """Return the query of who is held where, of whom a plan changes more than their profile."""
+    basis = database.json_each("basis", "", "b")
+    moves = " OR ".join(
+        (
+            database.json_has("after", "memberships"),
+            database.json_has("after", "status"),
+            f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
+        )
+    )
+    return text(
+        "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
+        " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+        " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+        " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
+        f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
+    )
+
+
+BROUGHT = text(  # the same of a plan that only creates, in its own order: nobody is looked for
+    "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
+    " FROM changes c CROSS JOIN records r CROSS JOIN users u"
+    " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan AND c.kind = 'user'"
+    " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
+)
+
+
+def count(connection: Connection, plan_id: int, people: TextClause) -> Counts:
+    """Count the active people of this plan whom each source holds in each group."""
+    counted: Counter[tuple[int, str, str, str]] = Counter()
+    rows = connection.execute(people, {"plan": plan_id}, execution_options={"yield_per": 10_000})
+    for _, held in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
+        groups: set[tuple[int, str, str, str]] = set()
+        for _, source_id, school, role in held:
+            groups.add((source_id, SCHOOL_ROLE, school, role))
+            groups.add((source_id, DISTRICT_ROLE, "", role))
+            groups.add((source_id, DISTRICT, "", ""))
+        counted.update(groups)
+    return {Group(*group): people for group, people in counted.items()}
+
+
+# -- what is kept
+
+
+def write(
+    database: Database,
+    connection: Connection,
+    plan_id: int,
+    now: str,
+    before: Counts,
+    after: Counts,
+) -> None:
+    """Keep what a plan applied at ``now`` (UTC, as stored) changed."""
+    changed = {
+        group: change
+        for group in before.keys() | after.keys()
+        if (change := after.get(group, 0) - before.get(group, 0))
+    }
+    rows = []
+    last = _kept(database, connection, _LAST, changed, {})
+    for group, change in sorted(changed.items(), key=_in_order):
+        since, people = now, change
+        if group in last:
+            kept, kept_since = last[group]
+            since, people = max(since, _just_after(kept_since)), kept + change
+        words = (group.source_id, group.scope, group.school_id, group.role)
+        rows.append((*words, plan_id, since, people))
+    columns = ("source_id", "scope", "school_id", "role", "plan_id", "since", "people")
+    database.insert_into(connection, "census", columns, rows)
+
+
+def most_people(
+    database: Database, connection: Connection, groups: Sequence[Group], start: str
+) -> Counts:
+    """Return n of L3 for each group: the greater of the people held at ``start`` and just now."""
+    found = _kept(database, connection, _NOW_AND_THEN, groups, {"start": start})
+    return {group: max(people or 0 for people in found.get(group, (0,))) for group in groups}
+
+
+def _in_order(item: tuple[Group, int]) -> tuple[int, str, str, str]:
+    group = item[0]
+    return group.source_id, group.scope, group.school_id, group.role
+
+
+def _just_after(stored: str) -> str:
+    """Return the next moment: the newest census is the last one, even if a clock was set back."""
+    return utc_text(datetime.fromisoformat(stored) + timedelta(microseconds=1))
+
+
+def _kept(
+    database: Database,
+    connection: Connection,
+    wanted: Sequence[str],
+    groups: Iterable[Group],
+    about: Mapping[str, Any],
+) -> dict[Group, Sequence[Any]]:
+    """Return for each group that has a census what ``wanted`` selects of it, in one question.
+
+    Each group is looked up by itself, so that the past of a census costs nothing.
+    """
+    item = database.json_item
+    this = (
+        f"source_id = :source AND scope = {item('g', 0)} AND school_id = {item('g', 1)}"
+        f" AND role = {item('g', 2)}"
+    )
+    columns = ", ".join(f"({each.format(this=this)})" for each in wanted)
+    query = text(
+        f"SELECT {item('g', 0)}, {item('g', 1)}, {item('g', 2)}, {columns}"
+        f" FROM {database.json_rows('groups', 'g')}"
+    )
+    found: dict[Group, Sequence[Any]] = {}
+    for source_id, of_source in groupby(
+        sorted(groups, key=attrgetter("source_id")), attrgetter("source_id")
+    ):
+        asked = [(group.scope, group.school_id, group.role) for group in of_source]
+        bound = {**about, "source": source_id, "groups": msgspec.json.encode(asked).decode()}
+        for scope, school, role, *kept in connection.execute(query, bound):
+            if kept[0] is not None:
+                found[Group(source_id, scope, school, role)] = kept
+    return found
+
+
+_NEWEST = "ORDER BY since DESC, plan_id DESC LIMIT 1"
+_NOW = f"SELECT people FROM census WHERE {{this}} {_NEWEST}"
+_LAST = (_NOW, f"SELECT since FROM census WHERE {{this}} {_NEWEST}")
+_NOW_AND_THEN = (_NOW, f"SELECT people FROM census WHERE {{this}} AND since <= :start {_NEWEST}")
