@@ -53,6 +53,11 @@ def from_json(value: Any) -> Any:
     return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
+def to_json(value: Any) -> str:
+    """Return ``value`` as a JSON column takes it, on both databases."""
+    return msgspec.json.encode(value).decode()
+
+
 def typed(query: str, *types: Types) -> TextualSelect:
     """Return the query, its rows read by ``types``; of two with one name the later one counts."""
     columns: dict[str, Any] = {}

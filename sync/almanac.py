@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import msgspec
-
 from core.settings import DistrictSettings
+from core.stored import from_json
 from sync.guard import SeasonState
 from sync.season import SeasonOnDay, local_day
 
@@ -37,10 +36,6 @@ def almanac_of(row: Any) -> Almanac:
     """Return the calendar of a row of ``districts``."""
     return Almanac(
         int(row.id),
-        DistrictSettings.model_validate(_decoded(row.settings)),
-        SeasonState.model_validate(_decoded(row.season_state) or {}),
+        DistrictSettings.model_validate(from_json(row.settings)),
+        SeasonState.model_validate(from_json(row.season_state) or {}),
     )
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value

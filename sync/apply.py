@@ -12,13 +12,12 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
 from core.errors import Drift
 from core.models import PROFILE_FIELDS
-from core.stored import utc_text
+from core.stored import from_json, utc_text
 from sync import census
 from sync.effects import SOURCE_KINDS, take_effect
 
@@ -79,12 +78,12 @@ def apply_in(
     if plan.kind == "hand":
         connection.execute(_TOUCHED_BY_HAND, about)
         failpoint("apply.hand")
-    take_effect(database, connection, plan.kind, _members(plan.effects), about)
+    take_effect(database, connection, plan.kind, from_json(plan.effects) or {}, about)
     failpoint("apply.effects")
     after = census.count(connection, plan_id, census.BROUGHT if shape.only_creates else held)
     census.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
-    for source_id in _list(plan.establishes):
+    for source_id in from_json(plan.establishes):
         connection.execute(_ESTABLISHED, {"id": source_id})
     district = connection.execute(_DISTRICT, about).one()
     chain = chain_of(bytes(district.chain), plan_id, bytes(plan.digest))
@@ -122,14 +121,6 @@ _TOUCHED_BY_HAND = text(
     "UPDATE users SET hand_at = :now WHERE id IN"
     " (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
 )
-
-
-def _list(value: Any) -> list[Any]:
-    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
-
-
-def _members(value: Any) -> dict[str, Any]:
-    return dict(msgspec.json.decode(value) if isinstance(value, str) else value or {})
 
 
 # -- preconditions

@@ -8,13 +8,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.settings import DistrictSettings
-from core.stored import utc_text
+from core.stored import from_json, utc_text
 from sync import season
 from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now
@@ -193,11 +192,7 @@ def _plan(connection: Connection, plan_id: int) -> Any:
 
 
 def _certificates(plan: Any) -> dict[str, dict[str, Any]]:
-    return dict(_decoded(plan.certificates))
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value
+    return dict(from_json(plan.certificates))
 
 
 def _takes(connection: Connection, plan_id: int) -> bool:
@@ -209,8 +204,8 @@ def _paused(plan: Any, at: datetime) -> bool:
     """Say whether a pause keeps a plan that sources made from running (S1)."""
     if plan.kind not in SOURCE_KINDS:
         return False
-    settings = DistrictSettings.model_validate(_decoded(plan.district_settings))
-    state = SeasonState.model_validate(_decoded(plan.season_state) or {})
+    settings = DistrictSettings.model_validate(from_json(plan.district_settings))
+    state = SeasonState.model_validate(from_json(plan.season_state) or {})
     on = season.at(at, settings.timezone, settings.pause, state.hand, state.resumed)
     return on.season is Season.PAUSED
 

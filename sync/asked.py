@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.rows import District
 from core.settings import DistrictSettings
-from core.stored import utc_text
+from core.stored import from_json, utc_text
 from sync.clock import Clock, utc_now
 from sync.decide import Context
 from sync.district_run import origins_of, read_district
@@ -158,11 +157,7 @@ def people(asked: Asked, query: str, about: Mapping[str, Any]) -> Iterator[UserV
 def named_in_conflicts(connection: Connection, district_id: int) -> set[str]:
     """Return the users whom an open conflict names: nobody archives them (rule 6)."""
     rows = connection.execute(_NAMED, {"district": district_id})
-    return {user["id"] for (candidates,) in rows for user in _list(candidates)}
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
+    return {user["id"] for (candidates,) in rows for user in from_json(candidates)}
 
 
 _SCHOOLS = text(

@@ -13,11 +13,10 @@ from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, TextClause, text
 
 from core.database import Database
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
 
 Counts = Mapping[Group, int]
@@ -141,7 +140,7 @@ def _kept(
         sorted(groups, key=attrgetter("source_id")), attrgetter("source_id")
     ):
         asked = [(group.scope, group.school_id, group.role) for group in of_source]
-        bound = {**about, "source": source_id, "groups": msgspec.json.encode(asked).decode()}
+        bound = {**about, "source": source_id, "groups": to_json(asked)}
         for scope, school, role, *kept in connection.execute(query, bound):
             if kept[0] is not None:
                 found[Group(source_id, scope, school, role)] = kept

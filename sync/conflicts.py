@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.stored import utc_text
+from core.stored import from_json, utc_text
 from sync.clock import Clock, utc_now
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
@@ -86,11 +85,7 @@ def _target(connection: Connection, row: Any, link: str) -> str:
 
 
 def _ids(candidates: Any) -> list[str]:
-    return [str(candidate["id"]) for candidate in _decoded(candidates)]
-
-
-def _decoded(candidates: Any) -> list[dict[str, Any]]:
-    return list(msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates)
+    return [str(candidate["id"]) for candidate in from_json(candidates)]
 
 
 def still_resembling_lost(
@@ -106,7 +101,7 @@ def still_resembling_lost(
         return found
     for row in connection.execute(_STILL_LOST, {"records": list(record_ids), "reason": LOST}):
         stand: dict[str, list[str]] = {}
-        for one in _decoded(row.candidates):
+        for one in from_json(row.candidates):
             about = {"id": one["id"], "source": row.source_id}
             if connection.execute(_IS_LOST, about).first():
                 stand[one["id"]] = list(one.get("evidence", ()))

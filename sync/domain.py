@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind, fold_email
+from core.stored import from_json
 from sync.asked import asked_plan
 from sync.clock import Clock
 from sync.draft import Step
@@ -48,7 +48,7 @@ def rename_domain(
         taken = set(asked.connection.execute(_ADDRESSES, about | {"domain": f"%@{new}"}).scalars())
         for row in _people(asked.connection, about):
             after = f"{row.email.strip().rpartition('@')[0]}@{new}"
-            if "email" in _list(row.locked_fields):
+            if "email" in (from_json(row.locked_fields) or ()):
                 kept += 1
                 continue
             if fold_email(after) in taken:
@@ -75,10 +75,6 @@ def _people(connection: Connection, about: dict[str, Any]) -> Iterator[Any]:
     while rows := connection.execute(_PEOPLE, about | {"last": last}).all():
         yield from rows
         last = rows[-1].id
-
-
-def _list(value: Any) -> list[str]:
-    return list(msgspec.json.decode(value) if isinstance(value, str) else value or ())
 
 
 _ADDRESSES = text(

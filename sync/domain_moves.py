@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.models import fold_email
+from core.stored import from_json
 
 LEAST = 3
 """How many people must move together to be a change of domain."""
@@ -26,7 +26,9 @@ def moves_of(connection: Connection, plan_id: int) -> list[dict[str, Any]]:
     """
     moves: Counter[tuple[str, str]] = Counter()
     for before, after in connection.execute(_MOVES, {"plan": plan_id}):
-        old, new = (_object(values).get("email_folded") or "" for values in (before, after))
+        old, new = (
+            (from_json(values) or {}).get("email_folded") or "" for values in (before, after)
+        )
         (old_local, _, old_domain), (new_local, _, new_domain) = (
             email.rpartition("@") for email in (old, new)
         )
@@ -47,10 +49,6 @@ def moves_of(connection: Connection, plan_id: int) -> list[dict[str, Any]]:
 def _at(connection: Connection, plan_id: int, domain: str) -> int:
     about = {"plan": plan_id, "domain": f"%@{domain}"}
     return int(connection.execute(_AT, about).scalar_one())
-
-
-def _object(value: Any) -> dict[str, Any]:
-    return dict(msgspec.json.decode(value) if isinstance(value, str) else value or {})
 
 
 _MOVES = text(

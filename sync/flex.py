@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.stored import FLEX_DELIVERY, FLEX_REQUEST, typed, utc_text
+from core.stored import FLEX_DELIVERY, FLEX_REQUEST, to_json, typed, utc_text
 from sync.clock import Clock, utc_now
 from sync.hand import UserEdit, add_user, archive_user, edit_user
 from sync.outcome import Outcome
@@ -146,7 +145,7 @@ def ask(
         _person(connection, district.id, crd_id, there=kind != "add")
         about = {
             "district": district.id, "kind": kind, "crd": crd_id, "actor": actor[:255],
-            "fields": msgspec.json.encode(given).decode(), "now": utc_text((now or utc_now)()),
+            "fields": to_json(given), "now": utc_text((now or utc_now)()),
         }  # fmt: skip
         return shown_id(REQUEST, int(connection.execute(_ASK, about).scalar_one()))
 

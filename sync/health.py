@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.installed import load
 from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
 from core.rows import Source
+from core.stored import to_json
 from sync.connect import open_connector
 from sync.quarantine import (
     Health,
@@ -123,7 +123,7 @@ def keep(database: Database, source: Source, health: Health) -> None:
 
 
 def _write(connection: Connection, source_id: int, health: Health) -> None:
-    document = msgspec.json.encode(health.stored()).decode()
+    document = to_json(health.stored())
     connection.execute(_KEEP, {"id": source_id, "health": document})
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.models import Kind
+from core.stored import from_json
 from sync.apply import chain_of
 from sync.draft import DIGEST_SIZE, Step, canonical, content_of
 from sync.seal import with_effects
@@ -90,7 +90,7 @@ def fold(connection: Connection, plan_id: int) -> tuple[bytes, int, int, int]:
             altered += 1
     effects = connection.execute(_EFFECTS, {"plan": plan_id}).scalar()
     if effects:
-        decoded = msgspec.json.decode(effects) if isinstance(effects, str) else effects
+        decoded = from_json(effects)
         return with_effects(digest.digest(), decoded), size, erased, altered
     return digest.digest(), size, erased, altered
 
@@ -113,7 +113,7 @@ def _digest(row: Any) -> bytes:
 
 
 def _canonical(value: Any) -> bytes:
-    return canonical(msgspec.json.decode(value) if isinstance(value, str) else value)
+    return canonical(from_json(value))
 
 
 _DISTRICTS = text("SELECT id, slug, serial, chain FROM districts ORDER BY slug")

@@ -14,11 +14,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 from sync.claims import Claims
 from sync.domain_moves import read_aliases
 from sync.identity import NUMBERS, Candidate, Known, Verdict, judge
@@ -285,7 +284,7 @@ class _Batch:
             "district": self.terms.district_id,
             "record": record.id,
             "reason": verdict.reason,
-            "candidates": msgspec.json.encode(candidates).decode(),
+            "candidates": to_json(candidates),
             "now": utc_text(self.terms.now),
         }
         if not self.connection.execute(_CONFLICT_AGAIN, about).rowcount:

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
-from core.stored import utc_text
+from core.stored import from_json, to_json, utc_text
 from sync import grace, views
 from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
@@ -54,7 +53,7 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     """
     with database.read() as connection:
         row = views.district_row(connection, slug)
-        stored: Told = _decoded(row.told) or {}
+        stored: Told = from_json(row.told) or {}
         found = almanac_of(row)
         if _under_way(stored, now):
             return []
@@ -119,19 +118,15 @@ def _claim(database: Database, district_id: int, before: Told, after: Told) -> b
     with database.write() as connection:
         database.apply_lock(connection, district_id)
         stored = connection.execute(_TOLD, {"id": district_id}).scalar_one()
-        if (_decoded(stored) or {}) != before:
+        if (from_json(stored) or {}) != before:
             return False
-        document = msgspec.json.encode(after).decode()
+        document = to_json(after)
         connection.execute(_TELL, {"id": district_id, "told": document})
     return True
 
 
 _TOLD = text("SELECT told FROM districts WHERE id = :id")
 _TELL = text("UPDATE districts SET told = :told WHERE id = :id")
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
 # -- the channels

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.models import Kind
-from core.stored import PLAN_GROUP, typed
+from core.stored import PLAN_GROUP, to_json, typed
 
 LARGE = 10_000
 """A plan of so many changes has an outline."""
@@ -51,7 +50,7 @@ class Outline:
     def write(self, database: Database, connection: Connection, plan_id: int) -> None:
         """Keep the outline of a sealed plan."""
         rows = [
-            (plan_id, *key, count, msgspec.json.encode(self.first[key]).decode())
+            (plan_id, *key, count, to_json(self.first[key]))
             for key, count in sorted(self.counts.items())
         ]
         database.insert_into(connection, "plan_groups", _COLUMNS, rows)

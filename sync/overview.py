@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
+from core.stored import from_json
 from sync.almanac import Almanac, almanac_of
 from sync.guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.quarantine import is_stale, read_health
@@ -135,7 +135,7 @@ def _one(
 
 
 def _source(row: Any, found: Almanac, season: Season, now: datetime) -> Json:
-    health = read_health(_decoded(row.health))
+    health = read_health(from_json(row.health))
     complete_at = _time(row.complete_at)
     good = health.good_at or complete_at
     return {
@@ -166,12 +166,12 @@ def _is_stale(health: Any, complete_at: datetime | None, found: Almanac, now: da
 
 
 def _held(row: Any) -> Json:
-    counts = {word: number for word, number in _decoded(row.counts).items() if number}
+    counts = {word: number for word, number in from_json(row.counts).items() if number}
     return {
         "id": shown_id(PLAN, row.id),
         "status": row.status,
         "counts": counts,
-        "held": _decoded(row.held),
+        "held": from_json(row.held),
         "expires_at": shown_time(_time(row.expires_at)),
     }
 
@@ -180,10 +180,6 @@ def _urgency(one: Json) -> tuple[Any, ...]:
     first = NEEDS.index(one["needs"][0]) if one["needs"] else len(NEEDS)
     second = WATCH.index(one["watch"][0]) if one["watch"] else len(WATCH)
     return (first, -len(one["needs"]), second, one["district"])
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
 def _time(value: str | None) -> datetime | None:

@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from core.models import PROFILE_FIELDS, fold_email
+from core.stored import from_json
 
 Membership = tuple[str, str, bool]
 """(role, school id or "", is primary) as the directory keeps it."""
@@ -206,7 +207,7 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
             bool(row.protected),
             bool(row.kept_archived),
             row.kept_until,
-            _list(row.locked_fields),
+            from_json(row.locked_fields) or [],
             dict(zip(PROFILE_FIELDS, row[_BEFORE_PROFILE:], strict=True)),
         )
         for row in connection.execute(_USERS, about)
@@ -248,10 +249,6 @@ def _record(row: Sequence[Any]) -> RecordView:
         person_key,
         join_reason,
     )
-
-
-def _list(value: Any) -> list[str]:
-    return msgspec.json.decode(value) if isinstance(value, str) else list(value or ())
 
 
 _RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said last

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from core.database import Database, failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
-from core.stored import utc_text
+from core.stored import from_json, to_json, utc_text
 from sync import conflicts, holds, matching, pairs
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_newcomer, decide_user
@@ -190,8 +189,8 @@ class _Planner:
                     "now": utc_text(request.now),
                     "season": request.season,
                     "guarded": request.watch is not None and request.watch.guard is Guard.HOLDS,
-                    "certificates": _json(request.certificates),
-                    "establishes": _json(list(request.establishes)),
+                    "certificates": to_json(request.certificates),
+                    "establishes": to_json(list(request.establishes)),
                 },
             ).scalar_one()
         )
@@ -253,7 +252,7 @@ class _Planner:
         self.database.analyze(connection, "todo_users", "todo_joins")
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         named = connection.execute(_NAMED_IN_CONFLICTS, about).scalars()
-        self.in_conflict = {user["id"] for candidates in named for user in _list(candidates)}
+        self.in_conflict = {user["id"] for candidates in named for user in from_json(candidates)}
         rows = [(user,) for user in sorted(self.in_conflict)]
         self.database.insert_into(connection, "conflict_people", ("target_id",), rows)
         self.established = any(source.established for source in self.request.sources)
@@ -479,7 +478,7 @@ class _Planner:
             "district": self.request.district.id,
             "record": record.id,
             "reason": reason,
-            "candidates": _json(
+            "candidates": to_json(
                 [{"id": user, "evidence": list(said)} for user, said in candidates.items()]
             ),
             "now": utc_text(self.request.now),
@@ -576,14 +575,6 @@ class _Planner:
 
 def _person(record: RecordView) -> tuple[int, str]:
     return record.source_id, record.person_key or f"\0{record.external_id}"
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return list(msgspec.json.decode(value) if isinstance(value, str) else value)
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 _SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)

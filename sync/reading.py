@@ -26,7 +26,7 @@ from core.errors import (
 from core.models import Kind, Role
 from core.rows import Source
 from core.settings import DistrictSettings
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 from sync.absence import Verdict, find_absent
 from sync.connect import open_connector
 from sync.district_run import (
@@ -249,7 +249,7 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
                 "run": run.run_id,
                 "source": source.id,
                 "now": utc_text(run.now),
-                "certificate": msgspec.json.encode(document).decode(),
+                "certificate": to_json(document),
             },
         )
         if isinstance(error, Disconnected):  # its data are kept, and so is everybody (S3)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.errors import RosterSyncError
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:
@@ -25,7 +24,7 @@ def close_run_in(
     error: RosterSyncError | None = None,
 ) -> None:
     """Write down how a run ended."""
-    document = None if error is None else msgspec.json.encode(error.as_json()).decode()
+    document = None if error is None else to_json(error.as_json())
     about = {"id": run_id, "status": status, "now": utc_text(now), "error": document}
     connection.execute(_CLOSE, about)
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import Kind
 from core.rows import Source
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 from sync.draft import Draft, Step
 from sync.identity import SCHOOL_PREFIX, new_id
 from sync.situations import Facts, school_situation_of
@@ -253,7 +253,7 @@ class _Planner:
         about = {
             "district": self.district_id,
             "record": record.id,
-            "candidates": msgspec.json.encode(rows).decode(),
+            "candidates": to_json(rows),
             "now": utc_text(self.now),
         }
         if not self.connection.execute(_CONFLICT_AGAIN, about).rowcount:

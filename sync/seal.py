@@ -10,11 +10,10 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import MANY_ROWS, Database
-from core.stored import utc_text
+from core.stored import from_json, to_json, utc_text
 from sync.domain_moves import moves_of
 from sync.draft import DIGEST_SIZE, Draft, canonical
 from sync.limits import SCHOOL_ROLE, Trip
@@ -146,7 +145,7 @@ def seal_whole(
     _write_outline(draft.database, connection, draft.plan_id, draft.size, intact)
     if effects:
         digest = with_effects(digest, effects)
-        connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": _json(effects)})
+        connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": to_json(effects)})
     _close(
         connection, draft.plan_id, "planned", digest, draft.size, counts, schools, [], {}, expires
     )
@@ -171,7 +170,7 @@ def _with_moves(connection: Connection, plan_id: int, digest: bytes) -> bytes:
     if not moves:
         return digest
     effects = {"domains": moves}
-    connection.execute(_EFFECTS, {"plan": plan_id, "effects": _json(effects)})
+    connection.execute(_EFFECTS, {"plan": plan_id, "effects": to_json(effects)})
     return with_effects(digest, effects)
 
 
@@ -202,10 +201,10 @@ def _close(
             "status": status,
             "digest": digest,
             "size": size,
-            "counts": _json(counts),
-            "schools": _json(schools),
-            "held": _json(held),
-            "additions": _json({str(key): value for key, value in additions.items() if value}),
+            "counts": to_json(counts),
+            "schools": to_json(schools),
+            "held": to_json(held),
+            "additions": to_json({str(key): value for key, value in additions.items() if value}),
             "expires": utc_text(expires) if expires is not None else None,
         },
     )
@@ -235,10 +234,6 @@ def _trip(
         who = {"": "people of no role"}.get(group.role, group.role)
         shown["scope"] = where if group.scope == "district" else f"{who}, {where}"
     return shown
-
-
-def _json(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def _renumber(connection: Connection, plan_id: int) -> None:
@@ -384,7 +379,7 @@ def reseal_without(
         text("SELECT held, expires_at FROM plans WHERE id = :plan"), about
     ).one()
     schools = dict.fromkeys(_SCHOOL_ACTIONS, 0)
-    held = msgspec.json.decode(trips) if isinstance(trips, str) else trips
+    held = from_json(trips)
     _close(
         connection, held_id, "held", digest, size, counts, schools, held, {},
         datetime.fromisoformat(expires) if expires else now,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-import msgspec
 from sqlalchemy import Connection, text
 
+from core.stored import from_json
 from sync.apply import Drifted
 from sync.district_run import (
     DistrictRun,
@@ -116,9 +116,7 @@ def gone_by(run: DistrictRun) -> datetime | None:
 
 def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
     stored = connection.execute(_STORED_SEASON, {"id": run.district.id}).scalar_one()
-    return SeasonState.model_validate(
-        msgspec.json.decode(stored) if isinstance(stored, str) else stored or {}
-    )
+    return SeasonState.model_validate(from_json(stored) or {})
 
 
 def paused_meanwhile(run: DistrictRun) -> bool:

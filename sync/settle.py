@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.base import Connector, RowFinding, Settlement
 from core.database import Database, failpoint
 from core.errors import RosterSyncError, VendorFailure
+from core.stored import from_json
 
 
 class Result(Protocol):
@@ -43,7 +43,7 @@ def settle(
 def _run_that_read_it(connection: Connection, source_id: int) -> int:
     """Return the run that read what is now served again: its findings are still the findings."""
     for run_id, certificate in connection.execute(_FETCHES, {"source": source_id}):
-        document = msgspec.json.decode(certificate) if isinstance(certificate, str) else certificate
+        document = from_json(certificate)
         if not document.get("unchanged"):
             return int(run_id)
     return 0

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
 from core.rows import Source
+from core.stored import from_json
 from sync import views
 from sync.asked import STANDS_DAYS
 from sync.clock import Clock
@@ -167,7 +167,7 @@ def _numbers(
     differing: Counter[str] = Counter()
     about = {"plan": draft.plan_id, "source": new_id}
     for (candidates,) in connection.execute(_DOUBTS, about):
-        decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
+        decoded = from_json(candidates)
         found: set[str] = set()
         for candidate in decoded:
             slugs = set(candidate["evidence"])

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
+from core.stored import from_json
 from sync.asked import Asked, asked_plan
 from sync.clock import Clock
 from sync.draft import Step
@@ -128,7 +128,7 @@ def _archived_at(asked: Asked, target: str, plan_id: int) -> str | None:
     """Return since when somebody had been archived before a plan brought them back."""
     about = {"target": target, "plan": plan_id, "district": asked.district_id}
     row = asked.connection.execute(_ARCHIVED_AT, about).one_or_none()
-    return None if row is None else _object(row.after).get("archived_at", row.applied_at)
+    return None if row is None else (from_json(row.after) or {}).get("archived_at", row.applied_at)
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ class _Back:
 
     def over(self, row: Any) -> None:
         """Take one change back."""
-        before, after = _object(row.before), _object(row.after)
+        before, after = (from_json(row.before) or {}), (from_json(row.after) or {})
         if row.action == "create":
             self.created = True
             self.before |= {"status": self.before.get("status", after.get("status", "active"))}
@@ -161,7 +161,7 @@ class _Back:
             if name != "target":
                 self.before.setdefault(name, after.get(name))
                 self.after[name] = old
-        for record, _, held, _ in _list(row.basis):
+        for record, _, held, _ in from_json(row.basis) or ():
             if held is not None and record is not None:
                 self.holds[record] = 1 - held
         if row.record_id is not None and row.action in ("link", "adopt", "unlink"):
@@ -219,14 +219,6 @@ class _Back:
         return steps
 
 
-def _object(value: Any) -> dict[str, Any]:
-    return dict(msgspec.json.decode(value) if isinstance(value, str) else value or {})
-
-
-def _list(value: Any) -> list[list[int | None]]:
-    return list(msgspec.json.decode(value) if isinstance(value, str) else value or ())
-
-
 def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
     """Yield the changes of a plan in their order, each with its target's revision of now."""
     last = -1
@@ -240,7 +232,7 @@ def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
 def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
     """Turn round what the plans did beside their changes."""
     for plan in plans:
-        done: Mapping[str, Any] = _object(plan.effects)
+        done: Mapping[str, Any] = from_json(plan.effects) or {}
         for name, other in (("retire", "unretire"), ("unretire", "retire")):
             if done.get(name):
                 asked.effects[other] = done[name]

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.base import Received
@@ -23,7 +22,7 @@ from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
 from core.rows import Source
 from core.stored import UPLOAD as UPLOAD_TYPES
-from core.stored import typed, utc_text
+from core.stored import to_json, typed, utc_text
 from sync.views import PLAN, RUN, shown_id, shown_time
 
 UPLOAD = "U"
@@ -103,7 +102,7 @@ def list_received(
         "actor": actor[:255], "now": utc_text(now), "modified": utc_text(received.modified),
         "hash": received.digest, "size": received.size, "type": source.connector, "run": run_id,
         "status": PROCESSED if read else FAILED,
-        "counts": msgspec.json.encode(counts).decode(),
+        "counts": to_json(counts),
         "note": "" if error is None else error.message,
     }  # fmt: skip
     with database.write() as connection:
@@ -138,7 +137,7 @@ _BURY = text(
 def mark(database: Database, upload_id: int, **values: Any) -> None:
     """Set columns of an upload; ``counts`` is a mapping."""
     if "counts" in values:
-        values["counts"] = msgspec.json.encode(values["counts"]).decode()
+        values["counts"] = to_json(values["counts"])
     names = ", ".join(f"{name} = :{name}" for name in values)
     with database.write() as connection:
         connection.execute(

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
+from core.stored import from_json
 from sync import people_views, plan_views, views, why_not
 from sync.clock import Clock, utc_now
 from sync.decide import Context, decide_user
@@ -350,7 +350,7 @@ def _standing_of_record(connection: Connection, record_id: int) -> list[Json]:
 def _held_rows(rows: Any) -> list[Json]:
     told = []
     for plan_id, action, reason, groups in rows:
-        limits = msgspec.json.decode(groups) if isinstance(groups, str) else groups
+        limits = from_json(groups)
         told.append(
             {
                 "plan_id": shown_id(PLAN, plan_id), "action": action, "reason": reason,
@@ -390,7 +390,7 @@ def _conflicts_naming(connection: Connection, district: Any, user_id: str) -> li
 
 
 def _evidence(candidates: Any, user_id: str) -> list[str]:
-    decoded = msgspec.json.decode(candidates) if isinstance(candidates, str) else candidates
+    decoded = from_json(candidates)
     return [slug for one in decoded if one["id"] == user_id for slug in one.get("evidence", ())]
 
 

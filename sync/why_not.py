@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from connectors.base import DEFAULT_ROLES
 from core.settings import DistrictSettings
+from core.stored import from_json
 from sync import season
 from sync.guard import SeasonState
 from sync.quarantine import read_health
@@ -47,7 +47,7 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
     last = connection.execute(_LAST, {"source": source.id}).one_or_none()
     found = skipped(connection, source.id, most=FINDINGS)
     findings = [{**row, "of": found.of} for row in found.rows]
-    config = _decoded(source.config) or {}
+    config = from_json(source.config) or {}
     roles = config.get("roles") or [role.value for role in DEFAULT_ROLES]
     schools = config.get("schools") or []
     codes = list(standing.codes)
@@ -72,7 +72,7 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
             "external_id": external_id,
             "read_at": None if last is None else _shown(last.at),
             "complete": None if last is None else bool(last.complete),
-            "why_incomplete": None if last is None else _decoded(last.certificate).get("reason"),
+            "why_incomplete": None if last is None else from_json(last.certificate).get("reason"),
             "complete_at": _shown(source.complete_at),
             "roles": roles,
             "schools": schools,
@@ -96,13 +96,13 @@ def standing_of_source(connection: Connection, district: Any, name: str, at: dat
     codes: list[str] = []
     comes_in: str | None = None
     last = connection.execute(_LAST, {"source": source.id}).one_or_none()
-    settings = DistrictSettings.model_validate(_decoded(district.settings))
-    state = SeasonState.model_validate(_decoded(district.season_state) or {})
+    settings = DistrictSettings.model_validate(from_json(district.settings))
+    state = SeasonState.model_validate(from_json(district.season_state) or {})
     on = season.at(at, settings.timezone, settings.pause, state.hand, state.resumed)
     if on.season == season.Season.PAUSED:
         codes.append("paused")
         comes_in = "The pause ends, or a person syncs with --during-pause."
-    if read_health(_decoded(source.health)).stopped:
+    if read_health(from_json(source.health)).stopped:
         codes.append("quarantined")
         comes_in = comes_in or f"The source is tried again: rostersync source resume {name}."
     if last is None:
@@ -115,10 +115,6 @@ def standing_of_source(connection: Connection, district: Any, name: str, at: dat
 
 def _shown(stored: str | None) -> str | None:
     return None if stored is None else shown_time(datetime.fromisoformat(stored))
-
-
-def _decoded(value: Any) -> Any:
-    return msgspec.json.decode(value) if isinstance(value, str) else value
 
 
 _SOURCE = text(
