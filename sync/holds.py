@@ -46,12 +46,14 @@ class Counting:
     """A first complete fetch of the district has been applied before (L6)."""
 
 
-def create_table(connection: Connection) -> None:
-    """Make the table of the held people."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS holds")
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE holds (target_id TEXT, why TEXT, source_id BIGINT)"
-    )
+def create_tables(connection: Connection) -> None:
+    """Make the tables of the held people, and of what the decisions mark them with."""
+    for name, columns in (
+        ("holds", "target_id TEXT, why TEXT, source_id BIGINT"),
+        ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
 def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:

@@ -30,9 +30,11 @@ from sync import (
     reading,
     retire,
     stream,
+    taken_back,
     undo,
 )
 from sync.absence import Verdict
+from sync.draft import Draft
 from sync.stage import State
 from tests.engine import (
     machine_focus,
@@ -142,7 +144,7 @@ def _grace(patch: pytest.MonkeyPatch) -> None:
 )
 def _in_conflict(patch: pytest.MonkeyPatch) -> None:
     facts(patch, in_conflict=False)
-    patch.setattr(plan._Planner, "_protect_conflicts", lambda *_: None)
+    patch.setattr(taken_back, "keep_named_in_conflicts", lambda *_: 0)
 
 
 @without(
@@ -151,7 +153,7 @@ def _in_conflict(patch: pytest.MonkeyPatch) -> None:
     held(test_plans.test_p4_a_rejection_is_remembered_until_the_evidence_changes),
 )
 def _rejections(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan._Planner, "_drop_rejected", lambda *_: None)
+    patch.setattr(taken_back, "drop_rejected", lambda *_: None)
 
 
 # -- proof of absence
@@ -345,10 +347,10 @@ def _own(patch: pytest.MonkeyPatch) -> None:
     "leaves scope is held", machine_focus.Narrowed, test_limits.test_l8_leaves_scope_is_always_held
 )
 def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
-    real = plan._Planner._mark
+    real = Draft.mark
     patch.setattr(
-        plan._Planner,
-        "_mark",
+        Draft,
+        "mark",
         lambda self, target, source, mark: (
             None if mark == "leaves_scope" else real(self, target, source, mark)
         ),
@@ -559,7 +561,7 @@ def _undo_all(patch: pytest.MonkeyPatch) -> None:
 
 @without("what was undone is not redone by itself", machine_focus.Undone)
 def _redone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan._Planner, "_mark_undone", lambda *_: None)
+    patch.setattr(taken_back, "mark_undone", lambda *_: None)
 
 
 @without("a retired source leaves whom a conflict names", machine_focus.Retired)

@@ -1,0 +1,77 @@
+"""Drafting: what the rooms of planning share, and how a decision gets into the draft.
+
+``sync/plan.py`` makes it; it, ``sync/newcomers.py`` and ``sync/taken_back.py`` work on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from core.database import Database
+from sync.decide import Context, Decision
+from sync.draft import Draft
+from sync.known import OwnNumbers
+
+
+@contextmanager
+def writing(connection: Connection) -> Iterator[Connection]:
+    """Open a short write transaction."""
+    connection.execution_options(rostersync_write=True)
+    with connection.begin():
+        yield connection
+
+
+@dataclass(slots=True)
+class Drafting:
+    """A plan under way."""
+
+    database: Database
+    connection: Connection
+    district_id: int
+    slug: str
+    source_ids: Sequence[int]
+    """The sources that are planned for, in precedence."""
+    own: OwnNumbers
+    now: datetime
+    draft: Draft
+    context: Context
+    switching: bool
+    """A vendor switch: nobody leaves, and nothing is counted as taken (P7)."""
+    established: bool = False
+    """A complete fetch of one of the sources has been applied before (L6)."""
+    empty: bool = False
+    """The directory of the district has nobody yet."""
+    leavers: int = 0
+    """How many may be the same people as somebody new (L7)."""
+    waiting: int = 0
+    """People whose changes wait by themselves: grace, a failed source, a season."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Open a short write transaction."""
+        return writing(self.connection)
+
+    def write(self, target: str, decision: Decision) -> None:
+        """Write down what is done about one person, and whatever a limit may say to it."""
+        self.draft.add(decision.steps)
+        for taken in () if self.switching else decision.taken:
+            self.draft.take(target, taken.source_id, taken.groups, taken.what)
+        source_id = decision.added_by
+        if source_id is not None:
+            self.draft.additions[source_id] += 1
+            if self.established:
+                self.draft.mark(target, source_id, "added")
+        if source_id is None:
+            source_id = decision.taken[0].source_id if decision.taken else self.source_ids[0]
+        if decision.caused_by_us:
+            self.draft.mark(target, source_id, "settings")
+        if decision.narrowed:
+            self.draft.mark(target, source_id, "leaves_scope")
+        if decision.shrunk:
+            self.draft.mark(target, source_id, "shrunk_role")

@@ -1,0 +1,190 @@
+"""The people whom the directory does not know: who joins, and who may be somebody we know.
+
+Used by ``sync/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes the draft
+and the conflicts, changes nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy import Connection, bindparam, text
+
+from core.stored import to_json, utc_text
+from sync import conflicts, matching, pairs
+from sync.decide import decide_newcomer
+from sync.drafting import Drafting
+from sync.identity import USER_PREFIX, new_id
+from sync.people import RecordView, read_newcomers
+
+BATCH = 1_000
+
+Doubt = tuple[str, dict[str, list[str]]]
+"""Why somebody may be somebody we know, and the candidates with their evidence."""
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the table of records that go with a newcomer's of another source."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS attached")
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE attached"
+        " (record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT)"
+    )
+
+
+def new_user_id(work: Drafting, record: RecordView, number: int = 0) -> str:
+    """Return the id of the user that a record brings in; a ``number`` if the first is taken."""
+    name = work.context.sources.names[record.source_id]
+    about = (work.slug, name, record.external_id, number)
+    return new_id(work.database.key, USER_PREFIX, *about)
+
+
+class Newcomers:
+    """Looks at the newcomers of one plan. ``silent`` sources only repeat what is held already."""
+
+    def __init__(self, work: Drafting, silent: frozenset[int]) -> None:
+        self.work = work
+        self.silent = silent
+        self.resembling = conflicts.LOST if work.switching else "resembles_leaver"
+        with work.transaction() as connection:  # most runs have none: nobody is asked in vain
+            about = {"district": work.district_id, "reason": conflicts.LOST}
+            self.some_attached = connection.execute(_ANY_ATTACHED).first() is not None
+            self.some_lost = connection.execute(_ANY_LOST, about).first() is not None
+
+    def look_at(self, records: int, progress: Callable[[int], None] | None) -> None:
+        """Look at all records of ``todo_records``, person by person."""
+        waiting: list[RecordView] = []
+        for first in range(1, records + 1, BATCH):
+            with self.work.transaction() as connection:
+                batch = waiting + list(read_newcomers(connection, first, first + BATCH - 1))
+                waiting = []
+                if first + BATCH <= records and batch:  # a person may go on in the next batch
+                    last = _person(batch[-1])
+                    while batch and _person(batch[-1]) == last:
+                        waiting.insert(0, batch.pop())
+                self._look_at_batch(connection, batch)
+                self.work.draft.flush(connection)
+            if progress is not None:
+                progress(BATCH)
+        if waiting:
+            with self.work.transaction() as connection:
+                self._look_at_batch(connection, waiting)
+                self.work.draft.flush(connection)
+
+    def _look_at_batch(self, connection: Connection, batch: Sequence[RecordView]) -> None:
+        if not batch:
+            return
+        work = self.work
+        people: dict[tuple[int, str], list[RecordView]] = {}
+        for record in batch:
+            people.setdefault(_person(record), []).append(record)
+        self._attach(connection, people)
+        ids = {about: new_user_id(work, records[0]) for about, records in people.items()}
+        taken = self._taken_ids(connection, list(ids.values()))
+        doubts = self._doubts(connection, batch)
+        for about, records in people.items():
+            user_id, number = ids[about], 0
+            while user_id in taken:
+                number += 1
+                user_id = new_user_id(work, records[0], number)
+                taken |= self._taken_ids(connection, [user_id])
+            doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
+            if doubt is not None:
+                held = doubt[0] == "resembles_leaver"
+                self._conflict(connection, records[0], *doubt)
+                if not held:
+                    continue
+                for target in (*doubt[1], user_id):
+                    work.draft.mark(target, records[0].source_id, "resembling")
+            decision = decide_newcomer(records, user_id, work.context)
+            if records[0].source_id in self.silent and decision.steps:
+                work.draft.mark(user_id, records[0].source_id, "standing")
+            if decision.steps:
+                work.write(user_id, decision)
+
+    def _attach(
+        self, connection: Connection, people: dict[tuple[int, str], list[RecordView]]
+    ) -> None:
+        """Give newcomers the records of other sources that are theirs: they join as one."""
+        if not self.some_attached:
+            return
+        whose = {record.id: records for records in people.values() for record in records}
+        rows = connection.execute(_ATTACHED, {"records": list(whose)}).all()
+        views = matching.read_records(connection, [row.record_id for row in rows]) if rows else {}
+        for row in rows:
+            record = views[row.record_id]
+            record.join_reason = row.reason
+            whose[row.base_id].append(record)
+
+    def _taken_ids(self, connection: Connection, ids: list[str]) -> set[str]:
+        if self.work.empty:
+            return set()
+        return set(connection.execute(_EXISTING, {"ids": ids}).scalars())
+
+    def _doubts(self, connection: Connection, batch: Sequence[RecordView]) -> dict[int, Doubt]:
+        """Return of whom it is doubtful that they are new, by record id."""
+        doubts: dict[int, Doubt] = {}
+        numbers = [record.id for record in batch]
+        if self.some_lost:
+            doubts = conflicts.still_resembling_lost(connection, numbers)
+        if self.work.leavers:
+            for record_id, targets in pairs.likenesses(connection, numbers).items():
+                doubts[record_id] = (self.resembling, targets)
+        if doubts:
+            about = {"records": list(doubts)}
+            for record_id in connection.execute(_DECIDED_NEW, about).scalars():
+                doubts.pop(record_id)
+        return doubts
+
+    def _conflict(
+        self,
+        connection: Connection,
+        record: RecordView,
+        reason: str,
+        candidates: Mapping[str, Sequence[str]],
+    ) -> None:
+        work = self.work
+        about = {
+            "district": work.district_id,
+            "record": record.id,
+            "reason": reason,
+            "candidates": to_json(
+                [{"id": user, "evidence": list(said)} for user, said in candidates.items()]
+            ),
+            "now": utc_text(work.now),
+        }
+        if not connection.execute(_CONFLICT_AGAIN, about).rowcount:
+            connection.execute(_CONFLICT, about)
+        work.counts["conflict"] += 1
+        if reason != "resembles_leaver":  # a pair is held together; approving it decides (L7)
+            rows = [(user,) for user in candidates]
+            work.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+
+
+def _person(record: RecordView) -> tuple[int, str]:
+    return record.source_id, record.person_key or f"\0{record.external_id}"
+
+
+_EXISTING = text("SELECT id FROM users WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+_DECIDED_NEW = text(
+    "SELECT DISTINCT record_id FROM conflicts WHERE record_id IN :records AND kind = 'user'"
+    " AND status = 'resolved' AND decision = 'new'"
+).bindparams(bindparam("records", expanding=True))
+_CONFLICT_AGAIN = text(
+    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
+    " AND status = 'open' AND district_id = :district"
+)
+_CONFLICT = text(
+    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
+    " VALUES (:district, 'user', :record, :candidates, :reason, 'open', :now)"
+)
+_ANY_ATTACHED = text("SELECT 1 FROM attached LIMIT 1")
+_ANY_LOST = text(
+    "SELECT 1 FROM conflicts WHERE district_id = :district AND kind = 'user' AND status = 'open'"
+    " AND reason = :reason LIMIT 1"
+)
+_ATTACHED = text(
+    "SELECT record_id, base_id, reason FROM attached WHERE base_id IN :records ORDER BY record_id"
+).bindparams(bindparam("records", expanding=True))

@@ -1,0 +1,120 @@
+"""What a draft takes back, or holds, because of what people have decided or must decide.
+
+Whoever is named in an open conflict does not leave (rule 6), rejected changes do not come again
+(P4), and what was undone is not redone by itself (P8). Used by ``sync/plan.py`` before it seals.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, bindparam, text
+
+from core.stored import from_json, utc_text
+from sync.drafting import Drafting
+
+_TARGETS = 1_000
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the table of the people whom an open conflict names."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS conflict_people")
+    connection.exec_driver_sql("CREATE TEMPORARY TABLE conflict_people (target_id TEXT)")
+    connection.exec_driver_sql("CREATE INDEX ix_conflict_people ON conflict_people (target_id)")
+
+
+def list_named_in_conflicts(work: Drafting, connection: Connection) -> set[str]:
+    """Fill the table, and return whom it has."""
+    found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
+    named = {str(user["id"]) for candidates in found for user in from_json(candidates)}
+    rows = [(user,) for user in sorted(named)]
+    work.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+    return named
+
+
+def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
+    """Take back the archive of whoever an open conflict names; return how many conflicts are open.
+
+    Those that are settled by themselves are closed before.
+    """
+    about = {"district": work.district_id, "now": utc_text(work.now)}
+    connection.execute(_CONFLICTS_GONE, about)
+    archives = connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": work.draft.plan_id})
+    for target in archives.scalars().all():
+        work.draft.forget(connection, target, ["archive"])
+        work.waiting += 1
+    return int(connection.execute(_COUNT_CONFLICTS, about).scalar_one())
+
+
+def drop_rejected(work: Drafting, connection: Connection) -> None:
+    """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
+    about = {"plan": work.draft.plan_id, "district": work.district_id}
+    rejected = sorted(connection.execute(_REJECTED, about).scalars())
+    actions: dict[str, list[str]] = {}
+    for first in range(0, len(rejected), _TARGETS):
+        targets = rejected[first : first + _TARGETS]
+        for target, action in connection.execute(_ACTIONS, {**about, "targets": targets}):
+            actions.setdefault(target, []).append(action)
+    for target, done in actions.items():
+        work.draft.forget(connection, target, sorted(set(done)))
+        work.waiting += 1
+
+
+def mark_undone(work: Drafting, connection: Connection) -> None:
+    """Mark whoever would be changed again on the evidence whose effect was undone (P8)."""
+    about = {"plan": work.draft.plan_id, "district": work.district_id}
+    if connection.execute(_ANY_UNDONE, about).first():
+        work.draft.flush(connection)
+        connection.execute(_MARK_UNDONE, about)
+
+
+def forget_moved(work: Drafting, connection: Connection, moved: int) -> None:
+    """Take back that those left whose record only moved (``pairs``), as a run counts them."""
+    for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS, _FORGET_MOVED_MARKS):
+        connection.execute(query, {"plan": work.draft.plan_id})
+    if not work.switching:
+        work.draft.counts["archive"] -= moved
+        work.draft.in_order = False
+
+
+_NAMED_IN_CONFLICTS = text(
+    "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
+    " AND kind = 'user' AND reason <> 'resembles_leaver'"
+)
+_CONFLICTS_GONE = text(  # linked meanwhile, or no longer shared
+    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
+    " AND status = 'open' AND (EXISTS (SELECT 1 FROM links l WHERE l.record_id ="
+    " conflicts.record_id) OR NOT EXISTS (SELECT 1 FROM records r WHERE r.id = conflicts.record_id"
+    " AND r.present AND r.in_scope))"
+)
+_COUNT_CONFLICTS = text(
+    "SELECT COUNT(*) FROM conflicts WHERE district_id = :district AND status = 'open'"
+)
+_ARCHIVES_IN_CONFLICT = text(
+    "SELECT DISTINCT target_id FROM changes WHERE plan_id = :plan AND action = 'archive'"
+    " AND target_id IN (SELECT target_id FROM conflict_people)"
+)
+_REJECTED = text(  # the changes once: PostgreSQL would join a large plan with itself row by row
+    "SELECT DISTINCT c.target_id FROM changes c JOIN rejections r ON r.district_id = :district"
+    " AND r.content_print = c.content_print WHERE c.plan_id = :plan"
+)
+_ACTIONS = text(
+    "SELECT target_id, action FROM changes WHERE plan_id = :plan AND target_id IN :targets"
+).bindparams(bindparam("targets", expanding=True))
+_ANY_UNDONE = text("SELECT 1 FROM undone WHERE district_id = :district LIMIT 1")
+_MARK_UNDONE = text(
+    "INSERT INTO marks SELECT c.target_id, r.source_id, 'undone' FROM undone u"
+    " JOIN records r ON r.id = u.record_id AND r.version = u.version"
+    " JOIN links l ON l.record_id = r.id JOIN changes c ON c.target_id = l.target_id"
+    " WHERE u.district_id = :district AND c.plan_id = :plan AND c.kind = 'user'"
+    " UNION SELECT c.target_id, r.source_id, 'undone' FROM changes c"
+    " JOIN undone u ON u.record_id = c.record_id"
+    " JOIN records r ON r.id = u.record_id AND r.version = u.version"
+    " WHERE u.district_id = :district AND c.plan_id = :plan AND c.kind = 'user'"
+)
+_OF_MOVED = "(SELECT target_id FROM pairs WHERE moved = 1)"
+_FORGET_MOVED_CHANGES = text(
+    f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
+)
+_FORGET_MOVED_TAKINGS = text(
+    f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
+)
+_FORGET_MOVED_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_OF_MOVED}")

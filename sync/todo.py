@@ -1,0 +1,162 @@
+"""The lists of a plan: whom it looks at, numbered in temporary tables.
+
+``todo_users`` has people whom the directory knows, ``todo_joins`` records that join them, and
+``todo_records`` the records of people whom it does not know. ``sync/plan.py`` takes them batch by
+batch. Settles and opens records by what they are and by the calendar; changes nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, bindparam, text
+
+from core.database import Database
+
+Open = Mapping[str, Any]
+"""Whose open records count: ``sources`` that speak, ``all`` whose newcomers may be asked for again,
+``district``."""
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the lists, empty."""
+    for name, columns in (
+        ("todo_users", "n INTEGER, target_id TEXT"),
+        ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
+        ("todo_records", "n INTEGER, record_id BIGINT"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+
+
+def settle_strangers(connection: Connection, sources: Sequence[int]) -> None:
+    """Close the records of people who never joined and are not shared."""
+    connection.execute(_SETTLE_STRANGERS, {"sources": sources})
+
+
+def open_kept_no_longer(connection: Connection, district_id: int, today: str) -> None:
+    """Open the records of whoever was to stay archived until yesterday (I2)."""
+    connection.execute(_KEPT_NO_LONGER, {"district": district_id, "today": today})
+
+
+def settle(connection: Connection, records: Sequence[int]) -> None:
+    """Close records about which there is nothing to do."""
+    if records:
+        connection.execute(_CLOSE, [{"id": record} for record in records])
+
+
+def list_records(database: Database, connection: Connection, open_ones: Open) -> int:
+    """Number the open records that nobody is linked to; return how many."""
+    for query in (_JOINS, _RECORDS):
+        connection.execute(query, open_ones)
+    connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
+    connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
+    connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
+    connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
+    database.analyze(connection, "todo_records", "todo_joins")
+    return int(connection.execute(text("SELECT COUNT(*) FROM todo_records")).scalar_one())
+
+
+def list_users(database: Database, connection: Connection, open_ones: Open) -> int:
+    """Number the users to look at; return how many."""
+    connection.execute(_USERS, open_ones)
+    connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
+    database.analyze(connection, "todo_users", "todo_joins")
+    return _count_users(connection)
+
+
+def list_lost(connection: Connection, old_id: int, district_id: int) -> int:
+    """Number whom a switch away from source ``old_id`` would lose instead; return how many."""
+    connection.exec_driver_sql("DELETE FROM todo_users")
+    connection.execute(_LOST, {"old": old_id, "district": district_id})
+    return _count_users(connection)
+
+
+def list_moved(connection: Connection) -> None:
+    """Number those whose record moved instead, and give them their new record (``pairs``)."""
+    connection.exec_driver_sql("DELETE FROM todo_users")
+    for query in (_MOVED_USERS, _MOVED_JOINS, _MOVED_ATTACHED, _MOVED_RECORDS):
+        connection.execute(query)
+
+
+def _count_users(connection: Connection) -> int:
+    return int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
+
+
+_SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)
+_SETTLE_STRANGERS = text(
+    "UPDATE records SET open = FALSE WHERE source_id IN :sources AND kind = 'user' AND open"
+    " AND NOT (present AND in_scope)"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = records.id)"
+).bindparams(_SOURCES)
+_KEPT_NO_LONGER = text(  # time makes them due: they were to stay archived until yesterday (I2)
+    "UPDATE records SET open = TRUE WHERE present AND NOT open AND id IN (SELECT l.record_id"
+    " FROM users u JOIN links l ON l.target_id = u.id WHERE u.district_id = :district"
+    " AND u.status = 'archived' AND u.kept_archived AND u.kept_until < :today)"
+)
+_CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")
+_JOINS = text(
+    "INSERT INTO todo_joins SELECT record_id, MIN(target_id), MIN(reason) FROM ("
+    # another entry of a person we know, by the source's own key of the person
+    "SELECT r.id AS record_id, l.target_id, 'same_person' AS reason FROM records r"
+    " JOIN records o ON o.source_id = r.source_id AND o.person_key = r.person_key"
+    " AND o.kind = r.kind JOIN links l ON l.record_id = o.id"
+    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open AND r.present AND r.in_scope"
+    " AND r.person_key IS NOT NULL"
+    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
+    # somebody decided whose record it is
+    " UNION SELECT r.id, c.decision, 'resolved' FROM records r"
+    " JOIN conflicts c ON c.record_id = r.id JOIN users u ON u.id = c.decision"
+    " WHERE r.source_id IN :sources AND r.kind = 'user'"
+    " AND r.open AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
+    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)) AS joins"
+    " GROUP BY record_id"
+).bindparams(_SOURCES)
+_USERS = text(
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
+    "SELECT l.target_id FROM records r JOIN links l ON l.record_id = r.id"
+    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open"
+    " UNION SELECT target_id FROM todo_joins"
+    # whoever stands in the held plan is looked at again, whatever became of their source (P3)
+    " UNION SELECT l.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " JOIN links l ON l.target_id = c.target_id JOIN records r ON r.id = l.record_id"
+    " WHERE p.district_id = :district AND p.standing AND c.kind = 'user' AND r.open) AS people"
+).bindparams(_SOURCES)
+_RECORDS = text(
+    "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
+    " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM ("
+    # a union, not an OR: each half has its index, and nobody goes through all records
+    "SELECT id FROM records WHERE source_id IN :sources AND kind = 'user' AND open"
+    " UNION SELECT c.record_id FROM plans p JOIN changes c ON c.plan_id = p.id"
+    " WHERE p.district_id = :district AND p.standing AND c.action = 'create') AS asked"
+    " CROSS JOIN records r JOIN sources s ON s.id = r.source_id WHERE r.id = asked.id"
+    " AND r.kind = 'user' AND r.source_id IN :all AND r.open AND r.present AND r.in_scope"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+    " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
+).bindparams(_SOURCES, bindparam("all", expanding=True))
+_LOST = text(  # held by the old source alone, and neither matched nor named in a conflict
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
+    "SELECT DISTINCT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN users u ON u.id = l.target_id WHERE r.source_id = :old AND r.kind = 'user' AND l.held"
+    " AND u.status <> 'archived' AND u.district_id = :district"
+    " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.target_id = u.id)"
+    " AND NOT EXISTS (SELECT 1 FROM conflict_people c WHERE c.target_id = u.id)"
+    " AND NOT EXISTS (SELECT 1 FROM links o JOIN records x ON x.id = o.record_id"
+    " JOIN sources s ON s.id = x.source_id WHERE o.target_id = u.id AND o.held"
+    " AND x.source_id <> :old AND x.present AND x.in_scope AND NOT s.retired)) AS lost"
+)
+_MOVED_USERS = text(
+    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM pairs"
+    " WHERE moved = 1"
+)
+_MOVED_JOINS = text(
+    "INSERT INTO todo_joins SELECT record_id, target_id, 'moved' FROM pairs WHERE moved = 1"
+)
+_MOVED_ATTACHED = text(
+    "INSERT INTO todo_joins SELECT a.record_id, p.target_id, a.reason FROM attached a"
+    " JOIN pairs p ON p.record_id = a.base_id WHERE p.moved = 1"
+)
+_MOVED_RECORDS = text(
+    "DELETE FROM todo_records WHERE record_id IN (SELECT record_id FROM pairs WHERE moved = 1)"
+)
