@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
@@ -10,7 +11,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.stored import from_json, utc_text
+from core.stored import from_json, to_json, utc_text
 from sync.clock import Clock, utc_now
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
@@ -84,6 +85,30 @@ def _target(connection: Connection, row: Any, link: str) -> str:
     )
 
 
+def leave_to_a_person(
+    connection: Connection,
+    kind: Kind,
+    district_id: int,
+    record_id: int,
+    reason: str,
+    candidates: Mapping[str, Sequence[str]],
+    now: datetime,
+) -> None:
+    """Open the conflict of a record, or say anew who it may be: ``candidates`` → evidence."""
+    about = {
+        "kind": kind.value,
+        "district": district_id,
+        "record": record_id,
+        "reason": reason,
+        "candidates": to_json(
+            [{"id": one, "evidence": list(said)} for one, said in candidates.items()]
+        ),
+        "now": utc_text(now),
+    }
+    if not connection.execute(_AGAIN, about).rowcount:
+        connection.execute(_NEW, about)
+
+
 def _ids(candidates: Any) -> list[str]:
     return [str(candidate["id"]) for candidate in from_json(candidates)]
 
@@ -119,6 +144,14 @@ _IS_LOST = text(
     "SELECT 1 FROM users u WHERE u.id = :id AND u.merged_into IS NULL AND NOT EXISTS (SELECT 1"
     " FROM links l JOIN records r ON r.id = l.record_id WHERE l.target_id = u.id AND l.held"
     " AND r.source_id = :source AND r.present AND r.in_scope)"
+)
+_AGAIN = text(
+    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
+    " AND status = 'open' AND district_id = :district"
+)
+_NEW = text(
+    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
+    " VALUES (:district, :kind, :record, :candidates, :reason, 'open', :now)"
 )
 _CONFLICT = text(
     "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id WHERE c.id = :id"

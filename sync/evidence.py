@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, String, bindparam, text
+from sqlalchemy import Connection, String, TextClause, bindparam, text
 
 from connectors.base import Connector
 from core.database import Database, failpoint
@@ -63,16 +63,17 @@ def keep(
     reread = source.settings_print is not None and source.settings_print != terms.print
     with stage.merge() as connection:
         stage.database.apply_lock(connection, source.district_id)
+        # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
+        believed = full or (verdict.complete and connector.capabilities.origin == "file")
         about = {
             "source": source.id,
             "now": utc_text(now),
             "cause": SETTINGS if reread else None,
+            "unsettled": [State.UNREADABLE] if believed else [State.UNREADABLE, State.DELETED],
         }
         serial = source.evidence_serial
         if usable and not certificate.unchanged:
             serial += 1
-            # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
-            believed = full or (verdict.complete and connector.capabilities.origin == "file")
             _merge_records(connection, about, reading, believed=believed)
             connection.execute(_KEEP_GISTS, about)
             failpoint("evidence.records")
@@ -82,7 +83,7 @@ def keep(
             _open_members(stage.database, connection, about)
             if full:
                 connection.execute(_AGE_FIRST if paused else _AGE, about)
-            _keep_snapshot(connection, source, connector, reading, verdict, full=full)
+            _keep_snapshot(connection, about, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
         fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
@@ -290,18 +291,21 @@ _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
 
 
 def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
-    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW, _PARTS_UNJOINED):
+    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW, _PARTS_UNSETTLED):
         connection.execute(query, about)
 
 
-_UNJOINED = (
-    f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state = {State.UNREADABLE:d})"
-)
-"""SQL: the owners whose rows could not be joined.
+_UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
+"""SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
 
-What is wrong with them stands in no single row. So all their rows are looked at again next time,
-or the fault would be found only on the day it came.
+Nothing in these rows would be new to the next reading. So all of them are looked at again, or the
+fault would be found only on the day it came, and whoever is suspect would never leave.
 """
+
+
+def _of_unsettled(query: str) -> TextClause:
+    return text(query).bindparams(bindparam("unsettled", expanding=True))
+
 
 _PARTS_GONE = text(
     "DELETE FROM parts WHERE source_id = :source AND ("
@@ -321,9 +325,9 @@ _PARTS_NEW = text(
     f" FROM stage_parts s WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM parts p"
     " WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key)"
 )
-_PARTS_UNJOINED = text(
+_PARTS_UNSETTLED = _of_unsettled(
     "UPDATE parts SET raw_print = NULL, gist_print = NULL"
-    f" WHERE source_id = :source AND owner IN {_UNJOINED}"
+    f" WHERE source_id = :source AND owner IN {_UNSETTLED}"
 )
 
 
@@ -359,7 +363,7 @@ _MOVED_SCHOOLS = text(
 
 def _keep_snapshot(
     connection: Connection,
-    source: Source,
+    about: dict[str, Any],
     connector: Connector,
     reading: Reading,
     verdict: Verdict,
@@ -367,7 +371,6 @@ def _keep_snapshot(
     full: bool,
 ) -> None:
     """Keep the order of a full reading; note of whom the order that is kept says too much."""
-    about: dict[str, Any] = {"source": source.id}
     if full:
         _replace_snapshot(connection, about, connector, reading, verdict)
     else:
@@ -375,7 +378,7 @@ def _keep_snapshot(
         for table in ("stage_entries", "stage_parts"):
             connection.execute(text(_TOUCH.format(table=table)), about)
     if connector.capabilities.joined:
-        connection.execute(_TOUCH_UNJOINED, about)
+        connection.execute(_TOUCH_UNSETTLED, about)
     touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
     if touched > MANY_TOUCHED:
         connection.execute(_DROP_SNAPSHOT, about)
@@ -423,10 +426,10 @@ _TOUCH = (
     " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
     f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL{_ONCE}"
 )
-_TOUCH_UNJOINED = text(
+_TOUCH_UNSETTLED = _of_unsettled(
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT p.source_id, p.stream, p.key FROM parts p"
-    f" WHERE p.source_id = :source AND p.owner IN {_UNJOINED}{_ONCE}"
+    f" WHERE p.source_id = :source AND p.owner IN {_UNSETTLED}{_ONCE}"
 )
 _COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
 _CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")

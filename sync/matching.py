@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
-from core.stored import to_json, utc_text
+from core.models import Kind
 from sync.claims import Claims
+from sync.conflicts import leave_to_a_person
 from sync.domain_moves import read_aliases
 from sync.identity import NUMBERS, Candidate, Known, Verdict, judge
 from sync.known import OwnNumbers, known_of, read_known
@@ -279,16 +280,15 @@ class _Batch:
         return known_of([record.data for record in records], self.terms.aliases, source_id, own)
 
     def _conflict(self, record: RecordView, verdict: Verdict) -> None:
-        candidates = [{"id": user, "evidence": list(slugs)} for user, slugs in verdict.evidence]
-        about = {
-            "district": self.terms.district_id,
-            "record": record.id,
-            "reason": verdict.reason,
-            "candidates": to_json(candidates),
-            "now": utc_text(self.terms.now),
-        }
-        if not self.connection.execute(_CONFLICT_AGAIN, about).rowcount:
-            self.connection.execute(_CONFLICT, about)
+        leave_to_a_person(
+            self.connection,
+            Kind.USER,
+            self.terms.district_id,
+            record.id,
+            verdict.reason,
+            dict(verdict.evidence),
+            self.terms.now,
+        )
 
     def _rivals(self, about: Mapping[str, Any]) -> dict[tuple[str, str], tuple[bool, bool]]:
         """Return (person, user) → who else lays claim: by a strong key, by the address."""
@@ -509,11 +509,3 @@ _CLAIMANTS = text(
     " WHERE r.source_id = :source AND j.target_id IN :targets ORDER BY 1, 2"
 ).bindparams(bindparam("targets", expanding=True))
 _SOME = text("INSERT INTO some_records VALUES (:n, :id)")
-_CONFLICT_AGAIN = text(
-    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
-    " AND status = 'open' AND district_id = :district"
-)
-_CONFLICT = text(
-    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
-    " VALUES (:district, 'user', :record, :candidates, :reason, 'open', :now)"
-)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.stored import to_json, utc_text
+from core.models import Kind
 from sync import conflicts, matching, pairs
 from sync.decide import decide_newcomer
 from sync.drafting import Drafting
@@ -144,17 +144,9 @@ class Newcomers:
         candidates: Mapping[str, Sequence[str]],
     ) -> None:
         work = self.work
-        about = {
-            "district": work.district_id,
-            "record": record.id,
-            "reason": reason,
-            "candidates": to_json(
-                [{"id": user, "evidence": list(said)} for user, said in candidates.items()]
-            ),
-            "now": utc_text(work.now),
-        }
-        if not connection.execute(_CONFLICT_AGAIN, about).rowcount:
-            connection.execute(_CONFLICT, about)
+        conflicts.leave_to_a_person(
+            connection, Kind.USER, work.district_id, record.id, reason, candidates, work.now
+        )
         work.counts["conflict"] += 1
         if reason != "resembles_leaver":  # a pair is held together; approving it decides (L7)
             rows = [(user,) for user in candidates]
@@ -172,14 +164,6 @@ _DECIDED_NEW = text(
     "SELECT DISTINCT record_id FROM conflicts WHERE record_id IN :records AND kind = 'user'"
     " AND status = 'resolved' AND decision = 'new'"
 ).bindparams(bindparam("records", expanding=True))
-_CONFLICT_AGAIN = text(
-    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
-    " AND status = 'open' AND district_id = :district"
-)
-_CONFLICT = text(
-    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
-    " VALUES (:district, 'user', :record, :candidates, :reason, 'open', :now)"
-)
 _ANY_ATTACHED = text("SELECT 1 FROM attached LIMIT 1")
 _ANY_LOST = text(
     "SELECT 1 FROM conflicts WHERE district_id = :district AND kind = 'user' AND status = 'open'"

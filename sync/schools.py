@@ -17,7 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import Kind
 from core.rows import Source
-from core.stored import to_json, utc_text
+from sync.conflicts import leave_to_a_person
 from sync.draft import Draft, Step
 from sync.identity import SCHOOL_PREFIX, new_id
 from sync.situations import Facts, school_situation_of
@@ -249,15 +249,10 @@ class _Planner:
         self.found.names.setdefault(school_id, str(record.values["name"]))
 
     def _conflict(self, record: _Record, candidates: Sequence[str], evidence: str) -> None:
-        rows = [{"id": school, "evidence": [evidence]} for school in sorted(candidates)]
-        about = {
-            "district": self.district_id,
-            "record": record.id,
-            "candidates": to_json(rows),
-            "now": utc_text(self.now),
-        }
-        if not self.connection.execute(_CONFLICT_AGAIN, about).rowcount:
-            self.connection.execute(_CONFLICT, about)
+        likely = {school: [evidence] for school in sorted(candidates)}
+        leave_to_a_person(
+            self.connection, Kind.SCHOOL, self.district_id, record.id, "same_name", likely, self.now
+        )
 
     def _close(self, records: Sequence[_Record]) -> None:
         opened = [{"id": record.id} for record in records if record.open]
@@ -290,13 +285,5 @@ _RECORDS = text(
 _DECISIONS = text(
     "SELECT record_id, decision FROM conflicts WHERE district_id = :district"
     " AND kind = 'school' AND status = 'resolved'"
-)
-_CONFLICT_AGAIN = text(
-    "UPDATE conflicts SET candidates = :candidates WHERE record_id = :record"
-    " AND status = 'open' AND district_id = :district"
-)
-_CONFLICT = text(
-    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
-    " VALUES (:district, 'school', :record, :candidates, 'same_name', 'open', :now)"
 )
 _CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")
