@@ -1,6 +1,7 @@
 """People whose rows cannot be joined: told at every reading, and nobody else is looked at for them.
 
-Evidence keeps their rows, so nothing of them is new to the next reading by itself.
+Evidence keeps their rows, so nothing of them is new to the next reading by itself. The same holds
+of people whose rows say that they are gone, where that is not believed yet.
 """
 
 from __future__ import annotations
@@ -187,6 +188,40 @@ def test_what_many_of_them_cost_grows_as_they_do_and_never_with_their_square(
         database.engine.dispose()
     assert first[1] <= 5 * first[0] + 20
     assert again[1] <= 5 * again[0] + 20
+
+
+# -- people whose deletion is not believed yet (F4)
+
+
+GONE = replace(KNOWN, users=[user("a"), user("b", x="gone"), user("c")])
+NOT_BELIEVED = {
+    "a delta": replace(GONE, users=[GONE.users[1]], roles=(), delta=True),
+    "a reading that broke off": replace(GONE, cut_after=2),
+}
+
+
+@pytest.mark.parametrize("said_in", NOT_BELIEVED)
+def test_who_is_only_suspect_leaves_once_a_full_reading_says_the_same(
+    town: Town, said_in: str
+) -> None:
+    read(town, KNOWN)
+    for _ in range(2):
+        read(town, NOT_BELIEVED[said_in])
+        assert sorted(names(town)) == ["a", "b", "c"]
+    assert read(town, GONE) == "applied"
+    assert sorted(names(town)) == ["a", "c"]
+    assert (read(town, GONE), town.parsed) == ("nothing_to_do", 0)
+
+
+@pytest.mark.parametrize("said_in", NOT_BELIEVED)
+def test_who_is_only_suspect_stays_once_a_full_reading_has_them_as_they_were(
+    town: Town, said_in: str
+) -> None:
+    read(town, KNOWN)
+    read(town, NOT_BELIEVED[said_in])
+    assert read(town, KNOWN) == "nothing_to_do"
+    assert names(town) == dict.fromkeys("abc", "Ash")
+    assert (read(town, KNOWN), town.parsed) == ("nothing_to_do", 0)
 
 
 # -- what else the order must not vouch for
