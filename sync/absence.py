@@ -10,11 +10,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from connectors.base import Connector
 from core.models import Kind
 from core.rows import Source
+from sync.facts import main_stream
 from sync.join import join_entries
 from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.stage import FINDING_COLUMNS, Stage, State
@@ -70,9 +71,12 @@ def find_absent(
         if joined:
             _drop_repeated(stage, connection, source, reading, parts=True)
     proven = verdict.complete and not reading.certificate.incremental
-    with stage.transaction() as connection:
-        if joined and proven:
+    if joined and proven:
+        with stage.transaction() as connection:
             _gone_parts(connection, source, connector, reading)
+        # before they are joined: whoever is joined without the rows that were left out stays so
+        _ask_by_id(stage, source, connector, reading, verdict, _SOME_GONE_PARTS)
+        proven = verdict.complete
     if joined:
         with stage.transaction() as connection:
             schools = allowed_schools(connection, source, connector)
@@ -93,12 +97,11 @@ def find_absent(
                 connection.execute(text("DELETE FROM stage_gone WHERE kind = :k"), {"k": kind})
             if connector.capabilities.scoped_by_role:
                 _keep_scope(connection, source, scope_roles)
-    if proven and (reason := _still_there(stage, connector, reading)):
-        verdict.complete, verdict.reason = False, reason
+    if proven and not joined:
+        _ask_by_id(stage, source, connector, reading, verdict, _SOME_GONE)
     with stage.transaction() as connection:
         if not verdict.complete:
             connection.exec_driver_sql("DELETE FROM stage_gone")
-            connection.exec_driver_sql("DELETE FROM stage_gone_parts")
         verdict.absent = _count(connection, "stage_gone")
         verdict.findings = _count(connection, "stage_findings")
     return verdict
@@ -157,27 +160,41 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
     return connection.execute(text(query), about).first() is not None
 
 
-def _still_there(stage: Stage, connector: Connector, reading: Reading) -> str | None:
-    """Ask for some of the missing by id (F3); return why the reading is not complete after all."""
+def _ask_by_id(
+    stage: Stage,
+    source: Source,
+    connector: Connector,
+    reading: Reading,
+    verdict: Verdict,
+    missing: TextClause,
+) -> None:
+    """Ask for some of the ``missing`` by id (F3): if one answers, the reading is not complete."""
     if not connector.capabilities.reads_by_id:
-        return None
+        return
     user_streams = [name for name, kind in connector.streams.items() if kind is Kind.USER]
     if all(name in reading.certificate.declared for name in user_streams):
-        return None
+        return
+    about = {"source": source.id, "main": main_stream(connector), "n": ASKED_BY_ID}
     with stage.transaction() as connection:
-        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID}).scalars())
-    if not keys:
-        return None
-    found = sum(connector.exists(keys).values())
+        keys = list(connection.execute(missing, about).scalars())
+    found = sum(connector.exists(keys).values()) if keys else 0
     if not found:
-        return None
-    return (
+        return
+    verdict.complete, verdict.reason = (
+        False,
         f"{found} of {len(keys)} people who were missing answered when asked for by id:"
-        " pages must have been left out."
+        " pages must have been left out.",
     )
+    with stage.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM stage_gone_parts")
 
 
 _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
+_SOME_GONE_PARTS = text(
+    "SELECT DISTINCT p.owner FROM parts p JOIN stage_gone_parts g ON g.stream = p.stream"
+    " AND g.key = p.key WHERE p.source_id = :source AND p.stream = :main"
+    " ORDER BY p.owner LIMIT :n"
+)
 
 
 # -- rows that stand twice

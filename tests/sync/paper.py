@@ -47,6 +47,8 @@ class Day:
     delta: bool = False
     """The rows are only what changed; nobody is missed in them."""
     absent: frozenset[str] = frozenset()
+    there: frozenset[str] = frozenset()
+    """The ids that answer when they are asked for, served or not."""
     version: str = "1"
 
 
@@ -95,6 +97,10 @@ class Paper(Connector):
             incremental=self.day.delta,
             absent_streams=self.day.absent,
         )
+
+    def exists(self, keys: Sequence[str]) -> dict[str, bool]:
+        """Say of each whether it answers."""
+        return {key: key in self.day.there for key in keys}
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the row's id."""

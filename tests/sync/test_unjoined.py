@@ -243,3 +243,19 @@ def test_who_was_not_met_beside_a_row_without_an_id_is_missed_once_it_has_one(to
     assert sorted(names(town)) == ["a", "b", "c"]
     read(town, replace(KNOWN, users=[user("b"), user("c")], roles=KNOWN.roles[1:]))
     assert sorted(names(town)) == ["b", "c"]
+
+
+def test_nobody_is_joined_from_what_a_vendor_left_out(town: Town) -> None:
+    read(town, KNOWN, reads_by_id=True)
+    before = town.state()
+    # b's own row and c's role are on a page that was not served, and b answers
+    short = replace(
+        KNOWN, users=[user("a"), user("c")], roles=[role("r1", "a"), role("r2", "b")],
+        there=frozenset("b"),
+    )  # fmt: skip
+    assert read(town, short, reads_by_id=True) == "incomplete"
+    after = town.state()
+    for kept in ("users", "memberships", "parts"):
+        assert after[kept] == before[kept]
+    data = {record[1]: record[3] for record in before["records"]}
+    assert {record[1]: record[3] for record in after["records"]} == data
