@@ -36,7 +36,7 @@ WAIT_SECONDS = 30
 """How long a writer waits for another one on SQLite: the longest of them applies a whole plan."""
 
 MANY_ROWS = 1_000
-"""From so many new rows on, PostgreSQL's statistics are brought up to date at once."""
+"""Of fewer new rows PostgreSQL's statistics need not know at once."""
 
 
 class Database:
@@ -263,17 +263,23 @@ class Database:
         for name in tables:
             connection.exec_driver_sql(f"ANALYZE {name}")
 
-    def analyze_after_load(self, connection: Connection, rows: int, *tables: str) -> None:
+    def analyze_after_load(
+        self, connection: Connection, rows: int, *tables: str, new: bool = False
+    ) -> None:
         """Let PostgreSQL's planner see new sizes at once after ``rows`` were loaded, if many.
 
         A plan made for an empty table is quadratic; a table that grew by less than a tenth is still
-        what it was.
+        what it was, unless the rows are of a source or district that is ``new`` to it.
         """
         if rows < MANY_ROWS or self.is_sqlite:
             return
-        found = connection.execute(_SIZES, {"tables": list(tables)})
-        sizes = {name: size for name, size in found}  # noqa: C416
-        self.analyze(connection, *(name for name in tables if rows > sizes.get(name, 0) / 10))
+        sizes: dict[str, float] = {}
+        if not new:
+            found = connection.execute(_SIZES, {"tables": list(tables)})
+            sizes = {name: size for name, size in found}  # noqa: C416
+        grown = [name for name in tables if rows > sizes.get(name, 0) / 10]
+        if grown:
+            self.analyze(connection, *grown)
 
     # -- dialect words
 

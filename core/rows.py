@@ -17,7 +17,7 @@ from core.stored import DISTRICT, SOURCE, typed
 Json = dict[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class District:
     """A tenant; see ``core.tables.District`` for what the fields say."""
 
@@ -32,7 +32,7 @@ class District:
     told: Json | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Source:
     """One configured connector of a district; see ``core.tables.Source`` for the fields."""
 
@@ -61,7 +61,7 @@ class Source:
     health: Json | None
 
 
-def read_district(connection: Connection, slug: str) -> District | None:
+def find_district(connection: Connection, slug: str) -> District | None:
     """Return the district of this name, if there is one."""
     row = connection.execute(_DISTRICT, {"slug": slug}).mappings().one_or_none()
     return None if row is None else District(**row)

@@ -77,12 +77,10 @@ SOURCE = _types(
     json="config mapping keep_when_missing own_numbers cursor health",
     truths="configured retired established",
 )
-RECORD = _types(times="absent_since", truths="present in_scope open suspect")
 USER = _types(
     times="created_at archived_at hand_at", json="locked_fields", truths="protected kept_archived"
 )
 MEMBERSHIP = _types(truths="is_primary")
-LINK = _types(truths="held")
 RUN = _types(times="started_at finished_at", json="error")
 FETCH = _types(times="at", json="certificate", truths="complete")
 PLAN = _types(

@@ -10,12 +10,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from connectors.base import Connector
 from core.models import Kind
 from core.rows import Source
-from sync.facts import main_stream
 from sync.join import join_entries
 from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.stage import FINDING_COLUMNS, Stage, State
@@ -71,17 +70,11 @@ def find_absent(
         if joined:
             _drop_repeated(stage, connection, source, reading, parts=True)
     proven = verdict.complete and not reading.certificate.incremental
-    if joined and proven:
-        with stage.transaction() as connection:
+    with stage.transaction() as connection:
+        if joined and proven:
             _gone_parts(connection, source, connector, reading)
-        # before they are joined: whoever is joined without the rows that were left out stays so
-        _ask_by_id(stage, source, connector, reading, verdict, _SOME_GONE_PARTS)
-        proven = verdict.complete
     if joined:
-        with stage.transaction() as connection:
-            schools = allowed_schools(connection, source, connector)
-        join_entries(stage, source, connector, terms, schools)
-        stage.ready()
+        _join(stage, source, connector, terms)
     with stage.transaction() as connection:
         if connector.capabilities.unique_email:
             _drop_shared_emails(connection, source, compared=bool(reading.ordered))
@@ -97,14 +90,32 @@ def find_absent(
                 connection.execute(text("DELETE FROM stage_gone WHERE kind = :k"), {"k": kind})
             if connector.capabilities.scoped_by_role:
                 _keep_scope(connection, source, scope_roles)
-    if proven and not joined:
-        _ask_by_id(stage, source, connector, reading, verdict, _SOME_GONE)
+    if proven and (reason := _still_there(stage, connector, reading)):
+        verdict.complete, verdict.reason = False, reason
+        if joined:
+            _join_again(stage, source, connector, terms)
     with stage.transaction() as connection:
         if not verdict.complete:
             connection.exec_driver_sql("DELETE FROM stage_gone")
         verdict.absent = _count(connection, "stage_gone")
         verdict.findings = _count(connection, "stage_findings")
     return verdict
+
+
+def _join(stage: Stage, source: Source, connector: Connector, terms: Terms) -> None:
+    with stage.transaction() as connection:
+        schools = allowed_schools(connection, source, connector)
+    join_entries(stage, source, connector, terms, schools)
+    stage.ready()
+
+
+def _join_again(stage: Stage, source: Source, connector: Connector, terms: Terms) -> None:
+    """Join with the rows that were taken for gone: pages were left out, so they may be there."""
+    with stage.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM stage_gone_parts")
+        connection.exec_driver_sql("DELETE FROM stage_entries WHERE place IS NULL")
+        connection.exec_driver_sql("DELETE FROM stage_findings WHERE joined")
+    _join(stage, source, connector, terms)
 
 
 def _count(connection: Connection, table: str) -> int:
@@ -160,41 +171,27 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
     return connection.execute(text(query), about).first() is not None
 
 
-def _ask_by_id(
-    stage: Stage,
-    source: Source,
-    connector: Connector,
-    reading: Reading,
-    verdict: Verdict,
-    missing: TextClause,
-) -> None:
-    """Ask for some of the ``missing`` by id (F3): if one answers, the reading is not complete."""
+def _still_there(stage: Stage, connector: Connector, reading: Reading) -> str | None:
+    """Ask for some of the missing by id (F3); return why the reading is not complete after all."""
     if not connector.capabilities.reads_by_id:
-        return
+        return None
     user_streams = [name for name, kind in connector.streams.items() if kind is Kind.USER]
     if all(name in reading.certificate.declared for name in user_streams):
-        return
-    about = {"source": source.id, "main": main_stream(connector), "n": ASKED_BY_ID}
+        return None
     with stage.transaction() as connection:
-        keys = list(connection.execute(missing, about).scalars())
-    found = sum(connector.exists(keys).values()) if keys else 0
+        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID}).scalars())
+    if not keys:
+        return None
+    found = sum(connector.exists(keys).values())
     if not found:
-        return
-    verdict.complete, verdict.reason = (
-        False,
+        return None
+    return (
         f"{found} of {len(keys)} people who were missing answered when asked for by id:"
-        " pages must have been left out.",
+        " pages must have been left out."
     )
-    with stage.transaction() as connection:
-        connection.exec_driver_sql("DELETE FROM stage_gone_parts")
 
 
 _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
-_SOME_GONE_PARTS = text(
-    "SELECT DISTINCT p.owner FROM parts p JOIN stage_gone_parts g ON g.stream = p.stream"
-    " AND g.key = p.key WHERE p.source_id = :source AND p.stream = :main"
-    " ORDER BY p.owner LIMIT :n"
-)
 
 
 # -- rows that stand twice

@@ -74,7 +74,9 @@ def apply_in(
     for name, query in words.statements(shape):
         connection.execute(text(query), about)
         failpoint(f"apply.{name}")
-    database.analyze_after_load(connection, plan.size, "users", "links", "memberships")
+    database.analyze_after_load(
+        connection, plan.size, "users", "links", "memberships", new=shape.only_creates
+    )
     if plan.kind == "hand":
         connection.execute(_TOUCHED_BY_HAND, about)
         failpoint("apply.hand")
@@ -164,8 +166,9 @@ def preconditions(database: Database) -> Sequence[tuple[str, str]]:
             "evidence",
             # one by one: a list of unknown length would be joined with all records there are
             f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
-            f" AND c.basis IS NOT NULL AND {database.to_int(version)} <> COALESCE((SELECT r.version"
-            f" FROM records r WHERE r.id = {database.to_int(record)}), -1)",
+            " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
+            f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
+            f" FROM records r WHERE r.id = {database.to_int(record)}), 0) = 0",
         ),
         # this key is not linked yet
         (
@@ -309,7 +312,7 @@ class _Words:
         return (
             f"UPDATE {table} SET revision = {table}.revision + 1, {sets} FROM changes c"
             f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
-            f" AND c.{_UPDATES}"
+            f" AND {_UPDATES.format(of='c.')}"
         )
 
     def _attributes(self) -> str:
@@ -407,11 +410,11 @@ class _Words:
         )
 
 
-_UPDATES = "action IN ('update', 'adopt', 'merge') AND after IS NOT NULL"
+_UPDATES = "{of}action IN ('update', 'adopt', 'merge') AND {of}after IS NOT NULL"
 _REVISE = (  # whoever is updated has a new revision already: no row is written twice for that
     "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
     " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL"
-    f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES} THEN 1 END) = 0)"
+    f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES.format(of='')} THEN 1 END) = 0)"
 )
 _LINK = (
     "INSERT INTO links (record_id, target_id, held) SELECT c.record_id, c.target_id, TRUE"

@@ -54,16 +54,28 @@ BROUGHT = text(  # the same of a plan that only creates, in its own order: nobod
 
 def count(connection: Connection, plan_id: int, people: TextClause) -> Counts:
     """Count the active people of this plan whom each source holds in each group."""
-    counted: Counter[tuple[int, str, str, str]] = Counter()
+    alone: Counter[tuple[int, str, str]] = Counter()
+    counted: Counter[Group] = Counter()
     rows = connection.execute(people, {"plan": plan_id}, execution_options={"yield_per": 10_000})
     for _, held in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
-        groups: set[tuple[int, str, str, str]] = set()
-        for _, source_id, school, role in held:
-            groups.add((source_id, SCHOOL_ROLE, school, role))
-            groups.add((source_id, DISTRICT_ROLE, "", role))
-            groups.add((source_id, DISTRICT, "", ""))
-        counted.update(groups)
-    return {Group(*group): people for group, people in counted.items()}
+        places = [tuple(row[1:]) for row in held]
+        if len(places) == 1:  # almost everybody
+            alone[places[0]] += 1
+        else:
+            counted.update({group for place in places for group in _groups(*place)})
+    for place, number in alone.items():
+        for group in _groups(*place):
+            counted[group] += number
+    return counted
+
+
+def _groups(source_id: int, school: str, role: str) -> tuple[Group, Group, Group]:
+    """Return the groups of somebody whom a source holds in one role at one school."""
+    return (
+        Group(source_id, SCHOOL_ROLE, school, role),
+        Group(source_id, DISTRICT_ROLE, "", role),
+        Group(source_id, DISTRICT),
+    )
 
 
 # -- what is kept

@@ -98,7 +98,7 @@ def open_district_run(
 def read_district(database: Database, slug: str) -> tuple[District, DistrictSettings, list[Source]]:
     """Return a district, its settings and its sources in precedence. Raises ``UsageError``."""
     with database.read() as connection:
-        district = rows.read_district(connection, slug)
+        district = rows.find_district(connection, slug)
         if district is None:
             raise UsageError(
                 f"There is no district {slug}.",

@@ -52,6 +52,7 @@ class Drafting:
     waiting: int = 0
     """People whose changes wait by themselves: grace, a failed source, a season."""
     counts: Counter[str] = field(default_factory=Counter)
+    """Of how many people something was kept as it is: ``locked``, ``protected``."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Open a short write transaction."""

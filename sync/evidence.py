@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, String, TextClause, bindparam, text
 
 from connectors.base import Connector
 from core.database import Database, failpoint
 from core.models import Kind
 from core.rows import Source
-from core.stored import utc_text
+from core.stored import to_json, utc_text
 from sync.absence import Verdict
 from sync.stage import Stage, State
 from sync.tally import Reading
@@ -79,7 +78,9 @@ def keep(
             failpoint("evidence.records")
             if connector.capabilities.joined:
                 _merge_parts(connection, about)
-            stage.database.analyze_after_load(connection, reading.parsed, "records", "parts")
+            stage.database.analyze_after_load(
+                connection, reading.parsed, "records", "parts", new=source.complete_at is None
+            )
             _open_members(stage.database, connection, about)
             if full:
                 connection.execute(_AGE_FIRST if paused else _AGE, about)
@@ -87,6 +88,8 @@ def keep(
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
         fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
+        moved_on = verdict.complete and not certificate.unchanged
+        cursor = certificate.cursor if moved_on else source.cursor
         connection.execute(
             _SOURCE,
             {
@@ -101,11 +104,7 @@ def keep(
                 "vendor_state": certificate.vendor_state,
                 "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
                 "revision": certificate.revision if verdict.complete else source.revision,
-                "cursor": _json(
-                    certificate.cursor
-                    if verdict.complete and not certificate.unchanged
-                    else source.cursor
-                ),
+                "cursor": None if cursor is None else to_json(cursor),
                 "snapshot": _snapshot_serial(source, serial, full),
             },
         )
@@ -116,10 +115,6 @@ def keep(
 
 def _text(value: datetime | None) -> str | None:
     return None if value is None else utc_text(value)
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
 
 
 def _snapshot_serial(source: Source, serial: int, full: bool) -> int | None:
@@ -493,7 +488,7 @@ def _insert_fetch(
                 "source": source.id,
                 "now": utc_text(now),
                 "complete": verdict.complete,
-                "certificate": _json(document),
+                "certificate": to_json(document),
             },
         ).scalar_one()
     )

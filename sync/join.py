@@ -68,8 +68,8 @@ def join_entries(
                         finding = (error.column, error.rule, error.message, error.hint)
                         stage.add(
                             "stage_findings",
-                            FINDING_COLUMNS,
-                            [(main, *(place or (None, None)), *finding)],
+                            (*FINDING_COLUMNS, "joined"),
+                            [(main, *(place or (None, None)), *finding, True)],
                         )
                         facts = _bare(main, owner, State.UNREADABLE)
                 if facts is None:

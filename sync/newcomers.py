@@ -17,7 +17,9 @@ from sync.drafting import Drafting
 from sync.identity import USER_PREFIX, new_id
 from sync.people import RecordView, read_newcomers
 
-BATCH = 1_000
+BATCH = 4_000
+"""Records looked at in one transaction. What is written of them stands all over an index, so that
+fewer and larger ones write each of its pages less often."""
 
 Doubt = tuple[str, dict[str, list[str]]]
 """Why somebody may be somebody we know, and the candidates with their evidence."""
@@ -147,7 +149,6 @@ class Newcomers:
         conflicts.leave_to_a_person(
             connection, Kind.USER, work.district_id, record.id, reason, candidates, work.now
         )
-        work.counts["conflict"] += 1
         if reason != "resembles_leaver":  # a pair is held together; approving it decides (L7)
             rows = [(user,) for user in candidates]
             work.database.insert_into(connection, "conflict_people", ("target_id",), rows)

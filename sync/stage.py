@@ -56,7 +56,7 @@ _TABLES = {
     "stage_chunks": "stream TEXT, position INTEGER, digest {blob}, count INTEGER, prints {blob},"
     " keys {blob}, spans {blob}",
     "stage_findings": "stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT,"
-    " hint TEXT",
+    " hint TEXT, joined BOOLEAN DEFAULT FALSE",
 }
 
 
@@ -76,7 +76,7 @@ class Stage:
                 self.connection.exec_driver_sql(
                     f"CREATE TEMPORARY TABLE {name} ({columns.format(blob=self._blob)})"
                 )
-            if not self.database.is_sqlite:  # fingerprints do not get smaller: nobody is to try
+            if not self.database.is_sqlite:  # making them smaller would cost more than it saves
                 self.connection.exec_driver_sql(
                     "ALTER TABLE stage_chunks ALTER prints SET STORAGE EXTERNAL,"
                     " ALTER keys SET STORAGE EXTERNAL, ALTER spans SET STORAGE EXTERNAL"

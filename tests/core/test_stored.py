@@ -14,10 +14,8 @@ from core.stored import Types, UtcTime
 READ = {
     tables.District: stored.DISTRICT,
     tables.Source: stored.SOURCE,
-    tables.Record: stored.RECORD,
     tables.User: stored.USER,
     tables.Membership: stored.MEMBERSHIP,
-    tables.Link: stored.LINK,
     tables.Run: stored.RUN,
     tables.Fetch: stored.FETCH,
     tables.Plan: stored.PLAN,

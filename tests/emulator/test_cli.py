@@ -152,7 +152,10 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_it_serves_until_interrupted(http: requests.Session, tmp_path: Path) -> None:
-    program = "from rostersync.emulator.cli import app; app()"
+    program = (  # what runs in the background ignores interrupts, and so would its children
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "from rostersync.emulator.cli import app; app()"
+    )
     options = ["--users", "50", "--port", "0", "--fault", "html_200:users"]
     options += ["--write", str(tmp_path / "districts.toml")]
     with subprocess.Popen(

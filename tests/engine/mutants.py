@@ -189,7 +189,7 @@ def _empty(patch: pytest.MonkeyPatch) -> None:
     test_fetches.test_f3_one_of_the_missing_who_answers_makes_the_fetch_incomplete,
 )
 def _asked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(absence, "_ask_by_id", lambda *_: None)
+    patch.setattr(absence, "_still_there", lambda *_: None)
 
 
 @without(

@@ -1,4 +1,4 @@
-"""on PostgreSQL, the fingerprints of a snapshot are stored as they are: they do not get smaller"""
+"""on PostgreSQL, snapshots are stored as they are: making them smaller costs more than it saves"""
 
 from __future__ import annotations
 
