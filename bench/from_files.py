@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bench import start
 from bench.days import CHANGED
 from bench.rosters import Files
@@ -10,6 +12,7 @@ from bench.syncs import Syncs
 from bench.table import NO_GOAL, Floor, Goal, told
 
 LAYOUT = "oneroster-1.1"
+_FLOOR = "read the same bytes"
 _LIKE_A_PEER = Goal(seconds=1.1, mb=135)
 """A third of the time and half of the memory of Adobe User Sync, which was measured once for 50,000
 users outside of this bench: 3.37 s and 271 MB, its start included."""
@@ -27,11 +30,10 @@ def measure(bench: Bench) -> None:
 def _of(bench: Bench, users: int, starts: dict[str, start.Start], goal: Goal) -> None:
     words = [CHANGED] * bench.repeat
     files = Files(LAYOUT, users, words, bench.folder / f"csv-{users}")
+    read = partial(bench.floor, "read", files.place)
     for store in bench.stores:
         syncs = Syncs(bench, store, files, users, starts[store.name], "OneRoster CSV, ")
-        files.turn_to(0)
-        floor = Floor(told([bench.floor("read", files.place)]), "read the same bytes")
-        syncs.first(floor)
-        syncs.unchanged(lambda: bench.floor("read", files.place), floor.what, goal)
-        syncs.changed(floor)
+        syncs.first(read, _FLOOR)
+        syncs.unchanged(read, _FLOOR, goal)
+        syncs.changed(Floor(told([read()]), _FLOOR))
         store.drop(syncs.url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench import incremental, plans, start, waits
 from bench.days import CHANGED, CHANGED_LITTLE, TOUCHED
+from bench.process import Ran
 from bench.rosters import Vendor
 from bench.run import Bench
 from bench.stores import Store
@@ -29,11 +30,11 @@ def measure(bench: Bench) -> None:
 def _on(bench: Bench, store: Store, vendor: Vendor, started: start.Start, parse: Cost) -> None:
     clear = vendor.clear
     syncs = Syncs(bench, store, vendor, bench.size, started)
-    scratch = store.new()
-    vendor.turn_to(0)
-    floor = told([bench.floor("first", clear, scratch)])
-    store.drop(scratch)
-    syncs.first(Floor(floor, "GET + pydantic + insert"), Goal(ratio=2.5, dream=1.5, mb=300))
+    syncs.first(
+        lambda: _first_floor(bench, store, clear),
+        "GET + pydantic + insert",
+        Goal(ratio=2.5, dream=1.5, mb=300),
+    )
     _disk(bench, store, "database after the first sync", store.size(syncs.url), bench.size)
     unchanged = syncs.unchanged(
         lambda: bench.floor("get", clear), "raw GET", Goal(ratio=3.0, dream=2.2, mb=200)
@@ -51,6 +52,13 @@ def _on(bench: Bench, store: Store, vendor: Vendor, started: start.Start, parse:
     plans.measure_export(bench, store, syncs.url)
     waits.measure(bench, store, vendor)
     store.drop(syncs.url)
+
+
+def _first_floor(bench: Bench, store: Store, clear: str) -> Ran:
+    scratch = store.new()
+    ran = bench.floor("first", clear, scratch)
+    store.drop(scratch)
+    return ran
 
 
 def _disk(bench: Bench, store: Store, work: str, size: int, people: int) -> None:

@@ -32,10 +32,11 @@ class Syncs:
         self.url = self.store.new()
         self.bench.program.prepare(self.url, self.roster)
 
-    def first(self, floor: Floor, goal: Goal = NO_GOAL) -> None:
-        """Measure the first sync; then let the store come to rest."""
+    def first(self, floor: Callable[[], Ran], floor_is: str, goal: Goal = NO_GOAL) -> None:
+        """Measure the first sync between two floors; then let the store come to rest."""
         self.roster.turn_to(0)
-        self.row("first sync", [self.sync(CHANGED)], floor, goal)
+        before, ran, after = floor(), self.sync(CHANGED), floor()
+        self.row("first sync", [ran], Floor(told([before, after]), floor_is), goal)
         self.store.settle(self.url)
 
     def unchanged(self, floor: Callable[[], Ran], floor_is: str, goal: Goal) -> Cost:
