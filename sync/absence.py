@@ -295,15 +295,12 @@ assert len(VOID) == WIDTH  # noqa: S101
 
 def _drop_shared_emails(connection: Connection, source: Source, *, compared: bool) -> None:
     """Keep the first row of each address of a file, and list the others (file-rules.md 3.10)."""
+    connection.exec_driver_sql("CREATE INDEX ix_stage_email ON stage_entries (email)")
     shared = connection.execute(_SHARED, {"source": source.id, "compared": int(compared)}).all()
-    for seq, _, stream, _, file, line in shared:
-        connection.execute(
-            text(
-                f"UPDATE stage_entries SET state = {State.UNREADABLE:d}, data = NULL, email = NULL"
-                " WHERE seq = :seq"
-            ),
-            {"seq": seq},
-        )
+    if shared:
+        connection.exec_driver_sql("CREATE INDEX ix_stage_seq ON stage_entries (seq)")
+        connection.execute(_UNUSABLE, [{"seq": row.seq} for row in shared])
+    for _, _, stream, _, file, line in shared:
         connection.execute(
             _FINDING,
             {
@@ -337,6 +334,10 @@ _SHARED = text(
     "     AND NOT EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
     "      AND e.key = r.external_id)))))"
     " ORDER BY s.seq"
+)
+_UNUSABLE = text(
+    f"UPDATE stage_entries SET state = {State.UNREADABLE:d}, data = NULL, email = NULL"
+    " WHERE seq = :seq"
 )
 _FINDING = text(
     "INSERT INTO stage_findings (stream, file, line, col, rule, message, hint)"

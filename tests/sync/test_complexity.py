@@ -121,7 +121,7 @@ def roster(size: int, *, renamed: int = 0, touched: bool = False, joined: int = 
     return Day(schools, users, page_size=size // PAGES)
 
 
-def syncs(database: Database, size: int) -> dict[str, Cost]:
+def syncs(database: Database, size: int, **flags: Any) -> dict[str, Cost]:
     """Sync a new town five times, and return what each time cost."""
     town = Town(database, forgetful=False)
     costs = {}
@@ -133,7 +133,7 @@ def syncs(database: Database, size: int) -> dict[str, Cost]:
         ("newcomers", roster(size, renamed=CHANGED, touched=True, joined=CHANGED), "applied"),
     ):
         with counted(database) as cost:
-            assert town.sync(day, Paper)["status"] == status
+            assert town.sync(day, Paper, **flags)["status"] == status
         cost.parsed = town.parsed
         costs[name] = cost
     return costs
@@ -223,11 +223,14 @@ def test_after_an_upgrade_everybody_is_parsed_once_and_their_gists_are_kept(
     assert town.parsed == 0
 
 
-def test_statements_follow_the_pages_and_steps_the_changes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [{}, {"unique_email": True}])
+def test_statements_follow_the_pages_and_steps_the_changes(
+    tmp_path: Path, flags: dict[str, Any]
+) -> None:
     costs = []
     for size in (SMALL, LARGE):
         database = open_database(f"sqlite:///{tmp_path / f'{size}.db'}")
-        costs.append(syncs(database, size))
+        costs.append(syncs(database, size, **flags))
         database.engine.dispose()
     small, large = costs
     for name in ("no change", "a few", "newcomers"):
@@ -279,3 +282,17 @@ def test_memory_of_a_first_sync_does_not_grow_with_the_roster(tmp_path: Path) ->
         peaks.append(peak_of(Town(database, forgetful=False), day, "applied"))
         database.engine.dispose()
     assert peaks[1] <= 1.5 * peaks[0]
+
+
+def test_a_file_full_of_shared_addresses_costs_what_any_file_costs(tmp_path: Path) -> None:
+    steps = []
+    for size in (SMALL, LARGE):
+        database = open_database(f"sqlite:///{tmp_path / f'{size}.db'}")
+        day = roster(size)
+        pairs = [{**row, "e": f"p{number // 2}@a.example"} for number, row in enumerate(day.users)]
+        with counted(database) as cost:
+            town = Town(database, forgetful=False)
+            assert town.sync(replace(day, users=pairs), Paper, unique_email=True)
+        steps.append(cost.steps)
+        database.engine.dispose()
+    assert steps[1] <= 5 * steps[0] + 20
