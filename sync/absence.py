@@ -323,8 +323,8 @@ _SHARED = text(
     # an earlier row of this reading
     "  EXISTS (SELECT 1 FROM stage_entries o WHERE o.email = s.email AND o.seq < s.seq"
     "   AND o.key <> s.key)"
-    # a row that says what it said before
-    "  OR EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
+    # a row that says what it said before (+ 0: the index of the key would lead past everybody)
+    "  OR EXISTS (SELECT 1 FROM records r WHERE r.source_id + 0 = :source AND r.kind = 'user'"
     "   AND r.email = s.email AND r.present AND r.external_id <> s.key"
     "   AND r.external_id <> COALESCE(s.former, '')"
     "   AND (EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
