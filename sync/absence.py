@@ -295,10 +295,10 @@ assert len(VOID) == WIDTH  # noqa: S101
 
 def _drop_shared_emails(connection: Connection, source: Source, *, compared: bool) -> None:
     """Keep the first row of each address of a file, and list the others (file-rules.md 3.10)."""
-    connection.exec_driver_sql("CREATE INDEX ix_stage_email ON stage_entries (email)")
+    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_stage_email ON stage_entries (email)")
     shared = connection.execute(_SHARED, {"source": source.id, "compared": int(compared)}).all()
     if shared:
-        connection.exec_driver_sql("CREATE INDEX ix_stage_seq ON stage_entries (seq)")
+        connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_stage_seq ON stage_entries (seq)")
         connection.execute(_UNUSABLE, [{"seq": row.seq} for row in shared])
     for _, _, stream, _, file, line in shared:
         connection.execute(
