@@ -276,7 +276,7 @@ class Database:
         sizes: dict[str, float] = {}
         if not new:
             found = connection.execute(_SIZES, {"tables": list(tables)})
-            sizes = {name: size for name, size in found}  # noqa: C416
+            sizes = {row.relname: row.reltuples for row in found}
         grown = [name for name in tables if rows > sizes.get(name, 0) / 10]
         if grown:
             self.analyze(connection, *grown)

@@ -22,7 +22,7 @@ from sync.guard import (
     Guard,
     SeasonState,
 )
-from sync.runs import close_run_in, open_run
+from sync.runs import close_killed, close_run_in, open_run
 from sync.season import SeasonOnDay
 
 Progress = Callable[[str, int], None]
@@ -78,6 +78,7 @@ def open_district_run(
     with database.run_lock(slug, district.id):
         district, settings, sources = read_district(database, slug)
         with database.write() as connection:
+            close_killed(connection, district.id, started)
             run_id = open_run(connection, district.id, kind, actor, started)
         state = SeasonState.model_validate(district.season_state or {})
         on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)

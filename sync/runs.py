@@ -29,6 +29,24 @@ def close_run_in(
     connection.execute(_CLOSE, about)
 
 
+def close_killed(connection: Connection, district_id: int, now: datetime) -> None:
+    """Write down of the runs that never ended that they were killed.
+
+    Only whoever holds the district's run lock knows: any other run is over then.
+    """
+    about = {"district": district_id, "now": utc_text(now), "error": to_json(_KILLED)}
+    connection.execute(_CLOSE_KILLED, about)
+
+
+_KILLED = {
+    "code": "killed",
+    "message": "The run ended before it could say how: its process was stopped.",
+    "hint": "Nothing was half applied. The next run went on from there.",
+}
+_CLOSE_KILLED = text(
+    "UPDATE runs SET status = 'failed', finished_at = :now, error = :error"
+    " WHERE district_id = :district AND status = 'running'"
+)
 _OPEN = text(
     "INSERT INTO runs (district_id, kind, status, actor, started_at)"
     " VALUES (:district, :kind, 'running', :actor, :now) RETURNING id"

@@ -76,7 +76,7 @@ def districts(connection: Connection) -> Iterator[Json]:
     """Yield every district in the order of its slug."""
     for row in connection.execute(_DISTRICTS).all():
         about = {"district": row.id}
-        users = {status: count for status, count in connection.execute(_USERS, about)}  # noqa: C416
+        users = {row.status: row.people for row in connection.execute(_USERS, about)}
         number = connection.execute(_HELD_PLAN, about).scalar()
         yield {
             "district": row.slug,
@@ -91,7 +91,9 @@ def districts(connection: Connection) -> Iterator[Json]:
         }
 
 
-_USERS = text("SELECT status, COUNT(*) FROM users WHERE district_id = :district GROUP BY status")
+_USERS = text(
+    "SELECT status, COUNT(*) AS people FROM users WHERE district_id = :district GROUP BY status"
+)
 _HELD_PLAN = text(
     "SELECT id FROM plans WHERE district_id = :district AND standing"
     " AND status IN ('held', 'approved')"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rostersync.cli.door import Door
-from rostersync.cli.words import count
+from rostersync.cli.words import count, things
 
 NOT_INTACT = 1
 """The exit code of a history that does not verify: nothing of ours may leave one behind."""
@@ -23,10 +23,11 @@ def verify(door: Door, district: str | None) -> int:
     else:
         for one in report["districts"]:
             erased = f", {count(one['erased'])} of them erased by a purge" if one["erased"] else ""
-            door.say(
-                f"{one['district']}: {'intact' if one['intact'] else 'NOT INTACT'},"
-                f" {count(one['plans'])} applied plans with {count(one['changes'])} changes{erased}"
+            history = (
+                f"{things(one['plans'], 'applied plan')} with {things(one['changes'], 'change')}"
             )
+            whole = "intact" if one["intact"] else "NOT INTACT"
+            door.say(f"{one['district']}: {whole}, {history}{erased}")
             for problem in one["problems"]:
                 door.say(f"    {problem}", style="red")
         if not report["districts"]:

@@ -230,6 +230,7 @@ def died_well(theatre: Theatre, world: World, ends: object, name: str) -> None:
         theatre.act(world)
     differences = ledger_model.differences(finish(world), end)
     assert not differences, (name, differences)
+    assert int(world.value("SELECT COUNT(*) FROM runs WHERE status = 'running'")) == 0, name
     sound(world)
 
 
