@@ -94,6 +94,7 @@ https://dev.clever.com/docs/api-v30-data-model
 
 _school = msgspec.json.Decoder(SchoolRecord)
 _user = msgspec.json.Decoder(UserRecord)
+_NOTHING, _NO_NAME = RoleRecord(), Name()
 
 
 def gist(stream: str, raw: bytes) -> bytes | None:
@@ -145,15 +146,16 @@ def parse_user(raw: bytes) -> Record:
             key=key,
             hint="Ask the district which data it shares with the app.",
         )
-    student = roles.get(Role.STUDENT, RoleRecord())
-    teacher = roles.get(Role.TEACHER, RoleRecord())
-    staff = roles.get(Role.STAFF, RoleRecord())
+    told = list(roles.values())
+    student = roles.get(Role.STUDENT, _NOTHING)
+    teacher = roles.get(Role.TEACHER, _NOTHING)
+    staff = roles.get(Role.STAFF, _NOTHING)
     grade_word = text(student.grade)
     grade = ceds_grade(grade_word) if grade_word else None
     if grade_word and grade is None:
         unknown.append(f"grade={grade_word}")
-    name = wire.name or Name()
-    preferred = student.preferred_name or Name()
+    name = wire.name or _NO_NAME
+    preferred = student.preferred_name or _NO_NAME
     try:
         memberships = tuple(_memberships(roles))
     except ValidationError as error:
@@ -171,14 +173,14 @@ def parse_user(raw: bytes) -> Record:
             "preferred_family_name": text(preferred.last),
             "email": text(wire.email) or text(student.email),
             "username": _first(
-                role.credentials.district_username for role in roles.values() if role.credentials
+                [role.credentials.district_username for role in told if role.credentials]
             ),
             "memberships": memberships,
             "grade": grade,
             "graduation_year": _year(text(student.graduation_year)),
-            "sis_id": _first(role.sis_id for role in roles.values()),
+            "sis_id": _first([role.sis_id for role in told]),
             "student_number": text(student.student_number),
-            "state_id": _first(role.state_id for role in roles.values()),
+            "state_id": _first([role.state_id for role in told]),
             "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
         },
     )
@@ -209,8 +211,13 @@ def _membership(role: Role, school: str | None, primary: bool) -> Membership:
 
 
 def _first(words: Iterable[Word]) -> str | None:
-    return next((found for word in words if (found := text(word)) is not None), None)
+    for word in words:
+        found = text(word)
+        if found is not None:
+            return found
+    return None
 
 
+@lru_cache(maxsize=256)
 def _year(word: str | None) -> int | None:
     return int(word) if word and re.fullmatch(r"(?:19|20|21)\d\d", word) else None

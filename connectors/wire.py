@@ -78,16 +78,19 @@ def extra_fields(
     Without those of ``left_out``, which the vendor documents and we leave out on purpose. A name
     that does not look like one is told as ``other``.
     """
-    extra = _members.decode(raw).keys() - _fields_of(shape) - left_out
-    return tuple(sorted({name if _NAME.fullmatch(name) else "other" for name in extra}))
+    names = _members.decode(raw).keys()
+    known = _fields_of(shape, left_out)
+    if names <= known:  # almost always
+        return ()
+    return tuple(sorted({name if _NAME.fullmatch(name) else "other" for name in names - known}))
 
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z_.:-]{0,39}")
 
 
 @cache
-def _fields_of(shape: type[msgspec.Struct]) -> frozenset[str]:
-    return frozenset(field.encode_name for field in msgspec.structs.fields(shape))
+def _fields_of(shape: type[msgspec.Struct], left_out: frozenset[str]) -> frozenset[str]:
+    return left_out.union(field.encode_name for field in msgspec.structs.fields(shape))
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:
