@@ -83,6 +83,8 @@ class Decision:
 
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
+_USER = Kind.USER
+_NEW, _GONE_AGAIN = Facts(sources="share"), Facts(sources="never")
 
 
 def decide_newcomer(
@@ -90,29 +92,30 @@ def decide_newcomer(
 ) -> Decision:
     """Decide about the records of one person whom the directory does not know."""
     speaking = in_precedence([r for r in records if r.speaks], context.sources)
-    situation = situation_of(Facts(sources="share" if speaking else "never"))
+    situation = situation_of(_NEW if speaking else _GONE_AGAIN)
     if situation.action != "create":
         return Decision(situation, settles=[r.id for r in records])
     wish = wish_of(speaking, context.sources)
     first = speaking[0]
     role, school = _about(wish.memberships)
-    after = {
+    after: dict[str, Any] = {
         "status": _ACTIVE if wish.enabled else _SUSPENDED,
         "origin": context.origins[first.source_id],
-        **{
-            name: value for name, value in stored_profile(wish.profile).items() if value is not None
-        },
-        "memberships": [list(member) for member in wish.memberships],
+        "memberships": wish.memberships,
+        **{name: value for name, value in wish.profile.items() if value is not None},
     }
+    email = wish.profile["email"]
+    if email:
+        after["email_folded"] = fold_email(email)
     steps = [
         Step(
-            Kind.USER, "create", user_id, None, reason or situation.reason, None, after, None,
+            _USER, "create", user_id, None, reason or situation.reason, None, after, None,
             first.id, first.version, role, school,
         )
     ]  # fmt: skip
     steps += [
         Step(
-            Kind.USER, "link", user_id, None, other.join_reason or "same_person", None, None, None,
+            _USER, "link", user_id, None, other.join_reason or "same_person", None, None, None,
             other.id, other.version, role, school,
         )
         for other in records

@@ -39,7 +39,9 @@ DIGEST_SIZE = 32
 PRINT_SIZE = 16
 _SALT = 16
 _WORDS = {kind: kind.value for kind in Kind}
+_USER = Kind.USER
 _FLUSH = 5_000
+_NULL = b"null"
 
 Values = Mapping[str, Any]
 Basis = Sequence[Sequence[int | None]]
@@ -88,7 +90,7 @@ class Draft:
         self.school_counts: Counter[str] = Counter()
         self.additions: Counter[int] = Counter()
         self.taken = 0
-        self._key = database.key
+        self._keyed = blake2b(digest_size=PRINT_SIZE, key=database.key)
         self._rows: list[tuple[Any, ...]] = []
         self._takings: list[tuple[Any, ...]] = []
         self._marks: list[tuple[str, int, str]] = []
@@ -100,16 +102,18 @@ class Draft:
 
     def add(self, steps: Sequence[Step]) -> None:
         """Write down the steps of one person or school, in this order."""
-        counts = self.counts if steps[0].kind is Kind.USER else self.school_counts
+        counts = self.counts if steps[0].kind is _USER else self.school_counts
         for action in {step.action for step in steps}:
             counts[action] += 1
         for step in steps:
-            before = b"null" if step.before is None else canonical(step.before)
-            after = b"null" if step.after is None else canonical(step.after)
-            basis = b"null" if step.basis is None else canonical(step.basis)
+            before = _NULL if step.before is None else canonical(step.before)
+            after = _NULL if step.after is None else canonical(step.after)
+            basis = _NULL if step.basis is None else canonical(step.basis)
             content = content_of(step, before, after, basis)
             salt = self._salt()
             digest = blake2b(salt + content, digest_size=DIGEST_SIZE).digest()
+            print_ = self._keyed.copy()
+            print_.update(content)
             self._digest.update(digest)
             self._rows.append(
                 (
@@ -118,8 +122,7 @@ class Draft:
                     None if step.before is None else before.decode(),
                     None if step.after is None else after.decode(),
                     None if step.basis is None else basis.decode(),
-                    step.reason, salt, digest,
-                    blake2b(content, digest_size=PRINT_SIZE, key=self._key).digest(),
+                    step.reason, salt, digest, print_.digest(),
                 )
             )  # fmt: skip
             self.outline.note(_WORDS[step.kind], step.action, step.school, step.role, self.size)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from sync.people import UserData
@@ -33,10 +34,15 @@ def new_id(key: bytes, prefix: str, *about: object) -> str:
     So a plan names whom it creates, two readings of one roster make the same plan, and no id tells
     what it was made from.
     """
-    words = "\0".join(map(str, about)).encode()
-    digest = blake2b(words, digest_size=10, key=key[:32], person=b"rostersync-id").digest()
-    number, pair = int.from_bytes(digest, "big"), _PAIRS
+    keyed = _keyed(key).copy()
+    keyed.update("\0".join(map(str, about)).encode())
+    number, pair = int.from_bytes(keyed.digest(), "big"), _PAIRS
     return prefix + "".join([pair[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> blake2b:
+    return blake2b(digest_size=10, key=key[:32], person=b"rostersync-id")
 
 
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"

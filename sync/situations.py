@@ -6,13 +6,12 @@ by somebody who does not program. ``sync/plan.py`` collects the facts and asks `
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of one person before a decision. Each is one column of the table."""
 
     user: Literal["none", "active", "suspended", "archived"] = "none"
@@ -192,7 +191,5 @@ def school_situation_of(facts: Facts) -> Situation:
 
 
 assert all(  # noqa: S101 - a misspelt fact would never fit
-    name in {field.name for field in fields(Facts)}
-    for row in (*TABLE, *SCHOOL_TABLE)
-    for name in row.when
+    name in Facts._fields for row in (*TABLE, *SCHOOL_TABLE) for name in row.when
 )

@@ -94,7 +94,7 @@ def shared(scenario: Callable[[Any], None]) -> Scenario:
 def facts(patch: pytest.MonkeyPatch, **forced: Any) -> None:
     """Make every decision blind for some facts."""
     real = decide._facts
-    patch.setattr(decide, "_facts", lambda *a: replace(real(*a), **forced))
+    patch.setattr(decide, "_facts", lambda *a: real(*a)._replace(**forced))
 
 
 # -- protection and what a person said
@@ -265,9 +265,8 @@ def _one_hold(patch: pytest.MonkeyPatch) -> None:
 
     def careless(user: Any, speaking: Any, *more: Any) -> Any:
         left = any(r.held and not r.present for r in user.records)
-        return real(user, [] if left else speaking, *more) if not left else replace(
-            real(user, speaking, *more), sources="left"
-        )  # fmt: skip
+        found = real(user, speaking, *more)
+        return found._replace(sources="left") if left else found
 
     patch.setattr(decide, "_facts", careless)
 
