@@ -27,7 +27,7 @@ from sqlalchemy.pool import NullPool
 from core.errors import Busy, ConfigError
 from core.secrets import read_secret
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 KEY_VARIABLE = "ROSTERSYNC_KEY"
@@ -306,6 +306,12 @@ class Database:
         if self.is_sqlite:
             return f"(json_extract({column}, '$.{name}') = 1)"
         return f"(({column} ->> '{name}')::boolean)"
+
+    def json_length(self, column: str, name: str) -> str:
+        """SQL: how many elements the list ``name`` of the JSON ``column`` has."""
+        if self.is_sqlite:
+            return f"json_array_length({column}, '$.{name}')"
+        return f"jsonb_array_length({column} -> '{name}')"
 
     def json_each(self, column: str, name: str, alias: str) -> str:
         """SQL, to follow a FROM item and a comma: one row for each element of a JSON list.

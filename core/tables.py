@@ -108,13 +108,6 @@ class Record(SQLModel, table=True):
     __tablename__ = "records"
     __table_args__ = (
         UniqueConstraint("source_id", "kind", "external_id", name="uq_records_key"),
-        Index(
-            "ix_records_open",
-            "source_id",
-            "kind",
-            sqlite_where=text("open"),
-            postgresql_where=text("open"),
-        ),
         Index("ix_records_email", "email"),
         Index(
             "ix_records_person",
@@ -139,16 +132,26 @@ class Record(SQLModel, table=True):
     version: int = 1
     present: bool = True
     in_scope: bool = True
-    open: bool = True
     suspect: bool = False
-    cause: str | None = Field(default=None, max_length=32)
-    """Why the evidence changed, where it was not the vendor: ``settings``, ``shrunk_role`` …"""
     absent_since: datetime | None = Field(default=None, sa_type=UtcTime)
     absent_fetches: int = 0
     email: str | None = Field(default=None, max_length=1024)
     person_key: str | None = Field(default=None, max_length=1024)
     roles: str = Field(default="", max_length=64)
     """Role words between commas (``,student,``), to scope a fetch by role (F6)."""
+
+
+class OpenRecord(SQLModel, table=True):
+    """Evidence that moved, or must be looked at again, until an applied plan settles it."""
+
+    __tablename__ = "open_records"
+    __table_args__ = (Index("ix_open_records", "source_id", "kind"),)
+
+    record_id: int = Field(sa_column=Column(BigId, primary_key=True, autoincrement=False))
+    source_id: int = Field(sa_column=Column(BigId, nullable=False))
+    kind: str = Field(max_length=8)
+    cause: str | None = Field(default=None, max_length=32)
+    """Why the evidence moved, where it was not the vendor: ``settings``, ``shrunk_role`` …"""
 
 
 class Part(SQLModel, table=True):

@@ -20,6 +20,7 @@ from core.models import PROFILE_FIELDS
 from core.stored import from_json, utc_text
 from sync import census
 from sync.effects import SOURCE_KINDS, take_effect
+from sync.open_records import opening
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
@@ -82,7 +83,9 @@ def apply_in(
         failpoint("apply.hand")
     take_effect(database, connection, plan.kind, from_json(plan.effects) or {}, about)
     failpoint("apply.effects")
-    after = census.count(connection, plan_id, census.BROUGHT if shape.only_creates else held)
+    after = census.count(
+        connection, plan_id, census.brought(database) if shape.only_creates else held
+    )
     census.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
     for source_id in from_json(plan.establishes):
@@ -266,7 +269,7 @@ class _Words:
         done.append(("linked", _LINK))
         done.append(("holds", self._hold()))
         done.append(("settled", _SETTLE))
-        done.append(("settled_basis", self._settle_basis()))
+        done += [("settled_basis", query) for query in self._settle_basis()]
         return done
 
     def _create_schools(self) -> str:
@@ -398,15 +401,17 @@ class _Words:
             " WHERE links.record_id = h.id"
         )
 
-    def _settle_basis(self) -> str:
+    def _settle_basis(self) -> tuple[str, str]:
         database = self.database
         record, settles = database.json_item("b", 0), database.json_item("b", 3)
+        basis = (
+            f"(SELECT {database.to_int(record)} FROM changes c,"
+            f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
+            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} {{how}})"
+        )
         return (
-            "UPDATE records SET open = (h.settles = 0),"
-            " cause = CASE WHEN h.settles = 0 THEN records.cause END"
-            f" FROM (SELECT {database.to_int(record)} AS id, {database.to_int(settles)} AS settles"
-            f" FROM changes c, {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
-            " AND c.basis IS NOT NULL) AS h WHERE records.id = h.id"
+            "DELETE FROM open_records WHERE record_id IN " + basis.format(how="<> 0"),
+            opening("r.id IN " + basis.format(how="= 0")),
         )
 
 
@@ -423,6 +428,6 @@ _LINK = (
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id)"
 )
 _SETTLE = (
-    "UPDATE records SET open = FALSE, cause = NULL WHERE id IN (SELECT record_id FROM changes"
+    "DELETE FROM open_records WHERE record_id IN (SELECT record_id FROM changes"
     " WHERE plan_id = :plan AND record_id IS NOT NULL)"
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -25,8 +26,19 @@ Counts = Mapping[Group, int]
 # -- who is held
 
 
-def held_where(database: Database) -> TextClause:
-    """Return the query of who is held where, of whom a plan changes more than their profile."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The questions of who is held where."""
+
+    people: TextClause
+    """Person, source, school and role: a row for each place, a person's rows together."""
+    alone: TextClause | None = None
+    """Source, school, role and how many people, of those whom ``people`` leaves out: each of them
+    has this one place."""
+
+
+def held_where(database: Database) -> Held:
+    """Ask for those of whom a plan changes more than their profile."""
     basis = database.json_each("basis", "", "b")
     moves = " OR ".join(
         (
@@ -35,30 +47,55 @@ def held_where(database: Database) -> TextClause:
             f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
         )
     )
-    return text(
-        "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
-        " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
-        " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
-        " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
-        f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
+    return Held(
+        text(
+            "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
+            " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+            " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+            " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
+            f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
+        )
     )
 
 
-BROUGHT = text(  # the same of a plan that only creates, in its own order: nobody is looked for
-    "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
-    " FROM changes c CROSS JOIN records r CROSS JOIN users u"
-    " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan AND c.kind = 'user'"
-    " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
-)
+def brought(database: Database) -> Held:
+    """Ask for the people of a plan that only creates, where it stands in the plan itself.
+
+    Whoever comes in by one record with at most one membership is the larger part by far.
+    """
+    alone = (
+        f"(c.action = 'create' AND {database.json_length('c.after', 'memberships')} < 2"
+        " AND c.target_id NOT IN (SELECT o.target_id FROM changes o WHERE o.plan_id = :plan"
+        " AND o.kind = 'user' AND o.action = 'link'))"
+    )
+    return Held(
+        text(
+            "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
+            " FROM changes c CROSS JOIN records r CROSS JOIN users u"
+            " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan"
+            f" AND c.kind = 'user' AND NOT {alone}"
+            " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
+        ),
+        text(
+            "SELECT r.source_id, COALESCE(c.school_id, ''), COALESCE(c.role, ''), COUNT(*)"
+            " FROM changes c CROSS JOIN records r WHERE c.plan_id = :plan AND c.kind = 'user'"
+            f" AND {alone} AND r.id = c.record_id"
+            f" AND {database.json_text('c.after', 'status')} = 'active' GROUP BY 1, 2, 3"
+        ),
+    )
 
 
-def count(connection: Connection, plan_id: int, people: TextClause) -> Counts:
+def count(connection: Connection, plan_id: int, held: Held) -> Counts:
     """Count the active people of this plan whom each source holds in each group."""
+    about = {"plan": plan_id}
     alone: Counter[tuple[int, str, str]] = Counter()
     counted: Counter[Group] = Counter()
-    rows = connection.execute(people, {"plan": plan_id}, execution_options={"yield_per": 10_000})
-    for _, held in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
-        places = [tuple(row[1:]) for row in held]
+    if held.alone is not None:
+        for source_id, school, role, number in connection.execute(held.alone, about):
+            alone[source_id, school, role] = number
+    rows = connection.execute(held.people, about, execution_options={"yield_per": 10_000})
+    for _, theirs in groupby(rows, itemgetter(0)):  # a person counts once in each group (L2)
+        places = [tuple(row[1:]) for row in theirs]
         if len(places) == 1:  # almost everybody
             alone[places[0]] += 1
         else:

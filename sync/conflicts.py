@@ -13,6 +13,7 @@ from core.errors import UsageError
 from core.models import Kind
 from core.stored import from_json, to_json, utc_text
 from sync.clock import Clock, utc_now
+from sync.open_records import opening
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
 
@@ -160,12 +161,11 @@ _DECIDE = text(
     "UPDATE conflicts SET status = 'resolved', decision = :decision, decided_by = :actor,"
     " decided_at = :now WHERE id = :id"
 )
-_OPEN_RECORD = text("UPDATE records SET open = TRUE WHERE id = :record")
+_OPEN_RECORD = text(opening("r.id = :record"))
 _OPEN_SOURCE = text(
-    "UPDATE records SET open = TRUE WHERE kind = 'user' AND present AND source_id ="
-    " (SELECT source_id FROM records WHERE id = :record)"
+    opening(
+        "r.kind = 'user' AND r.present AND r.source_id ="
+        " (SELECT source_id FROM records WHERE id = :record)"
+    )
 )
-_OPEN_CANDIDATE = text(
-    "UPDATE records SET open = TRUE WHERE id IN (SELECT record_id FROM links"
-    " WHERE target_id = :target)"
-)
+_OPEN_CANDIDATE = text(opening("r.id IN (SELECT record_id FROM links WHERE target_id = :target)"))

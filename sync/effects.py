@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
+from sync.open_records import is_open, opening
 
 SOURCE_KINDS = ("sync", "upload")
 """Plans that sources made: their takings count in the limits (L4)."""
@@ -54,8 +55,7 @@ def take_effect(
 
 
 _REDONE = text(  # settled: done again, or nothing left to do
-    "DELETE FROM undone WHERE NOT EXISTS (SELECT 1 FROM records r WHERE r.id = undone.record_id"
-    " AND r.open)"
+    f"DELETE FROM undone WHERE NOT {is_open('undone.record_id')}"
 )
 _RETIRE = text("UPDATE sources SET retired = TRUE WHERE id IN :sources").bindparams(
     bindparam("sources", expanding=True)
@@ -63,9 +63,9 @@ _RETIRE = text("UPDATE sources SET retired = TRUE WHERE id IN :sources").bindpar
 _UNRETIRE = text("UPDATE sources SET retired = FALSE WHERE id IN :sources").bindparams(
     bindparam("sources", expanding=True)
 )
-_OPEN_SOURCE = text(
-    "UPDATE records SET open = TRUE WHERE present AND NOT open AND source_id IN :sources"
-).bindparams(bindparam("sources", expanding=True))
+_OPEN_SOURCE = text(opening("r.present AND r.source_id IN :sources")).bindparams(
+    bindparam("sources", expanding=True)
+)
 _CONFLICTS_GONE = text(
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE status = 'open'"
     " AND record_id IN (SELECT id FROM records WHERE source_id IN :sources)"
@@ -103,6 +103,7 @@ _PURGE = (
     "DELETE FROM undone WHERE record_id IN " + _THEIR_RECORDS,
     "DELETE FROM parts WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = parts.source_id"
     " AND r.external_id = parts.owner AND r.kind = 'user' AND r.id IN " + _THEIR_RECORDS + ")",
+    "DELETE FROM open_records WHERE record_id IN " + _THEIR_RECORDS,
     "DELETE FROM records WHERE id IN " + _THEIR_RECORDS,
     "DELETE FROM links WHERE target_id IN {people}",
     "DELETE FROM memberships WHERE user_id IN {people}",
@@ -129,10 +130,7 @@ def _touched(database: Database) -> tuple[str, ...]:
 
 
 def _open_again(database: Database) -> tuple[str, ...]:
-    return tuple(
-        f"UPDATE records SET open = TRUE WHERE NOT open AND id IN ({ids})"
-        for ids in _touched(database)
-    )
+    return tuple(opening(f"r.id IN ({ids})") for ids in _touched(database))
 
 
 def _remember_undone(database: Database) -> tuple[str, ...]:

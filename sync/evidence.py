@@ -19,6 +19,7 @@ from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text
 from sync.absence import Verdict
+from sync.open_records import is_open, opening, opening_moved
 from sync.stage import Stage, State
 from sync.tally import Reading
 from sync.terms import Terms
@@ -73,7 +74,7 @@ def keep(
         serial = source.evidence_serial
         if usable and not certificate.unchanged:
             serial += 1
-            _merge_records(connection, about, reading, believed=believed)
+            merged = _merge_records(connection, about, reading, believed=believed)
             connection.execute(_KEEP_GISTS, about)
             failpoint("evidence.records")
             if connector.capabilities.joined:
@@ -81,9 +82,12 @@ def keep(
             stage.database.analyze_after_load(
                 connection, reading.parsed, "records", "parts", new=source.complete_at is None
             )
-            _open_members(stage.database, connection, about)
-            if full:
-                connection.execute(_AGE_FIRST if paused else _AGE, about)
+            if merged.opened:  # from none to many and back, many times a day
+                stage.database.analyze(connection, "open_records")
+            if not merged.first:
+                _open_members(stage.database, connection, about)
+                if full:
+                    connection.execute(_AGE_FIRST if paused else _AGE, about)
             _keep_snapshot(connection, about, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
@@ -157,22 +161,31 @@ def open_source(connection: Connection, source_id: int) -> None:
     connection.execute(_OPEN_SOURCE, {"source": source_id})
 
 
-_OPEN_SOURCE = text(
-    "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user' AND NOT open"
-)
+_OPEN_SOURCE = text(opening("r.source_id = :source AND r.kind = 'user'"))
 _OPEN_SHARED = text(
-    "UPDATE records SET open = TRUE WHERE NOT open AND id IN (SELECT l.record_id FROM links l"
-    " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records r ON r.id = m.record_id"
-    " WHERE r.source_id = :source AND r.kind = 'user'))"
+    opening(
+        "r.id IN (SELECT l.record_id FROM links l"
+        " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records o ON o.id ="
+        " m.record_id WHERE o.source_id = :source AND o.kind = 'user'))"
+    )
 )
 
 
 # -- records
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What merging the records came to."""
+
+    first: bool
+    """The source had none before: all that it has are new, and open."""
+    opened: int
+
+
 def _merge_records(
     connection: Connection, about: dict[str, Any], reading: Reading, *, believed: bool
-) -> None:
+) -> Merged:
     """Merge the stage into the records, only by statements that have something to do.
 
     Each is driven from the stage, which is small where little changed, not from the records: a
@@ -181,43 +194,89 @@ def _merge_records(
     """
     staged = {state: (rows, rekeyed) for state, rows, rekeyed in connection.execute(_STAGED)}
     rows, rekeyed = staged.get(State.DATA, (0, 0))
+    about = {**about, "last": connection.execute(_LAST_RECORD).scalar_one()}
     if rows and not connection.execute(_ANY_RECORD, about).first():
-        connection.execute(_INSERT, about)
-        failpoint("evidence.inserted")
-        return
+        return Merged(True, _insert(connection, _INSERT, about))
+    opened = 0
     if rekeyed:
-        connection.execute(_REKEY, {**about, "ordered": sorted(reading.ordered)})
+        opened += _move(connection, _REKEY, {**about, "ordered": sorted(reading.ordered)})
     if rows:
-        connection.execute(_INSERT_NEW, about)
-        failpoint("evidence.inserted")
-        connection.execute(_UPDATE, about)
+        opened += _insert(connection, _INSERT_NEW, about)
+        opened += _move(connection, _UPDATE, about)
     if State.EXCLUDED in staged:
-        connection.execute(_EXCLUDE, about)
+        opened += _move(connection, _EXCLUDE, about)
     if State.DELETED in staged:
-        connection.execute(_DELETE if believed else _SUSPECT, about)
-    connection.execute(_GONE, about)
+        if believed:
+            opened += _move(connection, _DELETE, about)
+        else:
+            connection.execute(_SUSPECT, about)
+    opened += _move(connection, _GONE, about)
+    return Merged(False, opened)
+
+
+def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) -> int:
+    connection.execute(query, about)
+    failpoint("evidence.inserted")
+    return connection.execute(_OPEN_INSERTED, about).rowcount
+
+
+def _move(connection: Connection, moving: Moving, about: dict[str, Any]) -> int:
+    """Open the records that move while they still are as they were, then let them move."""
+    opens, moves = moving
+    opened = connection.execute(opens, about).rowcount
+    if opened:
+        connection.execute(moves, about)
+    return opened
+
+
+Moving = tuple[TextClause, TextClause]
+
+
+def _moving(
+    found: str, sets: str, cause: str = "CAST(:cause AS TEXT)", again: str = "excluded.cause"
+) -> Moving:
+    """SQL: open the records that ``found`` has, and set columns from its rows ``s``.
+
+    For ``cause`` and ``again`` see ``opening_moved``.
+    """
+    return text(opening_moved(found, cause, again)), text(
+        f"WITH s AS MATERIALIZED ({found}) UPDATE records SET version = records.version + 1, {sets}"
+        " FROM s WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+    )
+
+
+def _of_state(state: State) -> str:
+    """SQL: the records ``r`` of this source that the stage has in one state, as ``e``."""
+    return (
+        " FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
+        f" AND r.kind = e.kind AND r.external_id = e.key AND e.state = {state:d}"
+    )
 
 
 _STAGED = text("SELECT state, COUNT(*), COUNT(former) FROM stage_entries GROUP BY state")
 _ANY_RECORD = text("SELECT 1 FROM records WHERE source_id = :source LIMIT 1")
-_REKEY = text(
-    "WITH s AS MATERIALIZED (SELECT r.id, e.key FROM stage_entries e CROSS JOIN records r"
-    "  WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
-    f"  AND e.state = {State.DATA:d} AND e.former <> e.key"
+_LAST_RECORD = text("SELECT COALESCE(MAX(id), 0) FROM records")
+_REKEY_OPENS, _REKEY_MOVES = _moving(
+    "SELECT r.id, r.kind, e.key FROM stage_entries e CROSS JOIN records r"
+    " WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
+    f" AND e.state = {State.DATA:d} AND e.former <> e.key"
     # whoever is still there under the former key keeps it; the snapshot stages none whom it meets
-    "  AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
-    "  AND (e.stream NOT IN :ordered OR EXISTS (SELECT 1 FROM stage_passed p"
-    "   WHERE p.stream = e.stream AND p.key = e.former))"
-    "  AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
-    "   AND n.external_id = e.key))"
-    " UPDATE records SET external_id = s.key, version = records.version + 1, open = TRUE FROM s"
-    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
-).bindparams(bindparam("ordered", type_=String, expanding=True))
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
+    " AND (e.stream NOT IN :ordered OR EXISTS (SELECT 1 FROM stage_passed p"
+    "  WHERE p.stream = e.stream AND p.key = e.former))"
+    " AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
+    "  AND n.external_id = e.key)",
+    "external_id = s.key",
+    cause="NULL",
+    again="open_records.cause",
+)
+_ORDERED = bindparam("ordered", type_=String, expanding=True)
+_REKEY = _REKEY_OPENS.bindparams(_ORDERED), _REKEY_MOVES.bindparams(_ORDERED)
 _INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, gist_print, norm_print, data,"
-    " version, present, in_scope, open, suspect, absent_fetches, cause, email, person_key, roles)"
+    " version, present, in_scope, suspect, absent_fetches, email, person_key, roles)"
     " SELECT CAST(:source AS BIGINT), s.kind, s.key, s.raw_print, s.gist_print, s.norm_print,"
-    " s.data, 1, TRUE, TRUE, TRUE, FALSE, 0, :cause, s.email, s.person_key, s.roles"
+    " s.data, 1, TRUE, TRUE, FALSE, 0, s.email, s.person_key, s.roles"
     f" FROM stage_entries s WHERE s.state = {State.DATA:d}"
 )
 _INSERT = text(f"{_INSERT_ALL} ORDER BY s.seq")
@@ -226,28 +285,18 @@ _INSERT_NEW = text(
     " WHERE r.source_id = :source AND r.kind = s.kind AND r.external_id = s.key)"
     " ORDER BY s.seq"
 )
-
-
-def _of_state(state: State) -> str:
-    """SQL: the ids of this source's records that the stage has in one state."""
-    return (
-        "(SELECT r.id FROM stage_entries s CROSS JOIN records r WHERE r.source_id = :source"
-        f" AND r.kind = s.kind AND r.external_id = s.key AND s.state = {state:d})"
-    )
-
-
-_UPDATE = text(
-    "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.gist_print, e.norm_print, e.data, e.email,"
-    "  e.person_key, e.roles FROM stage_entries e CROSS JOIN records r WHERE r.source_id = :source"
-    f"  AND r.kind = e.kind AND r.external_id = e.key AND e.state = {State.DATA:d}"
-    "  AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect))"
-    " UPDATE records SET raw_print = s.raw_print, gist_print = s.gist_print,"
-    " norm_print = s.norm_print, data = s.data,"
-    " version = records.version + 1, present = TRUE, in_scope = TRUE, open = TRUE, suspect = FALSE,"
-    " absent_since = NULL, absent_fetches = 0, email = s.email,"
-    f" cause = CASE WHEN records.open AND records.cause = '{SETTINGS}' THEN records.cause"
-    " ELSE :cause END, person_key = s.person_key, roles = s.roles FROM s"
-    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+_OPEN_INSERTED = text(  # + 0: those after the last one, by their ids, not among all of a source
+    opening("r.id > :last AND r.source_id + 0 = :source", "CAST(:cause AS TEXT)")
+)
+_UPDATE = _moving(
+    "SELECT r.id, r.kind, e.raw_print, e.gist_print, e.norm_print, e.data, e.email, e.person_key,"
+    f" e.roles{_of_state(State.DATA)}"
+    " AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect)",
+    "raw_print = s.raw_print, gist_print = s.gist_print, norm_print = s.norm_print, data = s.data,"
+    " present = TRUE, in_scope = TRUE, suspect = FALSE, absent_since = NULL, absent_fetches = 0,"
+    " email = s.email, person_key = s.person_key, roles = s.roles",
+    again=f"CASE WHEN open_records.cause = '{SETTINGS}' THEN open_records.cause"
+    " ELSE excluded.cause END",
 )
 _KEEP_GISTS = text(  # of who was parsed only to say what they said: next time the gist will do
     "WITH s AS MATERIALIZED (SELECT r.id, g.gist_print FROM stage_gists g CROSS JOIN records r"
@@ -256,30 +305,27 @@ _KEEP_GISTS = text(  # of who was parsed only to say what they said: next time t
     " UPDATE records SET gist_print = s.gist_print FROM s"
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
-_EXCLUDE = text(
-    "UPDATE records SET version = version + 1, in_scope = FALSE, open = TRUE, present = TRUE,"
-    " absent_since = NULL, absent_fetches = 0, cause = :cause"
-    f" WHERE id IN {_of_state(State.EXCLUDED)} AND (in_scope OR NOT present)"
+_EXCLUDE = _moving(
+    f"SELECT r.id, r.kind{_of_state(State.EXCLUDED)} AND (r.in_scope OR NOT r.present)",
+    "in_scope = FALSE, present = TRUE, absent_since = NULL, absent_fetches = 0",
 )
-_ENDS = (
-    "version = records.version + 1, present = FALSE, open = TRUE, suspect = FALSE,"
-    " absent_since = :now, absent_fetches = 0"
-)
-_DELETE = text(
-    f"UPDATE records SET {_ENDS}, cause = NULL WHERE id IN {_of_state(State.DELETED)} AND present"
+_ENDS = "present = FALSE, suspect = FALSE, absent_since = :now, absent_fetches = 0"
+_DELETE = _moving(
+    f"SELECT r.id, r.kind{_of_state(State.DELETED)} AND r.present", _ENDS, cause="NULL"
 )
 _SUSPECT = text(
-    f"UPDATE records SET suspect = TRUE WHERE id IN {_of_state(State.DELETED)} AND present"
+    "UPDATE records SET suspect = TRUE WHERE id IN"
+    f" (SELECT r.id{_of_state(State.DELETED)} AND r.present)"
 )
-_GONE = text(
-    "WITH s AS MATERIALIZED (SELECT r.id, g.cause FROM stage_gone g CROSS JOIN records r"
-    "  WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key AND r.present)"
-    f" UPDATE records SET {_ENDS}, cause = s.cause FROM s"
-    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+_GONE = _moving(
+    "SELECT DISTINCT r.id, r.kind, g.cause FROM stage_gone g CROSS JOIN records r"
+    " WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key AND r.present",
+    _ENDS,
+    cause="s.cause",
 )
 _AGE = text(
-    "UPDATE records SET absent_fetches = absent_fetches + 1"
-    " WHERE source_id = :source AND open AND NOT present"
+    "UPDATE records SET absent_fetches = absent_fetches + 1 WHERE NOT present"
+    " AND id IN (SELECT record_id FROM open_records WHERE source_id = :source)"
 )
 _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
 """In a pause only the reading that found somebody absent counts, no further one (S7)."""
@@ -332,14 +378,15 @@ def _open_members(database: Database, connection: Connection, about: dict[str, A
     connection.exec_driver_sql("CREATE TEMPORARY TABLE moved_schools (key TEXT PRIMARY KEY)")
     connection.execute(_MOVED_SCHOOLS, about)
     if connection.execute(text("SELECT 1 FROM moved_schools LIMIT 1")).first():
-        data = "data" if database.is_sqlite else "CAST(data AS jsonb)"
+        data = "r.data" if database.is_sqlite else "CAST(r.data AS jsonb)"
         members = database.json_each(data, "memberships", "m")
         school = database.json_text("m.value", "school")
         connection.execute(
             text(
-                "UPDATE records SET open = TRUE WHERE source_id = :source AND kind = 'user'"
-                " AND present AND NOT open AND EXISTS (SELECT 1 FROM"
-                f" {members} JOIN moved_schools s ON s.key = {school})"
+                opening(
+                    "r.source_id = :source AND r.kind = 'user' AND r.present AND EXISTS"
+                    f" (SELECT 1 FROM {members} JOIN moved_schools s ON s.key = {school})"
+                )
             ),
             about,
         )
@@ -348,7 +395,7 @@ def _open_members(database: Database, connection: Connection, about: dict[str, A
 _MOVED_SCHOOLS = text(
     "INSERT INTO moved_schools SELECT s.key FROM stage_entries s CROSS JOIN records r"
     f" WHERE s.kind = '{Kind.SCHOOL}' AND s.state <> {State.SEEN:d} AND r.source_id = :source"
-    " AND r.kind = s.kind AND r.external_id = s.key AND r.open"
+    f" AND r.kind = s.kind AND r.external_id = s.key AND {is_open('r.id')}"
     f" UNION SELECT key FROM stage_gone WHERE kind = '{Kind.SCHOOL}'"
 )
 

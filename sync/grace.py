@@ -122,10 +122,11 @@ def _people(connection: Connection, found: Almanac) -> Iterator[tuple[str, list[
 
 
 _ABSENT = text(
-    "SELECT u.id, s.name, s.id, r.absent_since, r.absent_fetches FROM records r"
-    " JOIN sources s ON s.id = r.source_id JOIN links l ON l.record_id = r.id AND l.held"
-    " JOIN users u ON u.id = l.target_id WHERE s.district_id = :district AND r.kind = 'user'"
-    " AND r.open AND NOT r.present AND r.absent_since IS NOT NULL AND u.status <> 'archived'"
+    "SELECT u.id, s.name, s.id, r.absent_since, r.absent_fetches FROM open_records w"
+    " JOIN records r ON r.id = w.record_id"
+    " JOIN sources s ON s.id = w.source_id JOIN links l ON l.record_id = r.id AND l.held"
+    " JOIN users u ON u.id = l.target_id WHERE s.district_id = :district AND w.kind = 'user'"
+    " AND NOT r.present AND r.absent_since IS NOT NULL AND u.status <> 'archived'"
     " AND NOT u.protected AND NOT EXISTS (SELECT 1 FROM links o JOIN records p"
     " ON p.id = o.record_id WHERE o.target_id = u.id AND p.present)"
     " ORDER BY u.id, s.precedence, s.id"
@@ -190,9 +191,9 @@ def warnings(connection: Connection, found: Almanac, now: datetime) -> list[dict
 
 _PLACES = text(
     "SELECT m.user_id, m.school_id, m.role FROM memberships m WHERE m.user_id IN"
-    " (SELECT l.target_id FROM records r JOIN sources s ON s.id = r.source_id"
-    " JOIN links l ON l.record_id = r.id AND l.held WHERE s.district_id = :district"
-    " AND r.kind = 'user' AND r.open AND NOT r.present)"
+    " (SELECT l.target_id FROM open_records w JOIN records r ON r.id = w.record_id"
+    " JOIN sources s ON s.id = w.source_id JOIN links l ON l.record_id = r.id AND l.held"
+    " WHERE s.district_id = :district AND w.kind = 'user' AND NOT r.present)"
 )
 _SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")
 _CENSUS = text(

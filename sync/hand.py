@@ -35,6 +35,7 @@ from sync.clock import Clock, utc_now
 from sync.district_run import read_district
 from sync.draft import Draft, Step
 from sync.identity import USER_PREFIX, new_id
+from sync.open_records import opening
 from sync.outcome import Outcome
 from sync.people import UserView, stored_profile
 from sync.readers import read_user
@@ -347,8 +348,10 @@ _NEW_PLAN = text(
     " WHERE id = :district RETURNING id"
 )
 _OPEN_AGAIN = text(
-    "UPDATE records SET open = TRUE WHERE id IN (SELECT l.record_id FROM links l"
-    " JOIN changes c ON c.target_id = l.target_id WHERE c.plan_id = :plan)"
+    opening(
+        "r.id IN (SELECT l.record_id FROM links l"
+        " JOIN changes c ON c.target_id = l.target_id WHERE c.plan_id = :plan)"
+    )
 )
 
 

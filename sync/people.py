@@ -138,12 +138,12 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
     """
     first = records[0]
     profile = dict(zip(PROFILE_FIELDS, _profile(first.data), strict=True))
-    if len(records) > 1:
-        for record in records[1:]:
-            for name, value in profile.items():
-                if value is None:
-                    profile[name] = getattr(record.data, name)
-    enabled = any(r.data.enabled for r in records if r.source_id == first.source_id)
+    enabled = first.data.enabled
+    for record in records[1:]:
+        for name, value in profile.items():
+            if value is None:
+                profile[name] = getattr(record.data, name)
+        enabled = enabled or (record.source_id == first.source_id and record.data.enabled)
     return Wish(profile, memberships_of(records, sources), enabled)
 
 
@@ -223,7 +223,9 @@ def read_newcomers(
     connection: Connection, first: int, last: int, table: str = "todo_records"
 ) -> Iterator[RecordView]:
     """Yield the records ``first`` to ``last`` of ``todo_records``, or of another such table."""
-    query = _NEWCOMERS if table == "todo_records" else text(_NEWCOMERS_OF.format(table=table))
+    query = _NEWCOMERS
+    if table != "todo_records":
+        query = text(_NEWCOMERS_OF.format(table=table, cause=_CAUSE))
     for row in connection.execute(query, {"first": first, "last": last}):
         yield _record(row)
 
@@ -253,8 +255,8 @@ def _record(row: Sequence[Any]) -> RecordView:
 
 _RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said last
     "r.id, r.source_id, r.external_id, r.version, (r.present AND r.source_id NOT IN"
-    " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data, r.cause,"
-    " r.absent_since, r.absent_fetches, r.person_key"
+    " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data,"
+    " {cause} AS cause, r.absent_since, r.absent_fetches, r.person_key"
 )
 _BEFORE_PROFILE = 8
 _USERS = text(
@@ -269,11 +271,13 @@ _MEMBERSHIPS = text(
     " JOIN memberships m ON m.user_id = t.target_id WHERE t.n BETWEEN :first AND :last"
     " ORDER BY m.user_id, m.role, m.school_id"
 )
+_CAUSE = "(SELECT w.cause FROM open_records w WHERE w.record_id = r.id)"
+_OF_USERS = _RECORD_COLUMNS.format(cause=_CAUSE)
 _RECORDS = text(
-    f"SELECT t.target_id, {_RECORD_COLUMNS}, l.held, NULL AS join_reason FROM todo_users t"
+    f"SELECT t.target_id, {_OF_USERS}, l.held, NULL AS join_reason FROM todo_users t"
     " JOIN links l ON l.target_id = t.target_id JOIN records r ON r.id = l.record_id"
     " WHERE t.n BETWEEN :first AND :last"
-    f" UNION ALL SELECT t.target_id, {_RECORD_COLUMNS}, NULL, j.reason FROM todo_users t"
+    f" UNION ALL SELECT t.target_id, {_OF_USERS}, NULL, j.reason FROM todo_users t"
     " JOIN todo_joins j ON j.target_id = t.target_id JOIN records r ON r.id = j.record_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
 )
@@ -281,4 +285,4 @@ _NEWCOMERS_OF = (
     f"SELECT {_RECORD_COLUMNS}, NULL AS held, NULL AS join_reason FROM {{table}} t"
     " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )
-_NEWCOMERS = text(_NEWCOMERS_OF.format(table="todo_records"))
+_NEWCOMERS = text(_NEWCOMERS_OF.format(table="todo_records", cause="t.cause"))

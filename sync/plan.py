@@ -17,7 +17,7 @@ from core.database import Database, failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync import holds, matching, newcomers, pairs, taken_back, todo
+from sync import holds, matching, newcomers, open_records, pairs, taken_back, todo
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_user
 from sync.domain_moves import read_aliases
@@ -154,9 +154,11 @@ class _Planner:
             todo.settle_strangers(connection, self.source_ids)
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             todo.open_kept_no_longer(connection, district_id, today)
-            records = todo.list_records(self.database, connection, self._open_ones())
-            aliases = read_aliases(connection, district_id, ahead=True)
             empty = connection.execute(_ANYBODY, {"district": district_id}).first() is None
+            records = todo.list_records(
+                self.database, connection, self._open_ones(), anybody=not empty
+            )
+            aliases = read_aliases(connection, district_id, ahead=True)
         work = Drafting(
             database=self.database,
             connection=self.connection,
@@ -255,7 +257,7 @@ class _Planner:
                     leavers.append(user)
         work.leavers += len(leavers)
         pairs.add_leavers(self.database, connection, leavers, work.own)
-        todo.settle(connection, settled)
+        open_records.close(connection, settled)
         work.draft.flush(connection)
         if self.progress is not None:
             self.progress(BATCH)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import Kind
 from core.rows import Source
+from sync import open_records
 from sync.conflicts import leave_to_a_person
 from sync.draft import Draft, Step
 from sync.identity import SCHOOL_PREFIX, new_id
@@ -255,9 +256,7 @@ class _Planner:
         )
 
     def _close(self, records: Sequence[_Record]) -> None:
-        opened = [{"id": record.id} for record in records if record.open]
-        if opened:
-            self.connection.execute(_CLOSE, opened)
+        open_records.close(self.connection, [record.id for record in records if record.open])
 
 
 def _values(data: str) -> dict[str, str | None]:
@@ -278,12 +277,12 @@ _SCHOOLS = text(
     " WHERE district_id = :district ORDER BY id"
 )
 _RECORDS = text(
-    "SELECT r.id, r.source_id, r.external_id, r.version, r.present, r.open, r.data, l.target_id,"
-    " l.held FROM records r LEFT JOIN links l ON l.record_id = r.id"
+    "SELECT r.id, r.source_id, r.external_id, r.version, r.present,"
+    f" {open_records.is_open('r.id')} AS open, r.data, l.target_id, l.held"
+    " FROM records r LEFT JOIN links l ON l.record_id = r.id"
     " WHERE r.kind = 'school' AND r.source_id IN :sources"
 ).bindparams(bindparam("sources", expanding=True))
 _DECISIONS = text(
     "SELECT record_id, decision FROM conflicts WHERE district_id = :district"
     " AND kind = 'school' AND status = 'resolved'"
 )
-_CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")

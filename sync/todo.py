@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from core.database import Database
+from sync.open_records import opening
 
 Open = Mapping[str, Any]
 """Whose open records count: ``sources`` that speak, ``all`` whose newcomers may be asked for again,
@@ -24,7 +25,7 @@ def create_tables(connection: Connection) -> None:
     for name, columns in (
         ("todo_users", "n INTEGER, target_id TEXT"),
         ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
-        ("todo_records", "n INTEGER, record_id BIGINT"),
+        ("todo_records", "n INTEGER, record_id BIGINT, cause TEXT"),
     ):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
@@ -40,15 +41,14 @@ def open_kept_no_longer(connection: Connection, district_id: int, today: str) ->
     connection.execute(_KEPT_NO_LONGER, {"district": district_id, "today": today})
 
 
-def settle(connection: Connection, records: Sequence[int]) -> None:
-    """Close records about which there is nothing to do."""
-    if records:
-        connection.execute(_CLOSE, [{"id": record} for record in records])
+def list_records(
+    database: Database, connection: Connection, open_ones: Open, *, anybody: bool
+) -> int:
+    """Number the open records that nobody is linked to; return how many.
 
-
-def list_records(database: Database, connection: Connection, open_ones: Open) -> int:
-    """Number the open records that nobody is linked to; return how many."""
-    for query in (_JOINS, _RECORDS):
+    Where the directory has not ``anybody`` yet, there is nobody to join.
+    """
+    for query in (_JOINS, _RECORDS) if anybody else (_RECORDS,):
         connection.execute(query, open_ones)
     connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
     connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
@@ -86,52 +86,60 @@ def _count_users(connection: Connection) -> int:
 
 _SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)
 _SETTLE_STRANGERS = text(
-    "UPDATE records SET open = FALSE WHERE source_id IN :sources AND kind = 'user' AND open"
-    " AND NOT (present AND in_scope)"
-    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = records.id)"
+    "DELETE FROM open_records WHERE source_id IN :sources AND kind = 'user'"
+    " AND EXISTS (SELECT 1 FROM records r WHERE r.id = open_records.record_id"
+    "  AND NOT (r.present AND r.in_scope))"
+    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = open_records.record_id)"
 ).bindparams(_SOURCES)
 _KEPT_NO_LONGER = text(  # time makes them due: they were to stay archived until yesterday (I2)
-    "UPDATE records SET open = TRUE WHERE present AND NOT open AND id IN (SELECT l.record_id"
-    " FROM users u JOIN links l ON l.target_id = u.id WHERE u.district_id = :district"
-    " AND u.status = 'archived' AND u.kept_archived AND u.kept_until < :today)"
+    opening(
+        "r.present AND r.id IN (SELECT l.record_id FROM users u JOIN links l"
+        " ON l.target_id = u.id WHERE u.district_id = :district AND u.status = 'archived'"
+        " AND u.kept_archived AND u.kept_until < :today)"
+    )
 )
-_CLOSE = text("UPDATE records SET open = FALSE, cause = NULL WHERE id = :id")
 _JOINS = text(
     "INSERT INTO todo_joins SELECT record_id, MIN(target_id), MIN(reason) FROM ("
     # another entry of a person we know, by the source's own key of the person
-    "SELECT r.id AS record_id, l.target_id, 'same_person' AS reason FROM records r"
+    "SELECT r.id AS record_id, l.target_id, 'same_person' AS reason FROM open_records w"
+    " JOIN records r ON r.id = w.record_id"
     " JOIN records o ON o.source_id = r.source_id AND o.person_key = r.person_key"
     " AND o.kind = r.kind JOIN links l ON l.record_id = o.id"
-    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open AND r.present AND r.in_scope"
+    " WHERE w.source_id IN :sources AND w.kind = 'user' AND r.present AND r.in_scope"
     " AND r.person_key IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
     # somebody decided whose record it is
-    " UNION SELECT r.id, c.decision, 'resolved' FROM records r"
+    " UNION SELECT r.id, c.decision, 'resolved' FROM open_records w"
+    " JOIN records r ON r.id = w.record_id"
     " JOIN conflicts c ON c.record_id = r.id JOIN users u ON u.id = c.decision"
-    " WHERE r.source_id IN :sources AND r.kind = 'user'"
-    " AND r.open AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
+    " WHERE w.source_id IN :sources AND w.kind = 'user'"
+    " AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
     " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)) AS joins"
     " GROUP BY record_id"
 ).bindparams(_SOURCES)
+_STANDING = (  # by itself: PostgreSQL would go through all changes once for each open record
+    "WITH standing AS MATERIALIZED (SELECT c.action, c.target_id, c.record_id FROM plans p"
+    " JOIN changes c ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing"
+    " AND c.kind = 'user')"
+)
 _USERS = text(
-    "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("
-    "SELECT l.target_id FROM records r JOIN links l ON l.record_id = r.id"
-    " WHERE r.source_id IN :sources AND r.kind = 'user' AND r.open"
+    f"INSERT INTO todo_users {_STANDING} SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
+    " FROM (SELECT l.target_id FROM open_records w JOIN links l ON l.record_id = w.record_id"
+    " WHERE w.source_id IN :sources AND w.kind = 'user'"
     " UNION SELECT target_id FROM todo_joins"
     # whoever stands in the held plan is looked at again, whatever became of their source (P3)
-    " UNION SELECT l.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
-    " JOIN links l ON l.target_id = c.target_id JOIN records r ON r.id = l.record_id"
-    " WHERE p.district_id = :district AND p.standing AND c.kind = 'user' AND r.open) AS people"
+    " UNION SELECT l.target_id FROM standing c JOIN links l ON l.target_id = c.target_id"
+    " JOIN open_records w ON w.record_id = l.record_id) AS people"
 ).bindparams(_SOURCES)
 _RECORDS = text(
-    "INSERT INTO todo_records SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
-    " COALESCE(r.person_key, r.external_id), r.external_id), r.id FROM ("
+    f"INSERT INTO todo_records {_STANDING} SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
+    " COALESCE(r.person_key, r.external_id), r.external_id), r.id, asked.cause FROM ("
     # a union, not an OR: each half has its index, and nobody goes through all records
-    "SELECT id FROM records WHERE source_id IN :sources AND kind = 'user' AND open"
-    " UNION SELECT c.record_id FROM plans p JOIN changes c ON c.plan_id = p.id"
-    " WHERE p.district_id = :district AND p.standing AND c.action = 'create') AS asked"
+    "SELECT record_id AS id, cause FROM open_records WHERE source_id IN :sources AND kind = 'user'"
+    " UNION SELECT w.record_id, w.cause FROM standing c"
+    " JOIN open_records w ON w.record_id = c.record_id WHERE c.action = 'create') AS asked"
     " CROSS JOIN records r JOIN sources s ON s.id = r.source_id WHERE r.id = asked.id"
-    " AND r.kind = 'user' AND r.source_id IN :all AND r.open AND r.present AND r.in_scope"
+    " AND r.kind = 'user' AND r.source_id IN :all AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
 ).bindparams(_SOURCES, bindparam("all", expanding=True))

@@ -20,6 +20,7 @@ from sync import people_views, plan_views, views, why_not
 from sync.clock import Clock, utc_now
 from sync.decide import Context, decide_user
 from sync.domain_moves import read_aliases
+from sync.open_records import is_open
 from sync.people import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.readers import read_user
 from sync.reasons import means
@@ -410,13 +411,15 @@ _SINCE = text(
     " AND c.action IN ('create', 'link', 'adopt') GROUP BY c.record_id"
 ).bindparams(bindparam("records", expanding=True))
 _RECORD = text(
-    "SELECT r.*, s.name AS source FROM records r JOIN sources s ON s.id = r.source_id"
+    f"SELECT r.*, {is_open('r.id')} AS open, s.name AS source"
+    " FROM records r JOIN sources s ON s.id = r.source_id"
     " WHERE s.district_id = :district AND s.name = :source AND r.kind = 'user'"
     " AND r.external_id = :external_id"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
 )
 _RECORD_BY_EMAIL = text(
-    "SELECT r.*, s.name AS source FROM records r JOIN sources s ON s.id = r.source_id"
+    f"SELECT r.*, {is_open('r.id')} AS open, s.name AS source"
+    " FROM records r JOIN sources s ON s.id = r.source_id"
     " WHERE s.district_id = :district AND r.kind = 'user' AND r.email = :email"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.district_id = :district"

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -77,6 +78,35 @@ def test_migrations_from_each_earlier_revision_give_the_same(
         assert database.revision() == earlier
     database.upgrade()
     assert _differences(database) == []
+
+
+def test_records_stay_open_when_being_open_moves_to_a_table_of_its_own(
+    opened: Opener, database_url: str
+) -> None:
+    database = opened(database_url)
+    database.upgrade("0004")
+    with database.write() as connection:
+        for number, is_open, cause in ((1, True, "settings"), (2, False, None), (3, True, None)):
+            connection.execute(
+                text(
+                    "INSERT INTO records (id, source_id, kind, external_id, norm_print, data,"
+                    " version, present, in_scope, open, suspect, absent_fetches, cause, roles)"
+                    " VALUES (:id, 7, 'user', :key, :print, '{}', 1, TRUE, TRUE, :open, FALSE, 0,"
+                    " :cause, '')"
+                ),
+                {"id": number, "key": f"x{number}", "print": b"0", "open": is_open, "cause": cause},
+            )
+    database.upgrade()
+    with database.write() as connection:
+        moved = connection.execute(
+            text("SELECT record_id, source_id, kind, cause FROM open_records ORDER BY record_id")
+        ).all()
+        assert moved == [(1, 7, "user", "settings"), (3, 7, "user", None)]
+        config = database.alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0004")
+        back = connection.execute(text("SELECT id, open, cause FROM records ORDER BY id")).all()
+    assert back == [(1, True, "settings"), (2, False, None), (3, True, None)]
 
 
 def test_a_new_sqlite_file_gets_its_tables_at_once(sqlite_url: str) -> None:

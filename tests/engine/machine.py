@@ -93,7 +93,7 @@ class Engine(Limited):
     def waiting(self) -> bool:
         return bool(
             self.world.value(
-                "SELECT COUNT(*) FROM records WHERE open AND source_id NOT IN"
+                "SELECT COUNT(*) FROM open_records WHERE source_id NOT IN"
                 " (SELECT id FROM sources WHERE retired)"
             )
         )

@@ -240,8 +240,9 @@ class Town:
 
 _OF_RECORD = "(SELECT r.kind || ':' || r.external_id FROM records r WHERE r.id = {})"
 _STATE = {
-    "records": "SELECT kind, external_id, norm_print, data, version, present, in_scope, open,"
-    " suspect, cause, absent_since, absent_fetches, email, person_key, roles FROM records",
+    "records": "SELECT kind, external_id, norm_print, data, version, present, in_scope,"
+    " suspect, absent_since, absent_fetches, email, person_key, roles FROM records",
+    "open": f"SELECT {_OF_RECORD.format('record_id')}, kind, cause FROM open_records",
     "parts": "SELECT stream, key, owner, data FROM parts",
     "findings": "SELECT fetch_id, stream, file, line, rule, message FROM findings",
     "users": "SELECT id, status, family_name, email, revision FROM users",

@@ -177,8 +177,8 @@ def add_record(database: Database) -> None:
         connection.execute(
             text(
                 "INSERT INTO records (source_id, kind, external_id, norm_print, data, version,"
-                " present, in_scope, open, suspect, absent_fetches, roles)"
-                " SELECT id, 'user', 'x1', :print, '{}', 1, true, true, false, false, 0, ''"
+                " present, in_scope, suspect, absent_fetches, roles)"
+                " SELECT id, 'user', 'x1', :print, '{}', 1, true, true, false, 0, ''"
                 " FROM sources"
             ),
             {"print": b"0"},
