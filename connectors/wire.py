@@ -42,12 +42,10 @@ _packed = msgspec.msgpack.Encoder().encode
 
 def text(value: Word) -> str | None:
     """Return a field as text, None for absent, null and blank."""
-    if type(value) is str:
-        return value.strip() or None
-    if isinstance(value, str):  # almost all are
-        return value.strip() or None
     if value is None:
         return None
+    if isinstance(value, str):  # almost all are
+        return value.strip() or None
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

@@ -33,8 +33,8 @@ class Held:
     people: TextClause
     """Person, source, school and role: a row for each place, a person's rows together."""
     alone: TextClause | None = None
-    """Source, school, role and how many people, of those whom ``people`` leaves out: each of them
-    has this one place."""
+    """Source, school, role and how many people, of those with one place at most, whom ``people``
+    then leaves out."""
 
 
 def held_where(database: Database) -> Held:
@@ -59,28 +59,21 @@ def held_where(database: Database) -> Held:
 
 
 def brought(database: Database) -> Held:
-    """Ask for the people of a plan that only creates, where it stands in the plan itself.
-
-    Whoever comes in by one record with at most one membership is the larger part by far.
-    """
-    alone = (
-        f"(c.action = 'create' AND {database.json_length('c.after', 'memberships')} < 2"
-        " AND c.target_id NOT IN (SELECT o.target_id FROM changes o WHERE o.plan_id = :plan"
-        " AND o.kind = 'user' AND o.action = 'link'))"
-    )
+    """Ask for the people of a plan that only creates: where they are stands in the plan itself."""
+    active = f"{database.json_text('c.after', 'status')} = 'active'"
+    places = database.json_length("c.after", "memberships")
+    of_plan = f"c.plan_id = :plan AND c.kind = 'user' AND r.id = c.record_id AND {active}"
+    each = database.json_each("c.after", "memberships", "m")
     return Held(
         text(
-            "SELECT c.target_id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '')"
-            " FROM changes c CROSS JOIN records r CROSS JOIN users u"
-            " LEFT JOIN memberships m ON m.user_id = u.id WHERE c.plan_id = :plan"
-            f" AND c.kind = 'user' AND NOT {alone}"
-            " AND r.id = c.record_id AND u.id = c.target_id AND u.status = 'active' ORDER BY c.seq"
+            f"SELECT c.target_id, r.source_id, {database.json_item('m', 1)},"
+            f" {database.json_item('m', 0)} FROM changes c CROSS JOIN records r CROSS JOIN {each}"
+            f" WHERE {of_plan} AND {places} > 1 ORDER BY c.seq"
         ),
         text(
             "SELECT r.source_id, COALESCE(c.school_id, ''), COALESCE(c.role, ''), COUNT(*)"
-            " FROM changes c CROSS JOIN records r WHERE c.plan_id = :plan AND c.kind = 'user'"
-            f" AND {alone} AND r.id = c.record_id"
-            f" AND {database.json_text('c.after', 'status')} = 'active' GROUP BY 1, 2, 3"
+            f" FROM changes c CROSS JOIN records r WHERE {of_plan} AND {places} <= 1"
+            " GROUP BY 1, 2, 3"
         ),
     )
 

@@ -134,10 +134,11 @@ _USERS = text(
 _RECORDS = text(
     f"INSERT INTO todo_records {_STANDING} SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
     " COALESCE(r.person_key, r.external_id), r.external_id), r.id, asked.cause FROM ("
-    # a union, not an OR: each half has its index, and nobody goes through all records
+    # not an OR: each half has its index, and nobody goes through all records
     "SELECT record_id AS id, cause FROM open_records WHERE source_id IN :sources AND kind = 'user'"
-    " UNION SELECT w.record_id, w.cause FROM standing c"
-    " JOIN open_records w ON w.record_id = c.record_id WHERE c.action = 'create') AS asked"
+    " UNION ALL SELECT w.record_id, w.cause FROM standing c JOIN open_records w"
+    " ON w.record_id = c.record_id WHERE c.action = 'create' AND w.source_id NOT IN :sources)"
+    " AS asked"
     " CROSS JOIN records r JOIN sources s ON s.id = r.source_id WHERE r.id = asked.id"
     " AND r.kind = 'user' AND r.source_id IN :all AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
