@@ -119,12 +119,14 @@ class Postgres:
         self._ask("postgres", f'DROP DATABASE "{self._names.pop(url)}" WITH (FORCE)')
 
     def settle(self, url: str) -> None:
-        """Run VACUUM (ANALYZE).
+        """Run VACUUM (ANALYZE), and have written what is still to be written.
 
-        PostgreSQL's own daemon comes by once a minute and does just that after a first sync, which
-        makes every table anew. It would then run in the middle of whatever is measured next.
+        PostgreSQL's own daemons come by once a minute and once in five, and do just that after a
+        first sync, which makes every table anew. They would then run in the middle of whatever is
+        measured next.
         """
         self.execute(url, "VACUUM (ANALYZE)")
+        self.execute(url, "CHECKPOINT")
 
     def size(self, url: str) -> int:
         """Return the bytes of the database."""

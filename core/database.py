@@ -347,6 +347,13 @@ class Database:
             return f"{column} IN (SELECT value FROM json_each(:{name}))"
         return f"{column} = ANY(:{name})"
 
+    def one_of(self, column: str, query: str) -> str:
+        """SQL: is ``column`` among the numbers that ``query`` selects.
+
+        It is asked once, and rows are looked up by it, however many PostgreSQL believes there are.
+        """
+        return f"{column} IN ({query})" if self.is_sqlite else f"{column} = ANY(ARRAY({query}))"
+
     def bound_list(self, values: Sequence[str]) -> Any:
         """Return texts as ``among`` wants them bound: one parameter, however many."""
         return msgspec.json.encode(values).decode() if self.is_sqlite else list(values)

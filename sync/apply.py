@@ -192,11 +192,18 @@ def preconditions(database: Database) -> Sequence[tuple[str, str]]:
         # the schools of its memberships are there, or come with it
         (
             "school",
-            f"SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
-            " AND c.kind = 'user' AND c.after IS NOT NULL"
-            f" AND {school} <> '' AND {school} NOT IN (SELECT s.id FROM schools s"
+            # of a newcomer with one membership the change itself says which: nearly all are
+            "WITH there AS MATERIALIZED (SELECT s.id FROM schools s WHERE s.district_id = :district"
             " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
-            " AND n.kind = 'school' AND n.action = 'create')",
+            " AND n.kind = 'school' AND n.action = 'create')"
+            " SELECT c.target_id FROM changes c WHERE c.plan_id = :plan AND c.kind = 'user'"
+            " AND c.action = 'create' AND c.school_id <> ''"
+            " AND c.school_id NOT IN (SELECT id FROM there)"
+            f" UNION ALL SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
+            " AND c.kind = 'user' AND c.after IS NOT NULL"
+            " AND (c.action <> 'create' OR c.school_id IS NULL"
+            f" OR {database.json_length('c.after', 'memberships')} > 1)"
+            f" AND {school} <> '' AND {school} NOT IN (SELECT id FROM there)",
         ),
     )
 
@@ -214,6 +221,8 @@ class _Shape:
     """Links may end or go to another person: what only a person asks for."""
     by_a_person: bool
     """A change may say more than a source does: that it stays so, protects, locks."""
+    rests: bool
+    """A change rests on records of the person: their holds and what is open may change."""
 
     @property
     def only_creates(self) -> bool:
@@ -222,13 +231,17 @@ class _Shape:
 
 def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
     rows = connection.execute(
-        text("SELECT DISTINCT kind, action FROM changes WHERE plan_id = :plan"), about
+        text(
+            "SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"
+        ),
+        about,
     ).all()
     return _Shape(
-        frozenset(action for noun, action in rows if noun == "user"),
-        frozenset(action for noun, action in rows if noun == "school"),
+        frozenset(action for noun, action, _ in rows if noun == "user"),
+        frozenset(action for noun, action, _ in rows if noun == "school"),
         kind not in (*SOURCE_KINDS, "hand"),
         kind not in SOURCE_KINDS,
+        any(rests for _, _, rests in rows),
     )
 
 
@@ -267,9 +280,10 @@ class _Words:
             done.append(("links_ended", self._end_links()))
             done.append(("links_moved", self._move_links()))
         done.append(("linked", _LINK))
-        done.append(("holds", self._hold()))
-        done.append(("settled", _SETTLE))
-        done += [("settled_basis", query) for query in self._settle_basis()]
+        done.append(("settled", self._settle()))
+        if shape.rests:
+            done.append(("holds", self._hold()))
+            done += [("settled_basis", query) for query in self._settle_basis()]
         return done
 
     def _create_schools(self) -> str:
@@ -401,18 +415,21 @@ class _Words:
             " WHERE links.record_id = h.id"
         )
 
+    def _settle(self) -> str:
+        records = "SELECT record_id FROM changes WHERE plan_id = :plan AND record_id IS NOT NULL"
+        return f"DELETE FROM open_records WHERE {self.database.one_of('record_id', records)}"
+
     def _settle_basis(self) -> tuple[str, str]:
         database = self.database
         record, settles = database.json_item("b", 0), database.json_item("b", 3)
         basis = (
-            f"(SELECT {database.to_int(record)} FROM changes c,"
+            f"SELECT {database.to_int(record)} FROM changes c,"
             f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
-            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} {{how}})"
+            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} {{how}}"
         )
-        return (
-            "DELETE FROM open_records WHERE record_id IN " + basis.format(how="<> 0"),
-            opening("r.id IN " + basis.format(how="= 0")),
-        )
+        settled = database.one_of("record_id", basis.format(how="<> 0"))
+        still_open = database.one_of("r.id", basis.format(how="= 0"))
+        return f"DELETE FROM open_records WHERE {settled}", opening(still_open)
 
 
 _UPDATES = "{of}action IN ('update', 'adopt', 'merge') AND {of}after IS NOT NULL"
@@ -426,8 +443,4 @@ _LINK = (
     " FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
     " AND c.action IN ('create', 'link', 'adopt')"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id)"
-)
-_SETTLE = (
-    "DELETE FROM open_records WHERE record_id IN (SELECT record_id FROM changes"
-    " WHERE plan_id = :plan AND record_id IS NOT NULL)"
 )

@@ -23,6 +23,7 @@ ACTIONS = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
     "merge", "purge", "leaves_scope",
 )  # fmt: skip
+_COMING = ("create", "restore")
 _EXTRA = ("conflict", "protected", "locked", "unchanged", "skipped")
 _SCHOOL_ACTIONS = ("create", "update", "archive")
 
@@ -114,9 +115,10 @@ def seal(
         digest = _with_moves(connection, draft.plan_id, digest)
     _write_outline(database, connection, draft.plan_id, size, intact)
     people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
-    touched = draft.size and int(
-        connection.execute(_TOUCHED, {"plan": draft.plan_id, "held": held_id or 0}).scalar_one()
-    )
+    touched = 0
+    if any(draft.counts[action] for action in ACTIONS if action not in _COMING):
+        plans = {"plan": draft.plan_id, "held": held_id or 0}
+        touched = int(connection.execute(_TOUCHED, plans).scalar_one())
     counts = {**total, **extra, "unchanged": max(0, people - touched)}
     _close(
         connection, draft.plan_id, "planned", digest, size, counts, schools, [], additions, expires
@@ -246,8 +248,8 @@ def _renumber(connection: Connection, plan_id: int) -> None:
 _ANALYZED = "changes (plan_id, seq, kind, action, target_id, record_id)"
 """Not the columns of JSON, which would have to be read whole."""
 _ANY_HELD = text(
-    "SELECT 1 FROM changes c JOIN holds h ON h.target_id = c.target_id WHERE c.plan_id = :plan"
-    " LIMIT 1"
+    "SELECT 1 FROM holds h WHERE EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan"
+    " AND c.target_id = h.target_id) LIMIT 1"
 )
 _OPEN_HELD = text(
     "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"

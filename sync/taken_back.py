@@ -6,6 +6,8 @@ Whoever is named in an open conflict does not leave (rule 6), rejected changes d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, bindparam, text
 
 from core.stored import from_json, utc_text
@@ -37,8 +39,11 @@ def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
     """
     about = {"district": work.district_id, "now": utc_text(work.now)}
     connection.execute(_CONFLICTS_GONE, about)
-    archives = connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": work.draft.plan_id})
-    for target in archives.scalars().all():
+    archives: Sequence[str] = ()
+    if work.draft.counts["archive"]:
+        about_plan = {"plan": work.draft.plan_id}
+        archives = connection.execute(_ARCHIVES_IN_CONFLICT, about_plan).scalars().all()
+    for target in archives:
         work.draft.forget(connection, target, ["archive"])
         work.waiting += 1
     return int(connection.execute(_COUNT_CONFLICTS, about).scalar_one())
@@ -47,6 +52,8 @@ def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
 def drop_rejected(work: Drafting, connection: Connection) -> None:
     """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
+    if not connection.execute(_ANY_REJECTED, about).first():
+        return
     rejected = sorted(connection.execute(_REJECTED, about).scalars())
     actions: dict[str, list[str]] = {}
     for first in range(0, len(rejected), _TARGETS):
@@ -92,6 +99,7 @@ _ARCHIVES_IN_CONFLICT = text(
     "SELECT DISTINCT target_id FROM changes WHERE plan_id = :plan AND action = 'archive'"
     " AND target_id IN (SELECT target_id FROM conflict_people)"
 )
+_ANY_REJECTED = text("SELECT 1 FROM rejections WHERE district_id = :district LIMIT 1")
 _REJECTED = text(  # the changes once: PostgreSQL would join a large plan with itself row by row
     "SELECT DISTINCT c.target_id FROM changes c JOIN rejections r ON r.district_id = :district"
     " AND r.content_print = c.content_print WHERE c.plan_id = :plan"
