@@ -7,10 +7,10 @@ fields we use: what has no field is never decoded. No message here holds a value
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, TypeVar
+from functools import cache, lru_cache
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import msgspec.structs
@@ -38,6 +38,18 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _keyed = msgspec.json.Decoder(Keyed)
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 _packed = msgspec.msgpack.Encoder().encode
+
+
+class Shape(Generic[T]):
+    """Decodes records of one shape; the last one is kept for who looks at it next.
+
+    A record's gist is taken, then it is parsed: it is decoded once.
+    """
+
+    def __init__(self, struct: type[T]) -> None:
+        self.decode: Callable[[bytes], T] = lru_cache(maxsize=1)(
+            msgspec.json.Decoder(struct).decode
+        )
 
 
 def text(value: Word) -> str | None:
@@ -91,10 +103,10 @@ def _fields_of(shape: type[msgspec.Struct], left_out: frozenset[str]) -> frozens
     return left_out.union(field.encode_name for field in msgspec.structs.fields(shape))
 
 
-def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:
+def decode(shape: Shape[T], raw: bytes, column: str) -> T:
     """Decode a raw record into its wire shape; ``column`` is where its id stands."""
     try:
-        return decoder.decode(raw)
+        return shape.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = _AT.search(str(error))
         where = re.sub(r"\[\.\.\.\]", "", found.group(1)) if found else ""
@@ -107,10 +119,10 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes, column: str) -> T:
         ) from None
 
 
-def gist_of(decoder: msgspec.json.Decoder[T], raw: bytes) -> bytes | None:
+def gist_of(shape: Shape[T], raw: bytes) -> bytes | None:
     """Return what a wire shape has of a raw record; None for one that it cannot read."""
     try:
-        return _packed(decoder.decode(raw))
+        return _packed(shape.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

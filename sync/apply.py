@@ -231,9 +231,7 @@ class _Shape:
 
 def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
     rows = connection.execute(
-        text(
-            "SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"
-        ),
+        text("SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"),
         about,
     ).all()
     return _Shape(

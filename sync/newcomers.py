@@ -90,7 +90,9 @@ class Newcomers:
                 number += 1
                 user_id = new_user_id(work, records[0], number)
                 taken |= self._taken_ids(connection, [user_id])
-            doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
+            doubt = None
+            if doubts:
+                doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
             if doubt is not None:
                 held = doubt[0] == "resembles_leaver"
                 self._conflict(connection, records[0], *doubt)

@@ -226,7 +226,7 @@ def read_newcomers(
     query = _NEWCOMERS
     if table != "todo_records":
         query = text(_NEWCOMERS_OF.format(table=table, cause=_CAUSE))
-    for row in connection.execute(query, {"first": first, "last": last}):
+    for row in connection.execute(query, {"first": first, "last": last}).all():
         yield _record(row)
 
 
