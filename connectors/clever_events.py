@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from connectors.base import Page
-from connectors.wire import Shape, decode, key_of, split_array
+from connectors.wire import Reader, decode, key_of, split_array
 from core.errors import CursorLost
 
 DAYS = 29
@@ -37,7 +37,7 @@ class EventRecord(msgspec.Struct):
     data: EventBody | None = None
 
 
-_event = Shape(EventRecord)
+_event = Reader(EventRecord)
 
 
 def cursor(event: str | None, now: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import msgspec
 from pydantic import ValidationError
 
 from connectors.base import Record
-from connectors.wire import Shape, Word, build, decode, extra_fields, gist_of, text, unusable
+from connectors.wire import Reader, Word, build, decode, extra_fields, gist_of, text, unusable
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -92,8 +92,8 @@ https://dev.clever.com/docs/api-v30-data-model
 """
 
 
-_school = Shape(SchoolRecord)
-_user = Shape(UserRecord)
+_school = Reader(SchoolRecord)
+_user = Reader(UserRecord)
 _NOTHING, _NO_NAME = RoleRecord(), Name()
 
 

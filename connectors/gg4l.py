@@ -31,7 +31,7 @@ from connectors.oneroster import OneRosterFields, OneRosterReader
 from connectors.oneroster_records import is_whole
 from connectors.over_http import early_end
 from connectors.urls import VendorUrl, safe_url
-from connectors.wire import Shape, Word, decode, json_of, key_of, read_time, split_array, text
+from connectors.wire import Reader, Word, decode, json_of, key_of, read_time, split_array, text
 from core.errors import ConfigError, CursorLost, Disconnected, SkipRecord
 
 ONEROSTER = "/ims/oneroster/v1p1"
@@ -128,7 +128,7 @@ class Event(msgspec.Struct):
 
 
 _grants = msgspec.json.Decoder(list[Grant])
-_event = Shape(Event)
+_event = Reader(Event)
 
 _PEOPLE = frozenset({"student", "teacher", "user", "staff", "admin", "administrator", "parent"})
 _SCHOOLS = frozenset({"school", "org"})

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from connectors import oneroster_words as words
 from connectors.base import Record
-from connectors.wire import Shape, Word, build, decode, extra_fields, gist_of, text, unusable
+from connectors.wire import Reader, Word, build, decode, extra_fields, gist_of, text, unusable
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
@@ -99,8 +99,8 @@ class Dated(msgspec.Struct):
     dateLastModified: Word = None
 
 
-_user = Shape(UserRecord)
-_org = Shape(OrgRecord)
+_user = Reader(UserRecord)
+_org = Reader(OrgRecord)
 _dated = msgspec.json.Decoder(Dated)
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array = msgspec.json.Decoder(list[msgspec.Raw])

@@ -40,7 +40,7 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 _packed = msgspec.msgpack.Encoder().encode
 
 
-class Shape(Generic[T]):
+class Reader(Generic[T]):
     """Decodes records of one shape; the last one is kept for who looks at it next.
 
     A record's gist is taken, then it is parsed: it is decoded once.
@@ -103,10 +103,10 @@ def _fields_of(shape: type[msgspec.Struct], left_out: frozenset[str]) -> frozens
     return left_out.union(field.encode_name for field in msgspec.structs.fields(shape))
 
 
-def decode(shape: Shape[T], raw: bytes, column: str) -> T:
+def decode(reader: Reader[T], raw: bytes, column: str) -> T:
     """Decode a raw record into its wire shape; ``column`` is where its id stands."""
     try:
-        return shape.decode(raw)
+        return reader.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = _AT.search(str(error))
         where = re.sub(r"\[\.\.\.\]", "", found.group(1)) if found else ""
@@ -119,10 +119,10 @@ def decode(shape: Shape[T], raw: bytes, column: str) -> T:
         ) from None
 
 
-def gist_of(shape: Shape[T], raw: bytes) -> bytes | None:
+def gist_of(reader: Reader[T], raw: bytes) -> bytes | None:
     """Return what a wire shape has of a raw record; None for one that it cannot read."""
     try:
-        return _packed(shape.decode(raw))
+        return _packed(reader.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 

@@ -406,10 +406,14 @@ class Database:
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:
     """Tell PostgreSQL that a row is found fast, on a disk without arms or in memory.
 
-    By its own setting it reads whole tables where a run looks up a few thousand people.
+    By its own default it reads whole tables where a run looks up a few thousand people. What a
+    server, database, role or URL is set to holds.
     """
     with dbapi.cursor() as cursor:
-        cursor.execute("SET random_page_cost = 1.1")
+        cursor.execute(
+            "SELECT set_config(name, '1.1', FALSE) FROM pg_settings"
+            " WHERE name = 'random_page_cost' AND source = 'default'"
+        )
     dbapi.commit()
 
 

@@ -142,7 +142,7 @@ class Record(SQLModel, table=True):
 
 
 class OpenRecord(SQLModel, table=True):
-    """Evidence that moved, or must be looked at again, until an applied plan settles it."""
+    """Evidence that moved, or must be looked at again, until it is settled."""
 
     __tablename__ = "open_records"
     __table_args__ = (Index("ix_open_records", "source_id", "kind"),)

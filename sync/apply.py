@@ -281,7 +281,8 @@ class _Words:
         done.append(("settled", self._settle()))
         if shape.rests:
             done.append(("holds", self._hold()))
-            done += [("settled_basis", query) for query in self._settle_basis()]
+            settled, still_open = self._settle_basis()
+            done += [("settled_basis", settled), ("kept_open", still_open)]
         return done
 
     def _create_schools(self) -> str:

@@ -84,7 +84,7 @@ class Decision:
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
 _USER = Kind.USER
-_NEW, _GONE_AGAIN = Facts(sources="share"), Facts(sources="never")
+_SHARED, _NEVER = Facts(sources="share"), Facts(sources="never")
 
 
 def decide_newcomer(
@@ -92,7 +92,7 @@ def decide_newcomer(
 ) -> Decision:
     """Decide about the records of one person whom the directory does not know."""
     speaking = in_precedence([r for r in records if r.speaks], context.sources)
-    situation = situation_of(_NEW if speaking else _GONE_AGAIN)
+    situation = situation_of(_SHARED if speaking else _NEVER)
     if situation.action != "create":
         return Decision(situation, settles=[r.id for r in records])
     wish = wish_of(speaking, context.sources)
@@ -101,12 +101,11 @@ def decide_newcomer(
     after: dict[str, Any] = {
         "status": _ACTIVE if wish.enabled else _SUSPENDED,
         "origin": context.origins[first.source_id],
+        **{
+            name: value for name, value in stored_profile(wish.profile).items() if value is not None
+        },
         "memberships": wish.memberships,
-        **{name: value for name, value in wish.profile.items() if value is not None},
     }
-    email = wish.profile["email"]
-    if email:
-        after["email_folded"] = fold_email(email)
     steps = [
         Step(
             _USER, "create", user_id, None, reason or situation.reason, None, after, None,
@@ -352,7 +351,11 @@ def _with_locked_roles(
 
 
 def _about(memberships: Sequence[Membership]) -> tuple[str | None, str | None]:
-    """Return the role and school under which a change is shown: the primary one, else the first."""
+    """Return the role and school under which a change is shown: the primary one, else the first.
+
+    Of a newcomer with one membership just this one: ``sync/apply.py`` and ``sync/census.py`` rely
+    on that.
+    """
     best = next((m for m in memberships if m[2]), memberships[0] if memberships else None)
     return (None, None) if best is None else (best[0], best[1] or None)
 

@@ -7,6 +7,7 @@ open until an applied plan settles it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -74,7 +75,7 @@ def keep(
         serial = source.evidence_serial
         if usable and not certificate.unchanged:
             serial += 1
-            merged = _merge_records(connection, about, reading, believed=believed)
+            first = _merge_records(connection, about, reading, believed=believed)
             connection.execute(_KEEP_GISTS, about)
             failpoint("evidence.records")
             if connector.capabilities.joined:
@@ -82,9 +83,7 @@ def keep(
             stage.database.analyze_after_load(
                 connection, reading.parsed, "records", "parts", new=source.complete_at is None
             )
-            if merged.opened:  # from none to many and back, many times a day
-                stage.database.analyze(connection, "open_records")
-            if not merged.first:
+            if not first:
                 _open_members(stage.database, connection, about)
                 if full:
                     connection.execute(_AGE_FIRST if paused else _AGE, about)
@@ -174,20 +173,12 @@ _OPEN_SHARED = text(
 # -- records
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
-    """What merging the records came to."""
-
-    first: bool
-    """The source had none before: all that it has are new, and open."""
-    opened: int
-
-
 def _merge_records(
     connection: Connection, about: dict[str, Any], reading: Reading, *, believed: bool
-) -> Merged:
-    """Merge the stage into the records, only by statements that have something to do.
+) -> bool:
+    """Merge the stage into the records; say whether they are the first of the source: all are open.
 
+    Only by statements that have something to do.
     Each is driven from the stage, which is small where little changed, not from the records: a
     CROSS JOIN keeps SQLite to that order (and leaves PostgreSQL free), MATERIALIZED and IN keep it
     from going through all records to find the few.
@@ -196,53 +187,65 @@ def _merge_records(
     rows, rekeyed = staged.get(State.DATA, (0, 0))
     about = {**about, "last": connection.execute(_LAST_RECORD).scalar_one()}
     if rows and not connection.execute(_ANY_RECORD, about).first():
-        return Merged(True, _insert(connection, _INSERT, about))
-    opened = 0
+        _insert(connection, _INSERT, about)
+        return True
     if rekeyed:
-        opened += _move(connection, _REKEY, {**about, "ordered": sorted(reading.ordered)})
+        _move(connection, _REKEY, {**about, "ordered": sorted(reading.ordered)})
     if rows:
-        opened += _insert(connection, _INSERT_NEW, about)
-        opened += _move(connection, _UPDATE, about)
+        _insert(connection, _INSERT_NEW, about)
+        _move(connection, _UPDATE, about)
     if State.EXCLUDED in staged:
-        opened += _move(connection, _EXCLUDE, about)
+        _move(connection, _EXCLUDE, about)
     if State.DELETED in staged:
         if believed:
-            opened += _move(connection, _DELETE, about)
+            _move(connection, _DELETE, about)
         else:
             connection.execute(_SUSPECT, about)
-    opened += _move(connection, _GONE, about)
-    return Merged(False, opened)
+    _move(connection, _GONE, about)
+    return False
 
 
-def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) -> int:
+def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) -> None:
     connection.execute(query, about)
     failpoint("evidence.inserted")
-    return connection.execute(_OPEN_INSERTED, about).rowcount
+    connection.execute(_OPEN_INSERTED, about)
 
 
-def _move(connection: Connection, moving: Moving, about: dict[str, Any]) -> int:
-    """Open the records that move while they still are as they were, then let them move."""
-    opens, moves = moving
-    opened = connection.execute(opens, about).rowcount
-    if opened:
-        connection.execute(moves, about)
-    return opened
+@dataclass(frozen=True, slots=True)
+class _Moving:
+    """How records move: the few are opened while they still are as they were, then they move."""
 
-
-Moving = tuple[TextClause, TextClause]
+    opens: TextClause
+    moves: TextClause
 
 
 def _moving(
-    found: str, sets: str, cause: str = "CAST(:cause AS TEXT)", again: str = "excluded.cause"
-) -> Moving:
-    """SQL: open the records that ``found`` has, and set columns from its rows ``s``.
+    found: str,
+    sets: str,
+    *,
+    values: str = "",
+    cause: str = "CAST(:cause AS TEXT)",
+    again: str = "excluded.cause",
+    lists: Sequence[str] = (),
+) -> _Moving:
+    """SQL: how the records ``r`` move that the FROM and WHERE ``found`` have.
 
-    For ``cause`` and ``again`` see ``opening_moved``.
+    ``sets`` sets columns from rows ``s``, which have what ``values`` selects. For ``cause`` and
+    ``again`` see ``opening_moved``; ``lists`` names the parameters that are lists.
     """
-    return text(opening_moved(found, cause, again)), text(
-        f"WITH s AS MATERIALIZED ({found}) UPDATE records SET version = records.version + 1, {sets}"
-        " FROM s WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+    bound = [bindparam(name, type_=String, expanding=True) for name in lists]
+    moves = (
+        f"WITH s AS MATERIALIZED (SELECT r.id{values}{found}) UPDATE records"
+        f" SET version = records.version + 1, {sets} FROM s"
+        " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
     )
+    opens = opening_moved(found, cause, again)
+    return _Moving(text(opens).bindparams(*bound), text(moves).bindparams(*bound))
+
+
+def _move(connection: Connection, moving: _Moving, about: dict[str, Any]) -> None:
+    if connection.execute(moving.opens, about).rowcount:
+        connection.execute(moving.moves, about)
 
 
 def _of_state(state: State) -> str:
@@ -256,8 +259,8 @@ def _of_state(state: State) -> str:
 _STAGED = text("SELECT state, COUNT(*), COUNT(former) FROM stage_entries GROUP BY state")
 _ANY_RECORD = text("SELECT 1 FROM records WHERE source_id = :source LIMIT 1")
 _LAST_RECORD = text("SELECT COALESCE(MAX(id), 0) FROM records")
-_REKEY_OPENS, _REKEY_MOVES = _moving(
-    "SELECT r.id, r.kind, e.key FROM stage_entries e CROSS JOIN records r"
+_REKEY = _moving(
+    " FROM stage_entries e CROSS JOIN records r"
     " WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
     f" AND e.state = {State.DATA:d} AND e.former <> e.key"
     # whoever is still there under the former key keeps it; the snapshot stages none whom it meets
@@ -265,13 +268,13 @@ _REKEY_OPENS, _REKEY_MOVES = _moving(
     " AND (e.stream NOT IN :ordered OR EXISTS (SELECT 1 FROM stage_passed p"
     "  WHERE p.stream = e.stream AND p.key = e.former))"
     " AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
-    "  AND n.external_id = e.key)",
+    "  AND n.external_id = e.key) GROUP BY r.id",
     "external_id = s.key",
+    values=", MIN(e.key) AS key",  # of two who name one former key, one was it
     cause="NULL",
     again="open_records.cause",
+    lists=["ordered"],
 )
-_ORDERED = bindparam("ordered", type_=String, expanding=True)
-_REKEY = _REKEY_OPENS.bindparams(_ORDERED), _REKEY_MOVES.bindparams(_ORDERED)
 _INSERT_ALL = (
     "INSERT INTO records (source_id, kind, external_id, raw_print, gist_print, norm_print, data,"
     " version, present, in_scope, suspect, absent_fetches, email, person_key, roles)"
@@ -289,12 +292,12 @@ _OPEN_INSERTED = text(  # + 0: those after the last one, by their ids, not among
     opening("r.id > :last AND r.source_id + 0 = :source", "CAST(:cause AS TEXT)")
 )
 _UPDATE = _moving(
-    "SELECT r.id, r.kind, e.raw_print, e.gist_print, e.norm_print, e.data, e.email, e.person_key,"
-    f" e.roles{_of_state(State.DATA)}"
+    f"{_of_state(State.DATA)}"
     " AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect)",
     "raw_print = s.raw_print, gist_print = s.gist_print, norm_print = s.norm_print, data = s.data,"
     " present = TRUE, in_scope = TRUE, suspect = FALSE, absent_since = NULL, absent_fetches = 0,"
     " email = s.email, person_key = s.person_key, roles = s.roles",
+    values=", e.raw_print, e.gist_print, e.norm_print, e.data, e.email, e.person_key, e.roles",
     again=f"CASE WHEN open_records.cause = '{SETTINGS}' THEN open_records.cause"
     " ELSE excluded.cause END",
 )
@@ -306,22 +309,20 @@ _KEEP_GISTS = text(  # of who was parsed only to say what they said: next time t
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _EXCLUDE = _moving(
-    f"SELECT r.id, r.kind{_of_state(State.EXCLUDED)} AND (r.in_scope OR NOT r.present)",
+    f"{_of_state(State.EXCLUDED)} AND (r.in_scope OR NOT r.present)",
     "in_scope = FALSE, present = TRUE, absent_since = NULL, absent_fetches = 0",
 )
 _ENDS = "present = FALSE, suspect = FALSE, absent_since = :now, absent_fetches = 0"
-_DELETE = _moving(
-    f"SELECT r.id, r.kind{_of_state(State.DELETED)} AND r.present", _ENDS, cause="NULL"
-)
+_DELETE = _moving(f"{_of_state(State.DELETED)} AND r.present", _ENDS, cause="NULL")
 _SUSPECT = text(
     "UPDATE records SET suspect = TRUE WHERE id IN"
     f" (SELECT r.id{_of_state(State.DELETED)} AND r.present)"
 )
 _GONE = _moving(
-    "SELECT DISTINCT r.id, r.kind, g.cause FROM stage_gone g CROSS JOIN records r"
+    " FROM stage_gone g CROSS JOIN records r"
     " WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key AND r.present",
     _ENDS,
-    cause="s.cause",
+    cause="g.cause",
 )
 _AGE = text(
     "UPDATE records SET absent_fetches = absent_fetches + 1 WHERE NOT present"

@@ -10,31 +10,30 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, text
 
-_COLUMNS = "INSERT INTO open_records (record_id, source_id, kind, cause)"
+_OPEN = "INSERT INTO open_records (record_id, source_id, kind, cause)"
 
 
 def is_open(record: str) -> str:
     """SQL: is the record open whose id the expression is."""
-    return f"EXISTS (SELECT 1 FROM open_records WHERE open_records.record_id = {record})"
+    return f"EXISTS (SELECT 1 FROM open_records AS is_open WHERE is_open.record_id = {record})"
 
 
 def opening(which: str, cause: str = "NULL") -> str:
     """SQL: open the records ``r`` of which ``which`` holds; whoever is open already stays so."""
     return (
-        f"{_COLUMNS} SELECT r.id, r.source_id, r.kind, {cause} FROM records r WHERE {which}"
+        f"{_OPEN} SELECT r.id, r.source_id, r.kind, {cause} FROM records r WHERE {which}"
         " ON CONFLICT (record_id) DO NOTHING"
     )
 
 
-def opening_moved(found: str, cause: str, again: str = "excluded.cause") -> str:
-    """SQL: open the records of ``:source`` that the query ``found`` has, each once.
+def opening_moved(found: str, cause: str, again: str) -> str:
+    """SQL: open the records ``r`` that the FROM and WHERE ``found`` have, each once.
 
-    ``found`` selects ``id`` and ``kind``; ``cause`` says of a row ``s`` of it why it moved, and
-    ``again`` what is kept of whoever is open already.
+    Expressions: ``cause`` says why a record moved, ``again`` what is kept of that
+    (``excluded.cause``) where it is open already.
     """
     return (
-        f"WITH s AS MATERIALIZED ({found}) {_COLUMNS}"
-        f" SELECT s.id, CAST(:source AS BIGINT), s.kind, {cause} FROM s WHERE TRUE"
+        f"{_OPEN} SELECT DISTINCT r.id, r.source_id, r.kind, {cause}{found}"
         f" ON CONFLICT (record_id) DO UPDATE SET cause = {again}"
     )
 

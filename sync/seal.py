@@ -285,8 +285,8 @@ _COUNT_ADDED = text(
 _PEOPLE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status <> 'archived'")
 _TOUCHED = text(
     "SELECT COUNT(DISTINCT target_id) FROM changes WHERE plan_id IN (:plan, :held)"
-    " AND kind = 'user' AND action NOT IN ('create', 'restore')"
-)
+    " AND kind = 'user' AND action NOT IN :coming"
+).bindparams(bindparam("coming", value=_COMING, expanding=True))
 _SEAL = text(
     "UPDATE plans SET status = :status, digest = :digest, size = :size, counts = :counts,"
     " schools = :schools, held = :held, additions = :additions, expires_at = :expires"

@@ -48,12 +48,15 @@ def list_records(
 
     Where the directory has not ``anybody`` yet, there is nobody to join.
     """
-    for query in (_JOINS, _RECORDS) if anybody else (_RECORDS,):
-        connection.execute(query, open_ones)
-    connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
-    connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
+    many = connection.execute(_COUNT_OPEN, open_ones).scalar_one()
+    database.analyze_after_load(connection, many, "open_records", new=True)  # from none to many
+    if anybody:
+        connection.execute(_JOINS, open_ones)
     connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
     connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
+    connection.execute(_RECORDS, open_ones)
+    connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
+    connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
     database.analyze(connection, "todo_records", "todo_joins")
     return int(connection.execute(text("SELECT COUNT(*) FROM todo_records")).scalar_one())
 
@@ -98,6 +101,9 @@ _KEPT_NO_LONGER = text(  # time makes them due: they were to stay archived until
         " AND u.kept_archived AND u.kept_until < :today)"
     )
 )
+_COUNT_OPEN = text(
+    "SELECT COUNT(*) FROM open_records WHERE source_id IN :sources AND kind = 'user'"
+).bindparams(_SOURCES)
 _JOINS = text(
     "INSERT INTO todo_joins SELECT record_id, MIN(target_id), MIN(reason) FROM ("
     # another entry of a person we know, by the source's own key of the person

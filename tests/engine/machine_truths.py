@@ -106,6 +106,7 @@ class Truths(Decisions):
                 self.refused |= {letter(change) for change in self.changes_of(plan.id)}
         self.together(plans)
         self.ids_are_kept(there)
+        assert not self.world.rows(_OPEN_WITHOUT_RECORD)
         applied = []
         for plan in plans.values():
             if plan.status == "applied" and self.last.plans.get(plan.id) != "applied":
@@ -287,6 +288,12 @@ class Truths(Decisions):
         if change.action in ("create", "link", "adopt") and change.key is not None:
             owner = self.ids.get((change.source, change.key), change.target_id)
             assert owner == change.target_id, f"{who}, but the key is linked to {owner}"
+
+
+_OPEN_WITHOUT_RECORD = (
+    "SELECT o.record_id FROM open_records o WHERE NOT EXISTS (SELECT 1 FROM records r"
+    " WHERE r.id = o.record_id AND r.source_id = o.source_id AND r.kind = o.kind)"
+)
 
 
 def letter(change: Any) -> str:

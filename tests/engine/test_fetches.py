@@ -361,3 +361,13 @@ def test_the_vendors_nothing_new_skips_only_the_fetch(thirty: World) -> None:
     thirty.edit(user, given_name="Kim")
     thirty.sync(code=0)
     assert thirty.user("st0004")["given_name"] == "Sam", "a hand edit is open all the same"
+
+
+def test_of_two_who_name_one_former_key_one_is_who_it_was(thirty: World) -> None:
+    before = thirty.id_of("st0004")
+    thirty.sis.without("st0004")
+    for key in ("st0900", "st0901"):
+        thirty.sis.student(key).row(key, former=["st0004"])
+    thirty.sync(code=0)
+    assert [thirty.id_of(key) for key in ("st0900", "st0901")].count(before) == 1
+    assert thirty.count() == 31

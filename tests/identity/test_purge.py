@@ -9,6 +9,7 @@ import pytest
 from core.database import Database
 from core.errors import UsageError
 from sync import hand
+from sync.evidence import open_source
 from sync.ledger import verify
 from sync.purge import purge
 from sync.undo import undo_run
@@ -70,6 +71,17 @@ def test_an_earlier_run_is_undone_but_for_whom_a_purge_erased(town: Town) -> Non
     undone = undo_run(town.database, row.applied_run_id, actor="x", now=town.clock)
     assert gone <= set(undone.left)
     assert verify(town.database, town.slug)["intact"]
+
+
+def test_a_purge_leaves_nobody_open_whom_it_erased(town: Town) -> None:
+    with town.database.write() as connection:
+        for (source,) in town.ask("SELECT id FROM sources"):
+            open_source(connection, source)
+    town.apply(purge(town.database, town.slug, actor="x", now=town.clock))
+    assert len(town.ask("SELECT record_id FROM open_records")) == 38
+    assert not town.ask(
+        "SELECT record_id FROM open_records WHERE record_id NOT IN (SELECT id FROM records)"
+    )
 
 
 def test_a_purged_person_who_is_shared_again_joins_again(town: Town) -> None:

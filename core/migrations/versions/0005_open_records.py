@@ -42,8 +42,10 @@ def downgrade() -> None:
         ' (SELECT o.cause FROM open_records o WHERE o.record_id = records.id)'
         ' WHERE id IN (SELECT record_id FROM open_records)'
     )
-    op.create_index(
-        'ix_records_open', 'records', ['source_id', 'kind'],
-        sqlite_where=sa.text('open'), postgresql_where=sa.text('open'),
-    )
+    with op.batch_alter_table('records', schema=None) as batch_op:
+        batch_op.alter_column('open', server_default=None)
+        batch_op.create_index(
+            'ix_records_open', ['source_id', 'kind'], unique=False,
+            sqlite_where=sa.text('open'), postgresql_where=sa.text('open'),
+        )
     op.drop_table('open_records')
