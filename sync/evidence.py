@@ -1,6 +1,7 @@
 """Evidence: the stage becomes what a source last said, in one transaction.
 
-``keep`` is the only writer of records, parts, snapshots and fetches. A record's ``version`` moves
+``keep`` is the only writer of records, parts and fetches, and with ``sync/snapshot_kept.py`` of
+snapshots. A record's ``version`` moves
 with its presence or its normalised fingerprint, never with the raw one (P2); whatever moves is
 open until an applied plan settles it.
 """
@@ -21,15 +22,13 @@ from core.rows import Source
 from core.stored import to_json, utc_text
 from sync.absence import Verdict
 from sync.open_records import is_open, opening, opening_moved
-from sync.stage import Stage, State
+from sync.snapshot_kept import keep_snapshot
+from sync.stage import UNSETTLED, Stage, State, of_unsettled
 from sync.tally import Reading
 from sync.terms import Terms
 
 SETTINGS = "settings"
 """The cause of evidence that moved because we read it differently (L8)."""
-
-MANY_TOUCHED = 50_000
-"""Past so many keys that the snapshot may not vouch for, it is dropped instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def keep(
                 _open_members(stage.database, connection, about)
                 if full:
                     connection.execute(_AGE_FIRST if paused else _AGE, about)
-            _keep_snapshot(connection, about, connector, reading, verdict, full=full)
+            keep_snapshot(connection, about, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
         fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
@@ -150,26 +149,6 @@ def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def open_people_of(connection: Connection, source_id: int) -> None:
-    """Open everybody of whom this source and another one speak: who wins has changed."""
-    connection.execute(_OPEN_SHARED, {"source": source_id})
-
-
-def open_source(connection: Connection, source_id: int) -> None:
-    """Open everybody of whom this source speaks: what follows from its word has changed."""
-    connection.execute(_OPEN_SOURCE, {"source": source_id})
-
-
-_OPEN_SOURCE = text(opening("r.source_id = :source AND r.kind = 'user'"))
-_OPEN_SHARED = text(
-    opening(
-        "r.id IN (SELECT l.record_id FROM links l"
-        " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records o ON o.id ="
-        " m.record_id WHERE o.source_id = :source AND o.kind = 'user'))"
-    )
-)
-
-
 # -- records
 
 
@@ -178,10 +157,9 @@ def _merge_records(
 ) -> bool:
     """Merge the stage into the records; say whether they are the first of the source: all are open.
 
-    Only by statements that have something to do.
-    Each is driven from the stage, which is small where little changed, not from the records: a
-    CROSS JOIN keeps SQLite to that order (and leaves PostgreSQL free), MATERIALIZED and IN keep it
-    from going through all records to find the few.
+    Only by statements that have something to do. Each is driven from the stage, which is small
+    where little changed, not from the records: a CROSS JOIN keeps SQLite to that order (and leaves
+    PostgreSQL free), MATERIALIZED and IN keep it from going through all records to find the few.
     """
     staged = {state: (rows, rekeyed) for state, rows, rekeyed in connection.execute(_STAGED)}
     rows, rekeyed = staged.get(State.DATA, (0, 0))
@@ -337,18 +315,6 @@ def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
         connection.execute(query, about)
 
 
-_UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
-"""SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
-
-Nothing in these rows would be new to the next reading. So all of them are looked at again, or the
-fault would be found only on the day it came, and whoever is suspect would never leave.
-"""
-
-
-def _of_unsettled(query: str) -> TextClause:
-    return text(query).bindparams(bindparam("unsettled", expanding=True))
-
-
 _PARTS_GONE = text(
     "DELETE FROM parts WHERE source_id = :source AND ("
     " EXISTS (SELECT 1 FROM stage_gone_parts g WHERE g.stream = parts.stream AND g.key = parts.key)"
@@ -367,9 +333,9 @@ _PARTS_NEW = text(
     f" FROM stage_parts s WHERE s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM parts p"
     " WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key)"
 )
-_PARTS_UNSETTLED = _of_unsettled(
+_PARTS_UNSETTLED = of_unsettled(
     "UPDATE parts SET raw_print = NULL, gist_print = NULL"
-    f" WHERE source_id = :source AND owner IN {_UNSETTLED}"
+    f" WHERE source_id = :source AND owner IN {UNSETTLED}"
 )
 
 
@@ -401,123 +367,7 @@ _MOVED_SCHOOLS = text(
 )
 
 
-# -- snapshot, fetch, source
-
-
-def _keep_snapshot(
-    connection: Connection,
-    about: dict[str, Any],
-    connector: Connector,
-    reading: Reading,
-    verdict: Verdict,
-    *,
-    full: bool,
-) -> None:
-    """Keep the order of a full reading; note of whom the order that is kept says too much."""
-    if full:
-        _replace_snapshot(connection, about, connector, reading, verdict)
-    else:
-        # the snapshot stays, but must not vouch for what this reading has moved
-        for table in ("stage_entries", "stage_parts"):
-            connection.execute(text(_TOUCH.format(table=table)), about)
-    if connector.capabilities.joined:
-        connection.execute(_TOUCH_UNSETTLED, about)
-    touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
-    if touched > MANY_TOUCHED:
-        connection.execute(_DROP_SNAPSHOT, about)
-        connection.execute(_CLEAR_TOUCHED, about)
-
-
-def _replace_snapshot(
-    connection: Connection,
-    about: dict[str, Any],
-    connector: Connector,
-    reading: Reading,
-    verdict: Verdict,
-) -> None:
-    # of a stream that was silent the snapshot stays, and with it what it must not vouch for
-    silent = list(reading.certificate.absent_streams)
-    connection.execute(_CLEAR_SERVED, about | {"silent": silent})
-    for stream in (*reading.counted, *_unread(connection, about, reading)):
-        wanted = about | {"stream": stream}
-        connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
-        connection.execute(_KEEP_CHUNKS, wanted)
-    # whoever was not met, and is not believed to be gone, is expected by the next reading as well
-    connection.execute(_TOUCH_UNSEEN, about)
-    if not (verdict.untrusted or reading.keyless or connector.capabilities.scoped_by_role):
-        return
-    for stream, kind in connector.streams.items():
-        if not reading.compared.get(stream, False):
-            parts = connector.capabilities.joined and kind is Kind.USER
-            wanted = about | {"stream": stream, "kind": kind.value}
-            connection.execute(_TOUCH_PARTS if parts else _TOUCH_RECORDS, wanted)
-
-
-def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> list[str]:
-    """Return the streams that the snapshot has and this reading was silent about or found empty."""
-    stored = connection.execute(
-        text("SELECT DISTINCT stream FROM snapshot_chunks WHERE source_id = :source"), about
-    ).scalars()
-    silent = reading.certificate.absent_streams
-    return [name for name in stored if name not in reading.counted and name not in silent]
-
-
-_ONCE = " ON CONFLICT DO NOTHING"
-"""SQL: a key may be touched already, by another statement or in an earlier reading."""
-_TOUCH = (
-    "INSERT INTO touched (source_id, stream, key)"
-    " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
-    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL{_ONCE}"
-)
-_TOUCH_UNSETTLED = _of_unsettled(
-    "INSERT INTO touched (source_id, stream, key)"
-    " SELECT p.source_id, p.stream, p.key FROM parts p"
-    f" WHERE p.source_id = :source AND p.owner IN {_UNSETTLED}{_ONCE}"
-)
-_COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
-_CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")
-_CLEAR_SERVED = text(f"{_CLEAR_TOUCHED.text} AND stream NOT IN :silent").bindparams(
-    bindparam("silent", type_=String, expanding=True)
-)
-_DROP_SNAPSHOT = text("DELETE FROM snapshot_chunks WHERE source_id = :source")
-_DROP_REPLACED = text(
-    "DELETE FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
-    " AND (position >= :pages OR position IN"
-    " (SELECT position FROM stage_chunks WHERE stream = :stream))"
-)
-_KEEP_CHUNKS = text(
-    "INSERT INTO snapshot_chunks (source_id, stream, position, digest, count, prints, keys, spans)"
-    " SELECT CAST(:source AS BIGINT), stream, position, digest, count, prints, keys, spans"
-    " FROM stage_chunks WHERE stream = :stream"
-)
-_TOUCH_UNSEEN = text(
-    # first who was not met, for they are few: only these are looked for in evidence
-    "WITH p AS MATERIALIZED (SELECT DISTINCT p.stream, p.key FROM stage_passed p"
-    # an entry without a place was joined: it does not say that this row was served
-    " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"
-    "  AND s.key = p.key AND s.stream = p.stream AND s.place IS NOT NULL)"
-    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key))"
-    " INSERT INTO touched (source_id, stream, key)"
-    " SELECT CAST(:source AS BIGINT), p.stream, p.key FROM p"
-    " WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
-    "  AND r.kind IN ('user', 'school') AND r.external_id = p.key AND r.present)"
-    " OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
-    f"  AND r.stream = p.stream AND r.key = p.key){_ONCE}"
-)
-_TOUCH_RECORDS = text(
-    "INSERT INTO touched (source_id, stream, key)"
-    " SELECT r.source_id, CAST(:stream AS TEXT), r.external_id FROM records r"
-    " WHERE r.source_id = :source AND r.kind = :kind AND r.present"
-    " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
-    f"  AND s.key = r.external_id){_ONCE}"
-)
-_TOUCH_PARTS = text(
-    "INSERT INTO touched (source_id, stream, key)"
-    " SELECT p.source_id, p.stream, p.key FROM parts p"
-    " WHERE p.source_id = :source AND p.stream = :stream"
-    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream"
-    f"  AND s.key = p.key){_ONCE}"
-)
+# -- fetch, source
 
 
 def _insert_fetch(

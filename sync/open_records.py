@@ -38,6 +38,26 @@ def opening_moved(found: str, cause: str, again: str) -> str:
     )
 
 
+def open_people_of(connection: Connection, source_id: int) -> None:
+    """Open everybody of whom this source and another one speak: who wins has changed."""
+    connection.execute(_OPEN_SHARED, {"source": source_id})
+
+
+def open_source(connection: Connection, source_id: int) -> None:
+    """Open everybody of whom this source speaks: what follows from its word has changed."""
+    connection.execute(_OPEN_SOURCE, {"source": source_id})
+
+
+_OPEN_SOURCE = text(opening("r.source_id = :source AND r.kind = 'user'"))
+_OPEN_SHARED = text(
+    opening(
+        "r.id IN (SELECT l.record_id FROM links l"
+        " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records o ON o.id ="
+        " m.record_id WHERE o.source_id = :source AND o.kind = 'user'))"
+    )
+)
+
+
 def close(connection: Connection, records: Sequence[int]) -> None:
     """Close records about which there is nothing to do."""
     if records:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
+from core.models import Kind
 
 
 class State(IntEnum):
@@ -29,6 +30,19 @@ class State(IntEnum):
     """Still there, but outside the roles and schools this source is asked for."""
     UNREADABLE = 4
     """Still there, but the row could not be used: its person stays as they are (F5)."""
+
+
+UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
+"""SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
+
+Nothing in these rows would be new to the next reading. So all of them are looked at again, or the
+fault would be found only on the day it came, and whoever is suspect would never leave.
+"""
+
+
+def of_unsettled(query: str) -> TextClause:
+    """Return a query that has ``UNSETTLED``; it binds ``unsettled``, the states that count."""
+    return text(query).bindparams(bindparam("unsettled", expanding=True))
 
 
 ENTRY_COLUMNS = (

@@ -6,8 +6,6 @@ Whoever is named in an open conflict does not leave (rule 6), rejected changes d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import Connection, bindparam, text
 
 from core.stored import from_json, utc_text
@@ -39,13 +37,11 @@ def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
     """
     about = {"district": work.district_id, "now": utc_text(work.now)}
     connection.execute(_CONFLICTS_GONE, about)
-    archives: Sequence[str] = ()
     if work.draft.counts["archive"]:
-        about_plan = {"plan": work.draft.plan_id}
-        archives = connection.execute(_ARCHIVES_IN_CONFLICT, about_plan).scalars().all()
-    for target in archives:
-        work.draft.forget(connection, target, ["archive"])
-        work.waiting += 1
+        archives = connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": work.draft.plan_id})
+        for target in archives.scalars().all():
+            work.draft.forget(connection, target, ["archive"])
+            work.waiting += 1
     return int(connection.execute(_COUNT_CONFLICTS, about).scalar_one())
 
 

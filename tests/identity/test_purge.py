@@ -9,8 +9,8 @@ import pytest
 from core.database import Database
 from core.errors import UsageError
 from sync import hand
-from sync.evidence import open_source
 from sync.ledger import verify
+from sync.open_records import open_source
 from sync.purge import purge
 from sync.undo import undo_run
 from tests.identity.town import Town, child

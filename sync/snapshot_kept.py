@@ -1,0 +1,139 @@
+"""The snapshot as it is kept: the order of a full reading, and of whom it says too much.
+
+Used by ``sync/evidence.py`` inside its transaction, after records and parts are merged. Writes
+``snapshot_chunks`` and ``touched``; ``sync/snapshot.py`` compares with them in the next reading.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, String, bindparam, text
+
+from connectors.base import Connector
+from core.models import Kind
+from sync.absence import Verdict
+from sync.stage import UNSETTLED, State, of_unsettled
+from sync.tally import Reading
+
+MANY_TOUCHED = 50_000
+"""Past so many keys that the snapshot may not vouch for, it is dropped instead."""
+
+
+def keep_snapshot(
+    connection: Connection,
+    about: dict[str, Any],
+    connector: Connector,
+    reading: Reading,
+    verdict: Verdict,
+    *,
+    full: bool,
+) -> None:
+    """Keep the order of a full reading; note of whom the order that is kept says too much.
+
+    ``about`` binds ``source`` and ``unsettled`` (see ``UNSETTLED``).
+    """
+    if full:
+        _replace_snapshot(connection, about, connector, reading, verdict)
+    else:
+        # the snapshot stays, but must not vouch for what this reading has moved
+        for table in ("stage_entries", "stage_parts"):
+            connection.execute(text(_TOUCH.format(table=table)), about)
+    if connector.capabilities.joined:
+        connection.execute(_TOUCH_UNSETTLED, about)
+    touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
+    if touched > MANY_TOUCHED:
+        connection.execute(_DROP_SNAPSHOT, about)
+        connection.execute(_CLEAR_TOUCHED, about)
+
+
+def _replace_snapshot(
+    connection: Connection,
+    about: dict[str, Any],
+    connector: Connector,
+    reading: Reading,
+    verdict: Verdict,
+) -> None:
+    # of a stream that was silent the snapshot stays, and with it what it must not vouch for
+    silent = list(reading.certificate.absent_streams)
+    connection.execute(_CLEAR_SERVED, about | {"silent": silent})
+    for stream in (*reading.counted, *_unread(connection, about, reading)):
+        wanted = about | {"stream": stream}
+        connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
+        connection.execute(_KEEP_CHUNKS, wanted)
+    # whoever was not met, and is not believed to be gone, is expected by the next reading as well
+    connection.execute(_TOUCH_UNSEEN, about)
+    if not (verdict.untrusted or reading.keyless or connector.capabilities.scoped_by_role):
+        return
+    for stream, kind in connector.streams.items():
+        if not reading.compared.get(stream, False):
+            parts = connector.capabilities.joined and kind is Kind.USER
+            wanted = about | {"stream": stream, "kind": kind.value}
+            connection.execute(_TOUCH_PARTS if parts else _TOUCH_RECORDS, wanted)
+
+
+def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> list[str]:
+    """Return the streams that the snapshot has and this reading was silent about or found empty."""
+    stored = connection.execute(
+        text("SELECT DISTINCT stream FROM snapshot_chunks WHERE source_id = :source"), about
+    ).scalars()
+    silent = reading.certificate.absent_streams
+    return [name for name in stored if name not in reading.counted and name not in silent]
+
+
+_ONCE = " ON CONFLICT DO NOTHING"
+"""SQL: a key may be touched already, by another statement or in an earlier reading."""
+_TOUCH = (
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
+    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL{_ONCE}"
+)
+_TOUCH_UNSETTLED = of_unsettled(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT p.source_id, p.stream, p.key FROM parts p"
+    f" WHERE p.source_id = :source AND p.owner IN {UNSETTLED}{_ONCE}"
+)
+_COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
+_CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")
+_CLEAR_SERVED = text(f"{_CLEAR_TOUCHED.text} AND stream NOT IN :silent").bindparams(
+    bindparam("silent", type_=String, expanding=True)
+)
+_DROP_SNAPSHOT = text("DELETE FROM snapshot_chunks WHERE source_id = :source")
+_DROP_REPLACED = text(
+    "DELETE FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
+    " AND (position >= :pages OR position IN"
+    " (SELECT position FROM stage_chunks WHERE stream = :stream))"
+)
+_KEEP_CHUNKS = text(
+    "INSERT INTO snapshot_chunks (source_id, stream, position, digest, count, prints, keys, spans)"
+    " SELECT CAST(:source AS BIGINT), stream, position, digest, count, prints, keys, spans"
+    " FROM stage_chunks WHERE stream = :stream"
+)
+_TOUCH_UNSEEN = text(
+    # first who was not met, for they are few: only these are looked for in evidence
+    "WITH p AS MATERIALIZED (SELECT DISTINCT p.stream, p.key FROM stage_passed p"
+    # an entry without a place was joined: it does not say that this row was served
+    " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"
+    "  AND s.key = p.key AND s.stream = p.stream AND s.place IS NOT NULL)"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream AND s.key = p.key))"
+    " INSERT INTO touched (source_id, stream, key)"
+    " SELECT CAST(:source AS BIGINT), p.stream, p.key FROM p"
+    " WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source"
+    "  AND r.kind IN ('user', 'school') AND r.external_id = p.key AND r.present)"
+    " OR EXISTS (SELECT 1 FROM parts r WHERE r.source_id = :source"
+    f"  AND r.stream = p.stream AND r.key = p.key){_ONCE}"
+)
+_TOUCH_RECORDS = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT r.source_id, CAST(:stream AS TEXT), r.external_id FROM records r"
+    " WHERE r.source_id = :source AND r.kind = :kind AND r.present"
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
+    f"  AND s.key = r.external_id){_ONCE}"
+)
+_TOUCH_PARTS = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT p.source_id, p.stream, p.key FROM parts p"
+    " WHERE p.source_id = :source AND p.stream = :stream"
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = p.stream"
+    f"  AND s.key = p.key){_ONCE}"
+)
