@@ -1,7 +1,7 @@
 """What a command imports: recorded from a real one, and imported again with nothing done.
 
-Called as ``python -c "from bench.imports import load; load()" FILE``; it imports nothing itself, so
-that nothing of its own is counted.
+Called as ``python -c "from bench.imports import load; load()" FILE``; it imports nothing that
+the command does not, so that nothing of its own is counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,11 @@ def record() -> None:
 
 
 def load() -> None:
-    """Import what FILE names."""
+    """Import what FILE names, and begin and end as the command does."""
+    from sync.collector import look_no_more, look_seldom
+
+    look_seldom()
     with open(sys.argv[1]) as file:  # noqa: PTH123 - pathlib would be one import more
         for name in file.read().split():
             __import__(name)
+    look_no_more()

@@ -11,7 +11,7 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with the exit code of the outside contract."""
-    from sync.collector import look_seldom
+    from sync.collector import look_no_more, look_seldom
 
     look_seldom()
     from rostersync.cli.app import run
@@ -22,4 +22,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")
             if not stream.isatty():
                 stream.reconfigure(encoding="utf-8")
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    look_no_more()
+    sys.exit(code)
