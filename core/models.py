@@ -110,7 +110,7 @@ Text = Annotated[
     Annotated[str, StringConstraints(max_length=1024)] | None,
     BeforeValidator(_clean),
 ]
-Key = Annotated[str, BeforeValidator(_clean_key), StringConstraints(min_length=1, max_length=512)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=512), BeforeValidator(_clean_key)]
 
 
 class Membership(BaseModel):
