@@ -6,7 +6,7 @@ change is checked first; if one does not hold, ``Drift`` names whom, and nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -65,9 +65,9 @@ def apply_in(
     about: dict[str, Any] = {"plan": plan_id, "now": utc_text(now), "run": run_id}
     plan = connection.execute(_PLAN, about).one()
     about["district"] = plan.district_id
-    _check_preconditions(database, connection, about)
+    shape = shape_of(connection, plan_id, plan.kind)
+    _check_preconditions(database, connection, about, shape)
     failpoint("apply.checked")
-    shape = _shape(connection, about, plan.kind)
     held = census.held_where(database)
     before = {} if shape.only_creates else census.count(connection, plan_id, held)
     failpoint("apply.counted")
@@ -128,91 +128,11 @@ _TOUCHED_BY_HAND = text(
 )
 
 
-# -- preconditions
-
-
-def _check_preconditions(database: Database, connection: Connection, about: dict[str, Any]) -> None:
-    drifted: set[str] = set()
-    for _, query in preconditions(database):
-        drifted.update(connection.execute(text(query), about).scalars())
-    if drifted:
-        raise Drifted(sorted(drifted))
-
-
-def preconditions(database: Database) -> Sequence[tuple[str, str]]:
-    """Return each precondition: what has moved where it does not hold, and its SQL.
-
-    The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
-    """
-    record, version = database.json_item("b", 0), database.json_item("b", 1)
-    each = database.json_each("c.basis", "", "b")
-    school = database.json_item("m", 1)
-    members = database.json_each("c.after", "memberships", "m")
-    revisions = " UNION ALL ".join(
-        f"SELECT c.target_id FROM changes c LEFT JOIN {table} t ON t.id = c.target_id"
-        f" AND t.district_id = :district WHERE c.plan_id = :plan AND c.kind = '{kind}'"
-        " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
-        " ELSE t.id IS NULL OR t.revision <> c.revision END)"
-        for kind, table in (("user", "users"), ("school", "schools"))
-    )
-    return (
-        # the target is as it was seen; what is created is not there yet
-        ("revision", revisions),
-        # the evidence is as it was seen
-        (
-            "evidence",
-            "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
-            " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
-            " AND (r.id IS NULL OR r.version <> c.record_version)",
-        ),
-        (
-            "evidence",
-            # one by one: a list of unknown length would be joined with all records there are
-            f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
-            " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
-            f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
-            f" FROM records r WHERE r.id = {database.to_int(record)}), 0) = 0",
-        ),
-        # this key is not linked yet
-        (
-            "link",
-            "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
-            " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
-            " AND l.target_id <> c.target_id"
-            f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
-        ),
-        # a link that ends or moves is as it was seen
-        (
-            "link",
-            "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
-            " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
-            f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
-            f" OR l.target_id <> {database.json_text('c.before', 'target')})",
-        ),
-        # the schools of its memberships are there, or come with it
-        (
-            "school",
-            # of a newcomer with one membership the change itself says which: nearly all are
-            "WITH there AS MATERIALIZED (SELECT s.id FROM schools s WHERE s.district_id = :district"
-            " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
-            " AND n.kind = 'school' AND n.action = 'create')"
-            " SELECT c.target_id FROM changes c WHERE c.plan_id = :plan AND c.kind = 'user'"
-            " AND c.action = 'create' AND c.school_id <> ''"
-            " AND c.school_id NOT IN (SELECT id FROM there)"
-            f" UNION ALL SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
-            " AND c.kind = 'user' AND c.after IS NOT NULL"
-            " AND (c.action <> 'create' OR c.school_id IS NULL"
-            f" OR {database.json_length('c.after', 'memberships')} > 1)"
-            f" AND {school} <> '' AND {school} NOT IN (SELECT id FROM there)",
-        ),
-    )
-
-
-# -- what is written
+# -- the shape of a plan
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
+class Shape:
     """Which kinds of changes a plan has, so that no statement runs for nothing."""
 
     actions: frozenset[str]
@@ -226,21 +146,115 @@ class _Shape:
 
     @property
     def only_creates(self) -> bool:
+        """Say whether nobody is in it but newcomers."""
         return self.actions <= {"create"}
 
 
-def _shape(connection: Connection, about: dict[str, Any], kind: str) -> _Shape:
+def shape_of(connection: Connection, plan_id: int, kind: str) -> Shape:
+    """Return the shape of a plan of this kind."""
     rows = connection.execute(
         text("SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"),
-        about,
+        {"plan": plan_id},
     ).all()
-    return _Shape(
+    return Shape(
         frozenset(action for noun, action, _ in rows if noun == "user"),
         frozenset(action for noun, action, _ in rows if noun == "school"),
         kind not in (*SOURCE_KINDS, "hand"),
         kind not in SOURCE_KINDS,
         any(rests for _, _, rests in rows),
     )
+
+
+# -- preconditions
+
+
+def _check_preconditions(
+    database: Database, connection: Connection, about: dict[str, Any], shape: Shape
+) -> None:
+    drifted: set[str] = set()
+    for _, query in preconditions(database, shape):
+        drifted.update(connection.execute(text(query), about).scalars())
+    if drifted:
+        raise Drifted(sorted(drifted))
+
+
+def preconditions(database: Database, shape: Shape) -> Iterator[tuple[str, str]]:
+    """Yield each precondition of a plan: what has moved where it does not hold, and its SQL.
+
+    The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
+    """
+    record, version = database.json_item("b", 0), database.json_item("b", 1)
+    each = database.json_each("c.basis", "", "b")
+    school = database.json_item("m", 1)
+    members = database.json_each("c.after", "memberships", "m")
+    actions = shape.actions | shape.school_actions
+    # the target is as it was seen; what is created is not there yet
+    for kind, table, done in (
+        ("user", "users", shape.actions),
+        ("school", "schools", shape.school_actions),
+    ):
+        if done:
+            yield (
+                "revision",
+                f"SELECT c.target_id FROM changes c LEFT JOIN {table} t ON t.id = c.target_id"
+                f" AND t.district_id = :district WHERE c.plan_id = :plan AND c.kind = '{kind}'"
+                " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
+                " ELSE t.id IS NULL OR t.revision <> c.revision END)",
+            )
+    # the evidence is as it was seen
+    yield (
+        "evidence",
+        "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
+        " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
+        " AND (r.id IS NULL OR r.version <> c.record_version)",
+    )
+    if shape.rests:
+        yield (
+            "evidence",
+            # one by one: a list of unknown length would be joined with all records there are
+            f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
+            " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
+            f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
+            f" FROM records r WHERE r.id = {database.to_int(record)}), 0) = 0",
+        )
+    if actions & {"create", "link", "adopt"}:
+        # this key is not linked yet
+        yield (
+            "link",
+            "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
+            " AND l.target_id <> c.target_id"
+            f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
+        )
+    if actions & {"link", "unlink"}:
+        # a link that ends or moves is as it was seen
+        yield (
+            "link",
+            "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
+            f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
+            f" OR l.target_id <> {database.json_text('c.before', 'target')})",
+        )
+    if shape.actions:
+        # the schools of its memberships are there, or come with it
+        yield (
+            "school",
+            # of a newcomer with one membership the change itself says which: nearly all are
+            "WITH there AS MATERIALIZED (SELECT s.id FROM schools s WHERE s.district_id = :district"
+            " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
+            " AND n.kind = 'school' AND n.action = 'create')"
+            " SELECT c.target_id FROM changes c WHERE c.plan_id = :plan AND c.kind = 'user'"
+            " AND c.action = 'create' AND c.school_id <> ''"
+            " AND c.school_id NOT IN (SELECT id FROM there)"
+            f" UNION ALL SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
+            " AND c.kind = 'user' AND c.after IS NOT NULL"
+            " AND (c.action <> 'create' OR c.school_id IS NULL"
+            f" OR {database.json_length('c.after', 'memberships')} > 1)"
+            f" AND {school} <> '' AND {school} NOT IN (SELECT id FROM there)",
+        )
+
+
+# -- what is written
 
 
 _SAY_MORE = {"update", "adopt", "merge", "archive", "restore"}
@@ -252,7 +266,7 @@ class _Words:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def statements(self, shape: _Shape) -> Sequence[tuple[str, str]]:
+    def statements(self, shape: Shape) -> Sequence[tuple[str, str]]:
         """Return (name, SQL) in the order in which they run."""
         done: list[tuple[str, str]] = []
         if "create" in shape.school_actions:

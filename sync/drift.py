@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from sync.apply import preconditions
+from sync.apply import preconditions, shape_of
 
 _PAGE = 500
 
@@ -42,7 +42,8 @@ def drift_of(database: Database, connection: Connection, plan: Any) -> Iterator[
         return
     about = {"plan": plan.id, "district": plan.district_id}
     moved: dict[str, set[str]] = defaultdict(set)
-    for what, query in preconditions(database):
+    shape = shape_of(connection, plan.id, plan.kind)
+    for what, query in preconditions(database, shape):
         for target in connection.execute(text(query), about).scalars():
             moved[target].add(what)
     targets = sorted(moved)
