@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -91,7 +92,8 @@ class Draft:
         self.additions: Counter[int] = Counter()
         self.taken = 0
         self._keyed = blake2b(digest_size=PRINT_SIZE, key=database.key)
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[Sequence[Any]] = []
+        self._put = self._rows.append
         self._takings: list[tuple[Any, ...]] = []
         self._marks: list[tuple[str, int, str]] = []
         self._digest = blake2b(digest_size=DIGEST_SIZE)
@@ -115,7 +117,7 @@ class Draft:
             print_ = self._keyed.copy()
             print_.update(content)
             self._digest.update(digest)
-            self._rows.append(
+            self._put(
                 (
                     self.plan_id, self.size, _WORDS[step.kind], step.action, step.target,
                     step.revision, step.record_id, step.record_version, step.role, step.school,
@@ -164,7 +166,7 @@ class Draft:
         """Write what has been collected."""
         if self._rows:
             self.database.insert_into(connection, "changes", CHANGE_COLUMNS, self._rows)
-            self._rows = []
+            self._rows.clear()
         if self._takings:
             unique = list({row[1:5]: row for row in self._takings}.values())
             self.database.insert_into(connection, "takings", TAKING_COLUMNS, unique)
@@ -172,6 +174,16 @@ class Draft:
         if self._marks:
             self.database.insert_into(connection, "marks", MARK_COLUMNS, self._marks)
             self._marks = []
+
+    @contextmanager
+    def writing(self, connection: Connection) -> Iterator[None]:
+        """Write the steps of the block at once, as they are added: nothing may be asked in it."""
+        self.flush(connection)
+        try:
+            with self.database.loading(connection, "changes", CHANGE_COLUMNS) as self._put:
+                yield
+        finally:
+            self._put = self._rows.append
 
     def digest(self) -> bytes:
         """Return the digest over all changes in order. Only right while ``in_order``."""

@@ -21,6 +21,11 @@ BATCH = 4_000
 """Records looked at in one transaction. What is written of them stands all over an index, so that
 fewer and larger ones write each of its pages less often."""
 
+Person = tuple[int, str]
+"""A source, and what tells its people apart."""
+
+People = dict[Person, list[RecordView]]
+
 Doubt = tuple[str, dict[str, list[str]]]
 """Why somebody may be somebody we know, and the candidates with their evidence."""
 
@@ -77,38 +82,56 @@ class Newcomers:
         if not batch:
             return
         work = self.work
-        people: dict[tuple[int, str], list[RecordView]] = {}
+        people: People = {}
         for record in batch:
             people.setdefault(_person(record), []).append(record)
         self._attach(connection, people)
-        ids = {about: new_user_id(work, records[0]) for about, records in people.items()}
-        taken = self._taken_ids(connection, list(ids.values()))
+        ids = self._new_ids(connection, people)
         doubts = self._doubts(connection, batch)
-        for about, records in people.items():
-            user_id, number = ids[about], 0
+        if doubts:
+            self._leave_out_doubtful(connection, people, ids, doubts)
+        with work.draft.writing(connection):
+            for about, records in people.items():
+                user_id = ids[about]
+                decision = decide_newcomer(records, user_id, work.context)
+                if records[0].source_id in self.silent and decision.steps:
+                    work.draft.mark(user_id, records[0].source_id, "standing")
+                if decision.steps:
+                    work.write(user_id, decision)
+
+    def _new_ids(self, connection: Connection, people: People) -> dict[Person, str]:
+        """Return the id of the user that each person will be; nobody has it yet."""
+        ids = {about: new_user_id(self.work, records[0]) for about, records in people.items()}
+        taken = self._taken_ids(connection, list(ids.values()))
+        for about, user_id in ids.items() if taken else ():
+            number = 0
             while user_id in taken:
                 number += 1
-                user_id = new_user_id(work, records[0], number)
+                user_id = new_user_id(self.work, people[about][0], number)
                 taken |= self._taken_ids(connection, [user_id])
-            doubt = None
-            if doubts:
-                doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
-            if doubt is not None:
-                held = doubt[0] == "resembles_leaver"
-                self._conflict(connection, records[0], *doubt)
-                if not held:
-                    continue
-                for target in (*doubt[1], user_id):
-                    work.draft.mark(target, records[0].source_id, "resembling")
-            decision = decide_newcomer(records, user_id, work.context)
-            if records[0].source_id in self.silent and decision.steps:
-                work.draft.mark(user_id, records[0].source_id, "standing")
-            if decision.steps:
-                work.write(user_id, decision)
+            ids[about] = user_id
+        return ids
 
-    def _attach(
-        self, connection: Connection, people: dict[tuple[int, str], list[RecordView]]
+    def _leave_out_doubtful(
+        self,
+        connection: Connection,
+        people: People,
+        ids: Mapping[Person, str],
+        doubts: Mapping[int, Doubt],
     ) -> None:
+        """Leave those to a person who may be somebody we know; a pair is held together (L7)."""
+        for about, records in list(people.items()):
+            doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
+            if doubt is None:
+                continue
+            self._conflict(connection, records[0], *doubt)
+            if doubt[0] == "resembles_leaver":
+                for target in (*doubt[1], ids[about]):
+                    self.work.draft.mark(target, records[0].source_id, "resembling")
+            else:
+                del people[about]
+
+    def _attach(self, connection: Connection, people: People) -> None:
         """Give newcomers the records of other sources that are theirs: they join as one."""
         if not self.some_attached:
             return
@@ -156,7 +179,7 @@ class Newcomers:
             work.database.insert_into(connection, "conflict_people", ("target_id",), rows)
 
 
-def _person(record: RecordView) -> tuple[int, str]:
+def _person(record: RecordView) -> Person:
     return record.source_id, record.person_key or f"\0{record.external_id}"
 
 

@@ -6,8 +6,8 @@ evidence in one transaction. Nothing on the stage is evidence yet: dropping it u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -117,6 +117,12 @@ class Stage:
         """Put rows on the stage."""
         if rows:
             self.database.insert_into(self.connection, table, columns, rows)
+
+    def adding(
+        self, table: str, columns: Sequence[str]
+    ) -> AbstractContextManager[Callable[[Sequence[Any]], None]]:
+        """Put rows on the stage as the block makes them: it may not ask the stage anything."""
+        return self.database.loading(self.connection, table, columns)
 
     def add_chunk(self, chunk: Sequence[Any]) -> None:
         """Put a page's part of the new snapshot on the stage."""

@@ -119,6 +119,7 @@ class Stream:
         self.name = name
         self.kind: Kind = self.connector.streams[name]
         self.joined = self.connector.capabilities.joined and self.kind is Kind.USER
+        self.table: str = "stage_parts" if self.joined else "stage_entries"
         order = under_way.open_order(name)
         self.compared = order is not None
         self.order = order or Order(None)
@@ -286,30 +287,31 @@ class Stream:
         neither it nor its having been passed is staged. A day that touches all stages nobody.
         """
         known = self.known.look_up([key for _, key in named])
-        staged: list[tuple[Any, ...]] = []
         expected: set[str] = set()
         if self.compared and not self.joined:
             once = Counter(key for _, key in named)
             expected = {key for key in passed if once[key] == 1} - early - self.left.touched
         met: set[str] = set()
-        columns = PART_COLUMNS if self.joined else ENTRY_COLUMNS
-        for row, key in named:
-            keys[row] = key
-            try:
-                facts = self._facts(key, rows.raw[row], rows.prints[row], known.get(key))
-            except SkipRecord as error:
-                self._finding(rows, row, error)
-                rows.prints[row] = VOID
-                facts = self._bare(key, State.UNREADABLE)
-            self.under_way.seq += 1
-            if key in expected and facts[STATE] is State.SEEN:
-                met.add(key)
-                continue
-            place = (position << _PLACE_BITS) + rows.number(row)
-            staged.append((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
+        unusable: list[tuple[int, SkipRecord]] = []
+        with self.stage.adding(self.table, PART_COLUMNS if self.joined else ENTRY_COLUMNS) as put:
+            for row, key in named:
+                keys[row] = key
+                try:
+                    facts = self._facts(key, rows.raw[row], rows.prints[row], known.get(key))
+                except SkipRecord as error:
+                    unusable.append((row, error))
+                    rows.prints[row] = VOID
+                    facts = self._bare(key, State.UNREADABLE)
+                self.under_way.seq += 1
+                if key in expected and facts[STATE] is State.SEEN:
+                    met.add(key)
+                    continue
+                place = (position << _PLACE_BITS) + rows.number(row)
+                put((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
+        for row, why in unusable:
+            self._finding(rows, row, why)
         if met:
             passed[:] = [key for key in passed if key not in met]
-        self.stage.add("stage_parts" if self.joined else "stage_entries", columns, staged)
         self.stage.add("stage_gists", GIST_COLUMNS, self.gists)
         self.gists = []
 

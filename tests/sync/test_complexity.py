@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -64,27 +64,28 @@ def counted(database: Database) -> Iterator[Cost]:
         if found and not _TEMPORARY.match(found.group(1)) and cursor.rowcount > 0:
             cost.written[found.group(1)] += cursor.rowcount
 
-    load = database.insert_into
+    load = database.loading
 
-    def loaded(
-        connection: Connection,
-        table: str,
-        columns: Sequence[str],
-        rows: Iterable[Sequence[Any]],
-        types: Sequence[str] = (),
-    ) -> None:
-        rows = list(rows)
+    @contextmanager
+    def loading(
+        connection: Connection, table: str, columns: Sequence[str], types: Sequence[str] = ()
+    ) -> Iterator[Callable[[Sequence[Any]], None]]:
         cost.statements += 1
-        if not _TEMPORARY.match(table):
-            cost.written[table] += len(rows)
-        load(connection, table, columns, rows, types)
+        with load(connection, table, columns, types) as put:
+
+            def counted_too(row: Sequence[Any]) -> None:
+                if not _TEMPORARY.match(table):
+                    cost.written[table] += 1
+                put(row)
+
+            yield counted_too
 
     database.engine.dispose()
     event.listen(database.engine, "connect", watch)
     event.listen(database.engine, "after_cursor_execute", executed)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(database, "insert_into", loaded)
+            patch.setattr(database, "loading", loading)
             yield cost
     finally:
         event.remove(database.engine, "connect", watch)
