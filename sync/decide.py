@@ -23,6 +23,7 @@ from sync.people import (
     UserView,
     in_precedence,
     stored_profile,
+    told,
     wish_of,
 )
 from sync.situations import Facts, Situation, situation_of
@@ -101,10 +102,8 @@ def decide_newcomer(
     after: dict[str, Any] = {
         "status": _ACTIVE if wish.enabled else _SUSPENDED,
         "origin": context.origins[first.source_id],
-        **{
-            name: value for name, value in stored_profile(wish.profile).items() if value is not None
-        },
         "memberships": wish.memberships,
+        **told(wish.profile),
     }
     steps = [
         Step(
@@ -112,7 +111,7 @@ def decide_newcomer(
             first.id, first.version, role, school,
         )
     ]  # fmt: skip
-    steps += [
+    steps += () if len(records) == 1 else [
         Step(
             _USER, "link", user_id, None, other.join_reason or "same_person", None, None, None,
             other.id, other.version, role, school,
@@ -124,7 +123,7 @@ def decide_newcomer(
         situation,
         steps,
         added_by=first.source_id,
-        caused_by_us=any(r.cause == "settings" for r in records),
+        caused_by_us="settings" in [r.cause for r in records],
     )
 
 

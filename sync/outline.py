@@ -7,6 +7,7 @@ are counted. A small plan has none and is counted when it is read. Used by ``syn
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -32,6 +33,11 @@ class GroupKey(NamedTuple):
     role: str
 
 
+@lru_cache(maxsize=4096)
+def _group_of(kind: str, action: str, school: str | None, role: str | None) -> GroupKey:
+    return GroupKey(kind, action, "" if kind == Kind.SCHOOL else school or "", role or "")
+
+
 class Outline:
     """The groups of one plan. Each change is noted once, in the plan's order."""
 
@@ -41,7 +47,7 @@ class Outline:
 
     def note(self, kind: str, action: str, school: str | None, role: str | None, seq: int) -> None:
         """Count one change. A change of a school is of no school."""
-        key = GroupKey(kind, action, "" if kind == Kind.SCHOOL else school or "", role or "")
+        key = _group_of(kind, action, school, role)
         count = self.counts.get(key, 0)
         self.counts[key] = count + 1
         if count < FIRST:

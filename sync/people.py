@@ -192,6 +192,14 @@ def stored_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
     return {**profile, "email_folded": fold_email(email) if email else None}
 
 
+def told(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a profile, as the directory keeps it, what it says."""
+    found = {name: value for name, value in profile.items() if value is not None}
+    if email := found.get("email"):
+        found["email_folded"] = fold_email(email)
+    return found
+
+
 # -- reading in batches
 
 
