@@ -411,16 +411,14 @@ _GONE_SET = text(
 def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:
     """Miss only people of the roles that the file speaks for; mark roles that shrank (F6)."""
     held: dict[str, int] = defaultdict(int)
-    gone: dict[str, int] = defaultdict(int)
+    there: dict[str, int] = defaultdict(int)
     for roles, count, missing in connection.execute(_BY_ROLE, {"source": source.id}):
         for role in roles.strip(",").split(","):
             held[role] += count
-            gone[role] += missing
-    arrived: dict[str, int] = defaultdict(int)
-    for roles, count in connection.execute(_ARRIVED, {"source": source.id}):
+            there[role] += count - missing
+    for roles, count in connection.execute(_SAID_ANEW, {"source": source.id}):
         for role in roles.strip(",").split(","):
-            arrived[role] += count
-    there = {role: held[role] - gone[role] + arrived[role] for role in held}
+            there[role] += count
     for role in held:
         about = {"role": f"%,{role},%", "source": source.id, "cause": SHRUNK_ROLE}
         spoken_for = role in scope_roles if scope_roles else there[role] > 0
@@ -437,11 +435,16 @@ _BY_ROLE = text(
     " ON g.kind = r.kind AND g.key = r.external_id"
     " WHERE r.source_id = :source AND r.kind = 'user' AND r.present GROUP BY r.roles"
 )
-_ARRIVED = text(
-    "SELECT s.roles, COUNT(*) FROM stage_entries s WHERE s.kind = 'user'"
-    f" AND s.state = {State.DATA:d} AND NOT EXISTS (SELECT 1 FROM records r"
-    " WHERE r.source_id = :source AND r.kind = 'user' AND r.external_id = s.key AND r.present)"
-    " GROUP BY s.roles"
+_SAID_ANEW = text(  # whoever is new or says something else is there in the roles of now
+    f"SELECT roles, COUNT(*) FROM stage_entries WHERE kind = 'user' AND state = {State.DATA:d}"
+    " GROUP BY roles UNION ALL SELECT roles, -COUNT(*) FROM ("
+    + " UNION ".join(
+        "SELECT r.id, r.roles FROM stage_entries s CROSS JOIN records r"
+        f" WHERE s.kind = 'user' AND s.state = {State.DATA:d} AND r.source_id = :source"
+        f" AND r.kind = s.kind AND r.external_id = s.{key} AND r.present"
+        for key in ("key", "former")
+    )
+    + ") AS said_before GROUP BY roles"
 )
 _OF_ROLE = (
     " AND EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = 'user'"

@@ -230,6 +230,31 @@ def test_f6_a_role_with_less_than_half_has_all_its_missing_held(make_world: NewW
     assert world.count() == 33
 
 
+def test_f6_whoever_has_another_role_now_is_there_in_that_one(make_world: NewWorld) -> None:
+    world = make_world(sources={"sis": "board_file"}, config={"scoped": True})
+    world.sis.students(30).teachers(2).person("ad000", "admin").person("ad001", "admin")
+    world.sync(code=0)
+    world.sis.without("te000", "ad000").person("te001", "admin")
+    world.sync()
+    assert world.user("te001")["memberships"] == [("admin", "Lincoln High", True)]
+    assert world.user("te000")["status"] == "active"  # the file has no teacher any more
+    assert world.user("ad000")["status"] == "archived"
+
+
+def test_f6_a_role_has_shrunk_though_those_who_are_left_of_it_have_another_key(
+    make_world: NewWorld,
+) -> None:
+    world = make_world(sources={"sis": "board_file"}, config={"scoped": True})
+    world.sis.students(30).teachers(5)
+    world.sync(code=0)
+    world.sis.without("te000", "te001", "te002", "te003", "te004")
+    for number in (3, 4):
+        world.sis.teacher(f"key{number}", family_name=f"Of te{number:03}")
+        world.sis.row(f"key{number}", former=[f"te{number:03}"])
+    world.sync(code=10)
+    assert "shrunk_role" in world.limits()
+
+
 def test_f6_a_file_speaks_for_its_scope_roles(make_world: NewWorld) -> None:
     world = make_world(
         sources={"sis": "board_file"}, config={"scoped": True, "scope_roles": ["teacher"]}
