@@ -21,6 +21,7 @@ from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text
 from sync.absence import Verdict
+from sync.facts import main_stream
 from sync.open_records import is_open, opening, opening_moved
 from sync.snapshot_kept import keep_snapshot
 from sync.stage import UNSETTLED, Stage, State, of_unsettled
@@ -29,6 +30,9 @@ from sync.terms import Terms
 
 SETTINGS = "settings"
 """The cause of evidence that moved because we read it differently (L8)."""
+
+NO_PRINT = b""
+"""The normalised fingerprint of whoever was not read since the source is read on other terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ def keep(
             "source": source.id,
             "now": utc_text(now),
             "cause": SETTINGS if reread else None,
+            "no_print": NO_PRINT,
             "unsettled": [State.UNREADABLE] if believed else [State.UNREADABLE, State.DELETED],
         }
         serial = source.evidence_serial
@@ -86,6 +91,8 @@ def keep(
                 _open_members(stage.database, connection, about)
                 if full:
                     connection.execute(_AGE_FIRST if paused else _AGE, about)
+                if full and reread:
+                    _note_unread(connection, about, connector, reading)
             keep_snapshot(connection, about, connector, reading, verdict, full=full)
         failpoint("evidence.snapshot")
         document = _document(reading, verdict)
@@ -170,8 +177,9 @@ def _merge_records(
     if rekeyed:
         _move(connection, _REKEY, {**about, "ordered": sorted(reading.ordered)})
     if rows:
-        _insert(connection, _INSERT_NEW, about)
-        _move(connection, _UPDATE, about)
+        new = _insert(connection, _INSERT_NEW, about)
+        if new + _move(connection, _UPDATE, about) < rows:
+            connection.execute(_SAME, about)
     if State.EXCLUDED in staged:
         _move(connection, _EXCLUDE, about)
     if State.DELETED in staged:
@@ -183,10 +191,11 @@ def _merge_records(
     return False
 
 
-def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) -> None:
+def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) -> int:
+    """Insert records and open them; return how many."""
     connection.execute(query, about)
     failpoint("evidence.inserted")
-    connection.execute(_OPEN_INSERTED, about)
+    return connection.execute(_OPEN_INSERTED, about).rowcount
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +230,12 @@ def _moving(
     return _Moving(text(opens).bindparams(*bound), text(moves).bindparams(*bound))
 
 
-def _move(connection: Connection, moving: _Moving, about: dict[str, Any]) -> None:
-    if connection.execute(moving.opens, about).rowcount:
+def _move(connection: Connection, moving: _Moving, about: dict[str, Any]) -> int:
+    """Open records and move them; return how many."""
+    opened = connection.execute(moving.opens, about).rowcount
+    if opened:
         connection.execute(moving.moves, about)
+    return opened
 
 
 def _of_state(state: State) -> str:
@@ -271,13 +283,21 @@ _OPEN_INSERTED = text(  # + 0: those after the last one, by their ids, not among
 )
 _UPDATE = _moving(
     f"{_of_state(State.DATA)}"
-    " AND (r.norm_print <> e.norm_print OR NOT r.present OR NOT r.in_scope OR r.suspect)",
+    " AND (r.data <> e.data OR NOT r.present OR NOT r.in_scope OR r.suspect)",
     "raw_print = s.raw_print, gist_print = s.gist_print, norm_print = s.norm_print, data = s.data,"
     " present = TRUE, in_scope = TRUE, suspect = FALSE, absent_since = NULL, absent_fetches = 0,"
     " email = s.email, person_key = s.person_key, roles = s.roles",
     values=", e.raw_print, e.gist_print, e.norm_print, e.data, e.email, e.person_key, e.roles",
+    cause=f"CASE WHEN r.norm_print = :no_print THEN '{SETTINGS}' ELSE CAST(:cause AS TEXT) END",
     again=f"CASE WHEN open_records.cause = '{SETTINGS}' THEN open_records.cause"
     " ELSE excluded.cause END",
+)
+_SAME = text(  # read on these terms at last, and they say what they said
+    "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.gist_print, e.norm_print"
+    f"{_of_state(State.DATA)} AND r.norm_print <> e.norm_print)"
+    " UPDATE records SET raw_print = s.raw_print, gist_print = s.gist_print,"
+    " norm_print = s.norm_print FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
 _KEEP_GISTS = text(  # of who was parsed only to say what they said: next time the gist will do
     "WITH s AS MATERIALIZED (SELECT r.id, g.gist_print FROM stage_gists g CROSS JOIN records r"
@@ -308,6 +328,32 @@ _AGE = text(
 )
 _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
 """In a pause only the reading that found somebody absent counts, no further one (S7)."""
+
+
+def _note_unread(
+    connection: Connection, about: dict[str, Any], connector: Connector, reading: Reading
+) -> None:
+    """Forget the fingerprints of whoever is there yet and was not read on the new terms.
+
+    Torn rows, rows without a key, people of roles that the file does not speak for: when they are
+    read at last and then say something else, that is our own change too (L8).
+    """
+    stream = main_stream(connector)
+    compared = reading.compared.get(stream, False) and not connector.capabilities.joined
+    unread = {"stream": stream, "compared": int(compared)}
+    connection.execute(_UNREAD, {**about, **unread})
+
+
+_UNREAD = text(
+    "UPDATE records SET raw_print = NULL, gist_print = NULL, norm_print = :no_print"
+    " WHERE source_id = :source AND kind = 'user' AND present"
+    " AND NOT EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
+    f"  AND e.key = records.external_id AND e.state <> {State.UNREADABLE:d})"
+    # who was met where the order expects them, and says what they said, is not on the stage
+    " AND (:compared = 0 OR EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = :stream"
+    "  AND p.key = records.external_id) OR EXISTS (SELECT 1 FROM stage_entries e"
+    f"  WHERE e.kind = 'user' AND e.key = records.external_id AND e.state = {State.UNREADABLE:d}))"
+)
 
 
 def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
