@@ -51,7 +51,11 @@ class Limited(Truths):
         return n, min(allowed, n // 2) if n >= 2 else allowed
 
     def every_taking_is_written_down(self, plan: int) -> None:
-        """L1: whatever a plan takes away is counted, in each group where the person is (L2)."""
+        """L1: whatever a plan takes away is counted, in each group where the person is (L2).
+
+        Whoever was restored by hand, or is protected no more, is held by no source any longer: what
+        their sources took was counted when their holds ended, and a group is of held people (L3).
+        """
         counted: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
         for row in self.world.rows("SELECT * FROM takings WHERE plan_id = :plan", plan=plan):
             counted[row.target_id, row.what].add((row.school_id, row.role))
@@ -63,6 +67,8 @@ class Limited(Truths):
             who = f"P{plan}: {change.action} of {change.target_id}"
             if change.action in ("archive", "suspend"):
                 groups = {(school, role) for role, school, _ in user["memberships"]} or {("", "")}
+                if not any(self.held_before(*about) for about in self.keys_of(change.target_id)):
+                    groups = set()
                 assert counted[change.target_id, change.action] == groups, f"{who} is not counted"
             if change.action == "update" and "memberships" in (decoded(change.after) or {}):
                 still = {role for role, _, _ in decoded(change.after)["memberships"]}
