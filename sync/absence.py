@@ -45,6 +45,8 @@ class Verdict:
     findings: int = 0
     untrusted: set[str] = field(default_factory=set)
     """Kinds of whose absence this reading says nothing, though it was read to its end."""
+    troubled: bool = False
+    """The vendor is in trouble: nobody leaves, not even by its own word (S3)."""
 
 
 def find_absent(
@@ -64,6 +66,7 @@ def find_absent(
     """
     stage.ready()
     verdict = _completeness(stage, source, connector, reading)
+    verdict.troubled = not vendor_trusted
     joined = connector.capabilities.joined
     with stage.transaction() as connection:
         _drop_repeated(stage, connection, source, reading, parts=False)

@@ -69,6 +69,7 @@ def keep(
         stage.database.apply_lock(connection, source.district_id)
         # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
         believed = full or (verdict.complete and connector.capabilities.origin == "file")
+        believed = believed and not verdict.troubled
         about = {
             "source": source.id,
             "now": utc_text(now),

@@ -38,7 +38,7 @@ def keep_snapshot(
     else:
         # the snapshot stays, but must not vouch for what this reading has moved
         for table in ("stage_entries", "stage_parts"):
-            connection.execute(text(_TOUCH.format(table=table)), about)
+            connection.execute(text(_TOUCH.format(table=table) + _ONCE), about)
     if connector.capabilities.joined:
         connection.execute(_TOUCH_UNSETTLED, about)
     touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
@@ -63,6 +63,8 @@ def _replace_snapshot(
         connection.execute(_KEEP_CHUNKS, wanted)
     # whoever was not met, and is not believed to be gone, is expected by the next reading as well
     connection.execute(_TOUCH_UNSEEN, about)
+    if State.DELETED in about["unsettled"]:
+        connection.execute(_TOUCH_DOUBTED, about)
     if not (verdict.untrusted or reading.keyless or connector.capabilities.scoped_by_role):
         return
     for stream, kind in connector.streams.items():
@@ -86,7 +88,10 @@ _ONCE = " ON CONFLICT DO NOTHING"
 _TOUCH = (
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
-    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL{_ONCE}"
+    f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL"
+)
+_TOUCH_DOUBTED = text(  # their deletion was not believed: the same row may be believed next time
+    _TOUCH.format(table="stage_entries") + f" AND s.state = {State.DELETED:d}{_ONCE}"
 )
 _TOUCH_UNSETTLED = of_unsettled(
     "INSERT INTO touched (source_id, stream, key)"

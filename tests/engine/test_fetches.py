@@ -184,6 +184,18 @@ def test_f4_tobedeleted_in_an_incomplete_fetch_ends_nothing(thirty: World) -> No
     assert thirty.count() == 29
 
 
+def test_s3_while_its_vendor_is_in_trouble_nobody_leaves_by_its_word_either(thirty: World) -> None:
+    thirty.sis.without("st0000").row("st0001", deleted=True).student("st0002", grade="05")
+    for state in ("pending", "error"):
+        thirty.sis.reads(state=state)
+        thirty.sync(code=0)
+        assert thirty.count() == 30
+    assert thirty.user("st0002")["grade"] == "05"
+    thirty.sis.reads()
+    thirty.sync(code=0)
+    assert thirty.count() == 28
+
+
 # -- F5
 
 
