@@ -357,10 +357,18 @@ class Seasons(machine.Engine):
         if name == "sis" and self.vendor is not None:
             self.world.sis.how["state"] = self.vendor
 
+    def in_trouble(self, name: str) -> bool:
+        """Say whether a source's vendor says that it is in trouble."""
+        return name == "sis" and self.vendor == "pending"
+
+    def is_no_proof(self, name: str, way: str) -> bool:
+        """As in ``Engine``; of whom a vendor in trouble leaves out nobody is asked: all stay."""
+        return not (way == "left_out" and self.in_trouble(name)) and super().is_no_proof(name, way)
+
     def learn(self, name: str, way: str) -> None:
         """Count the readings and the days of whoever is gone, besides what ``Engine`` learns."""
         before, newest = set(self.gone[name]), self.fetched.get(name)
-        if name == "sis" and self.vendor == "pending" and way == "whole":
+        if self.in_trouble(name) and way in ("whole", "left_out"):
             way = "says_so"  # its vendor is in trouble: that proves nothing (S3)
         super().learn(name, way)
         for key in list(self.absent):
