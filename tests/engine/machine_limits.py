@@ -164,9 +164,14 @@ class Limited(Truths):
             assert len(users) <= most, f"P{plan.id}: our mapping changed {len(users)} of {name}"
 
     def those_who_resemble_wait_and_those_who_moved_do_not(self, plans: dict[int, Any]) -> None:
-        """L7: a joiner who is like a leaver is not applied by itself; one who moved is updated."""
+        """L7: a joiner who is like a leaver is not applied by itself; one who moved is updated.
+
+        A run that plans anew, because somebody was edited or a pause came, is judged by what it
+        planned last.
+        """
         new = [p for p in plans.values() if p.id not in self.last.plans and p.kind == "sync"]
         new = [plan for plan in new if plan.run_id > self.last.run]
+        new = [plan for plan in new if plan.status not in ("superseded", "drifted")]
         decided = {
             row.record_id
             for row in self.world.rows("SELECT record_id FROM conflicts WHERE decision = 'new'")
