@@ -184,6 +184,8 @@ class Decisions(Rosters):
         for name, run in list(self.retired.items()):
             if run == chosen.run and effects.get("retire"):
                 del self.retired[name]
+        if effects.get("unretire"):  # the undoing of a retirement is undone: it is retired again
+            self.retired["second"] = self.world.plan_row(plan)["applied_run_id"]
         if chosen.kind == "sync":
             self.undone = {user: self.evidence_of(user) for user in turned}
 

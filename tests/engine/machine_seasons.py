@@ -309,7 +309,8 @@ class Seasons(machine.Engine):
     def a_planned_plan_is_applied(self, asked: bool) -> None:
         plans = self.plans("planned", "approved")
         if plans:
-            self.attempt(lambda: self.world.apply(plans[-1], during_pause=asked))
+            with self.retirements_noted(plans[-1]):
+                self.attempt(lambda: self.world.apply(plans[-1], during_pause=asked))
 
     @rule()
     def the_standing_plan_is_approved_in_a_pause(self) -> None:
