@@ -127,6 +127,8 @@ class Seasons(machine.Engine):
         self.paused_days: set[date] = set()
         self.owed = False
         self.vendor_owed = False
+        self.vendor_back: date | None = None
+        """The day after the last one on which the vendor was seen in a pause of its own."""
         self.returned: date | None = None
         self.pictures: list[Places] = []
         """Who was where when a pause began, since the guard was last used up."""
@@ -566,9 +568,17 @@ class Seasons(machine.Engine):
         """Return which day after the end of the pause this is; 0 in it."""
         return 0 if self.returned is None else (self.today - self.returned).days + 1
 
+    def days_waited(self, step: Step) -> int:
+        """Return the same day, counted from the end of the vendor's pause if that ended later."""
+        back = self.vendor_back
+        if back is None or self.vendor == "paused" or step.mode != "normal":
+            return step.days_back
+        later = self.returned is None or self.returned <= back
+        return max(step.days_back, (self.today - back).days + 1 if later else 0)
+
     def those_of_late_schools_wait(self, new: Sequence[int], step: Step, *, guarded: bool) -> None:
         """Before the 14th day nobody of a late school is in any plan (S6)."""
-        if self.policy != "explain" or step.days_back >= WAITING_DAYS:
+        if self.policy != "explain" or self.days_waited(step) >= WAITING_DAYS:
             return
         late = self.late_schools(step) if guarded else self.late & self.late_schools(step)
         for plan in new:
@@ -621,7 +631,7 @@ class Seasons(machine.Engine):
         standing = self.world.standing()
         stands = set() if standing is None else {t for _, t, _ in self.world.changes(standing)}
         if "sis" in read and self.vendor == "paused":
-            self.vendor_owed = True
+            self.vendor_owed, self.vendor_back = True, self.today + DAY
             self.pictures.append(self.students())
         if outcome.status == "drifted":
             return
@@ -644,7 +654,7 @@ class Seasons(machine.Engine):
             self.late &= self.late_schools(step)
         if step.days_back >= WAITING_DAYS + 2:
             assert outcome.status != "waiting", "they still wait after 14 days"
-        if step.days_back >= WAITING_DAYS:
+        if self.days_waited(step) >= WAITING_DAYS:
             self.late = set()
         if not self.late and not self.owed and self.vendor != "paused":
             over = self.returned_on is None or self.grace == (0, 1)
