@@ -176,6 +176,30 @@ def test_a_read_sees_one_state_while_others_write(database: Database) -> None:
         assert reader.execute(text("SELECT COUNT(*) FROM touched")).scalar_one() == first
 
 
+def test_rows_are_loaded_while_they_are_made_and_none_if_making_fails(database: Database) -> None:
+    columns = ("source_id", "stream", "key")
+
+    def made(keys: str) -> None:
+        with (
+            database.write() as connection,
+            database.loading(connection, "touched", columns) as put,
+        ):
+            for key in keys:
+                if key == "!":
+                    raise LookupError
+                put((1, "users", key))
+
+    made("ab")
+    made("")
+    with pytest.raises(LookupError):
+        made("cd!")
+    with database.read() as connection:
+        assert connection.execute(text("SELECT key FROM touched ORDER BY key")).all() == [
+            ("a",),
+            ("b",),
+        ]
+
+
 def test_two_writers_wait_for_each_other(database: Database) -> None:
     def add(number: int) -> None:
         with database.write() as connection:
