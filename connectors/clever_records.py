@@ -155,7 +155,13 @@ def parse_user(raw: bytes) -> Record:
     if grade_word and grade is None:
         unknown.append(f"grade={grade_word}")
     name = wire.name or _NO_NAME
-    preferred = student.preferred_name or _NO_NAME
+    preferred: dict[str, str | None] = {}
+    if student.preferred_name is not None:
+        preferred = {
+            "preferred_given_name": text(student.preferred_name.first),
+            "preferred_middle_name": text(student.preferred_name.middle),
+            "preferred_family_name": text(student.preferred_name.last),
+        }
     try:
         memberships = tuple(_memberships(roles))
     except ValidationError as error:
@@ -168,9 +174,7 @@ def parse_user(raw: bytes) -> Record:
             "given_name": text(name.first),
             "middle_name": text(name.middle),
             "family_name": text(name.last),
-            "preferred_given_name": text(preferred.first),
-            "preferred_middle_name": text(preferred.middle),
-            "preferred_family_name": text(preferred.last),
+            **preferred,
             "email": text(wire.email) or text(student.email),
             "username": _first(
                 [role.credentials.district_username for role in told if role.credentials]

@@ -74,7 +74,10 @@ def entry_facts(
     norm_print = blake2b(data.encode(), digest_size=WIDTH, key=terms.key).digest()
     if known is not None and known.norm == norm_print and former is None:
         return (kind, stream, record.key, State.SEEN, *NOTHING)
-    roles = "," + ",".join(sorted({m.role for m in memberships})) + "," if memberships else ""
+    if len(memberships) == 1:  # almost everybody
+        roles = f",{memberships[0].role},"
+    else:
+        roles = f",{','.join(sorted({m.role for m in memberships}))}," if memberships else ""
     return (
         kind, stream, record.key, State.DATA, raw_print, gist_print, norm_print, data, email,
         person, roles, former,

@@ -28,6 +28,8 @@ _SPAN = Struct("<IHH16s")
 _NOWHERE = 0xFFFF
 _NEAR = 1024
 """Most bytes that usually stand between two rows."""
+_HEAD = 16
+"""So many first bytes of a row are looked for between two rows."""
 
 
 class Span(NamedTuple):
@@ -54,14 +56,18 @@ def unpack(packed: bytes) -> list[Span]:
 
 def row_starts(body: bytes, rows: Sequence[bytes]) -> list[int] | None:
     """Return where each row begins in a body; None if a row does not stand there as it is."""
-    starts, at = [], 0
-    find = body.find
+    starts, at, gap = [], 0, 0
+    find, stands = body.find, body.startswith
     for row in rows:
-        start = find(row, at, at + len(row) + _NEAR)
-        if start < 0:
-            start = find(row, at)
+        start, head = at + gap, row[:_HEAD]
+        # as far behind the last one as that was behind its last, unless it stands before that, too
+        if not stands(row, start) or find(head, at, start + len(head) - 1) >= 0:
+            start = find(row, at, at + len(row) + _NEAR)
             if start < 0:
-                return None
+                start = find(row, at)
+                if start < 0:
+                    return None
+            gap = start - at
         starts.append(start)
         at = start + len(row)
     return starts

@@ -13,6 +13,7 @@ from connectors.base import Page
 from connectors.clever import split_listing
 from sync.page_rows import PageRows
 from sync.snapshot import Chunk, Order, join_keys
+from sync.stretches import row_starts
 from sync.terms import Prints, Terms
 
 PRINTS = Prints(Terms(b"k" * 32, b"p" * 16), "users")
@@ -150,3 +151,18 @@ def test_rows_that_do_not_stand_in_the_body_as_they_are_have_no_stretches() -> N
     page = Page("users", as_lines(people(100)).upper(), lambda body: body.lower().splitlines())
     rows = PageRows.all_of(page, PRINTS)
     assert rows.stored(keys_of(rows.raw), PRINTS)[2] == b""
+
+
+@given(st.data())
+def test_each_row_begins_where_it_first_stands_behind_the_one_before(data: st.DataObject) -> None:
+    few = st.text("a,", max_size=20).map(str.encode)
+    rows = data.draw(st.lists(few, max_size=8))
+    gaps = data.draw(st.lists(few, min_size=len(rows), max_size=len(rows)))
+    body = b"".join(gap + row for gap, row in zip(gaps, rows, strict=True))
+    wanted, at = [], 0
+    for row in rows:
+        wanted.append(body.find(row, at))
+        at = wanted[-1] + len(row)
+    found = row_starts(body, rows)
+    event(f"all are there: {found is not None}")
+    assert found == (wanted if -1 not in wanted else None)
