@@ -29,14 +29,23 @@ class Syncs:
     _starts: list[Ran] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self.url = self.store.new()
         self.bench.program.prepare(self.url, self.roster)
 
     def first(self, floor: Callable[[], Ran], floor_is: str, goal: Goal = NO_GOAL) -> None:
-        """Measure the first sync between two floors; then let the store come to rest."""
+        """Measure first syncs, each between two floors; then let the store of the last one rest."""
         self.roster.turn_to(0)
-        before, ran, after = floor(), self.sync(CHANGED), floor()
-        self.row("first sync", [ran], Floor(told([before, after]), floor_is), goal)
+        runs, floors = [], [floor()]
+        for _ in range(self.bench.repeat):
+            if runs:
+                self.store.drop(self.url)
+                self._begin()
+            runs.append(self.sync(CHANGED))
+            floors.append(floor())
+        self.row("first sync", runs, Floor(told(floors), floor_is), goal)
         self.store.settle(self.url)
 
     def unchanged(self, floor: Callable[[], Ran], floor_is: str, goal: Goal) -> Cost:

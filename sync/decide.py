@@ -23,7 +23,6 @@ from sync.people import (
     UserView,
     in_precedence,
     stored_profile,
-    told,
     wish_of,
 )
 from sync.situations import Facts, Situation, situation_of
@@ -103,8 +102,10 @@ def decide_newcomer(
         "status": _ACTIVE if wish.enabled else _SUSPENDED,
         "origin": context.origins[first.source_id],
         "memberships": wish.memberships,
-        **told(wish.profile),
+        **wish.profile,
     }
+    if "email" in after:
+        after["email_folded"] = fold_email(after["email"])
     steps = [
         Step(
             _USER, "create", user_id, None, reason or situation.reason, None, after, None,
@@ -283,7 +284,7 @@ def _difference(
     after: dict[str, Any] = {}
     kept = False
     for name in PROFILE_FIELDS:
-        old, new = user.profile[name], wish.profile[name]
+        old, new = user.profile[name], wish.profile.get(name)
         if old == new or (name == "email" and _says_nothing_new(old, new, context)):
             continue
         if new is None and context.sources.keeps_field(speaking, name):

@@ -105,8 +105,10 @@ class Draft:
     def add(self, steps: Sequence[Step]) -> None:
         """Write down the steps of one person or school, in this order."""
         counts = self.counts if steps[0].kind is _USER else self.school_counts
-        for action in {step.action for step in steps}:
-            counts[action] += 1
+        if len(steps) == 1:  # almost always
+            counts[steps[0].action] += 1
+        else:
+            counts.update({step.action for step in steps})
         for step in steps:
             before = _NULL if step.before is None else canonical(step.before)
             after = _NULL if step.after is None else canonical(step.after)

@@ -37,7 +37,7 @@ from sync.draft import Draft, Step
 from sync.identity import USER_PREFIX, new_id
 from sync.open_records import opening
 from sync.outcome import Outcome
-from sync.people import UserView, stored_profile, told
+from sync.people import UserView, stored_profile
 from sync.readers import read_user
 from sync.runs import close_run_in, open_run
 from sync.seal import seal_whole
@@ -92,7 +92,7 @@ def add_user(
             "status": UserStatus.ACTIVE.value,
             "origin": Origin.MANUAL.value,
             "protected": True,
-            **told(profile),
+            **{n: v for n, v in stored_profile(profile).items() if v is not None},
             "memberships": [[Role(edit.role).value, edit.school or "", bool(edit.school)]],
         }
         step = Step(

@@ -110,6 +110,7 @@ class Wish:
     """What the present records of a person want them to be."""
 
     profile: dict[str, Any]
+    """The fields of which they say anything."""
     memberships: list[Membership]
     enabled: bool
 
@@ -137,14 +138,18 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
     schools add up over all of them.
     """
     first = records[0]
-    profile = dict(zip(PROFILE_FIELDS, _profile(first.data), strict=True))
+    profile = _said(first.data)
     enabled = first.data.enabled
     for record in records[1:]:
-        for name, value in profile.items():
-            if value is None:
-                profile[name] = getattr(record.data, name)
+        profile = _said(record.data) | profile
         enabled = enabled or (record.source_id == first.source_id and record.data.enabled)
     return Wish(profile, memberships_of(records, sources), enabled)
+
+
+def _said(data: UserData) -> dict[str, Any]:
+    """Return the fields of which a record says anything."""
+    said = zip(PROFILE_FIELDS, _profile(data), strict=True)
+    return {name: value for name, value in said if value is not None}
 
 
 def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Membership]:
@@ -190,14 +195,6 @@ def stored_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
     """Return a profile as the directory keeps it: with the folded form of the email."""
     email = profile.get("email")
     return {**profile, "email_folded": fold_email(email) if email else None}
-
-
-def told(profile: Mapping[str, Any]) -> dict[str, Any]:
-    """Return of a profile, as the directory keeps it, what it says."""
-    found = {name: value for name, value in profile.items() if value is not None}
-    if email := found.get("email"):
-        found["email_folded"] = fold_email(email)
-    return found
 
 
 # -- reading in batches

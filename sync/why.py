@@ -170,7 +170,7 @@ def _fields(
         ]
         if value is None and not said:
             continue
-        wanted = None if wish is None else wish.profile[name]
+        wanted = None if wish is None else wish.profile.get(name)
         winner = said[0][0] if said and wanted == value else _from_history(history, name)
         others = {source: other for source, other in said if other != value}
         shown[name] = {
