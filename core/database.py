@@ -37,6 +37,9 @@ KEY_VARIABLE = "ROSTERSYNC_KEY"
 WAIT_SECONDS = 30
 """How long a writer waits for another one on SQLite: the longest of them applies a whole plan."""
 
+AT_ONCE = 500
+"""Rows that SQLite is given together: they are still in the processor's cache."""
+
 MANY_ROWS = 1_000
 """Of fewer new rows PostgreSQL's statistics need not know at once."""
 
@@ -256,15 +259,23 @@ class Database:
         """Load the rows that the block puts, as ``insert_into`` does, while they are being made.
 
         PostgreSQL takes in the one while the next is thought about; nothing else may be asked on
-        the connection in the meantime. SQLite gets them at the end of the block.
+        the connection in the meantime. SQLite gets them some hundred at a time.
         """
         names = ", ".join(f'"{name}"' for name in columns)
         raw: Any = connection.connection.driver_connection
         if self.is_sqlite:
-            rows: list[Sequence[Any]] = []
-            yield rows.append
             marks = ", ".join("?" * len(columns))
-            raw.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', rows)
+            insert = f'INSERT INTO "{table}" ({names}) VALUES ({marks})'
+            rows: list[Sequence[Any]] = []
+
+            def put(row: Sequence[Any]) -> None:
+                rows.append(row)
+                if len(rows) == AT_ONCE:
+                    raw.executemany(insert, rows)
+                    rows.clear()
+
+            yield put
+            raw.executemany(insert, rows)
             return
         how = " (FORMAT BINARY)" if types else ""
         with (
