@@ -178,8 +178,8 @@ class Draft:
             self._marks = []
 
     @contextmanager
-    def writing(self, connection: Connection) -> Iterator[None]:
-        """Write the steps of the block at once, as they are added: nothing may be asked in it."""
+    def streaming(self, connection: Connection) -> Iterator[None]:
+        """Write the steps of the block as they are added: nothing may be asked in it."""
         self.flush(connection)
         try:
             with self.database.loading(connection, "changes", CHANGE_COLUMNS) as self._put:

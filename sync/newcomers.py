@@ -90,7 +90,7 @@ class Newcomers:
         doubts = self._doubts(connection, batch)
         if doubts:
             self._leave_out_doubtful(connection, people, ids, doubts)
-        with work.draft.writing(connection):
+        with work.draft.streaming(connection):
             for about, records in people.items():
                 user_id = ids[about]
                 decision = decide_newcomer(records, user_id, work.context)

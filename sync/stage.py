@@ -6,7 +6,6 @@ evidence in one transaction. Nothing on the stage is evidence yet: dropping it u
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
@@ -32,8 +31,6 @@ class State(IntEnum):
     UNREADABLE = 4
     """Still there, but the row could not be used: its person stays as they are (F5)."""
 
-
-sqlite3.register_adapter(State, int)  # its driver would ask each one whether it adapts itself
 
 UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
 """SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).

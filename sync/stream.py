@@ -119,7 +119,6 @@ class Stream:
         self.name = name
         self.kind: Kind = self.connector.streams[name]
         self.joined = self.connector.capabilities.joined and self.kind is Kind.USER
-        self.table: str = "stage_parts" if self.joined else "stage_entries"
         order = under_way.open_order(name)
         self.compared = order is not None
         self.order = order or Order(None)
@@ -293,7 +292,8 @@ class Stream:
             expected = {key for key in passed if once[key] == 1} - early - self.left.touched
         met: set[str] = set()
         unusable: list[tuple[int, SkipRecord]] = []
-        with self.stage.adding(self.table, PART_COLUMNS if self.joined else ENTRY_COLUMNS) as put:
+        table = "stage_parts" if self.joined else "stage_entries"
+        with self.stage.adding(table, PART_COLUMNS if self.joined else ENTRY_COLUMNS) as put:
             for row, key in named:
                 keys[row] = key
                 try:

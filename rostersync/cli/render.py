@@ -88,7 +88,7 @@ def _made(plan: dict[str, Any], zone: str) -> str:
 
 
 _MARKED = {
-    "additions": "{whom} would join within a week, allowed {allowed}",
+    "additions": "{found} would join{those} within a week, allowed {allowed}",
     "settings": "{whom} change because the source is read differently now (a new version, mapping"
     " or filter), allowed {allowed}",
     "leaves_scope": "{found} are outside what the source is asked for now: always held",
@@ -115,6 +115,7 @@ def held_sentence(group: dict[str, Any], district: str = "DISTRICT") -> str:
         said = _MARKED[limit].format(
             whom=f"{words.count(found)}{of} people" if of else words.people(found),
             found=words.people(found),
+            those=f" the {words.count(number)} there are" if number else "",
             allowed=allowed,
             district=district,
         )

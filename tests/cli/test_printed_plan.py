@@ -173,7 +173,11 @@ def test_many_schools_are_cut_off_with_their_number(
         ),
         (
             {"limit": "additions", "found": 700, "allowed": 500, "people": 1000},
-            "700 of 1,000 people would join within a week, allowed 500",
+            "700 people would join the 1,000 there are within a week, allowed 500",
+        ),
+        (
+            {"limit": "additions", "found": 51, "allowed": 50, "people": 0},
+            "51 people would join within a week, allowed 50",
         ),
         (
             {"limit": "resembling", "found": 2, "allowed": 0, "people": 0},

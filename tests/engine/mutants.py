@@ -38,8 +38,10 @@ from sync.draft import Draft
 from sync.stage import State
 from tests.engine import (
     machine_focus,
+    test_changes_of_ours,
     test_fetches,
     test_limits,
+    test_pairs,
     test_people,
     test_plans,
     test_situations,
@@ -336,14 +338,16 @@ def _additions(patch: pytest.MonkeyPatch) -> None:
 @without(
     "mass changes of our own",
     machine_focus.Ours,
-    test_limits.test_l8_more_than_ten_changes_of_our_own_are_held,
+    test_changes_of_ours.test_l8_more_than_ten_changes_of_our_own_are_held,
 )
 def _own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(holds, "own_changes_allowed", lambda _: 10**6)
 
 
 @without(
-    "leaves scope is held", machine_focus.Narrowed, test_limits.test_l8_leaves_scope_is_always_held
+    "leaves scope is held",
+    machine_focus.Narrowed,
+    test_changes_of_ours.test_l8_leaves_scope_is_always_held,
 )
 def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
     real = Draft.mark
@@ -359,7 +363,7 @@ def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
 @without(
     "resembling pairs are held",
     machine_focus.Replaced,
-    test_limits.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
+    test_pairs.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
 )
 def _pairs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pairs, "likenesses", lambda *_: {})
@@ -368,7 +372,7 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
 @without(
     "whoever moved is one person",
     machine_focus.Replaced,
-    test_limits.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
+    test_pairs.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
 def _moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pairs, "_PAIR", text(pairs._PAIR.text.replace("THEN 1", "THEN 0")))
