@@ -7,7 +7,7 @@ Absent, null and ``""`` are the same: all three occur. Demographics have no fiel
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -94,7 +94,7 @@ https://dev.clever.com/docs/api-v30-data-model
 
 _school = Reader(SchoolRecord)
 _user = Reader(UserRecord)
-_NOTHING, _NO_NAME = RoleRecord(), Name()
+_NOTHING, _NO_NAME, _NO_CREDENTIALS = RoleRecord(), Name(), Credentials()
 
 
 def gist(stream: str, raw: bytes) -> bytes | None:
@@ -146,7 +146,6 @@ def parse_user(raw: bytes) -> Record:
             key=key,
             hint="Ask the district which data it shares with the app.",
         )
-    told = list(roles.values())
     student = roles.get(Role.STUDENT, _NOTHING)
     teacher = roles.get(Role.TEACHER, _NOTHING)
     staff = roles.get(Role.STAFF, _NOTHING)
@@ -155,15 +154,14 @@ def parse_user(raw: bytes) -> Record:
     if grade_word and grade is None:
         unknown.append(f"grade={grade_word}")
     name = wire.name or _NO_NAME
-    preferred: dict[str, str | None] = {}
-    if student.preferred_name is not None:
-        preferred = {
-            "preferred_given_name": text(student.preferred_name.first),
-            "preferred_middle_name": text(student.preferred_name.middle),
-            "preferred_family_name": text(student.preferred_name.last),
-        }
+    preferred = student.preferred_name or _NO_NAME
+    username = sis_id = state_id = None
+    for record in roles.values():  # of each number the first role that has one
+        username = username or text((record.credentials or _NO_CREDENTIALS).district_username)
+        sis_id = sis_id or text(record.sis_id)
+        state_id = state_id or text(record.state_id)
     try:
-        memberships = tuple(_memberships(roles))
+        memberships = _memberships(roles)
     except ValidationError as error:
         raise unusable(error, key) from None
     user = build(
@@ -174,17 +172,17 @@ def parse_user(raw: bytes) -> Record:
             "given_name": text(name.first),
             "middle_name": text(name.middle),
             "family_name": text(name.last),
-            **preferred,
+            "preferred_given_name": text(preferred.first),
+            "preferred_middle_name": text(preferred.middle),
+            "preferred_family_name": text(preferred.last),
             "email": text(wire.email) or text(student.email),
-            "username": _first(
-                [role.credentials.district_username for role in told if role.credentials]
-            ),
+            "username": username,
             "memberships": memberships,
             "grade": grade,
             "graduation_year": _year(text(student.graduation_year)),
-            "sis_id": _first([role.sis_id for role in told]),
+            "sis_id": sis_id,
             "student_number": text(student.student_number),
-            "state_id": _first([role.state_id for role in told]),
+            "state_id": state_id,
             "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
         },
     )
@@ -192,34 +190,27 @@ def parse_user(raw: bytes) -> Record:
     return Record(Kind.USER, key, user=user, unknown=tuple(unknown), extra=extra)
 
 
-def _memberships(roles: Mapping[Role, RoleRecord]) -> Iterator[Membership]:
-    """Yield each role at each of its schools, or at none; the first primary school wins."""
+def _memberships(roles: Mapping[Role, RoleRecord]) -> tuple[Membership, ...]:
+    """Return each role at each of its schools, or at none; the first primary school wins."""
+    found: list[Membership] = []
     primary_is_open = True
     for role, record in roles.items():
         main = text(record.school)
-        schools = [school for school in map(text, record.schools or ()) if school is not None]
-        if main is not None:
-            schools.insert(0, main)
+        others = [school for school in map(text, record.schools or ()) if school is not None]
+        schools = others if main is None or others[:1] == [main] else [main, *others]
         for school in dict.fromkeys(schools):
             primary = primary_is_open and school == main
             primary_is_open = primary_is_open and not primary
-            yield _membership(role, school, primary)
+            found.append(_membership(role, school, primary))
         if not schools:
-            yield _membership(role, None, False)
+            found.append(_membership(role, None, False))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4096)
 def _membership(role: Role, school: str | None, primary: bool) -> Membership:
     """Share equal memberships: a school has thousands of them."""
     return Membership(role=role, school=school, primary=primary)
-
-
-def _first(words: Iterable[Word]) -> str | None:
-    for word in words:
-        found = text(word)
-        if found is not None:
-            return found
-    return None
 
 
 @lru_cache(maxsize=256)
