@@ -319,6 +319,12 @@ class Database:
 
     # -- dialect words
 
+    @property
+    def numbering(self) -> str:
+        """SQL: the type of a column that numbers rows from 1, in the order of their ``INSERT``."""
+        numbers = "" if self.is_sqlite else " GENERATED ALWAYS AS IDENTITY"
+        return f"INTEGER{numbers} PRIMARY KEY"
+
     def json_text(self, column: str, name: str) -> str:
         """SQL: the member ``name`` of the JSON ``column`` as text; NULL if missing or null."""
         if self.is_sqlite:
@@ -362,6 +368,12 @@ class Database:
             )
         inner = f"{column} -> '{name}'" if name else column
         return f"jsonb_array_elements({inner}) AS {alias}(value)"
+
+    def json_keys(self, column: str, alias: str) -> str:
+        """SQL, to follow a FROM item and a comma: one row for each ``key`` of a JSON object."""
+        if self.is_sqlite:
+            return f"json_each({column}) AS {alias}"
+        return f"jsonb_object_keys({column}) AS {alias}(key)"
 
     def json_rows(self, name: str, alias: str) -> str:
         """SQL: one row for each element of a JSON list that is bound as ``name``, as text."""

@@ -21,6 +21,7 @@ from core.stored import from_json, utc_text
 from sync import census
 from sync.effects import SOURCE_KINDS, take_effect
 from sync.open_records import opening
+from sync.places import PLACES, keep_places
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
@@ -65,7 +66,8 @@ def apply_in(
     about: dict[str, Any] = {"plan": plan_id, "now": utc_text(now), "run": run_id}
     plan = connection.execute(_PLAN, about).one()
     about["district"] = plan.district_id
-    shape = shape_of(connection, plan_id, plan.kind)
+    shape = shape_of(database, connection, plan_id, plan.kind)
+    keep_places(database, connection, about)
     _check_preconditions(database, connection, about, shape)
     failpoint("apply.checked")
     held = census.held_where(database)
@@ -130,6 +132,9 @@ _TOUCHED_BY_HAND = text(
 
 # -- the shape of a plan
 
+UPDATES = frozenset({"update", "adopt", "merge"})
+"""What sets fields of somebody who is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -143,6 +148,9 @@ class Shape:
     """A change may say more than a source does: that it stays so, protects, locks."""
     rests: bool
     """A change rests on records of the person: their holds and what is open may change."""
+    fields: frozenset[str]
+    """The fields that an update of a user sets. SQLite writes each index of which a column is set,
+    whatever to: only these are."""
 
     @property
     def only_creates(self) -> bool:
@@ -150,19 +158,32 @@ class Shape:
         return self.actions <= {"create"}
 
 
-def shape_of(connection: Connection, plan_id: int, kind: str) -> Shape:
+def shape_of(database: Database, connection: Connection, plan_id: int, kind: str) -> Shape:
     """Return the shape of a plan of this kind."""
     rows = connection.execute(
         text("SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"),
         {"plan": plan_id},
     ).all()
+    actions = frozenset(action for noun, action, _ in rows if noun == "user")
+    fields = frozenset[str]()
+    if actions & UPDATES:
+        query = text(_UPDATED_FIELDS.format(keys=database.json_keys("c.after", "k")))
+        fields = frozenset(connection.execute(query, {"plan": plan_id}).scalars())
     return Shape(
-        frozenset(action for noun, action, _ in rows if noun == "user"),
+        actions,
         frozenset(action for noun, action, _ in rows if noun == "school"),
         kind not in (*SOURCE_KINDS, "hand"),
         kind not in SOURCE_KINDS,
         any(rests for _, _, rests in rows),
+        fields,
     )
+
+
+_UPDATES = f"{{of}}action IN {tuple(sorted(UPDATES))} AND {{of}}after IS NOT NULL"
+_UPDATED_FIELDS = (
+    "SELECT DISTINCT k.key FROM changes c, {keys} WHERE c.plan_id = :plan AND c.kind = 'user'"
+    f" AND {_UPDATES.format(of='c.')}"
+)
 
 
 # -- preconditions
@@ -178,15 +199,16 @@ def _check_preconditions(
         raise Drifted(sorted(drifted))
 
 
-def preconditions(database: Database, shape: Shape) -> Iterator[tuple[str, str]]:
+def preconditions(
+    database: Database, shape: Shape, places: str = PLACES
+) -> Iterator[tuple[str, str]]:
     """Yield each precondition of a plan: what has moved where it does not hold, and its SQL.
 
     The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
+    ``places`` are those of ``sync/places.py``, or the query for them.
     """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")
-    school = database.json_item("m", 1)
-    members = database.json_each("c.after", "memberships", "m")
     actions = shape.actions | shape.school_actions
     # the target is as it was seen; what is created is not there yet
     for kind, table, done in (
@@ -239,25 +261,17 @@ def preconditions(database: Database, shape: Shape) -> Iterator[tuple[str, str]]
         # the schools of its memberships are there, or come with it
         yield (
             "school",
-            # of a newcomer with one membership the change itself says which: nearly all are
-            "WITH there AS MATERIALIZED (SELECT s.id FROM schools s WHERE s.district_id = :district"
+            f"SELECT p.target_id FROM {places} p WHERE p.school_id <> '' AND p.school_id NOT IN"
+            " (SELECT s.id FROM schools s WHERE s.district_id = :district"
             " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
-            " AND n.kind = 'school' AND n.action = 'create')"
-            " SELECT c.target_id FROM changes c WHERE c.plan_id = :plan AND c.kind = 'user'"
-            " AND c.action = 'create' AND c.school_id <> ''"
-            " AND c.school_id NOT IN (SELECT id FROM there)"
-            f" UNION ALL SELECT c.target_id FROM changes c, {members} WHERE c.plan_id = :plan"
-            " AND c.kind = 'user' AND c.after IS NOT NULL"
-            " AND (c.action <> 'create' OR c.school_id IS NULL"
-            f" OR {database.json_length('c.after', 'memberships')} > 1)"
-            f" AND {school} <> '' AND {school} NOT IN (SELECT id FROM there)",
+            " AND n.kind = 'school' AND n.action = 'create')",
         )
 
 
 # -- what is written
 
 
-_SAY_MORE = {"update", "adopt", "merge", "archive", "restore"}
+_SAY_MORE = UPDATES | {"archive", "restore"}
 
 
 class _Words:
@@ -278,13 +292,14 @@ class _Words:
             done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
         if "create" in shape.actions:
             done.append(("created", self._create_users()))
-        if shape.actions & {"update", "adopt", "merge"}:
-            done.append(("updated", self._update("users", "user", _FIELDS)))
+        if shape.actions & UPDATES:
+            fields = [name for name in _FIELDS if name in shape.fields]
+            done.append(("updated", self._update("users", "user", fields)))
             done.append(("memberships_ended", self._end_memberships()))
         if shape.by_a_person and shape.actions & _SAY_MORE:
             done.append(("attributes", self._attributes()))
-        if shape.actions & {"create", "update", "adopt", "merge"}:
-            done.append(("memberships", self._memberships()))
+        if shape.actions & {"create", *UPDATES}:
+            done.append(("memberships", _MEMBERSHIPS))
         if not shape.only_creates:
             done.append(("status", self._status("users", "user")))
             done.append(("revised", _REVISE.format(table="users", kind="user")))
@@ -334,13 +349,13 @@ class _Words:
         return self.database.to_int(value) if name == "graduation_year" else value
 
     def _update(self, table: str, kind: str, fields: Sequence[str]) -> str:
-        sets = ", ".join(
-            f"{name} = CASE WHEN {self.database.json_has('c.after', name)}"
+        sets = "".join(
+            f", {name} = CASE WHEN {self.database.json_has('c.after', name)}"
             f" THEN {self._value('c.after', name)} ELSE {table}.{name} END"
             for name in fields
         )
         return (
-            f"UPDATE {table} SET revision = {table}.revision + 1, {sets} FROM changes c"
+            f"UPDATE {table} SET revision = {table}.revision + 1{sets} FROM changes c"
             f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
             f" AND {_UPDATES.format(of='c.')}"
         )
@@ -373,17 +388,6 @@ class _Words:
             "DELETE FROM memberships WHERE user_id IN (SELECT c.target_id FROM changes c"
             " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action <> 'create'"
             f" AND c.after IS NOT NULL AND {self.database.json_has('c.after', 'memberships')})"
-        )
-
-    def _memberships(self) -> str:
-        database = self.database
-        item = database.json_item
-        primary = f"({item('m', 2)} = 1)" if database.is_sqlite else f"({item('m', 2)})::boolean"
-        return (
-            "INSERT INTO memberships (user_id, role, school_id, is_primary)"
-            f" SELECT c.target_id, {item('m', 0)}, {item('m', 1)}, {primary} FROM changes c,"
-            f" {database.json_each('c.after', 'memberships', 'm')} WHERE c.plan_id = :plan"
-            " AND c.kind = 'user' AND c.after IS NOT NULL"
         )
 
     def _status(self, table: str, kind: str) -> str:
@@ -445,15 +449,17 @@ class _Words:
         return f"DELETE FROM open_records WHERE {settled}", opening(still_open)
 
 
-_UPDATES = "{of}action IN ('update', 'adopt', 'merge') AND {of}after IS NOT NULL"
 _REVISE = (  # whoever is updated has a new revision already: no row is written twice for that
     "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
     " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL"
     f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES.format(of='')} THEN 1 END) = 0)"
 )
+_MEMBERSHIPS = (  # in the order of their key
+    "INSERT INTO memberships (user_id, role, school_id, is_primary)"
+    f" SELECT target_id, role, school_id, is_primary FROM {PLACES} ORDER BY target_id"
+)
 _LINK = (
     "INSERT INTO links (record_id, target_id, held) SELECT c.record_id, c.target_id, TRUE"
     " FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
-    " AND c.action IN ('create', 'link', 'adopt')"
-    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id)"
+    " AND c.action IN ('create', 'link', 'adopt') ON CONFLICT (record_id) DO NOTHING"
 )

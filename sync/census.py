@@ -19,6 +19,7 @@ from sqlalchemy import Connection, TextClause, text
 from core.database import Database
 from core.stored import to_json, utc_text
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
+from sync.places import PLACES
 
 Counts = Mapping[Group, int]
 
@@ -59,21 +60,22 @@ def held_where(database: Database) -> Held:
 
 
 def brought(database: Database) -> Held:
-    """Ask for the people of a plan that only creates: where they are stands in the plan itself."""
+    """Ask for the people of a plan that only creates, who are where ``sync/places.py`` says."""
     active = f"{database.json_text('c.after', 'status')} = 'active'"
-    places = database.json_length("c.after", "memberships")
-    of_plan = f"c.plan_id = :plan AND c.kind = 'user' AND r.id = c.record_id AND {active}"
-    each = database.json_each("c.after", "memberships", "m")
     return Held(
         text(
-            f"SELECT c.target_id, r.source_id, {database.json_item('m', 1)},"
-            f" {database.json_item('m', 0)} FROM changes c CROSS JOIN records r CROSS JOIN {each}"
-            f" WHERE {of_plan} AND {places} > 1 ORDER BY c.seq"
+            f"SELECT p.target_id, r.source_id, p.school_id, p.role FROM {PLACES} p"
+            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND NOT p.alone"
+            " ORDER BY p.target_id"
         ),
         text(
-            "SELECT r.source_id, COALESCE(c.school_id, ''), COALESCE(c.role, ''), COUNT(*)"
-            f" FROM changes c CROSS JOIN records r WHERE {of_plan} AND {places} <= 1"
+            f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {PLACES} p"
+            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND p.alone"
             " GROUP BY 1, 2, 3"
+            # whoever is nowhere has no place there, and no role in their change
+            " UNION ALL SELECT r.source_id, '', '', COUNT(*) FROM changes c CROSS JOIN records r"
+            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.role IS NULL"
+            f" AND r.id = c.record_id AND {active} GROUP BY 1"
         ),
     )
 

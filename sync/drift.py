@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from sync.apply import preconditions, shape_of
+from sync.places import places
 
 _PAGE = 500
 
@@ -42,8 +43,8 @@ def drift_of(database: Database, connection: Connection, plan: Any) -> Iterator[
         return
     about = {"plan": plan.id, "district": plan.district_id}
     moved: dict[str, set[str]] = defaultdict(set)
-    shape = shape_of(connection, plan.id, plan.kind)
-    for what, query in preconditions(database, shape):
+    shape = shape_of(database, connection, plan.id, plan.kind)
+    for what, query in preconditions(database, shape, f"({places(database)})"):
         for target in connection.execute(text(query), about).scalars():
             moved[target].add(what)
     targets = sorted(moved)

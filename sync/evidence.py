@@ -179,6 +179,7 @@ def _merge_records(
         _move(connection, _REKEY, {**about, "ordered": sorted(reading.ordered)})
     if rows:
         new = _insert(connection, _INSERT_NEW, about)
+        connection.execute(_KNOWN_BY, about)
         if new + _move(connection, _UPDATE, about) < rows:
             connection.execute(_SAME, about)
     if State.EXCLUDED in staged:
@@ -282,13 +283,20 @@ _INSERT_NEW = text(
 _OPEN_INSERTED = text(  # + 0: those after the last one, by their ids, not among all of a source
     opening("r.id > :last AND r.source_id + 0 = :source", "CAST(:cause AS TEXT)")
 )
+_KNOWN_BY = text(  # by itself, where it is new: SQLite writes an index of which a column is set
+    f"WITH s AS MATERIALIZED (SELECT r.id, e.email, e.person_key{_of_state(State.DATA)}"
+    " AND (COALESCE(r.email, '') <> COALESCE(e.email, '')"
+    " OR COALESCE(r.person_key, '') <> COALESCE(e.person_key, '')))"
+    " UPDATE records SET email = s.email, person_key = s.person_key FROM s"
+    " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
+)
 _UPDATE = _moving(
     f"{_of_state(State.DATA)}"
     " AND (r.data <> e.data OR NOT r.present OR NOT r.in_scope OR r.suspect)",
     "raw_print = s.raw_print, gist_print = s.gist_print, norm_print = s.norm_print, data = s.data,"
     " present = TRUE, in_scope = TRUE, suspect = FALSE, absent_since = NULL, absent_fetches = 0,"
-    " email = s.email, person_key = s.person_key, roles = s.roles",
-    values=", e.raw_print, e.gist_print, e.norm_print, e.data, e.email, e.person_key, e.roles",
+    " roles = s.roles",
+    values=", e.raw_print, e.gist_print, e.norm_print, e.data, e.roles",
     cause=f"CASE WHEN r.norm_print = :no_print THEN '{SETTINGS}' ELSE CAST(:cause AS TEXT) END",
     again=f"CASE WHEN open_records.cause = '{SETTINGS}' THEN open_records.cause"
     " ELSE excluded.cause END",
@@ -358,10 +366,14 @@ _UNREAD = text(
 
 
 def _merge_parts(connection: Connection, about: dict[str, Any]) -> None:
-    for query in (_PARTS_GONE, _PARTS_CHANGED, _PARTS_NEW, _PARTS_UNSETTLED):
+    for query in (_PARTS_GONE, _PARTS_OWNED, _PARTS_CHANGED, _PARTS_NEW, _PARTS_UNSETTLED):
         connection.execute(query, about)
 
 
+_SAME_PART = (
+    "parts.source_id = :source AND parts.stream = s.stream AND parts.key = s.key"
+    f" AND s.state = {State.DATA:d}"
+)
 _PARTS_GONE = text(
     "DELETE FROM parts WHERE source_id = :source AND ("
     " EXISTS (SELECT 1 FROM stage_gone_parts g WHERE g.stream = parts.stream AND g.key = parts.key)"
@@ -369,10 +381,12 @@ _PARTS_GONE = text(
     f" AND s.state = {State.DELETED:d}))"
 )
 _PARTS_CHANGED = text(
-    "UPDATE parts SET owner = s.owner, raw_print = s.raw_print, gist_print = s.gist_print,"
-    " data = s.data FROM stage_parts s"
-    " WHERE parts.source_id = :source AND parts.stream = s.stream AND parts.key = s.key"
-    f" AND s.state = {State.DATA:d}"
+    "UPDATE parts SET raw_print = s.raw_print, gist_print = s.gist_print, data = s.data"
+    f" FROM stage_parts s WHERE {_SAME_PART}"
+)
+_PARTS_OWNED = text(  # by itself, as ``_KNOWN_BY``
+    f"UPDATE parts SET owner = s.owner FROM stage_parts s WHERE {_SAME_PART}"
+    " AND parts.owner <> s.owner"
 )
 _PARTS_NEW = text(
     "INSERT INTO parts (source_id, stream, key, owner, raw_print, gist_print, data)"

@@ -21,14 +21,14 @@ Open = Mapping[str, Any]
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the lists, empty."""
-    for name, columns in (
-        ("todo_users", "n INTEGER, target_id TEXT"),
-        ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
-        ("todo_records", "n INTEGER, record_id BIGINT, cause TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    """Make the lists of people whom the directory knows, and of who joins them, empty."""
+    _create(connection, "todo_users", "n INTEGER, target_id TEXT")
+    _create(connection, "todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT")
+
+
+def _create(connection: Connection, name: str, columns: str) -> None:
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
 def settle_strangers(connection: Connection, sources: Sequence[int]) -> None:
@@ -54,8 +54,9 @@ def list_records(
         connection.execute(_JOINS, open_ones)
     connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
     connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
+    columns = f"n {database.numbering}, record_id BIGINT, cause TEXT"
+    _create(connection, "todo_records", columns)
     connection.execute(_RECORDS, open_ones)
-    connection.exec_driver_sql("CREATE INDEX ix_todo_records ON todo_records (n)")
     connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
     database.analyze(connection, "todo_records", "todo_joins")
     return int(connection.execute(text("SELECT COUNT(*) FROM todo_records")).scalar_one())
@@ -138,8 +139,7 @@ _USERS = text(
     " JOIN open_records w ON w.record_id = l.record_id) AS people"
 ).bindparams(_SOURCES)
 _RECORDS = text(
-    f"INSERT INTO todo_records {_STANDING} SELECT ROW_NUMBER() OVER (ORDER BY s.precedence, s.id,"
-    " COALESCE(r.person_key, r.external_id), r.external_id), r.id, asked.cause FROM ("
+    f"INSERT INTO todo_records (record_id, cause) {_STANDING} SELECT r.id, asked.cause FROM ("
     # not an OR: each half has its index, and nobody goes through all records
     "SELECT record_id AS id, cause FROM open_records WHERE source_id IN :sources AND kind = 'user'"
     " UNION ALL SELECT w.record_id, w.cause FROM standing c JOIN open_records w"
@@ -149,6 +149,7 @@ _RECORDS = text(
     " AND r.kind = 'user' AND r.source_id IN :all AND r.present AND r.in_scope"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
+    " ORDER BY s.precedence, s.id, COALESCE(r.person_key, r.external_id), r.external_id"
 ).bindparams(_SOURCES, bindparam("all", expanding=True))
 _LOST = text(  # held by the old source alone, and neither matched nor named in a conflict
     "INSERT INTO todo_users SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id FROM ("

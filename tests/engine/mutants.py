@@ -391,7 +391,7 @@ def _bound(patch: pytest.MonkeyPatch) -> None:
 
 
 _ALL_THERE_IS = apply.Shape(
-    frozenset({"create", "link", "unlink"}), frozenset({"create"}), True, True, True
+    frozenset({"create", "link", "unlink"}), frozenset({"create"}), True, True, True, frozenset()
 )
 
 

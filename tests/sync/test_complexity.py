@@ -28,9 +28,11 @@ PAGES = 4
 CHANGED = 10
 _TARGET = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?')
 _TEMPORARY = re.compile(
-    r"stage_|todo_|marks|holds|conflict_people|holdings|leavers|joiners|pairs|moved_schools|grown|explained"
-    r"|new_keys|found"
+    r"stage_|todo_|marks|holds|conflict_people|holdings|leavers|joiners|staying|pairs|moved_schools|grown"
+    r"|explained|new_keys|found|plan_places"
 )
+
+_SETS = re.compile(r"UPDATE (users|records) SET (.*?) (?:FROM|WHERE) ")
 
 
 @dataclass
@@ -157,6 +159,27 @@ def test_a_sync_parses_and_writes_whom_it_finds_changed_and_nobody_else(
     assert cost.written["changes"] == CHANGED
     assert cost.written["users"] <= 3 * CHANGED
     assert cost.written["memberships"] == 0
+
+
+def test_an_update_sets_only_what_some_change_names(database: Database) -> None:
+    """SQLite writes each index of which a column is set, whatever to."""
+    town = Town(database, forgetful=False)
+    town.sync(roster(SMALL), Paper)
+    columns: dict[str, set[str]] = {"users": set(), "records": set()}
+
+    def executed(_connection: Connection, cursor: Any, statement: str, *_rest: object) -> None:
+        found = _SETS.search(statement)
+        if found and cursor.rowcount > 0:
+            columns[found.group(1)].update(re.findall(r"(\w+) = ", found.group(2)))
+
+    event.listen(database.engine, "after_cursor_execute", executed)
+    try:
+        assert town.sync(roster(SMALL, renamed=CHANGED), Paper)["status"] == "applied"
+    finally:
+        event.remove(database.engine, "after_cursor_execute", executed)
+    assert columns["users"] == {"revision", "family_name"}
+    assert "version" in columns["records"]
+    assert columns["records"].isdisjoint({"external_id", "email", "person_key"})
 
 
 def test_a_sync_looks_one_by_one_only_at_the_rows_around_a_change(

@@ -1,0 +1,46 @@
+"""Places: the roles and schools that a plan's changes give, a row each, in a table of the moment.
+
+``sync/apply.py`` makes it; what checks, writes and counts memberships asks it, so that the JSON of
+a large plan is read once and not by each of them. ``sync/drift.py``, which writes nothing, asks the
+same query where the others ask the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.database import Database
+
+PLACES = "plan_places"
+_COLUMNS = (
+    "target_id TEXT, record_id BIGINT, role TEXT, school_id TEXT, is_primary BOOLEAN,"
+    " alone BOOLEAN, active BOOLEAN"
+)
+
+
+def places(database: Database) -> str:
+    """SQL: the places of the plan that is bound as ``plan``.
+
+    ``alone``: the only place that the change gives. ``active``: it says that the person is; one
+    that says nothing of it has null.
+    """
+    item = database.json_item
+    primary = f"({item('m', 2)} = 1)" if database.is_sqlite else f"({item('m', 2)})::boolean"
+    return (
+        f"SELECT c.target_id, c.record_id, {item('m', 0)} AS role, {item('m', 1)} AS school_id,"
+        f" {primary} AS is_primary,"
+        f" {database.json_length('c.after', 'memberships')} = 1 AS alone,"
+        f" {database.json_text('c.after', 'status')} = 'active' AS active"
+        f" FROM changes c, {database.json_each('c.after', 'memberships', 'm')}"
+        " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.after IS NOT NULL"
+    )
+
+
+def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> None:
+    """Put the places of a plan into the table, which ends with the connection."""
+    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {PLACES}")
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {PLACES} ({_COLUMNS})")
+    connection.execute(text(f"INSERT INTO {PLACES} {places(database)}"), about)
