@@ -186,6 +186,9 @@ def decide_user(
         if after:
             step("update", "changed_in_source", before=before, after=after)
     ended = [r for r in user.records if r.held and not r.speaks]
+    waiting: list[RecordView] = []
+    if context.taking_nothing:  # whoever is linked is so at once; what they lose waits (S2)
+        waiting, ended = ended, waiting
     if situation.action not in ("archive", "leaves_scope"):
         for record in ended:
             reason = "absent" if not record.present else "leaves_scope"
@@ -194,6 +197,8 @@ def decide_user(
     returning = [r for r in speaking if r.held is False]
     if context.taking_nothing and not _only_adds(steps):
         return Decision(situation)
+    if waiting and not steps and not returning:
+        return Decision(situation)
     if not steps and not returning:
         if not unproven:
             decision.settles = [r.id for r in user.records]
@@ -201,7 +206,10 @@ def decide_user(
     if not steps:
         step("link", "returned")
     settles = int(not unproven)
-    basis = [[r.id, r.version, _hold(r), settles] for r in user.records]
+    basis = [
+        [r.id, r.version, None, 0] if r in waiting else [r.id, r.version, _hold(r), settles]
+        for r in user.records
+    ]
     steps[0] = steps[0]._replace(basis=basis)
     decision.steps = steps
     decision.taken = _takings(user, situation, speaking, ended, steps)
@@ -353,8 +361,7 @@ def _with_locked_roles(
 def _about(memberships: Sequence[Membership]) -> tuple[str | None, str | None]:
     """Return the role and school under which a change is shown: the primary one, else the first.
 
-    Of a newcomer with one membership just this one: ``sync/apply.py`` and ``sync/census.py`` rely
-    on that.
+    Only of whoever has no membership there is no role: ``sync/census.py`` relies on that.
     """
     best = next((m for m in memberships if m[2]), memberships[0] if memberships else None)
     return (None, None) if best is None else (best[0], best[1] or None)

@@ -49,8 +49,6 @@ class Drafting:
     """The directory of the district has nobody yet."""
     leavers: int = 0
     """How many may be the same people as somebody new (L7)."""
-    waiting: int = 0
-    """People whose changes wait by themselves: grace, a failed source, a season."""
     counts: Counter[str] = field(default_factory=Counter)
     """Of how many people something was kept as it is: ``locked``, ``protected``."""
 

@@ -48,16 +48,7 @@ class Terms:
     own: OwnNumbers = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Matched:
-    """What matching came to, in people."""
-
-    linked: int = 0
-    conflicts: int = 0
-    waiting: int = 0
-
-
-def match(database: Database, transaction: Transaction, terms: Terms, records: int) -> Matched:
+def match(database: Database, transaction: Transaction, terms: Terms, records: int) -> None:
     """Match the records 1 to ``records`` of ``todo_records``; see the module.
 
     ``transaction`` opens one write transaction after the other on the connection that has the
@@ -91,7 +82,6 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE found")
         sources = connection.execute(_SOURCES).scalars().all()
-    matched = Matched()
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: who comes later may be the person of somebody who came first
         last = ""
@@ -101,20 +91,18 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
                 about = {"source": source_id, "last": last, "batch": BATCH}
                 people = connection.execute(_PEOPLE, about).scalars().all()
                 if people:
-                    _Batch(database, connection, terms, matched, claims).decide(people)
+                    _Batch(database, connection, terms, claims).decide(people)
             if len(people) < BATCH:
                 break
             last = people[-1]
         with transaction() as connection:
-            _contest(database, connection, terms, matched, claims, source_id)
-    return matched
+            _contest(database, connection, terms, claims, source_id)
 
 
 def _contest(
     database: Database,
     connection: Connection,
     terms: Terms,
-    matched: Matched,
     claims: Claims,
     source_id: int,
 ) -> None:
@@ -127,7 +115,7 @@ def _contest(
         doubtful |= claims.crowded(
             (row.target_id, row.record_id, row.reason, person_of(row)) for row in rows
         )
-    batch = _Batch(database, connection, terms, matched, claims)
+    batch = _Batch(database, connection, terms, claims)
     batch.take_back(doubtful)
 
 
@@ -180,13 +168,11 @@ class _Batch:
         database: Database,
         connection: Connection,
         terms: Terms,
-        matched: Matched,
         claims: Claims,
     ) -> None:
         self.database = database
         self.connection = connection
         self.terms = terms
-        self.matched = matched
         self.claims = claims
 
     def decide(self, people: Sequence[str]) -> None:
@@ -236,15 +222,11 @@ class _Batch:
                 self.claims.note(person, mine, user, new, candidates[user].known, verdict)
             if target is None:
                 self._conflict(mine[0], verdict)
-                self.matched.conflicts += 1
             elif target in users:
                 joins += [(record.id, target, verdict.reason) for record in mine]
-                self.matched.linked += 1
             elif (base := bases[target].base) is not None:
                 attached += [(record.id, base, target, verdict.reason) for record in mine]
-                self.matched.linked += 1
-            else:
-                self.matched.waiting += 1  # a person must decide first who they are
+            # else a person must decide first who that one is
         self.database.insert_into(
             self.connection, "todo_joins", ("record_id", "target_id", "reason"), joins
         )
@@ -263,8 +245,6 @@ class _Batch:
             record = read_records(self.connection, [record_id])[record_id]
             verdict = Verdict("conflict", None, "keys_contradict", ((target, evidence),))
             self._conflict(record, verdict)
-            self.matched.conflicts += 1
-            self.matched.linked -= 1
 
     def _records(self, about: Mapping[str, Any]) -> dict[str, list[RecordView]]:
         ids = self.connection.execute(_RECORDS_OF, about).all()

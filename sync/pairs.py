@@ -1,8 +1,9 @@
-"""Resembling pairs: somebody who joins and somebody who leaves in the same run (L7).
+"""Resembling pairs: somebody who joins and somebody who leaves, in one run or in grace (L7).
 
 Works in sets on temporary tables, so that a whole district that moves to a new email domain is one
 join. The same id, or the same local part and the same names: one person, whose record moved. Only
-one of these: both wait for a person's decision.
+one of these: both wait for a person's decision. Of those who stay, protected, in grace or because
+the season takes nothing, only the first counts: whose record moved never becomes two people.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def create_tables(connection: Connection) -> None:
     """Make the tables in which leavers and joiners are compared."""
     for name, columns in (
         ("leavers", "person TEXT, word TEXT, value TEXT, kind TEXT"),
+        ("staying", "person TEXT"),
         ("joiners", "person BIGINT, word TEXT, value TEXT, kind TEXT"),
         ("pairs", "record_id BIGINT, target_id TEXT, moved INTEGER"),
     ):
@@ -32,7 +34,12 @@ def create_tables(connection: Connection) -> None:
 
 
 def add_leavers(
-    database: Database, connection: Connection, users: Iterable[UserView], own: OwnNumbers
+    database: Database,
+    connection: Connection,
+    users: Sequence[UserView],
+    own: OwnNumbers,
+    *,
+    staying: bool = False,
 ) -> None:
     """Note by what each leaver could be known again; ``own``: see ``OwnNumbers``."""
     rows: list[_Row] = []
@@ -48,6 +55,8 @@ def add_leavers(
         strong += strong_keys(profile, roles)
         rows += _rows(user.id, strong, *weak_keys(user.profile), user.profile["email"])
     database.insert_into(connection, "leavers", _COLUMNS, rows)
+    if staying:
+        database.insert_into(connection, "staying", ("person",), [(user.id,) for user in users])
 
 
 def add_joiners(
@@ -90,6 +99,7 @@ def find(connection: Connection) -> int:
         connection.exec_driver_sql(f"CREATE INDEX ix_{table}_person ON {table} (person)")
         connection.exec_driver_sql(f"ANALYZE {table}")
     connection.execute(_PAIR)
+    connection.execute(_STAY_ALIKE)
     connection.exec_driver_sql("CREATE INDEX ix_pairs ON pairs (record_id)")
     connection.exec_driver_sql("CREATE INDEX ix_pairs_target ON pairs (target_id)")
     for query in (_CONTRADICTED, _NOT_UNIQUE, _DECIDED):
@@ -102,6 +112,9 @@ _PAIR = text(  # names at a new domain are somebody who moved; at the same addre
     " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
     " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
     " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
+)
+_STAY_ALIKE = text(
+    "DELETE FROM pairs WHERE moved = 0 AND target_id IN (SELECT person FROM staying)"
 )
 _CONTRADICTED = text(
     "UPDATE pairs SET moved = 0 WHERE moved = 1 AND EXISTS (SELECT 1 FROM leavers l JOIN joiners j"

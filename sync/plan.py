@@ -32,6 +32,7 @@ from sync.newcomers import Newcomers, new_user_id
 from sync.people import Sources, UserView, read_newcomers, read_users
 from sync.schools import Schools, plan_schools
 from sync.seal import discard_drafts, seal, supersede_standing
+from sync.situations import LEFT
 
 BATCH = 1_000
 HELD_DAYS = 7
@@ -83,8 +84,6 @@ class Plans:
 
     plan_id: int | None = None
     held_id: int | None = None
-    waiting: int = 0
-    """People whose changes wait by themselves: grace, a failed source, a season."""
     conflicts: int = 0
     watched: Watched = field(default_factory=Watched)
     trips: list[Trip] = field(default_factory=list)
@@ -124,11 +123,11 @@ class _Planner:
             users = self._list_users(work, connection)
         for first in range(1, users + 1, BATCH):
             with work.transaction() as connection:
-                self._look_at_users(work, connection, first)
+                self._look_at_users(work, connection, first, pairing=records > 0)
         if request.switch is not None and records:
             with work.transaction() as connection:
                 self._list_lost(work, connection, request.switch.old_id)
-        if work.leavers and records:
+        if work.leavers:
             self._find_pairs(work, records)
         if records:
             Newcomers(work, request.silent).look_at(records, self.progress)
@@ -228,8 +227,7 @@ class _Planner:
             silent=self.request.silent,
             own=work.own,
         )
-        matched = matching.match(self.database, work.transaction, terms, records)
-        work.waiting += matched.waiting
+        matching.match(self.database, work.transaction, terms, records)
 
     def _list_users(self, work: Drafting, connection: Connection) -> int:
         """Number the users to look at; return how many."""
@@ -241,22 +239,28 @@ class _Planner:
 
     # -- the people whom the directory knows
 
-    def _look_at_users(self, work: Drafting, connection: Connection, first: int) -> None:
+    def _look_at_users(
+        self, work: Drafting, connection: Connection, first: int, *, pairing: bool
+    ) -> None:
+        """Decide about a batch; ``pairing`` notes by what somebody new may be one of them (L7)."""
         leavers: list[UserView] = []
+        staying: list[UserView] = []
         settled: list[int] = []
         for user in read_users(connection, first, first + BATCH - 1):
             decision = self._decided(work, user)
-            if decision.situation.action == "wait":
-                work.waiting += 1
             work.counts["locked"] += decision.kept_by_lock
             work.counts["protected"] += decision.protected
             settled += decision.settles
             if decision.steps:
                 work.write(user.id, decision)
-                if decision.situation.action == "archive":
-                    leavers.append(user)
-        work.leavers += len(leavers)
-        pairs.add_leavers(self.database, connection, leavers, work.own)
+            if decision.steps and decision.situation.action == "archive":
+                leavers.append(user)
+            elif decision.situation.name in LEFT and not work.switching:
+                staying.append(user)  # all the same their record may have moved
+        if pairing:
+            work.leavers += len(leavers) + len(staying)
+            pairs.add_leavers(self.database, connection, leavers, work.own)
+            pairs.add_leavers(self.database, connection, staying, work.own, staying=True)
         open_records.close(connection, settled)
         work.draft.flush(connection)
         if self.progress is not None:
@@ -299,7 +303,7 @@ class _Planner:
             moved = pairs.find(connection)
             if not moved:
                 return
-            taken_back.forget_moved(work, connection, moved)
+            taken_back.forget_moved(work, connection)
             todo.list_moved(connection)
         for first in range(1, moved + 1, BATCH):
             with work.transaction() as connection:
@@ -319,7 +323,6 @@ class _Planner:
     ) -> Plans:
         request, plans, draft = self.request, self.plans, work.draft
         failpoint("plan.drafted")
-        plans.waiting = work.waiting
         if request.switch is not None:
             plans.plan_id = request.switch.seal(connection, draft)
             return plans

@@ -70,7 +70,7 @@ CONFLICTS: Mapping[str, str] = {
     "email_of_another": "Somebody else of the district has the record's email address (I5).",
     "resembles_lost": "Somebody new at the new vendor of a switch has the names, or the local part"
     " of the address, of somebody whom it does not share (L7).",
-    "resembles_leaver": "Somebody new resembles somebody who leaves in the same run (L7).",
+    "resembles_leaver": "Somebody new resembles somebody who leaves (L7).",
     "same_name": "A school is known by this name only: a person confirms that it is the same.",
 }
 """Why a person must decide."""

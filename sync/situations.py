@@ -142,6 +142,10 @@ TABLE: tuple[Situation, ...] = (
 )  # fmt: skip
 
 
+LEFT = frozenset({"left", "left_in_grace", "left_protected"})
+"""The rows of people whom no source shares any more, whether they leave or stay."""
+
+
 @lru_cache(maxsize=4096)
 def situation_of(facts: Facts) -> Situation:
     """Return the first row of the table that fits. Some row always does."""

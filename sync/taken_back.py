@@ -41,7 +41,6 @@ def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
         archives = connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": work.draft.plan_id})
         for target in archives.scalars().all():
             work.draft.forget(connection, target, ["archive"])
-            work.waiting += 1
     return int(connection.execute(_COUNT_CONFLICTS, about).scalar_one())
 
 
@@ -58,7 +57,6 @@ def drop_rejected(work: Drafting, connection: Connection) -> None:
             actions.setdefault(target, []).append(action)
     for target, done in actions.items():
         work.draft.forget(connection, target, sorted(set(done)))
-        work.waiting += 1
 
 
 def mark_undone(work: Drafting, connection: Connection) -> None:
@@ -69,13 +67,15 @@ def mark_undone(work: Drafting, connection: Connection) -> None:
         connection.execute(_MARK_UNDONE, about)
 
 
-def forget_moved(work: Drafting, connection: Connection, moved: int) -> None:
-    """Take back that those left whose record only moved (``pairs``), as a run counts them."""
+def forget_moved(work: Drafting, connection: Connection) -> None:
+    """Take back that those left whose record only moved (``pairs``)."""
+    for action, people in connection.execute(_DONE_BY_MOVED, {"plan": work.draft.plan_id}):
+        work.draft.counts[action] -= people
+        work.draft.in_order = False
+        if action == "unlink":  # of those who left only whoever is protected has one
+            work.counts["protected"] -= people
     for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS, _FORGET_MOVED_MARKS):
         connection.execute(query, {"plan": work.draft.plan_id})
-    if not work.switching:
-        work.draft.counts["archive"] -= moved
-        work.draft.in_order = False
 
 
 _NAMED_IN_CONFLICTS = text(
@@ -115,6 +115,10 @@ _MARK_UNDONE = text(
     " WHERE u.district_id = :district AND c.plan_id = :plan AND c.kind = 'user'"
 )
 _OF_MOVED = "(SELECT target_id FROM pairs WHERE moved = 1)"
+_DONE_BY_MOVED = text(
+    "SELECT action, COUNT(DISTINCT target_id) FROM changes WHERE plan_id = :plan AND target_id IN"
+    f" {_OF_MOVED} GROUP BY action"
+)
 _FORGET_MOVED_CHANGES = text(
     f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
 )

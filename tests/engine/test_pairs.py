@@ -1,6 +1,10 @@
-"""Resembling pairs (L7): somebody new who may be somebody who leaves in the same run."""
+"""Resembling pairs (L7): somebody new who may be somebody who leaves, or who stays all the same."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import pytest
 
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import World
@@ -94,3 +98,120 @@ def test_l7_a_newcomer_who_resembles_a_leaver_of_the_standing_plan_is_held_with_
     world.sync(code=10)
     assert world.actions(world.standing()) == {"archive": 4, "create": 1}
     assert world.id_of("new") is None
+
+
+# -- those who stay
+
+
+IN_GRACE = {"grace": {"days": 5, "fetches": 1}}
+ADDITIONS_ONLY = {"pause": [{"start": "01-01", "end": "12-31", "mode": "additions_only"}]}
+STAYING = pytest.mark.parametrize(
+    "settings", [IN_GRACE, ADDITIONS_ONLY], ids=["in grace", "additions only"]
+)
+
+
+def staying(make_world: NewWorld, settings: dict[str, Any]) -> World:
+    """A district of 20 and Ana, in which whoever leaves stays for a while."""
+    world = make_world()
+    for number in range(20):
+        world.sis.student(f"st{number}", email=f"sam{number}@old.example")
+    world.sis.student("old", given_name="Ana", email="ana@old.example")
+    world.sync(code=0)
+    world.settle(guard="off", **settings)
+    return world
+
+
+@STAYING
+def test_l7_whose_record_moved_while_they_stay_is_one_person(
+    make_world: NewWorld, settings: dict[str, Any]
+) -> None:
+    world = staying(make_world, settings)
+    user = world.id_of("old")
+    world.sis.without("old")
+    world.sync(code=0)
+    assert world.count() == 21, "they stay"
+    world.later(days=1)
+    world.sis.student("new", given_name="Ana", family_name="Of old", email="ana@new.example")
+    outcome = world.sync(code=0)
+    done = {"link": 1, "update": 1, "unlink": 1}
+    if settings is ADDITIONS_ONLY:  # what they lose waits (S2)
+        del done["unlink"]
+    assert world.actions(outcome.plan_ids[0]) == done
+    assert (world.id_of("new"), world.count()) == (user, 21)
+    assert world.user("new")["email"] == "ana@new.example"
+    world.later(days=30)
+    world.settle(pause=[])
+    world.sync(code=0)
+    assert (world.user("new")["status"], world.count("archived")) == ("active", 0)
+    held = "SELECT COUNT(*) FROM links WHERE target_id = :user AND held"
+    assert world.value(held, user=user) == 1
+    assert world.sync(code=0).status == "nothing_to_do"
+    assert world.intact()
+
+
+@STAYING
+def test_l7_a_district_at_a_new_domain_with_new_ids_has_nobody_twice(
+    make_world: NewWorld, settings: dict[str, Any]
+) -> None:
+    world = staying(make_world, settings)
+    before = set(world.users())
+    roster, world.sis.people = world.sis.people, {}
+    for key, person in roster.items():
+        moved = person["fields"]["email"].replace("@old", "@new")
+        world.sis.student(f"x{key}", **person["fields"] | {"email": moved})
+    world.sync(code=0)
+    assert set(world.users()) == before
+    assert {user["email"].partition("@")[2] for user in world.users().values()} == {"new.example"}
+    assert (world.count(), world.conflicts()) == (21, [])
+
+
+def test_l7_whose_record_moved_while_they_are_protected_is_one_person(
+    make_world: NewWorld,
+) -> None:
+    world = staying(make_world, {})
+    user = world.id_of("old") or ""
+    world.protect(user)
+    world.sis.without("old").student("new", given_name="Ana", family_name="Of old",
+                                     email="ana@new.example")  # fmt: skip
+    outcome = world.sync(code=0)
+    assert world.actions(outcome.plan_ids[0]) == {"link": 1, "update": 1, "unlink": 1}
+    counts = world.plan_row(outcome.plan_ids[0])["counts"]
+    assert [counts[word] for word in ("link", "update", "unlink", "protected")] == [1, 1, 1, 0]
+    assert (world.id_of("new"), world.count()) == (user, 21)
+    assert world.intact()
+
+
+@STAYING
+def test_l7_who_is_only_alike_joins_beside_those_who_stay(
+    make_world: NewWorld, settings: dict[str, Any]
+) -> None:
+    world = staying(make_world, settings)
+    user = world.id_of("old")
+    world.sis.without("old").student("new", given_name="Ana", family_name="Of old",
+                                     email="lopez@new.example")  # fmt: skip
+    world.sync(code=0)
+    assert world.id_of("new") not in (None, user)
+    assert world.count() == 22
+    assert world.conflicts() == []
+
+
+@STAYING
+def test_l7_two_who_may_be_the_one_who_stays_wait_for_a_person(
+    make_world: NewWorld, settings: dict[str, Any]
+) -> None:
+    world = staying(make_world, settings)
+    user = world.id_of("old")
+    world.sis.without("old")
+    for key, domain in (("one", "new"), ("two", "other")):
+        world.sis.student(key, given_name="Ana", family_name="Of old",
+                          email=f"ana@{domain}.example")  # fmt: skip
+    world.sync(code=10)
+    assert world.limits() == {"resembling"}
+    assert (world.id_of("one"), world.id_of("two"), world.count()) == (None, None, 21)
+    conflicts = {key: number for number, key, _, _ in world.conflicts()}
+    world.resolve(conflicts["one"], link=user)
+    world.resolve(conflicts["two"], new=True)
+    world.sync(code=0)
+    assert world.id_of("one") == user
+    assert world.id_of("two") not in (None, user)
+    assert (world.count(), world.conflicts(), world.standing()) == (22, [], None)

@@ -81,3 +81,23 @@ def test_s2_additions_only_creates_restores_and_links_and_the_rest_waits(
     assert world.user("st0001")["status"] == "archived"
     assert world.user("st0003")["status"] == "suspended"
     assert world.user("st0002")["grade"] == "05"
+
+
+def test_s2_whoever_is_known_under_another_id_is_linked_at_once(make_world: NewWorld) -> None:
+    world = make_world(
+        pause=[{"start": "06-15", "end": "08-10", "mode": "additions_only"}], guard="off"
+    )
+    at(world, "2026-06-01")
+    world.sis.students(30).student("old", sis_id="77", grade="05")
+    world.sync(code=0)
+    user = world.id_of("old")
+    at(world, "2026-07-01")
+    world.sis.without("old").student("new", sis_id="77", grade="06", family_name="Of old")
+    outcome = world.sync(code=0)
+    assert world.actions(outcome.plan_ids[0]) == {"link": 1, "update": 1}
+    assert (world.id_of("new"), world.user("new")["grade"]) == (user, "06")
+    assert world.sync(code=0).status == "nothing_to_do"
+    at(world, "2026-08-11")
+    outcome = world.sync(code=0)
+    assert world.actions(outcome.plan_ids[0]) == {"unlink": 1}
+    assert (world.user("new")["status"], world.count()) == ("active", 31)
