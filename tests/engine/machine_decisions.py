@@ -186,8 +186,10 @@ class Decisions(Rosters):
                 del self.retired[name]
         if effects.get("unretire"):  # the undoing of a retirement is undone: it is retired again
             self.retired["second"] = self.world.plan_row(plan)["applied_run_id"]
-        if chosen.kind == "sync":
+        if chosen.kind == "sync" or effects.get("redone"):
             self.undone = {user: self.evidence_of(user) for user in turned}
+        elif effects.get("undone"):  # that undoing was undone: it is as if it had never been
+            self.undone = {}
 
     def linked(self) -> set[tuple[str, str]]:
         rows = self.world.rows(
