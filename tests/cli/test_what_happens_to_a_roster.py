@@ -69,9 +69,11 @@ def test_addresses_of_a_new_domain_are_applied_where_ids_are_stable(
     assert all(user["email"].endswith("@usd.example") for user in found)
 
 
+@pytest.mark.parametrize("grace", ["", "grace = { days = 14, fetches = 3 }"])
 def test_a_new_domain_with_new_ids_makes_updates_where_names_agree(
-    cli: Cli, folder: Folder
+    cli: Cli, folder: Folder, grace: str
 ) -> None:
+    assert cli("load", folder.district(grace)).code == 0
     before = {user["id"] for user in users(cli)}
     file = folder.roster / "users.csv"
     moved = file.read_text().replace("@springfield.example", "@usd.example")
