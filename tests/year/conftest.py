@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.database import Database
-from tests.year.kit import Town, install
+from tests.year.kit import SUMMER, Town, filled, install
 
 NewTown = Callable[..., Town]
 
@@ -26,3 +26,9 @@ def new_town(database: Database, tmp_path: Path) -> NewTown:
         return Town(database, tmp_path, more, **options)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def middle(new_town: NewTown) -> Town:
+    """Worked example 1: a middle school, synced in June, with a summer before it."""
+    return filled(new_town(SUMMER))

@@ -364,3 +364,19 @@ def classes(school: str, role: str = "student", **grades: int) -> list[Person]:
 def staff(school: str, count: int, role: str = "teacher") -> list[Person]:
     """Return people without a grade."""
     return [Person(f"{school}-{role}-{n:03}", role, school) for n in range(count)]
+
+
+# -- worked example 1: a middle school and its summer
+
+SUMMER = '[[district.pause]]\nstart = "06-15"\nend = "08-10"\n'
+JUNE, AUGUST = "2026-06-12 05:00", "2026-08-11 05:00"
+TWO_TEACHERS = {"s1-teacher-000", "s1-teacher-001"}
+GRADUATES = {f"s1-g08-{n:04}" for n in range(5)}
+
+
+def filled(town: Town) -> Town:
+    """Let a middle school of 3 teachers and 22 students come in, in June."""
+    town.vendor.join(*staff("s1", 3), *classes("s1", g06=8, g07=9, g08=5))
+    assert town.sync(JUNE).status == "applied"
+    assert len(town.active) == 25
+    return town
