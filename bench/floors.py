@@ -177,7 +177,7 @@ def read(watch: Watch, folder: str) -> int:
 
 def served(watch: Watch, connector: str, config: str) -> int:
     """Ask for what a full reading asks for, and keep nothing."""
-    from connectors.base import FetchRequest
+    from connectors.contract.connector import FetchRequest
     from connectors.installed import load
 
     kind = load(connector)

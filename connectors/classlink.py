@@ -17,18 +17,18 @@ from typing import ClassVar
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     ConnectorConfig,
     FetchRequest,
     VendorDistrict,
 )
+from connectors.contract.json_records import Word, json_of, text
+from connectors.contract.urls import VendorUrl, safe_url, with_query
 from connectors.http import Answer, Authorizer
 from connectors.oauth import Bearer, OAuth1, SignatureMethod
 from connectors.oneroster import OneRosterFields, OneRosterReader
-from connectors.urls import VendorUrl, safe_url, with_query
-from connectors.wire import Word, json_of, text
 from core.errors import ConfigError, Disconnected, RestartFetch, VendorFailure
 
 ONEROSTER = "/ims/oneroster/v1p1"

@@ -18,8 +18,9 @@ import msgspec
 from pydantic import Field, SecretStr, model_validator
 
 from connectors import clever_events
-from connectors.ahead import ahead
-from connectors.base import (
+from connectors.clever_records import ROLES, gist, parse_school, parse_user
+from connectors.contract.ahead import ahead
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Check,
@@ -29,13 +30,12 @@ from connectors.base import (
     Record,
     VendorDistrict,
 )
-from connectors.clever_records import ROLES, gist, parse_school, parse_user
+from connectors.contract.json_records import Word, json_of, key_of, read_time, text, without
+from connectors.contract.pacing import Pacer
+from connectors.contract.urls import VendorUrl, segment, with_query
 from connectors.http import Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.oauth import Basic, Bearer
 from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
-from connectors.pacing import Pacer
-from connectors.urls import VendorUrl, segment, with_query
-from connectors.wire import Word, json_of, key_of, read_time, text, without
 from core.errors import (
     ConfigError,
     CredentialsRefused,

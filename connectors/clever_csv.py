@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from connectors.base import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
 from connectors.file_set import FileSet, no_such_set, not_this_set
 from connectors.files import FileConfig, FileConnector

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from connectors.base import Page
-from connectors.wire import Reader, decode, key_of, split_array
+from connectors.contract.connector import Page
+from connectors.contract.json_records import Reader, decode, key_of, split_array
 from core.errors import CursorLost
 
 DAYS = 29

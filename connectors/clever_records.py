@@ -13,8 +13,17 @@ from functools import lru_cache
 import msgspec
 from pydantic import ValidationError
 
-from connectors.base import Record
-from connectors.wire import Reader, Word, build, decode, extra_fields, gist_of, text, unusable
+from connectors.contract.connector import Record
+from connectors.contract.json_records import (
+    Reader,
+    Word,
+    build,
+    decode,
+    extra_fields,
+    gist_of,
+    text,
+    unusable,
+)
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 

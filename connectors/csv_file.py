@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from connectors.base import Page
+from connectors.contract.connector import Page
 from connectors.csv_rows import (
     MAX_ROW_BYTES,
     Header,

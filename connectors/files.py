@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from connectors.base import (
+from connectors.contract.connector import (
     Certificate,
     Check,
     Connector,

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     ConnectorConfig,
@@ -25,12 +25,12 @@ from connectors.base import (
     RowFinding,
     RowsRefused,
 )
+from connectors.contract.masking import mask
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, all_invalid, blank, fields_of
 from connectors.csv_write import unguarded
 from connectors.file_set import FileSet, open_files, the_one_file
 from connectors.files import FileConfig, FileConnector
-from connectors.masking import mask
 from connectors.strict_header import refuse_strangers
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     ConnectorConfig,
@@ -25,13 +25,22 @@ from connectors.base import (
     Page,
     VendorDistrict,
 )
+from connectors.contract.json_records import (
+    Reader,
+    Word,
+    decode,
+    json_of,
+    key_of,
+    read_time,
+    split_array,
+    text,
+)
+from connectors.contract.urls import VendorUrl, safe_url
 from connectors.http import Answer, Authorizer
 from connectors.oauth import ClientCredentials
 from connectors.oneroster import OneRosterFields, OneRosterReader
 from connectors.oneroster_records import is_whole
 from connectors.over_http import early_end
-from connectors.urls import VendorUrl, safe_url
-from connectors.wire import Reader, Word, decode, json_of, key_of, read_time, split_array, text
 from core.errors import ConfigError, CursorLost, Disconnected, SkipRecord
 
 ONEROSTER = "/ims/oneroster/v1p1"

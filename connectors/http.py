@@ -25,8 +25,8 @@ import requests
 import tenacity
 import urllib3
 
-from connectors.pacing import Clock, Pacer
-from connectors.urls import is_loopback, same_origin
+from connectors.contract.pacing import Clock, Pacer
+from connectors.contract.urls import is_loopback, same_origin
 from connectors.verbatim import VendorSession, VerbatimAdapter, keep_target
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 

@@ -16,10 +16,10 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from connectors.base import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.contract.connector import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.contract.masking import mask
 from connectors.csv_write import unguarded
 from connectors.files import FileConnector
-from connectors.masking import mask
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 from core.models import Kind, fold_email
 

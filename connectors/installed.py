@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
-from connectors.base import Capabilities, Connector, ConnectorConfig
+from connectors.contract.connector import Capabilities, Connector, ConnectorConfig
 from core.errors import ConfigError
 from core.models import Kind
 from core.registry import Registered, find, registered

@@ -19,8 +19,8 @@ from urllib.parse import quote, unquote_plus, urlsplit
 import msgspec
 from pydantic import SecretStr
 
+from connectors.contract.pacing import Clock
 from connectors.http import Answer, StatusError, VendorHttp, http_date
-from connectors.pacing import Clock
 from core.errors import CredentialsRefused, RetryableError
 
 SignatureMethod = Literal["HMAC-SHA256", "HMAC-SHA1"]

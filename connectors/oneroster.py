@@ -18,8 +18,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
-from connectors.ahead import ahead
-from connectors.base import (
+from connectors.contract.ahead import ahead
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Check,
@@ -28,6 +28,8 @@ from connectors.base import (
     Page,
     Record,
 )
+from connectors.contract.json_records import key_of, read_time, without
+from connectors.contract.urls import VendorUrl, segment, with_query
 from connectors.http import Answer, Authorizer, Forbidden, StatusError, VendorHttp, http_date
 from connectors.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
 from connectors.oneroster_paging import KEYS, Collection, Rows
@@ -43,8 +45,6 @@ from connectors.oneroster_records import (
     touched,
 )
 from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
-from connectors.urls import VendorUrl, segment, with_query
-from connectors.wire import key_of, read_time, without
 from core.errors import (
     ConfigError,
     CredentialsRefused,

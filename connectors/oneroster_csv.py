@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors import oneroster_words as words
-from connectors.base import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
 from connectors.csv_file import CsvFile
 from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
 from connectors.file_set import FileSet, not_this_set

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import msgspec
 
+from connectors.contract.json_records import key_of
+from connectors.contract.urls import parse_links, same_origin, with_query
 from connectors.http import Action, Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.oneroster_records import rows_of
-from connectors.urls import parse_links, same_origin, with_query
-from connectors.wire import key_of
 from core.errors import IncompleteFetch, RetryableError, SkipRecord
 
 SMALLEST_PAGE = 50

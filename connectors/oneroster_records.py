@@ -14,8 +14,17 @@ import msgspec
 from pydantic import ValidationError
 
 from connectors import oneroster_words as words
-from connectors.base import Record
-from connectors.wire import Reader, Word, build, decode, extra_fields, gist_of, text, unusable
+from connectors.contract.connector import Record
+from connectors.contract.json_records import (
+    Reader,
+    Word,
+    build,
+    decode,
+    extra_fields,
+    gist_of,
+    text,
+    unusable,
+)
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from connectors.base import Check, Connector, ConnectorConfig
+from connectors.contract.connector import Check, Connector, ConnectorConfig
+from connectors.contract.pacing import Clock, Pacer
 from connectors.http import Action, Anonymous, Authorizer, VendorHttp
 from connectors.oauth import Basic
-from connectors.pacing import Clock, Pacer
 from core.errors import (
     ConfigError,
     CredentialsRefused,

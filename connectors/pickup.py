@@ -20,7 +20,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Protocol
 
-from connectors.base import Received
+from connectors.contract.connector import Received
 from connectors.csv_file import MAX_FILE_BYTES
 from connectors.file_set import open_files
 from core.database import failpoint

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from connectors.base import RowFinding, RowsRefused
+from connectors.contract.connector import RowFinding, RowsRefused
 from connectors.csv_rows import Header, bare_name, near
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.base import Capabilities, Certificate, Page, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Record
 from connectors.csv_rows import Shape, Table, all_invalid
 from connectors.csv_write import unguarded
 from connectors.file_set import FileSet, the_one_file

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connectors.ahead import ahead
-    from connectors.base import (
+    from connectors.contract.ahead import ahead
+    from connectors.contract.connector import (
         Capabilities,
         Certificate,
         Check,
@@ -75,8 +75,8 @@ if TYPE_CHECKING:
     from sync.people_views import UserFilter
 
 _PUBLIC = {
-    "connectors.ahead": ("ahead",),
-    "connectors.base": (
+    "connectors.contract.ahead": ("ahead",),
+    "connectors.contract.connector": (
         "Capabilities", "Certificate", "Check", "Connector", "ConnectorConfig", "FetchRequest",
         "Page", "Part", "Record", "VendorDistrict",
     ),

@@ -20,7 +20,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from connectors.base import ConnectorConfig
+from connectors.contract.connector import ConnectorConfig
 from connectors.installed import accept, installed
 from core import errors
 from core.settings import (

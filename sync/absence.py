@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from core.models import Kind
 from core.rows import Source
 from sync.join import join_entries

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role

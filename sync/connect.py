@@ -11,7 +11,7 @@ from typing import Any, Protocol, get_args
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import Connector, ConnectorConfig
+from connectors.contract.connector import Connector, ConnectorConfig
 from connectors.installed import load
 from core.district_file import Problem, models_in, problems_of
 from core.errors import ConfigError

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, String, TextClause, bindparam, text
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from core.database import Database, failpoint
 from core.models import Kind
 from core.rows import Source

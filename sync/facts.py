@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from connectors.base import Connector, Record
+from connectors.contract.connector import Connector, Record
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
 from sync.lookup import Known

@@ -6,7 +6,7 @@ change, and returns a ``Reading``. It writes nothing but the stage.
 
 from __future__ import annotations
 
-from connectors.base import Certificate, Connector, FetchRequest
+from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
 from core.rows import Source
 from sync.collector import seldom

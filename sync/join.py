@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, text
 
-from connectors.base import Connector, Part, Record
+from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
 from core.rows import Source

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from connectors.installed import load as load_connector
 from core.database import Database
 from core.district_file import DistrictDocument, Problem, read_district_file

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from connectors.base import Page
+from connectors.contract.connector import Page
 from sync.snapshot import Chunk, Cut
 from sync.stretches import ROWS, Span, pack, row_starts, spans_of
 from sync.terms import Prints

@@ -9,7 +9,7 @@ from hashlib import blake2b
 import msgspec
 from sqlalchemy import text
 
-from connectors.base import Connector, FetchRequest
+from connectors.contract.connector import Connector, FetchRequest
 from core.database import Database, failpoint
 from core.errors import (
     ConfigError,

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection, text
 
-from connectors.base import Connector, RowFinding, Settlement
+from connectors.contract.connector import Connector, RowFinding, Settlement
 from core.database import Database, failpoint
 from core.errors import RosterSyncError, VendorFailure
 from core.stored import from_json

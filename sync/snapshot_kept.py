@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, text
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from core.models import Kind
 from sync.absence import Verdict
 from sync.stage import UNSETTLED, State, of_unsettled

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from connectors.base import Connector, FetchRequest, Page, Part
+from connectors.contract.connector import Connector, FetchRequest, Page, Part
 from core.errors import RosterSyncError, SkipRecord
 from core.models import Kind
 from core.rows import Source

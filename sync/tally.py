@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from connectors.base import Certificate
+from connectors.contract.connector import Certificate
 from core.errors import RosterSyncError
 
 

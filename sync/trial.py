@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from connectors.base import Connector, FetchRequest, Page, Part, Record
+from connectors.contract.connector import Connector, FetchRequest, Page, Part, Record
 from core.database import Database
 from core.errors import SkipRecord, UsageError
 from core.models import PROFILE_FIELDS, Kind

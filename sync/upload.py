@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from connectors.files import FileConnector
 from connectors.inspection import Found, Inspection, inspect
 from connectors.recognition import recognise

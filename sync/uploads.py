@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from connectors.base import Received
+from connectors.contract.connector import Received
 from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
 from core.rows import Source

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from connectors.base import DEFAULT_ROLES
+from connectors.contract.connector import DEFAULT_ROLES
 from core.settings import DistrictSettings
 from core.stored import from_json
 from sync import season

@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Connector,
     ConnectorConfig,
@@ -19,8 +19,8 @@ from connectors.base import (
     Part,
     Record,
 )
+from connectors.contract.pacing import Clock
 from connectors.over_http import HttpConnector
-from connectors.pacing import Clock
 from rostersync.testing.reading import Reading, read
 from rostersync.testing.scenario import Scenario, Setting, Situation
 

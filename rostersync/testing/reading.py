@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from connectors.base import Certificate, Connector, FetchRequest, Page, Part, Record
+from connectors.contract.connector import Certificate, Connector, FetchRequest, Page, Part, Record
 from core.errors import RestartFetch, RosterSyncError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser
 

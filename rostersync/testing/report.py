@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from core.errors import RosterSyncError
 from rostersync.testing.bench import Bench, Check, CheckFailed, Follows
 from rostersync.testing.checks import CHECKS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from rostersync.testing.bench import Bench, CheckFailed, Follows
 from rostersync.testing.checks import CHECKS
 from rostersync.testing.report import Outcome, exemption_faults, judge

@@ -10,7 +10,7 @@ from dataclasses import fields
 
 import pytest
 
-from connectors.base import Capabilities
+from connectors.contract.connector import Capabilities
 from core.database import Database
 from rostersync.cli import door
 from rostersync.cli.door import harmless, json_pieces

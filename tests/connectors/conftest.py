@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import responses
 
-from connectors.base import Certificate, Connector, FetchRequest, Page, Record
-from connectors.pacing import Clock
+from connectors.contract.connector import Certificate, Connector, FetchRequest, Page, Record
+from connectors.contract.pacing import Clock
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 START = 1_767_600_000.0  # a Monday in January 2026

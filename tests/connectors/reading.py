@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from connectors.base import Certificate, Connector, FetchRequest, Part, Record
+from connectors.contract.connector import Certificate, Connector, FetchRequest, Part, Record
 from core.errors import RosterSyncError, SkipRecord
 from core.models import NormalizedSchool, NormalizedUser
 from rostersync.testing import NotSupplied, Scenario, Setting, Situation

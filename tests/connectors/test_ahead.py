@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.ahead import ahead
+from connectors.contract.ahead import ahead
 from core.errors import IncompleteFetch
 
 Source = Callable[[], Generator[int, None, None]]

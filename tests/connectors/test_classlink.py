@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.base import FetchRequest
 from connectors.classlink import ClassLink, ClassLinkConfig
+from connectors.contract.connector import FetchRequest
 from core.errors import (
     ConfigError,
     CredentialsRefused,

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.base import FetchRequest
 from connectors.clever import Clever, CleverConfig
+from connectors.contract.connector import FetchRequest
 from core.errors import (
     ConfigError,
     CredentialsRefused,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import Part
 from connectors.clever_csv import CleverCsv, CleverCsvConfig
+from connectors.contract.connector import Part
 from core.errors import FileRefused, IncompleteFetch
 from core.models import Membership, NormalizedSchool, Role
 from rostersync.testing import ConnectorSuite, Situation

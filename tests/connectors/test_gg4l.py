@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from connectors.gg4l import EVENT_OVERLAP, Gg4l, Gg4lConfig
 from core.errors import ConfigError, CredentialsRefused, CursorLost, Disconnected
 from core.models import Role

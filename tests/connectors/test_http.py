@@ -10,6 +10,8 @@ import pytest
 import responses
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from connectors.contract.pacing import Pacer
+from connectors.contract.urls import VendorUrl, parse_links, with_query
 from connectors.http import (
     Action,
     Anonymous,
@@ -21,8 +23,6 @@ from connectors.http import (
     vendor_words,
 )
 from connectors.oauth import Bearer
-from connectors.pacing import Pacer
-from connectors.urls import VendorUrl, parse_links, with_query
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 
 from .conftest import START, Asked, Reply, Vendor, Waits

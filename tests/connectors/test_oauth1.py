@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from oauthlib import oauth1  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
+from connectors.contract.urls import segment, with_query
 from connectors.http import VendorHttp
 from connectors.oauth import OAuth1, SignatureMethod
-from connectors.urls import segment, with_query
 from core.errors import CredentialsRefused
 
 from .conftest import START, Asked, Reply, Vendor, Waits

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from connectors.oneroster import OneRoster, OneRosterConfig
 from core.errors import (
     CredentialsRefused,

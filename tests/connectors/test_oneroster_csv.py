@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.base import FetchRequest, Part
+from connectors.contract.connector import FetchRequest, Part
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from core.errors import FileRefused, IncompleteFetch
 from core.models import Membership, NormalizedSchool, Role

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import clever_records, oneroster_records
-from connectors.base import Record
 from connectors.clever import Clever, CleverConfig
+from connectors.contract.connector import Record
 from core.errors import SkipRecord
 
 CLEVER = "id name first last email roles student teacher staff school schools grade sis_id"

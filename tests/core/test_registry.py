@@ -10,14 +10,14 @@ from typing import Protocol
 
 import pytest
 
-from connectors.base import Connector
+from connectors.contract.connector import Connector
 from connectors.installed import installed, load, problem
 from core.errors import ConfigError
 from core.registry import Registered, find, registered
 
 GOOD = """
 from collections.abc import Generator
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities, Certificate, Connector, ConnectorConfig, FetchRequest, Page, Record)
 from core.models import Kind, NormalizedUser
 
@@ -98,7 +98,7 @@ def test_listing_connectors_imports_none_of_them(install: Install) -> None:
 def test_listing_connectors_pulls_in_no_heavy_library() -> None:
     program = (
         "import sys, core.registry; core.registry.registered();"
-        "print(*{'pydantic', 'sqlalchemy', 'requests', 'connectors.base'} & set(sys.modules))"
+        "print(*{'pydantic', 'sqlalchemy', 'requests', 'connectors.contract.connector'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Connector,

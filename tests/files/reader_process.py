@@ -32,7 +32,7 @@ def _bound() -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from connectors.base import FetchRequest
+    from connectors.contract.connector import FetchRequest
     from connectors.inspection import inspect
     from connectors.recognition import recognise
     from connectors.user_csv import UserCsv, UserCsvConfig

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from connectors.inspection import Found, Inspection, inspect
 from connectors.user_csv import UserCsv, UserCsvConfig
 from tests.files.kit import HEADER, row
@@ -289,6 +289,6 @@ def test_a_file_saved_in_another_way_is_refused_with_what_to_do(
      ("canary@gmail.example", "c…@gmail.example"), ("a b@c", "a…@c")],
 )  # fmt: skip
 def test_a_report_masks_every_value_that_may_be_personal(value: str, shown: str) -> None:
-    from connectors.masking import mask
+    from connectors.contract.masking import mask
 
     assert mask(value) == shown

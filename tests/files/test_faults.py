@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from connectors.base import FetchRequest
 from connectors.clever_csv import CleverCsv, CleverCsvConfig
+from connectors.contract.connector import FetchRequest
 from connectors.files import FileConnector
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
 from connectors.inspection import MOST_OF_A_KIND, Found, Inspection, inspect

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
 from connectors.inspection import inspect
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig

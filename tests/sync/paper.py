@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Connector,

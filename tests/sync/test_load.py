@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr
 from sqlalchemy import text
 
 import core.registry
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Connector,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from connectors.base import Page
 from connectors.clever import split_listing
+from connectors.contract.connector import Page
 from sync.page_rows import PageRows
 from sync.snapshot import Chunk, Order, join_keys
 from sync.stretches import row_starts

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Check,

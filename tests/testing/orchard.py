@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import Field, SecretStr
 
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Check,
@@ -20,10 +20,10 @@ from connectors.base import (
     Record,
     VendorDistrict,
 )
+from connectors.contract.json_records import json_of, key_of, split_array
 from connectors.http import StatusError
 from connectors.oauth import Bearer
 from connectors.over_http import HttpConfig, HttpConnector
-from connectors.wire import json_of, key_of, split_array
 from core.errors import RosterSyncError
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
 from rostersync.testing import CANARY, Answer, Asked, HttpScenario, Situation, as_json

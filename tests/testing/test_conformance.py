@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from connectors.base import Certificate, FetchRequest, Page, Record
+from connectors.contract.connector import Certificate, FetchRequest, Page, Record
 from core.errors import ConfigError, VendorFailure
 from core.models import Role
 from rostersync.testing import (

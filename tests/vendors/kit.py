@@ -17,9 +17,9 @@ from unittest import mock
 
 from sqlalchemy.orm import Session
 
+from connectors.contract.pacing import Clock
 from connectors.installed import load
 from connectors.over_http import HttpConnector
-from connectors.pacing import Clock
 from core.database import Database
 from core.settings import DistrictSettings
 from core.tables import District as DistrictRow

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from connectors.contract.pacing import Clock
+from connectors.contract.urls import parse_links, same_origin
 from connectors.oauth import OAuth1
-from connectors.pacing import Clock
-from connectors.urls import parse_links, same_origin
 from core.database import Database
 from rostersync.emulator import District
 from rostersync.emulator.days import (

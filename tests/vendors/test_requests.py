@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connectors.base import Certificate, FetchRequest
+from connectors.contract.connector import Certificate, FetchRequest
 from core.database import open_database
 from core.tables import Source
 from rostersync.emulator import District

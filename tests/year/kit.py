@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import text
 
 import core.registry
-from connectors.base import (
+from connectors.contract.connector import (
     Capabilities,
     Certificate,
     Connector,

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from connectors.base import VendorDistrict
+from connectors.contract.connector import VendorDistrict
 from core.errors import CredentialsRefused, VendorFailure
 from sync.health import resume_source
 from sync.quarantine import Health, after_failure, after_success, is_due, is_stale, read_health

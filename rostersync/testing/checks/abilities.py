@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from connectors.base import Connector, FetchRequest, Part
+from connectors.contract.connector import Connector, FetchRequest, Part
 from core.errors import RosterSyncError
 from rostersync.testing.bench import Bench, check, demand
 from rostersync.testing.reading import read

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from connectors.base import ConnectorConfig
+from connectors.contract.connector import ConnectorConfig
 from core.models import Kind, Role
 from rostersync.testing.bench import Bench, check, demand
 from rostersync.testing.scenario import Situation

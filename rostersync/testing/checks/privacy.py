@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from connectors.base import FetchRequest
+from connectors.contract.connector import FetchRequest
 from core.errors import RosterSyncError
 from core.models import NormalizedUser
 from rostersync.testing.bench import Bench, check, demand, over_http, secrets_of

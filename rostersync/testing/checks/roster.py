@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from itertools import groupby
 
-from connectors.base import Certificate, Connector, FetchRequest, Part, Record
+from connectors.contract.connector import Certificate, Connector, FetchRequest, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind, Role
 from rostersync.testing.bench import Bench, check, demand
