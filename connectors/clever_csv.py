@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
-from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
-from connectors.file_set import FileSet, no_such_set, not_this_set
-from connectors.files import FileConfig, FileConnector
+from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.file_connector import FileConfig, FileConnector
+from connectors.files.file_set import FileSet, no_such_set, not_this_set
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 

@@ -26,12 +26,12 @@ from connectors.contract.connector import (
     RowsRefused,
 )
 from connectors.contract.masking import mask
-from connectors.csv_file import CsvFile
-from connectors.csv_rows import Shape, Table, all_invalid, blank, fields_of
-from connectors.csv_write import unguarded
-from connectors.file_set import FileSet, open_files, the_one_file
-from connectors.files import FileConfig, FileConnector
-from connectors.strict_header import refuse_strangers
+from connectors.files.csv_file import CsvFile
+from connectors.files.csv_rows import Shape, Table, all_invalid, blank, fields_of
+from connectors.files.csv_write import unguarded
+from connectors.files.file_connector import FileConfig, FileConnector
+from connectors.files.file_set import FileSet, open_files, the_one_file
+from connectors.files.strict_header import refuse_strangers
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role
 

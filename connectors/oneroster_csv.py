@@ -24,10 +24,10 @@ from pydantic import Field, ValidationError
 
 from connectors import oneroster_words as words
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
-from connectors.csv_file import CsvFile
-from connectors.csv_rows import Shape, Table, all_invalid, blank, unknown_token
-from connectors.file_set import FileSet, not_this_set
-from connectors.files import FileConfig, FileConnector
+from connectors.files.csv_file import CsvFile
+from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.file_connector import FileConfig, FileConnector
+from connectors.files.file_set import FileSet, not_this_set
 from connectors.oneroster_manifest import EXPECTED, header_notes, survey
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from connectors.csv_file import CsvFile
-from connectors.csv_rows import Shape, Table
-from connectors.file_set import FileSet, no_such_set
+from connectors.files.csv_file import CsvFile
+from connectors.files.csv_rows import Shape, Table
+from connectors.files.file_set import FileSet, no_such_set
 from core.errors import IncompleteFetch, SkipRecord
 
 EXPECTED = "manifest.csv, orgs.csv, users.csv and, for OneRoster 1.2, roles.csv"

@@ -14,11 +14,11 @@ from typing import NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Record
-from connectors.csv_rows import Shape, Table, all_invalid
-from connectors.csv_write import unguarded
-from connectors.file_set import FileSet, the_one_file
-from connectors.files import FileConfig, FileConnector
-from connectors.strict_header import refuse_strangers
+from connectors.files.csv_rows import Shape, Table, all_invalid
+from connectors.files.csv_write import unguarded
+from connectors.files.file_connector import FileConfig, FileConnector
+from connectors.files.file_set import FileSet, the_one_file
+from connectors.files.strict_header import refuse_strangers
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 

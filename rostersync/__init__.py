@@ -24,10 +24,10 @@ if TYPE_CHECKING:
         Record,
         VendorDistrict,
     )
-    from connectors.csv_file import CsvFile
-    from connectors.csv_rows import Header, Shape, Table
-    from connectors.file_set import open_files
-    from connectors.files import FileConfig, FileConnector
+    from connectors.files.csv_file import CsvFile
+    from connectors.files.csv_rows import Header, Shape, Table
+    from connectors.files.file_connector import FileConfig, FileConnector
+    from connectors.files.file_set import open_files
     from connectors.http import Answer, VendorHttp
     from connectors.oauth import Basic, Bearer, ClientCredentials, OAuth1
     from connectors.over_http import HttpConfig, HttpConnector
@@ -80,10 +80,10 @@ _PUBLIC = {
         "Capabilities", "Certificate", "Check", "Connector", "ConnectorConfig", "FetchRequest",
         "Page", "Part", "Record", "VendorDistrict",
     ),
-    "connectors.csv_file": ("CsvFile",),
-    "connectors.csv_rows": ("Header", "Shape", "Table"),
-    "connectors.file_set": ("open_files",),
-    "connectors.files": ("FileConfig", "FileConnector"),
+    "connectors.files.csv_file": ("CsvFile",),
+    "connectors.files.csv_rows": ("Header", "Shape", "Table"),
+    "connectors.files.file_set": ("open_files",),
+    "connectors.files.file_connector": ("FileConfig", "FileConnector"),
     "connectors.http": ("Answer", "VendorHttp"),
     "connectors.oauth": ("Basic", "Bearer", "ClientCredentials", "OAuth1"),
     "connectors.over_http": ("HttpConfig", "HttpConnector"),

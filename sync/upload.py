@@ -20,9 +20,9 @@ from typing import Any
 from sqlalchemy import text
 
 from connectors.contract.connector import FetchRequest
-from connectors.files import FileConnector
-from connectors.inspection import Found, Inspection, inspect
-from connectors.recognition import recognise
+from connectors.files.file_connector import FileConnector
+from connectors.files.inspection import Found, Inspection, inspect
+from connectors.files.recognition import recognise
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.rows import Source

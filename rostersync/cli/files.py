@@ -14,7 +14,7 @@ from rostersync.cli.outcome import outcome_json, say_outcome, tell_news
 from rostersync.cli.words import count, moment
 
 if TYPE_CHECKING:
-    from connectors.inspection import Found
+    from connectors.files.inspection import Found
     from sync.upload import Uploaded
 
 SHOWN = 50
@@ -70,7 +70,7 @@ def upload(
             progress=progress,
         )
     if report is ReportFormat.CSV:
-        from connectors.csv_write import write_csv
+        from connectors.files.csv_write import write_csv
 
         write_csv(
             sys.stdout, COLUMNS, ([_json(one)[name] for name in COLUMNS] for one in done.found)
@@ -183,8 +183,8 @@ def template(
     ] = None,
 ) -> None:
     """Write a file with the right headers and an example."""
-    from connectors.csv_write import csv_bytes
-    from connectors.templates import sheets, write_template
+    from connectors.files.csv_write import csv_bytes
+    from connectors.files.templates import sheets, write_template
 
     files = sheets(name)
     if output is None and len(files) == 1:

@@ -12,7 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 import typer
 
-from connectors.csv_write import new_file, write_csv
+from connectors.files.csv_write import new_file, write_csv
 from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
 from rostersync.cli.words import person_name, state
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.csv_file import PAGE_BYTES, CsvFile
-from connectors.csv_rows import MAX_COLUMNS, fields_of, row_lines, split_rows
-from connectors.file_set import open_files
+from connectors.files.csv_file import PAGE_BYTES, CsvFile
+from connectors.files.csv_rows import MAX_COLUMNS, fields_of, row_lines, split_rows
+from connectors.files.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch, RosterSyncError, SkipRecord
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract.connector import FetchRequest
-from connectors.inspection import Found, Inspection, inspect
+from connectors.files.inspection import Found, Inspection, inspect
 from connectors.user_csv import UserCsv, UserCsvConfig
 from tests.files.kit import HEADER, row
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.csv_write import csv_bytes, guarded, unguarded
-from connectors.recognition import recognise
-from connectors.templates import TEMPLATES, write_template
+from connectors.files.csv_write import csv_bytes, guarded, unguarded
+from connectors.files.recognition import recognise
+from connectors.files.templates import TEMPLATES, write_template
 from core.database import Database
 from core.errors import UsageError
 from rostersync.cli.app import run

@@ -9,9 +9,9 @@ import pytest
 
 from connectors.clever_csv import CleverCsv, CleverCsvConfig
 from connectors.contract.connector import FetchRequest
-from connectors.files import FileConnector
+from connectors.files.file_connector import FileConnector
+from connectors.files.inspection import MOST_OF_A_KIND, Found, Inspection, inspect
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
-from connectors.inspection import MOST_OF_A_KIND, Found, Inspection, inspect
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
 from core.database import Database

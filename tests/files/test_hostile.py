@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.contract.connector import FetchRequest
+from connectors.files.inspection import inspect
+from connectors.files.recognition import recognise
+from connectors.files.templates import write_template
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
-from connectors.inspection import inspect
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
-from connectors.recognition import recognise
-from connectors.templates import write_template
 from connectors.user_csv import UserCsv, UserCsvConfig
 
 from .kit import HEADER, people

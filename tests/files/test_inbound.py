@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
-from connectors.inbound import LocalInbox
-from connectors.pickup import JOURNAL, Entry, Rules, pick_up
+from connectors.files.drop_folder import LocalInbox
+from connectors.files.pickup import JOURNAL, Entry, Rules, pick_up
 from core.database import Database, at_failpoints
 from core.errors import ConfigError, IncompleteFetch, NothingNew
 from core.tables import Fetch

@@ -1,6 +1,6 @@
 """A drop directory on a local disk, such as the home of a chrooted SFTP server.
 
-Used by ``connectors.files`` for ``inbound``.
+Used by ``connectors.files.file_connector`` for ``inbound``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from connectors.pickup import MAX_ENTRIES, Entry, plain_name
+from connectors.files.pickup import MAX_ENTRIES, Entry, plain_name
 from core.errors import ConfigError, VendorFailure
 
 _CHUNK = 1 << 20

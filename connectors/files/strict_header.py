@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from connectors.contract.connector import RowFinding, RowsRefused
-from connectors.csv_rows import Header, bare_name, near
+from connectors.files.csv_rows import Header, bare_name, near
 
 
 def refuse_strangers(

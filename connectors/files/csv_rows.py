@@ -1,7 +1,7 @@
 """CSV rows as bytes: cut a stretch of a file into rows, and read a row by the names of its header.
 
 Used by every file connector. Rows stay bytes until one is parsed, so that an unchanged file is
-never decoded field by field. Bytes are UTF-8 with lone LF as line end, as ``connectors.csv_file``
+never decoded field by field. Bytes are UTF-8 with lone LF as line end, as ``connectors.files.csv_file``
 serves them. The grammar is RFC 4180, read tolerantly: a quote counts only at the start of a field,
 and a line break inside a quoted field belongs to the field.
 """
@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 import msgspec
 from pydantic import ValidationError
 
-from connectors.csv_write import unguarded
+from connectors.files.csv_write import unguarded
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 
 MAX_ROW_BYTES = 1 << 20

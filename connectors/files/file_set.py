@@ -19,8 +19,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from connectors.csv_file import MAX_FILE_BYTES, CsvFile
-from connectors.workbook import as_csv, is_workbook
+from connectors.files.csv_file import MAX_FILE_BYTES, CsvFile
+from connectors.files.workbook import as_csv, is_workbook
 from core.errors import FileRefused, IncompleteFetch
 
 MAX_RATIO = 200

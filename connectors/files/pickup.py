@@ -1,6 +1,6 @@
 """Picking up a set of files from a directory that somebody else fills.
 
-Used by ``connectors.files`` for a local drop directory (``inbound``) and for one on a server
+Used by ``connectors.files.file_connector`` for a local drop directory (``inbound``) and for one on a server
 (``sftp``). A set is chosen, copied to a private folder and read there; only after what it says was
 kept is it moved to ``processed/`` or ``failed/``, with the report beside it. A crash in between
 picks nothing up twice: the set's content is known by its hash, and a move that was begun is ended
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.contract.connector import Received
-from connectors.csv_file import MAX_FILE_BYTES
-from connectors.file_set import open_files
+from connectors.files.csv_file import MAX_FILE_BYTES
+from connectors.files.file_set import open_files
 from core.database import failpoint
 from core.errors import FileRefused, IncompleteFetch, NothingNew
 

@@ -1,6 +1,6 @@
 """An Excel workbook (.xlsx) as a CSV file: its first sheet, cell by cell, line for line.
 
-Used by ``connectors.file_set``. Docs: https://openpyxl.readthedocs.io/en/stable/optimized.html
+Used by ``connectors.files.file_set``. Docs: https://openpyxl.readthedocs.io/en/stable/optimized.html
 (read-only mode streams the rows). Line N of the CSV is row N of the sheet, whatever the cells hold.
 """
 

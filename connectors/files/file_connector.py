@@ -1,6 +1,6 @@
 """The connector of file formats: where a set comes from, what becomes of it, how its rows are read.
 
-The base of every file connector. What is in a set, ``connectors/file_set.py`` says.
+The base of every file connector. What is in a set, ``connectors/files/file_set.py`` says.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from connectors.contract.connector import (
     RowsRefused,
     Settlement,
 )
-from connectors.csv_rows import Table
-from connectors.csv_write import csv_bytes
-from connectors.file_set import FileSet, open_files
-from connectors.inbound import LocalInbox
-from connectors.pickup import Inbox, PickedUp, Rules, pick_up
-from connectors.sftp import SftpConfig, SftpInbox
+from connectors.files.csv_rows import Table
+from connectors.files.csv_write import csv_bytes
+from connectors.files.drop_folder import LocalInbox
+from connectors.files.file_set import FileSet, open_files
+from connectors.files.pickup import Inbox, PickedUp, Rules, pick_up
+from connectors.files.sftp import SftpConfig, SftpInbox
 from core.errors import FileRefused, NothingNew, RosterSyncError, SkipRecord
 
 _NO_KEY = "?"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from connectors.pickup import MAX_ENTRIES, Entry, plain_name
+from connectors.files.pickup import MAX_ENTRIES, Entry, plain_name
 from core.errors import ConfigError, CredentialsRefused, VendorFailure
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """One CSV file, served as pages of whole rows.
 
-Used by ``connectors.file_set``. Memory is flat: a file is read in stretches of 2 MiB, never whole.
+Used by ``connectors.files.file_set``. Memory is flat: a file is read in stretches of 2 MiB, never whole.
 Encodings: UTF-8 with or without byte order mark, UTF-16 with one; CRLF, LF and CR line ends. All
 rows come out as UTF-8 with LF, so that a file saved in another encoding holds equal rows.
 """
@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO
 
 from connectors.contract.connector import Page
-from connectors.csv_rows import (
+from connectors.files.csv_rows import (
     MAX_ROW_BYTES,
     Header,
     fields_of,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from connectors.file_set import open_files
+from connectors.files.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch
 
 _USER = frozenset({"firstname", "lastname", "email"})

@@ -18,8 +18,8 @@ from typing import Literal
 
 from connectors.contract.connector import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
 from connectors.contract.masking import mask
-from connectors.csv_write import unguarded
-from connectors.files import FileConnector
+from connectors.files.csv_write import unguarded
+from connectors.files.file_connector import FileConnector
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 from core.models import Kind, fold_email
 

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from connectors.csv_write import csv_bytes, new_file
+from connectors.files.csv_write import csv_bytes, new_file
 from connectors.oneroster_manifest import manifest_rows
 from core.errors import UsageError
 
