@@ -26,8 +26,8 @@ from connectors.contract.connector import (
 )
 from connectors.contract.json_records import Word, json_of, text
 from connectors.contract.urls import VendorUrl, safe_url, with_query
-from connectors.http import Answer, Authorizer
-from connectors.oauth import Bearer, OAuth1, SignatureMethod
+from connectors.http.client import Answer, Authorizer
+from connectors.http.oauth import Bearer, OAuth1, SignatureMethod
 from connectors.oneroster import OneRosterFields, OneRosterReader
 from core.errors import ConfigError, Disconnected, RestartFetch, VendorFailure
 

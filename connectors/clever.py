@@ -33,9 +33,9 @@ from connectors.contract.connector import (
 from connectors.contract.json_records import Word, json_of, key_of, read_time, text, without
 from connectors.contract.pacing import Pacer
 from connectors.contract.urls import VendorUrl, segment, with_query
-from connectors.http import Answer, PageTooLarge, StatusError, VendorHttp
-from connectors.oauth import Basic, Bearer
-from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
+from connectors.http.client import Answer, PageTooLarge, StatusError, VendorHttp
+from connectors.http.http_connector import HttpConfig, HttpConnector, early_end, failed_check
+from connectors.http.oauth import Basic, Bearer
 from core.errors import (
     ConfigError,
     CredentialsRefused,

@@ -36,11 +36,11 @@ from connectors.contract.json_records import (
     text,
 )
 from connectors.contract.urls import VendorUrl, safe_url
-from connectors.http import Answer, Authorizer
-from connectors.oauth import ClientCredentials
+from connectors.http.client import Answer, Authorizer
+from connectors.http.http_connector import early_end
+from connectors.http.oauth import ClientCredentials
 from connectors.oneroster import OneRosterFields, OneRosterReader
 from connectors.oneroster_records import is_whole
-from connectors.over_http import early_end
 from core.errors import ConfigError, CursorLost, Disconnected, SkipRecord
 
 ONEROSTER = "/ims/oneroster/v1p1"

@@ -30,8 +30,9 @@ from connectors.contract.connector import (
 )
 from connectors.contract.json_records import key_of, read_time, without
 from connectors.contract.urls import VendorUrl, segment, with_query
-from connectors.http import Answer, Authorizer, Forbidden, StatusError, VendorHttp, http_date
-from connectors.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
+from connectors.http.client import Answer, Authorizer, Forbidden, StatusError, VendorHttp, http_date
+from connectors.http.http_connector import HttpConfig, HttpConnector, early_end, failed_check
+from connectors.http.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
 from connectors.oneroster_paging import KEYS, Collection, Rows
 from connectors.oneroster_records import (
     DROPPED,
@@ -44,7 +45,6 @@ from connectors.oneroster_records import (
     split_rows,
     touched,
 )
-from connectors.over_http import HttpConfig, HttpConnector, early_end, failed_check
 from core.errors import (
     ConfigError,
     CredentialsRefused,

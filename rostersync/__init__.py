@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from connectors.files.csv_rows import Header, Shape, Table
     from connectors.files.file_connector import FileConfig, FileConnector
     from connectors.files.file_set import open_files
-    from connectors.http import Answer, VendorHttp
-    from connectors.oauth import Basic, Bearer, ClientCredentials, OAuth1
-    from connectors.over_http import HttpConfig, HttpConnector
+    from connectors.http.client import Answer, VendorHttp
+    from connectors.http.http_connector import HttpConfig, HttpConnector
+    from connectors.http.oauth import Basic, Bearer, ClientCredentials, OAuth1
     from core.database import Database, open_database
     from core.errors import (
         Busy,
@@ -84,9 +84,9 @@ _PUBLIC = {
     "connectors.files.csv_rows": ("Header", "Shape", "Table"),
     "connectors.files.file_set": ("open_files",),
     "connectors.files.file_connector": ("FileConfig", "FileConnector"),
-    "connectors.http": ("Answer", "VendorHttp"),
-    "connectors.oauth": ("Basic", "Bearer", "ClientCredentials", "OAuth1"),
-    "connectors.over_http": ("HttpConfig", "HttpConnector"),
+    "connectors.http.client": ("Answer", "VendorHttp"),
+    "connectors.http.oauth": ("Basic", "Bearer", "ClientCredentials", "OAuth1"),
+    "connectors.http.http_connector": ("HttpConfig", "HttpConnector"),
     "core.database": ("Database", "open_database"),
     "core.errors": (
         "Busy", "ConfigError", "CredentialsRefused", "Disconnected", "Drift", "FileRefused", "Held",

@@ -20,7 +20,7 @@ from connectors.contract.connector import (
     Record,
 )
 from connectors.contract.pacing import Clock
-from connectors.over_http import HttpConnector
+from connectors.http.http_connector import HttpConnector
 from rostersync.testing.reading import Reading, read
 from rostersync.testing.scenario import Scenario, Setting, Situation
 

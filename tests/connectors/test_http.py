@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.contract.pacing import Pacer
 from connectors.contract.urls import VendorUrl, parse_links, with_query
-from connectors.http import (
+from connectors.http.client import (
     Action,
     Anonymous,
     Answer,
@@ -22,7 +22,7 @@ from connectors.http import (
     VendorHttp,
     vendor_words,
 )
-from connectors.oauth import Bearer
+from connectors.http.oauth import Bearer
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 
 from .conftest import START, Asked, Reply, Vendor, Waits

@@ -11,8 +11,8 @@ from oauthlib import oauth1  # type: ignore[import-untyped]
 from pydantic import SecretStr
 
 from connectors.contract.urls import segment, with_query
-from connectors.http import VendorHttp
-from connectors.oauth import OAuth1, SignatureMethod
+from connectors.http.client import VendorHttp
+from connectors.http.oauth import OAuth1, SignatureMethod
 from core.errors import CredentialsRefused
 
 from .conftest import START, Asked, Reply, Vendor, Waits

@@ -19,8 +19,8 @@ from unittest import mock
 import msgspec
 import pytest
 
+from connectors.http.http_connector import HttpConnector
 from connectors.installed import load
-from connectors.over_http import HttpConnector
 from core.database import Database
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.days import Day, Hostile

@@ -24,7 +24,7 @@ from connectors.contract.connector import (
     Record,
     VendorDistrict,
 )
-from connectors.http import Action
+from connectors.http.client import Action
 from core.errors import ConfigError, CredentialsRefused, RosterSyncError, SkipRecord, VendorFailure
 from core.models import Kind, Role
 from tests.testing.orchard import Orchard, OrchardConfig

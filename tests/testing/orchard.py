@@ -21,9 +21,9 @@ from connectors.contract.connector import (
     VendorDistrict,
 )
 from connectors.contract.json_records import json_of, key_of, split_array
-from connectors.http import StatusError
-from connectors.oauth import Bearer
-from connectors.over_http import HttpConfig, HttpConnector
+from connectors.http.client import StatusError
+from connectors.http.http_connector import HttpConfig, HttpConnector
+from connectors.http.oauth import Bearer
 from core.errors import RosterSyncError
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
 from rostersync.testing import CANARY, Answer, Asked, HttpScenario, Situation, as_json

@@ -18,8 +18,8 @@ from unittest import mock
 from sqlalchemy.orm import Session
 
 from connectors.contract.pacing import Clock
+from connectors.http.http_connector import HttpConnector
 from connectors.installed import load
-from connectors.over_http import HttpConnector
 from core.database import Database
 from core.settings import DistrictSettings
 from core.tables import District as DistrictRow

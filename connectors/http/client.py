@@ -27,7 +27,7 @@ import urllib3
 
 from connectors.contract.pacing import Clock, Pacer
 from connectors.contract.urls import is_loopback, same_origin
-from connectors.verbatim import VendorSession, VerbatimAdapter, keep_target
+from connectors.http.verbatim import VendorSession, VerbatimAdapter, keep_target
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """Requests that go over the wire byte for byte as they were asked for.
 
-Used by ``connectors.http`` only. requests and urllib3 normalise URLs; a vendor that compares an
+Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs; a vendor that compares an
 escaped id, or a signature over the URL, byte for byte then refuses what it gets.
 """
 

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from connectors.contract.connector import Check, Connector, ConnectorConfig
 from connectors.contract.pacing import Clock, Pacer
-from connectors.http import Action, Anonymous, Authorizer, VendorHttp
-from connectors.oauth import Basic
+from connectors.http.client import Action, Anonymous, Authorizer, VendorHttp
+from connectors.http.oauth import Basic
 from core.errors import (
     ConfigError,
     CredentialsRefused,

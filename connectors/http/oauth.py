@@ -1,6 +1,6 @@
 """Credentials on requests: Basic, bearer tokens, OAuth 1.0a, OAuth 2 client credentials.
 
-Each class is an ``Authorizer`` of ``connectors.http``. Secrets are kept as ``SecretStr`` and stand
+Each class is an ``Authorizer`` of ``connectors.http.client``. Secrets are kept as ``SecretStr`` and stand
 in no repr. Signatures are ours because ClassLink takes no ``oauth_version`` and compares escaped
 paths byte for byte; the tests check them against oauthlib.
 """
@@ -20,7 +20,7 @@ import msgspec
 from pydantic import SecretStr
 
 from connectors.contract.pacing import Clock
-from connectors.http import Answer, StatusError, VendorHttp, http_date
+from connectors.http.client import Answer, StatusError, VendorHttp, http_date
 from core.errors import CredentialsRefused, RetryableError
 
 SignatureMethod = Literal["HMAC-SHA256", "HMAC-SHA1"]
