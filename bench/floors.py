@@ -71,7 +71,7 @@ def get(watch: Watch, config: str) -> int:
 
 def parse(watch: Watch, config: str) -> int:
     """Split and parse everything, without the time for getting it."""
-    from connectors.clever import Clever, CleverConfig, split_listing
+    from connectors.clever.connector import Clever, CleverConfig, split_listing
 
     connector = Clever(CleverConfig.model_validate_json(config))
     pages, size = _pages_of(json.loads(config)), 0

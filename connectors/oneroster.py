@@ -33,8 +33,8 @@ from connectors.contract.urls import VendorUrl, segment, with_query
 from connectors.http.client import Answer, Authorizer, Forbidden, StatusError, VendorHttp, http_date
 from connectors.http.http_connector import HttpConfig, HttpConnector, early_end, failed_check
 from connectors.http.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
-from connectors.oneroster_paging import KEYS, Collection, Rows
-from connectors.oneroster_records import (
+from connectors.oneroster_standard.paging import KEYS, Collection, Rows
+from connectors.oneroster_standard.records import (
     DROPPED,
     gist,
     org_facts,

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors import oneroster_words as words
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
 from connectors.files.csv_file import CsvFile
 from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, not_this_set
-from connectors.oneroster_manifest import EXPECTED, header_notes, survey
+from connectors.oneroster_standard import vocabulary as words
+from connectors.oneroster_standard.manifest import EXPECTED, header_notes, survey
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from connectors.clever_csv import COLUMNS as CLEVER
 from connectors.clever_csv import HEADERS as CLEVER_HEADERS
 from connectors.oneroster_csv import COLUMNS as ONEROSTER
-from connectors.oneroster_manifest import STANDARD, manifest_rows
+from connectors.oneroster_standard.manifest import STANDARD, manifest_rows
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, UserStatus
 from sync.mapping import places_of, read_rules

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from connectors.files.csv_write import csv_bytes, new_file
-from connectors.oneroster_manifest import manifest_rows
+from connectors.oneroster_standard.manifest import manifest_rows
 from core.errors import UsageError
 
 Sheet = tuple[Sequence[str], Sequence[Sequence[str]]]

@@ -1,6 +1,6 @@
 """clever keeps every rule of a connector, on the emulator over real HTTP."""
 
-from connectors.clever import Clever
+from connectors.clever.connector import Clever
 from rostersync.testing import ConnectorSuite, Scenario
 from rostersync.testing.ours import vendors
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from connectors.clever import Clever, CleverConfig
+from connectors.clever.connector import Clever, CleverConfig
 from connectors.contract.connector import FetchRequest
 from core.errors import (
     ConfigError,
@@ -407,7 +407,7 @@ def test_a_refused_token_is_a_credential_error(
 
 
 def test_a_page_cut_in_its_middle_but_whole_at_its_end_is_incomplete(waits: Waits) -> None:
-    from connectors.clever import split_listing
+    from connectors.clever.connector import split_listing
 
     with pytest.raises(IncompleteFetch):
         split_listing(b'{"data": [{"data": {"id": "a"}], "links": []}')

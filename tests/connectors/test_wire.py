@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import clever_records, oneroster_records
-from connectors.clever import Clever, CleverConfig
+from connectors.clever import records as clever_records
+from connectors.clever.connector import Clever, CleverConfig
 from connectors.contract.connector import Record
+from connectors.oneroster_standard import records as oneroster_records
 from core.errors import SkipRecord
 
 CLEVER = "id name first last email roles student teacher staff school schools grade sis_id"

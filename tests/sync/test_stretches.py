@@ -9,7 +9,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from connectors.clever import split_listing
+from connectors.clever.connector import split_listing
 from connectors.contract.connector import Page
 from sync.page_rows import PageRows
 from sync.snapshot import Chunk, Order, join_keys

@@ -16,7 +16,7 @@ import msgspec
 from connectors.contract.json_records import key_of
 from connectors.contract.urls import parse_links, same_origin, with_query
 from connectors.http.client import Action, Answer, PageTooLarge, StatusError, VendorHttp
-from connectors.oneroster_records import rows_of
+from connectors.oneroster_standard.records import rows_of
 from core.errors import IncompleteFetch, RetryableError, SkipRecord
 
 SMALLEST_PAGE = 50

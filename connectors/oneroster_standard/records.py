@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from pydantic import ValidationError
 
-from connectors import oneroster_words as words
 from connectors.contract.connector import Record
 from connectors.contract.json_records import (
     Reader,
@@ -25,6 +24,7 @@ from connectors.contract.json_records import (
     text,
     unusable,
 )
+from connectors.oneroster_standard import vocabulary as words
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 

@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from pydantic import Field, SecretStr, model_validator
 
-from connectors import clever_events
-from connectors.clever_records import ROLES, gist, parse_school, parse_user
+from connectors.clever import events as clever_events
+from connectors.clever.records import ROLES, gist, parse_school, parse_user
 from connectors.contract.ahead import ahead
 from connectors.contract.connector import (
     Capabilities,
