@@ -1,6 +1,6 @@
 """The overview: where every district stands, in a few queries for all of them together.
 
-``status`` prints it and ``sync/notify.py`` tells what has changed in it. Counts only, no people.
+``status`` prints it and ``rostersync/service/notify.py`` tells what has changed in it. Counts only, no people.
 Nothing here writes.
 """
 

@@ -201,8 +201,8 @@ def tell_news(door: Door, slug: str) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from core.errors import RosterSyncError
+    from rostersync.service.notify import tell
     from sync.clock import utc_now
-    from sync.notify import tell
 
     with suppress(RosterSyncError, SQLAlchemyError):
         tell(door.database, slug, utc_now())

@@ -27,8 +27,8 @@ def run(
     ] = 120,
 ) -> None:
     """Stay up and sync every district at its times. Ends on SIGTERM or Ctrl-C."""
+    from rostersync.service.service import Bounds, Service
     from sync.collector import look_as_usual
-    from sync.service import Bounds, Service
 
     look_as_usual()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

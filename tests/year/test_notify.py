@@ -13,7 +13,8 @@ import pytest
 
 from core.database import at_failpoints
 from core.errors import CredentialsRefused, VendorFailure
-from sync import notify, pausing
+from rostersync.service import notify
+from sync import pausing
 from sync.health import resume_source
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown

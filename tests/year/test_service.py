@@ -18,10 +18,10 @@ from sqlalchemy import text
 
 from core.database import Database, at_failpoints
 from core.errors import Busy
-from sync.due import Due
+from rostersync.service.due import Due
+from rostersync.service.run_one import run_due
+from rostersync.service.service import Bounds, Service
 from sync.pausing import pause_district
-from sync.scheduled import run_due
-from sync.service import Bounds, Service
 from tests.cli.roster import Folder, students
 from tests.year.kit import Person, Town, classes
 
@@ -73,7 +73,7 @@ class House:
 
     def end(self, slug: str, code: int = 0) -> None:
         """Let the run of a district end, as the real process does."""
-        from sync.due import handled
+        from rostersync.service.due import handled
 
         for one in self.started:
             if one.due.slug == slug and one.code is None:

@@ -1,4 +1,4 @@
-"""One scheduled sync, in a process of its own: ``python -m sync.scheduled SLUG DUE``.
+"""One scheduled sync, in a process of its own: ``python -m rostersync.service.run_one SLUG DUE``.
 
 The service starts it and may kill it; the database URL comes in the environment, so that it stands
 in no list of processes. The exit code is that of the outside contract.
@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from core.database import Database, failpoint, open_database
 from core.errors import Busy, RosterSyncError
+from rostersync.service.due import handled
+from rostersync.service.notify import Send, tell
 from sync.clock import Clock, utc_now
-from sync.due import handled
 from sync.engine import sync_district
-from sync.notify import Send, tell
 from sync.outcome import Outcome
 from sync.pausing import almanac
 

@@ -24,10 +24,10 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import Busy
 from core.stored import utc_text
+from rostersync.service.due import Calendars, Due, due_now, handled
+from rostersync.service.notify import tell
+from rostersync.service.run_one import ACTOR, URL_VARIABLE
 from sync.clock import Clock, utc_now
-from sync.due import Calendars, Due, due_now, handled
-from sync.notify import tell
-from sync.scheduled import ACTOR, URL_VARIABLE
 
 log = logging.getLogger("rostersync.service")
 
@@ -195,7 +195,7 @@ class Service:
     def _start_process(self, due: Due) -> Process:
         url = self.database.url.render_as_string(hide_password=False)
         return subprocess.Popen(  # noqa: S603 - our own program, no shell
-            [sys.executable, "-m", "sync.scheduled", due.slug, due.at.isoformat()],
+            [sys.executable, "-m", "rostersync.service.run_one", due.slug, due.at.isoformat()],
             env={**os.environ, URL_VARIABLE: url},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
