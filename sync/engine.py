@@ -22,7 +22,7 @@ from sync.plan import PlanRequest, Plans, make_plans
 from sync.reading import read_sources
 from sync.runs import close_run_in
 from sync.season import Season
-from sync.seasons_kept import (
+from sync.season_memory import (
     advance_season,
     check_season,
     gives_grace,

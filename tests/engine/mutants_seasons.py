@@ -27,7 +27,7 @@ from sync import (
     reading,
     rollover,
     season,
-    seasons_kept,
+    season_memory,
 )
 from sync.guard import SeasonState
 from sync.rollover import Rollover, Verdict
@@ -364,7 +364,7 @@ def _resumed(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-# -- runs and acts in a pause: sync/engine.py, sync/approval.py, sync/seasons_kept.py
+# -- runs and acts in a pause: sync/engine.py, sync/approval.py, sync/season_memory.py
 
 
 @without("in a pause nothing is read", Ends)
@@ -395,7 +395,7 @@ def _half_way(patch: pytest.MonkeyPatch) -> None:
 @without("such a run ends, and does not plan again", HalfWay)
 def _again(patch: pytest.MonkeyPatch) -> None:
     def blind(run: Any) -> bool:
-        seasons_kept.paused_meanwhile(run)
+        season_memory.paused_meanwhile(run)
         run.season = replace(run.season, season=Season.NORMAL)
         return False
 
@@ -408,7 +408,7 @@ def _again(patch: pytest.MonkeyPatch) -> None:
 def advancing(patch: pytest.MonkeyPatch, **forced: Any) -> None:
     """Let the calendar see each run otherwise than it was."""
     real = guard.advance
-    patch.setattr(seasons_kept, "advance", lambda *a, **how: real(*a, **{**how, **forced}))
+    patch.setattr(season_memory, "advance", lambda *a, **how: real(*a, **{**how, **forced}))
 
 
 @without("the first run after a pause is guarded", Returns)
@@ -431,7 +431,7 @@ def _used_up(patch: pytest.MonkeyPatch) -> None:
             after = after.model_copy(update={"complete_on": on.day.max, "paused_seen": None})
         return after, judged
 
-    patch.setattr(seasons_kept, "advance", spent)
+    patch.setattr(season_memory, "advance", spent)
     resumed = guard.resumed_by_hand
     patch.setattr(
         "sync.pausing.resumed_by_hand",
@@ -530,7 +530,7 @@ def _approve(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(guarding, "holds_additions", lambda *_: False)
 
 
-# -- grace: sync/grace.py, sync/evidence.py, sync/seasons_kept.py
+# -- grace: sync/grace.py, sync/evidence.py, sync/season_memory.py
 
 
 @without("the days of grace stand still in a pause", Graces)
