@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from core.database import Database
 
 if TYPE_CHECKING:
+    from sync.acts.upload import Uploaded
     from sync.load import LoadResult
     from sync.outcome import Outcome
     from sync.people_views import UserFilter
-    from sync.upload import Uploaded
 
 
 def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:
@@ -74,7 +74,7 @@ def upload(
     actor: str,
 ) -> Uploaded:
     """Take in a file that a person gave; the result lists what is wrong in which line."""
-    from sync.upload import upload_file
+    from sync.acts.upload import upload_file
 
     return upload_file(
         database, district, Path(path), source=source, dry=dry, during_pause=during_pause,
@@ -86,7 +86,7 @@ def apply(
     database: Database, plan_id: str | int, *, during_pause: bool = False, actor: str
 ) -> Outcome:
     """Apply a planned or approved plan: exactly what was sealed, or nothing."""
-    from sync.approval import apply_plan
+    from sync.acts.approval import apply_plan
 
     return apply_plan(database, _number(plan_id), actor=actor, during_pause=during_pause)
 
@@ -101,7 +101,7 @@ def approve(
     actor: str,
 ) -> Outcome:
     """Release a held plan and, unless told otherwise, apply it."""
-    from sync.approval import approve_plan
+    from sync.acts.approval import approve_plan
 
     return approve_plan(
         database,
@@ -115,7 +115,7 @@ def approve(
 
 def reject(database: Database, plan_id: str | int, *, reason: str, actor: str) -> Outcome:
     """Refuse a plan; it is remembered until the evidence changes."""
-    from sync.approval import reject_plan
+    from sync.acts.approval import reject_plan
 
     return reject_plan(database, _number(plan_id), actor=actor, reason=reason)
 

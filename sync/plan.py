@@ -70,7 +70,7 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """From which source to which; see ``sync/switch.py``, which seals the plan."""
+    """From which source to which; see ``sync/acts/vendor_switch.py``, which seals the plan."""
 
     old_id: int
     new_id: int

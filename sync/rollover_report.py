@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from core.database import Database
 from core.stored import utc_text
 from sync import people_views, views
-from sync.pausing import almanac_of
+from sync.acts.pause import almanac_of
 from sync.views import Json, shown_time
 
 KINDS = ("new", "returned", "left", "moved", "held")

@@ -38,7 +38,7 @@ def undo(
     actor: ActorOption = None,
 ) -> int:
     """Plan to put everybody back to where they were before a run."""
-    from sync.undo import undo_run
+    from sync.acts.undo import undo_run
     from sync.views import RUN, parse_id
 
     who = actor or login_name()
@@ -57,7 +57,7 @@ def rename_domain(
     actor: ActorOption = None,
 ) -> int:
     """Plan to move everybody to another email domain."""
-    from sync.domain import rename_domain as rename
+    from sync.acts.rename_domain import rename_domain as rename
 
     who = actor or login_name()
     outcome = rename(door.database, district, old, new, actor=who, reason=reason)
@@ -74,7 +74,7 @@ def switch(
     actor: ActorOption = None,
 ) -> int:
     """Plan to move everybody from one source to another."""
-    from sync.switch import switch_source
+    from sync.acts.vendor_switch import switch_source
 
     who = actor or login_name()
     with door.progress() as progress:
@@ -133,7 +133,7 @@ def purge(
     actor: ActorOption = None,
 ) -> int:
     """Plan to erase people archived too long ago."""
-    from sync.purge import purge as plan_purge
+    from sync.acts.purge import purge as plan_purge
 
     who = actor or login_name()
     outcome = plan_purge(door.database, district, actor=who, reason=reason)
@@ -150,7 +150,7 @@ def _say_left(door: Door, outcome: Outcome, said: str) -> None:
 def finish(door: Door, outcome: Outcome, *, apply: bool, actor: str) -> int:
     """Print an asked-for plan; with ``apply`` run it first."""
     from rostersync.cli.outcome import show_outcome
-    from sync.approval import apply_plan
+    from sync.acts.approval import apply_plan
 
     if apply and outcome.plan_ids:
         left, report = outcome.left, outcome.report

@@ -15,7 +15,7 @@ from rostersync.cli.words import count, moment
 
 if TYPE_CHECKING:
     from connectors.files.inspection import Found
-    from sync.upload import Uploaded
+    from sync.acts.upload import Uploaded
 
 SHOWN = 50
 """How many findings the table shows."""
@@ -56,7 +56,7 @@ def upload(
 ) -> int:
     """Give a file, see what is wrong in which line."""
     from core.errors import RosterSyncError
-    from sync.upload import upload_file
+    from sync.acts.upload import upload_file
 
     with door.progress() as progress:
         done = upload_file(

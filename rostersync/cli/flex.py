@@ -47,7 +47,7 @@ def status(
     actor: ActorOption = None,
 ) -> None:
     """Show where the delivery to a firm stands, or note it."""
-    from sync import flex
+    from sync.acts import flex
 
     if set_ is not None:
         word = flex.AVAILABLE if set_ is DeliveryWord.AVAILABLE else flex.PROVISIONING
@@ -106,7 +106,7 @@ def update(
 def _ask(
     door: Door, district: str, kind: str, crd: str, fields: dict[str, str], actor: str | None
 ) -> None:
-    from sync import flex
+    from sync.acts import flex
 
     number = flex.ask(
         door.database,
@@ -126,7 +126,7 @@ def _ask(
 
 def list_(door: Door, district: DistrictArgument) -> None:
     """List the change requests."""
-    from sync import flex
+    from sync.acts import flex
 
     with door.reading() as connection:
         found = flex.requests(connection, district)
@@ -147,7 +147,7 @@ def list_(door: Door, district: DistrictArgument) -> None:
 
 def text(door: Door, district: DistrictArgument) -> None:
     """Write the mail that asks the help desk for every open change."""
-    from sync import flex
+    from sync.acts import flex
 
     with door.reading() as connection:
         told = flex.mail_text(connection, district)
@@ -164,7 +164,7 @@ def confirm(
     actor: ActorOption = None,
 ) -> int:
     """Apply a change that the help desk has confirmed."""
-    from sync import flex
+    from sync.acts import flex
 
     outcome = run_act(
         district,

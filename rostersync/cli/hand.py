@@ -12,7 +12,7 @@ from rostersync.cli.people import RoleWord
 from rostersync.cli.words import person_name, state
 
 if TYPE_CHECKING:
-    from sync.hand import UserEdit
+    from sync.acts.hand_edit import UserEdit
     from sync.outcome import Outcome
 
 UserArgument = Annotated[
@@ -86,10 +86,10 @@ def add(
     **fields: Any,
 ) -> int:
     """Add somebody whom no roster has. They are protected: no sync archives them."""
-    from sync import hand
+    from sync.acts import hand_edit
 
     edit = _edit(door, district, fields)
-    outcome = hand.add_user(
+    outcome = hand_edit.add_user(
         door.database, district, edit, actor=actor or login_name(), reason=reason
     )
     return _show(door, outcome)
@@ -107,11 +107,11 @@ def edit(
 
     A field that a roster fills is set by it again at the next sync, unless it is locked.
     """
-    from sync import hand
+    from sync.acts import hand_edit
 
     wanted = _edit(door, district, fields)
     user_id = _resolve(door, district, user)
-    outcome = hand.edit_user(
+    outcome = hand_edit.edit_user(
         door.database, district, user_id, wanted, actor=actor or login_name(), reason=reason
     )
     return _show(door, outcome)
@@ -132,12 +132,12 @@ def archive(
 ) -> int:
     """Archive somebody. Still in a roster, they return at the next sync unless kept archived."""
     from core.errors import UsageError
-    from sync import hand
+    from sync.acts import hand_edit
 
     if until is not None and not keep:
         raise UsageError("--until goes with --keep.", hint="Add --keep, or leave out --until.")
     user_id = _resolve(door, district, user)
-    outcome = hand.archive_user(
+    outcome = hand_edit.archive_user(
         door.database,
         district,
         user_id,
@@ -160,10 +160,10 @@ def restore(
     reason: ReasonOption = None,
 ) -> int:
     """Bring somebody back. In no roster, they are protected so that no sync archives them again."""
-    from sync import hand
+    from sync.acts import hand_edit
 
     user_id = _resolve(door, district, user)
-    outcome = hand.restore_user(
+    outcome = hand_edit.restore_user(
         door.database,
         district,
         user_id,
@@ -202,10 +202,10 @@ def unprotect(
 def _protect(
     door: Door, district: str, user: str, on: bool, actor: str | None, reason: str | None
 ) -> int:
-    from sync import hand
+    from sync.acts import hand_edit
 
     user_id = _resolve(door, district, user)
-    outcome = hand.protect_user(
+    outcome = hand_edit.protect_user(
         door.database, district, user_id, on=on, actor=actor or login_name(), reason=reason
     )
     return _show(door, outcome)
@@ -228,11 +228,11 @@ def lock(
     """Lock fields of somebody: rosters leave them alone."""
     from core.errors import UsageError
     from core.settings import LOCKABLE_FIELDS
-    from sync import hand
+    from sync.acts import hand_edit
 
     if bool(field) == all_:
         raise UsageError("Say which fields.", hint="Give --field F (repeat it), or --all.")
-    outcome = hand.lock_fields(
+    outcome = hand_edit.lock_fields(
         door.database,
         district,
         _resolve(door, district, user),
@@ -262,11 +262,11 @@ def unlock(
 ) -> int:
     """Unlock fields: rosters fill them again. Without --field all locks are released."""
     from core.errors import UsageError
-    from sync import hand
+    from sync.acts import hand_edit
 
     if (user is None) != all_:
         raise UsageError("Say whose fields.", hint="Give USER, or --all for everybody.")
-    outcome = hand.lock_fields(
+    outcome = hand_edit.lock_fields(
         door.database,
         district,
         None if user is None else _resolve(door, district, user),
@@ -282,7 +282,7 @@ def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
     """Return what was given as an edit. Raises ``UsageError``."""
     from core.errors import UsageError
     from sync import people_views, views
-    from sync.hand import UserEdit
+    from sync.acts.hand_edit import UserEdit
 
     given = {name: value for name, value in values.items() if value is not None}
     if not given:

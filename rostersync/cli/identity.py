@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def duplicates(door: Door, district: DistrictArgument) -> None:
     """List users who look like one person, with the reasons."""
     from sync import views
-    from sync.duplicates import duplicates as find
+    from sync.acts.duplicates import duplicates as find
 
     with door.reading() as connection:
         found = find(connection, views.district_row(connection, district))
@@ -56,7 +56,7 @@ def merge(
     actor: ActorOption = None,
 ) -> int:
     """Plan to make one user of two; the first stays."""
-    from sync.merge import merge_users
+    from sync.acts.merge import merge_users
 
     who = actor or login_name()
     one, other = (_resolve(door, district, word) for word in (stays, goes))
@@ -73,7 +73,7 @@ def not_same(
 ) -> int:
     """Remember that two users are two people."""
     from rostersync.cli.outcome import show_outcome
-    from sync.duplicates import not_same as remember
+    from sync.acts.duplicates import not_same as remember
 
     two = [_resolve(door, district, word) for word in (one, other)]
     outcome = remember(door.database, district, *two, actor=actor or login_name())

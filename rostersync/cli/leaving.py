@@ -12,9 +12,9 @@ from rostersync.cli.words import count, people, person_name
 def show_leaving(door: Door, district: str, within: int | None) -> None:
     """List those in grace with the day on which they leave, the nearest first."""
     from sync import people_views, views
+    from sync.acts.pause import almanac_of
     from sync.clock import utc_now
     from sync.grace import leaving, warnings
-    from sync.pausing import almanac_of
 
     now = utc_now()
     with door.reading() as connection:

@@ -276,7 +276,7 @@ def apply(
     door: Door, plan: PlanArgument, during_pause: PauseOption = False, actor: ActorOption = None
 ) -> int:
     """Apply a plan: exactly what it shows, or nothing."""
-    from sync.approval import apply_plan
+    from sync.acts.approval import apply_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(
@@ -299,7 +299,7 @@ def approve(
     actor: ActorOption = None,
 ) -> int:
     """Release a held plan and apply it."""
-    from sync.approval import approve_plan
+    from sync.acts.approval import approve_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(
@@ -323,7 +323,7 @@ def reject(
     actor: ActorOption = None,
 ) -> int:
     """Refuse a plan. It is remembered until the roster changes what it says."""
-    from sync.approval import reject_plan
+    from sync.acts.approval import reject_plan
 
     number, slug = _plan(door, plan)
     outcome = run_act(

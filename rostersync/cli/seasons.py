@@ -35,7 +35,7 @@ def pause(
     actor: ActorOption = None,
 ) -> None:
     """Let no source change anybody, from this moment on. The first run afterwards is guarded."""
-    from sync.pausing import pause_district
+    from sync.acts.pause import pause_district
 
     shown = pause_district(
         door.database,
@@ -49,7 +49,7 @@ def pause(
 
 def resume(door: Door, district: DistrictArgument, actor: ActorOption = None) -> None:
     """End today's pause, one by hand or one of the district file. The next run is guarded."""
-    from sync.pausing import resume_district
+    from sync.acts.pause import resume_district
 
     shown = resume_district(door.database, district, actor=actor or login_name())
     if not shown["changed"] and not door.as_json:
@@ -113,7 +113,7 @@ def schedule(
 ) -> None:
     """Show which syncs are due, and which a pause skips."""
     from core.errors import UsageError
-    from sync.pausing import calendars
+    from sync.acts.pause import calendars
 
     first = None if start is None else _day(start)
     last = None if end is None else _day(end)

@@ -69,7 +69,7 @@ def retire(
     It is printed, and changes nobody until it is applied.
     """
     from rostersync.cli.outcome import show_outcome
-    from sync.retire import retire_source
+    from sync.acts.retire import retire_source
 
     outcome = retire_source(door.database, district, source, actor=actor or login_name())
     return show_outcome(door, outcome, whole=True)

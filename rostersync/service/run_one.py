@@ -16,13 +16,13 @@ from core.database import Database, failpoint, open_database
 from core.errors import Busy, RosterSyncError
 from rostersync.service.due import handled
 from rostersync.service.notify import Send, tell
+from sync.acts.pause import almanac
 from sync.clock import Clock, utc_now
 from sync.engine import sync_district
 from sync.outcome import Outcome
-from sync.pausing import almanac
 
 if TYPE_CHECKING:
-    from sync.upload import Uploaded
+    from sync.acts.upload import Uploaded
 
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
 ACTOR = "schedule"
@@ -64,7 +64,7 @@ def run_due(
 
 
 def _read_waiting(database: Database, slug: str, clock: Clock) -> list[Uploaded]:
-    from sync.upload import read_waiting
+    from sync.acts.upload import read_waiting
 
     return read_waiting(database, slug, actor=ACTOR, now=clock)
 

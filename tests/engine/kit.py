@@ -24,9 +24,10 @@ from sqlalchemy.orm import Session
 from core.database import Database
 from core.settings import DistrictSettings
 from core.tables import District, Source
-from sync import approval, conflicts, hand, ledger
+from sync import conflicts, ledger
+from sync.acts import approval, hand_edit
+from sync.acts.hand_edit import UserEdit
 from sync.engine import plan_district, sync_district
-from sync.hand import UserEdit
 from sync.outcome import Outcome
 
 SLUG = "springfield"
@@ -214,7 +215,7 @@ class World:
     def add(self, role: str = "staff", *, school: str | None = None, **fields: Any) -> str:
         """Add somebody by hand; return their id."""
         fields.setdefault("family_name", "By Hand")
-        outcome = hand.add_user(
+        outcome = hand_edit.add_user(
             self.database, SLUG, UserEdit(fields, role, school), actor="admin", now=self.clock
         )
         assert outcome.user_id is not None
@@ -225,27 +226,27 @@ class World:
     ) -> Outcome:
         """Edit somebody by hand."""
         edit = UserEdit(fields, role, school)
-        return hand.edit_user(self.database, SLUG, user, edit, actor="admin", now=self.clock)
+        return hand_edit.edit_user(self.database, SLUG, user, edit, actor="admin", now=self.clock)
 
     def archive(self, user: str, **options: Any) -> Outcome:
         """Archive somebody by hand."""
-        return hand.archive_user(
+        return hand_edit.archive_user(
             self.database, SLUG, user, actor="admin", now=self.clock, **options
         )
 
     def restore(self, user: str, **options: Any) -> Outcome:
         """Bring somebody back by hand."""
-        return hand.restore_user(
+        return hand_edit.restore_user(
             self.database, SLUG, user, actor="admin", now=self.clock, **options
         )
 
     def protect(self, user: str, on: bool = True) -> Outcome:
         """Protect somebody, or lift it."""
-        return hand.protect_user(self.database, SLUG, user, on, actor="admin", now=self.clock)
+        return hand_edit.protect_user(self.database, SLUG, user, on, actor="admin", now=self.clock)
 
     def lock(self, user: str, *fields: str, locked: bool = True) -> Outcome:
         """Lock fields of somebody, or release them."""
-        return hand.lock_fields(
+        return hand_edit.lock_fields(
             self.database, SLUG, user, fields, locked, actor="admin", now=self.clock
         )
 

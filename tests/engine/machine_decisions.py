@@ -16,9 +16,9 @@ from sqlalchemy import text
 
 from core.errors import RosterSyncError, UsageError
 from sync import ledger
-from sync.pausing import pause_district, resume_district
-from sync.retire import retire_source
-from sync.undo import undo_run
+from sync.acts.pause import pause_district, resume_district
+from sync.acts.retire import retire_source
+from sync.acts.undo import undo_run
 from tests.engine import ledger_model
 from tests.engine.kit import SLUG, decoded
 from tests.engine.machine_rosters import Rosters, crash_after, emails, of_machine

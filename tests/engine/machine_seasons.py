@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 
 from core.settings import DistrictSettings
 from core.tables import District
-from sync import engine, load, pausing
+from sync import engine, load
+from sync.acts import pause
 from sync.outcome import Outcome
 from tests.engine import machine
 from tests.engine.kit import SLUG, World, decoded
@@ -210,7 +211,7 @@ class Seasons(machine.Engine):
         self.live()
         until = None if days is None else self.today + days * DAY
         started = self.today
-        pausing.pause_district(
+        pause.pause_district(
             self.database, SLUG, until=until, mode=mode, actor="admin", now=self.world.clock,  # type: ignore[arg-type]
         )  # fmt: skip
         if self.mode(started) == "normal":
@@ -222,7 +223,7 @@ class Seasons(machine.Engine):
     @rule()
     def the_district_is_resumed(self) -> None:
         self.live()
-        pausing.resume_district(self.database, SLUG, actor="admin", now=self.world.clock)
+        pause.resume_district(self.database, SLUG, actor="admin", now=self.world.clock)
         if self.mode(self.today) != "normal":
             if self.hand is None:
                 self.paused_days.discard(self.today)

@@ -19,7 +19,6 @@ from core.database import Database
 from sync import (
     absence,
     apply,
-    approval,
     census,
     decide,
     engine,
@@ -28,12 +27,11 @@ from sync import (
     pairs,
     plan,
     reading,
-    retire,
     stream,
     taken_back,
-    undo,
 )
 from sync.absence import Verdict
+from sync.acts import approval, retire, undo
 from sync.draft import Draft
 from sync.stage import State
 from tests.engine import (

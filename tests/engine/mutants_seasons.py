@@ -17,7 +17,6 @@ from hypothesis.stateful import RULE_MARKER, initialize, rule
 from sqlalchemy import text
 
 from sync import (
-    approval,
     engine,
     evidence,
     guard,
@@ -29,6 +28,7 @@ from sync import (
     season,
     season_memory,
 )
+from sync.acts import approval
 from sync.guard import SeasonState
 from sync.rollover import Rollover, Verdict
 from sync.season import Season
@@ -364,7 +364,7 @@ def _resumed(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-# -- runs and acts in a pause: sync/engine.py, sync/approval.py, sync/season_memory.py
+# -- runs and acts in a pause: sync/engine.py, sync/acts/approval.py, sync/season_memory.py
 
 
 @without("in a pause nothing is read", Ends)
@@ -434,7 +434,7 @@ def _used_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(season_memory, "advance", spent)
     resumed = guard.resumed_by_hand
     patch.setattr(
-        "sync.pausing.resumed_by_hand",
+        "sync.acts.pause.resumed_by_hand",
         lambda state, *a: resumed(state, *a).model_copy(
             update={} if state.complete_on != state.complete_on.max else {"paused_seen": None}
         ),

@@ -18,9 +18,9 @@ from connectors.files.templates import TEMPLATES, write_template
 from core.database import Database
 from core.errors import UsageError
 from rostersync.cli.app import run
-from sync.hand import UserEdit, add_user, edit_user
+from sync.acts.hand_edit import UserEdit, add_user, edit_user
+from sync.acts.upload import Uploaded, upload_file
 from sync.load import load_district_file
-from sync.upload import Uploaded, upload_file
 from tests.connectors.reading import FIXTURES
 
 from .kit import HEADER, district, people, row

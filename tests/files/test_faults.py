@@ -15,9 +15,9 @@ from connectors.finra_flex import FinraFlex, FinraFlexConfig
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
 from core.database import Database
+from sync.acts.upload import upload_file
 from sync.engine import sync_district
 from sync.skipped import skipped
-from sync.upload import upload_file
 from sync.uploads import uploads
 from sync.views import district_row
 from tests.files.kit import HEADER, district, people, row

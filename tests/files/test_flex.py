@@ -13,10 +13,10 @@ import pytest
 from core.database import Database
 from core.errors import ConfigError, FileRefused, UsageError
 from rostersync.cli.app import run
-from sync import flex
-from sync.approval import apply_plan
+from sync.acts import flex
+from sync.acts.approval import apply_plan
+from sync.acts.upload import Uploaded, upload_file
 from sync.engine import sync_district
-from sync.upload import Uploaded, upload_file
 
 from .kit import district
 from .test_inbound import active

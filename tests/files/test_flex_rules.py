@@ -14,8 +14,7 @@ import pytest
 from core.database import Database, at_failpoints
 from core.errors import Busy, UsageError
 from rostersync.cli.app import run
-from sync.engine import sync_district
-from sync.hand import (
+from sync.acts.hand_edit import (
     UserEdit,
     add_user,
     archive_user,
@@ -24,9 +23,10 @@ from sync.hand import (
     protect_user,
     restore_user,
 )
+from sync.acts.pause import pause_district
+from sync.acts.upload import Uploaded, read_waiting, upload_file
+from sync.engine import sync_district
 from sync.load import load_district_file
-from sync.pausing import pause_district
-from sync.upload import Uploaded, read_waiting, upload_file
 from sync.uploads import uploads
 from sync.views import district_row
 

@@ -16,10 +16,10 @@ from core.errors import FileRefused, UsageError
 from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Service
-from sync.approval import apply_plan
+from sync.acts.approval import apply_plan
+from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
 from sync.guard import SeasonState, paused_by_hand
-from sync.upload import Uploaded, read_waiting, upload_file
 from sync.uploads import uploads
 from sync.views import district_row
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.database import Database
-from sync import hand, plan_views
-from sync.domain import rename_domain
-from sync.undo import undo_run
+from sync import plan_views
+from sync.acts import hand_edit
+from sync.acts.rename_domain import rename_domain
+from sync.acts.undo import undo_run
 from tests.identity.town import Town, child
 
 
@@ -100,10 +101,10 @@ def test_the_old_domain_is_an_alias_for_matching(database: Database, tmp_path: P
     town = big(database, tmp_path, 10)
     town.write(child(n, "b.example") for n in range(10))
     town.sync(expect="applied")
-    edit = hand.UserEdit(
+    edit = hand_edit.UserEdit(
         {"given_name": "Sub", "family_name": "Stitute", "email": "sub@b.example"}, role="teacher"
     )
-    user = hand.add_user(database, town.slug, edit, actor="x", now=town.clock).user_id
+    user = hand_edit.add_user(database, town.slug, edit, actor="x", now=town.clock).user_id
     late = child(50, given="Sub", family="Stitute", email="sub@a.example", role="teacher", ident="")
     town.write([*(child(n, "b.example") for n in range(10)), late])
     town.sync(expect="applied")
@@ -115,7 +116,7 @@ def test_p7_a_rename_is_rehearsed_ahead_and_no_sync_changes_it_back(
 ) -> None:
     town = big(database, tmp_path, 10)
     locked = town.user("k3").id
-    hand.lock_fields(database, town.slug, locked, ["email"], True, actor="x", now=town.clock)
+    hand_edit.lock_fields(database, town.slug, locked, ["email"], True, actor="x", now=town.clock)
     before = town.state()
     town.tick()
     planned = rename_domain(

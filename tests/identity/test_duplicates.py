@@ -8,11 +8,12 @@ import pytest
 
 from core.database import Database
 from core.errors import UsageError
-from sync import hand, views
-from sync.duplicates import duplicates, not_same
+from sync import views
+from sync.acts import hand_edit
+from sync.acts.duplicates import duplicates, not_same
+from sync.acts.merge import merge_users
+from sync.acts.undo import undo_run
 from sync.ledger import verify
-from sync.merge import merge_users
-from sync.undo import undo_run
 from tests.identity.town import Town, child
 
 
@@ -24,10 +25,10 @@ def town(database: Database, tmp_path: Path) -> Town:
     town.write([*(child(n) for n in range(6)), sub])
     town.sync()
     town.tick()
-    edit = hand.UserEdit(
+    edit = hand_edit.UserEdit(
         {"given_name": "Sub", "family_name": "Stitute", "email": "sub.s@b.example"}, role="teacher"
     )
-    hand.add_user(database, town.slug, edit, actor="principal", now=town.clock)
+    hand_edit.add_user(database, town.slug, edit, actor="principal", now=town.clock)
     return town
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from core.database import Database
-from sync import hand, matching
+from sync import matching
+from sync.acts import hand_edit
 from sync.conflicts import resolve
 from tests.identity.town import Town, child
 
@@ -41,8 +42,8 @@ def steps(town: Town, plan_id: int) -> list[tuple[str, str]]:
 def added(town: Town, **fields: str) -> str:
     town.tick()
     values = {"given_name": "Sub", "family_name": "Stitute", "email": "sub.s@a.example"} | fields
-    done = hand.add_user(
-        town.database, town.slug, hand.UserEdit(values, role="teacher"), actor="principal",
+    done = hand_edit.add_user(
+        town.database, town.slug, hand_edit.UserEdit(values, role="teacher"), actor="principal",
         now=town.clock,
     )  # fmt: skip
     assert done.user_id

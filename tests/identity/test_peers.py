@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.database import Database
-from sync import hand
+from sync.acts import hand_edit
 from sync.load import load_district_file
 from sync.trial import try_record
 from sync.why import why
@@ -67,7 +67,7 @@ def test_c15_whoever_leaves_is_archived_and_never_deleted(town: Town) -> None:
 
 def test_c16_whoever_is_shared_again_has_the_same_id_history_and_settings(town: Town) -> None:
     user, about = town.user("k3").id, {"actor": "x", "now": town.clock}
-    hand.lock_fields(town.database, town.slug, user, ["username"], True, **about)
+    hand_edit.lock_fields(town.database, town.slug, user, ["username"], True, **about)
     town.write([child(n) for n in others(3)])
     town.sync(expect="applied")
     town.write([child(n) for n in range(12)])
@@ -82,8 +82,8 @@ def test_c16_whoever_is_shared_again_has_the_same_id_history_and_settings(town: 
 
 
 def test_c17_somebody_added_by_hand_is_never_archived_while_protected(town: Town) -> None:
-    edit = hand.UserEdit({"given_name": "Sub", "family_name": "Stitute"}, role="teacher")
-    user = hand.add_user(town.database, town.slug, edit, actor="x", now=town.clock).user_id
+    edit = hand_edit.UserEdit({"given_name": "Sub", "family_name": "Stitute"}, role="teacher")
+    user = hand_edit.add_user(town.database, town.slug, edit, actor="x", now=town.clock).user_id
     for people in (others(1), others(1, 2), range(12)):
         town.write([child(n) for n in people])
         town.sync()
@@ -92,7 +92,7 @@ def test_c17_somebody_added_by_hand_is_never_archived_while_protected(town: Town
 
 def test_c18_protection_of_one_synced_person_is_shown_in_the_plan(town: Town) -> None:
     user = town.user("k3").id
-    hand.protect_user(town.database, town.slug, user, True, actor="x", now=town.clock)
+    hand_edit.protect_user(town.database, town.slug, user, True, actor="x", now=town.clock)
     town.write([child(n) for n in others(3, 4)])
     done = town.sync(expect="applied")
     counts = town.counts(done.plan_ids[0])
@@ -103,7 +103,7 @@ def test_c18_protection_of_one_synced_person_is_shown_in_the_plan(town: Town) ->
 def test_c19_an_archive_by_hand_with_keep_stays_and_without_it_returns(town: Town) -> None:
     for key, keep in (("k3", True), ("k4", False)):
         user = town.user(key).id
-        hand.archive_user(
+        hand_edit.archive_user(
             town.database, town.slug, user, keep=keep, actor="x", reason="left", now=town.clock
         )
     town.sync()
@@ -114,7 +114,7 @@ def test_c19_an_archive_by_hand_with_keep_stays_and_without_it_returns(town: Tow
 def test_c19_a_kept_archive_ends_with_its_date(town: Town) -> None:
     until = (town.now + timedelta(days=3)).date()
     user = town.user("k3").id
-    hand.archive_user(
+    hand_edit.archive_user(
         town.database, town.slug, user, keep=True, until=until, actor="x", now=town.clock
     )
     town.tick(days=2)
@@ -128,14 +128,14 @@ def test_c19_a_kept_archive_ends_with_its_date(town: Town) -> None:
 def test_c20_a_locked_field_keeps_its_value_until_it_is_released(town: Town) -> None:
     user = town.user("k3").id
     where, about = (town.database, town.slug), {"actor": "x", "now": town.clock}
-    hand.edit_user(*where, user, hand.UserEdit({"given_name": "Mine"}), **about)
-    hand.lock_fields(*where, user, ["given_name"], True, **about)
+    hand_edit.edit_user(*where, user, hand_edit.UserEdit({"given_name": "Mine"}), **about)
+    hand_edit.lock_fields(*where, user, ["given_name"], True, **about)
     town.write([*(child(n) for n in others(3)), child(3, given="Theirs")])
     done = town.sync()
     assert town.user("k3").given_name == "Mine"
     if done.plan_ids:
         assert town.counts(done.plan_ids[0])["locked"] == 1
-    hand.lock_fields(*where, None, ["given_name"], False, **about)  # for the whole district
+    hand_edit.lock_fields(*where, None, ["given_name"], False, **about)  # for the whole district
     town.sync()
     assert town.user("k3").given_name == "Theirs"
 

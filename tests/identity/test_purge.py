@@ -8,11 +8,11 @@ import pytest
 
 from core.database import Database
 from core.errors import UsageError
-from sync import hand
+from sync.acts import hand_edit
+from sync.acts.purge import purge
+from sync.acts.undo import undo_run
 from sync.ledger import verify
 from sync.open_records import open_source
-from sync.purge import purge
-from sync.undo import undo_run
 from tests.identity.town import Town, child
 
 
@@ -22,11 +22,13 @@ def town(database: Database, tmp_path: Path) -> Town:
     town = Town(database, tmp_path, more="retention_days = 30")
     town.write([child(n) for n in range(40)])
     town.sync()
-    hand.edit_user(
-        database, town.slug, town.user("k0").id, hand.UserEdit({"username": "zzz"}),
+    hand_edit.edit_user(
+        database, town.slug, town.user("k0").id, hand_edit.UserEdit({"username": "zzz"}),
         actor="principal", reason="Family0 asked for it", now=town.clock,
     )  # fmt: skip
-    hand.archive_user(database, town.slug, town.user("k9").id, keep=True, actor="x", now=town.clock)
+    hand_edit.archive_user(
+        database, town.slug, town.user("k9").id, keep=True, actor="x", now=town.clock
+    )
     town.write([child(n) for n in range(2, 40)])
     town.sync(expect="applied")
     town.tick(days=40)

@@ -9,12 +9,12 @@ import pytest
 
 from core.database import Database
 from core.errors import UsageError
+from sync.acts.retire import retire_source
+from sync.acts.undo import undo_run
+from sync.acts.vendor_switch import switch_source
 from sync.conflicts import resolve
 from sync.ledger import verify
 from sync.outcome import Outcome
-from sync.retire import retire_source
-from sync.switch import switch_source
-from sync.undo import undo_run
 from tests.identity.town import P, Town, child
 
 

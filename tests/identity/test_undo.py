@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from core.database import Database
 from core.errors import UsageError
-from sync import hand
-from sync.domain import rename_domain
+from sync.acts import hand_edit
+from sync.acts.merge import merge_users
+from sync.acts.rename_domain import rename_domain
+from sync.acts.retire import retire_source
+from sync.acts.undo import undo_run
+from sync.acts.upload import upload_file
+from sync.acts.vendor_switch import switch_source
 from sync.ledger import verify
-from sync.merge import merge_users
 from sync.outcome import Outcome
-from sync.retire import retire_source
-from sync.switch import switch_source
-from sync.undo import undo_run
-from sync.upload import upload_file
 from tests.identity.town import P, Town, child
 from tests.sizes import examples
 
@@ -106,8 +106,12 @@ def test_p8_people_changed_since_are_listed_and_left(town: Town) -> None:
     town.write(people)
     done = town.sync(expect="applied")
     edited = town.user("k0").id
-    hand.edit_user(
-        town.database, town.slug, edited, hand.UserEdit({"username": "mine"}), actor="principal"
+    hand_edit.edit_user(
+        town.database,
+        town.slug,
+        edited,
+        hand_edit.UserEdit({"username": "mine"}),
+        actor="principal",
     )
     undone = undo(town, done)
     assert undone.left == [edited]
@@ -173,8 +177,8 @@ def test_p8_an_undo_that_no_longer_fits_drifts(town: Town) -> None:
     town.write([child(0, family="Newname"), *(child(n) for n in range(1, 12))])
     done = town.sync(expect="applied")
     planned = undo_run(town.database, done.run_id or 0, actor="test", now=town.clock)
-    hand.protect_user(town.database, town.slug, town.user("k0").id, True, actor="principal")
-    from sync.approval import apply_plan
+    hand_edit.protect_user(town.database, town.slug, town.user("k0").id, True, actor="principal")
+    from sync.acts.approval import apply_plan
 
     outcome = apply_plan(town.database, planned.plan_ids[0], actor="test", now=town.clock)
     assert outcome.status == "drifted"
@@ -310,28 +314,28 @@ class _Story:
         town.tick()
         user = town.user(f"k{who}")
         if what == "add":
-            edit = hand.UserEdit({"family_name": "Sub", "given_name": "A"}, role="teacher")
-            return [hand.add_user(town.database, town.slug, edit, **about)]
+            edit = hand_edit.UserEdit({"family_name": "Sub", "given_name": "A"}, role="teacher")
+            return [hand_edit.add_user(town.database, town.slug, edit, **about)]
         if user is None:
             return []
         where = (town.database, town.slug, user.id)
         match what:
             case "edit":
-                edit = hand.UserEdit({"family_name": "Edited"}, role="staff")
-                done = hand.edit_user(*where, edit, **about)
+                edit = hand_edit.UserEdit({"family_name": "Edited"}, role="staff")
+                done = hand_edit.edit_user(*where, edit, **about)
             case "archive":
-                done = hand.archive_user(*where, **about)
+                done = hand_edit.archive_user(*where, **about)
             case "keep":
                 until = (town.now + timedelta(days=9)).date()
-                done = hand.archive_user(*where, keep=True, until=until, **about)
+                done = hand_edit.archive_user(*where, keep=True, until=until, **about)
             case "restore":
-                done = hand.restore_user(*where, **about)
+                done = hand_edit.restore_user(*where, **about)
             case "protect":
-                done = hand.protect_user(*where, True, **about)
+                done = hand_edit.protect_user(*where, True, **about)
             case "lock":
-                done = hand.lock_fields(*where, ["family_name", "email"], True, **about)
+                done = hand_edit.lock_fields(*where, ["family_name", "email"], True, **about)
             case _:
-                done = hand.lock_fields(*where, [], False, **about)
+                done = hand_edit.lock_fields(*where, [], False, **about)
         return [done] if done.status == "applied" else []
 
     def retire(self, _: None) -> list[Outcome]:
@@ -383,10 +387,10 @@ def test_an_archive_that_stays_so_is_one_act_and_so_is_its_undo(town: Town) -> N
     user = town.user("k3").id
     where, about = (town.database, town.slug, user), {"actor": "x", "now": town.clock}
     before = town.state()
-    done = hand.archive_user(*where, keep=True, **about)
+    done = hand_edit.archive_user(*where, keep=True, **about)
     assert town.counts(done.plan_ids[0]) == {"archive": 1}
     assert (town.user("k3").status, bool(town.user("k3").kept_archived)) == ("archived", True)
-    assert hand.archive_user(*where, keep=True, **about).status == "nothing_to_do"
+    assert hand_edit.archive_user(*where, keep=True, **about).status == "nothing_to_do"
     undone = undo(town, done)
     assert town.counts(undone.plan_ids[0]) == {"restore": 1}
     assert town.state() == before

@@ -18,12 +18,12 @@ import pytest
 from core.database import Database
 from rostersync.emulator.files import write_clever, write_oneroster, write_user_csv
 from rostersync.emulator.generator import District
+from sync.acts.retire import retire_source
+from sync.acts.vendor_switch import switch_source
 from sync.conflicts import resolve
 from sync.identity import NUMBERS
 from sync.ledger import verify
 from sync.load import load_district_file
-from sync.retire import retire_source
-from sync.switch import switch_source
 from tests.identity.town import Town
 
 ROUTE = (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from core.database import Database
-from sync.approval import apply_plan, approve_plan
+from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
 from sync.load import load_district_file
 from sync.outcome import Outcome

@@ -32,7 +32,7 @@ from core.database import Database
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
 from core.registry import Registered
 from core.stored import utc_text
-from sync.approval import approve_plan, reject_plan
+from sync.acts.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
 from sync.load import load_district_file
 from sync.outcome import Outcome

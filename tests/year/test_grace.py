@@ -6,7 +6,8 @@ from datetime import date
 
 import pytest
 
-from sync import grace, pausing
+from sync import grace
+from sync.acts import pause
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff
@@ -28,7 +29,7 @@ def town(new_town: NewTown) -> Town:
 
 def leavers(town: Town, within: int | None = None) -> dict[str, date | None]:
     with town.database.read() as connection:
-        found = pausing.almanac(connection, town.slug)
+        found = pause.almanac(connection, town.slug)
         return {
             one.user_id: one.leaves_on
             for one in grace.leaving(connection, found, town.clock(), within)
@@ -87,10 +88,10 @@ def test_s7_a_pause_by_hand_that_is_over_stops_the_days_too(town: Town) -> None:
         town.sync(f"2026-{when}")
     assert set(leavers(town).values()) == {date(2026, 5, 8)}
     town.at("2026-05-06 08:00")
-    pausing.pause_district(town.database, town.slug, actor="ada", now=town.clock)
+    pause.pause_district(town.database, town.slug, actor="ada", now=town.clock)
     assert set(leavers(town).values()) == {None}
     town.at("2026-05-15 08:00")
-    pausing.resume_district(town.database, town.slug, actor="ada", now=town.clock)
+    pause.resume_district(town.database, town.slug, actor="ada", now=town.clock)
     assert set(leavers(town).values()) == {date(2026, 5, 18)}
 
 
@@ -145,7 +146,7 @@ def test_s7_entering_grace_past_a_limit_warns_and_the_limit_holds_when_grace_end
     town.vendor.leave(*(f"s1-teacher-{n:03}" for n in range(5)))
     assert town.sync("2026-05-05 05:00").status in ("nothing_to_do", "waiting")
     with town.database.read() as connection:
-        found = pausing.almanac(connection, town.slug)
+        found = pause.almanac(connection, town.slug)
         warned = grace.warnings(connection, found, town.clock())
     assert {(w["limit"], w["allowed"], w["found"]) for w in warned} == {
         ("school_role", 3, 5),

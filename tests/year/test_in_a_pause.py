@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sync.approval import apply_plan
+from sync.acts.approval import apply_plan
 from tests.year.conftest import NewTown
 from tests.year.kit import AUGUST, GRADUATES, SUMMER, TWO_TEACHERS, Person, Town, filled
 

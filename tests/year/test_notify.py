@@ -14,7 +14,7 @@ import pytest
 from core.database import at_failpoints
 from core.errors import CredentialsRefused, VendorFailure
 from rostersync.service import notify
-from sync import pausing
+from sync.acts import pause
 from sync.health import resume_source
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
@@ -133,7 +133,7 @@ def test_a_season_is_announced_the_day_before_and_only_once(town: Town) -> None:
 def test_a_pause_by_hand_has_its_end_announced(town: Town) -> None:
     box = Box()
     town.at("2026-05-05 08:00")
-    pausing.pause_district(
+    pause.pause_district(
         town.database, town.slug, until=date(2026, 5, 9), actor="ada", now=town.clock
     )
     assert told(town, box) == []

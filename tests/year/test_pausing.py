@@ -9,7 +9,7 @@ import pytest
 from core.database import at_failpoints
 from core.errors import UsageError
 from rostersync.cli.seasons import calendar_lines, season_lines
-from sync import pausing
+from sync.acts import pause as pausing
 from sync.guard import SeasonState
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown

@@ -17,7 +17,7 @@ import pytest
 from core.database import Database, open_database
 from core.errors import VendorFailure
 from rostersync.service.run_one import run_due
-from sync.pausing import almanac
+from sync.acts.pause import almanac
 from sync.schedule import calendar
 from tests.year.kit import Person, Town, staff
 

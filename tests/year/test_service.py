@@ -21,7 +21,7 @@ from core.errors import Busy
 from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Bounds, Service
-from sync.pausing import pause_district
+from sync.acts.pause import pause_district
 from tests.cli.roster import Folder, students
 from tests.year.kit import Person, Town, classes
 
@@ -164,7 +164,7 @@ def test_in_a_pause_nothing_is_started_and_afterwards_nothing_is_caught_up_from_
     home.tick()
     pause_district(home.database, "a", actor="ada", now=lambda: home.now)
     assert home.tick(days=3) == []
-    from sync.pausing import resume_district
+    from sync.acts.pause import resume_district
 
     resume_district(home.database, "a", actor="ada", now=lambda: home.now)
     assert home.tick(minutes=1) == []

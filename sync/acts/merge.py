@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
-from sync.asked import Asked, asked_plan, context_of, people
+from sync.acts.ordered_plan import Asked, asked_plan, context_of, people
 from sync.clock import Clock
 from sync.decide import decide_user
 from sync.draft import Step

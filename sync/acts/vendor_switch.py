@@ -19,7 +19,7 @@ from core.errors import UsageError
 from core.rows import Source
 from core.stored import from_json
 from sync import views
-from sync.asked import STANDS_DAYS
+from sync.acts.ordered_plan import STANDS_DAYS
 from sync.clock import Clock
 from sync.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.draft import Draft

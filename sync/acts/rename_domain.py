@@ -15,7 +15,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind, fold_email
 from core.stored import from_json
-from sync.asked import asked_plan
+from sync.acts.ordered_plan import asked_plan
 from sync.clock import Clock
 from sync.draft import Step
 from sync.outcome import Outcome

@@ -15,7 +15,7 @@ from core.database import Database
 from core.models import Kind
 from core.settings import Grace
 from sync import views
-from sync.asked import Asked, asked_plan, context_of, named_in_conflicts, people
+from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
 from sync.clock import Clock
 from sync.decide import decide_user
 from sync.draft import Step

@@ -174,7 +174,7 @@ def _before_taking(
 ) -> None:
     """Refuse a file that may not be taken in now, whatever it holds (FINRA FLEX, I8)."""
     if source is not None and source.connector == "finra_flex":
-        from sync.flex import refuse_upload
+        from sync.acts.flex import refuse_upload
 
         refuse_upload(database, district_id, dry=dry)
 

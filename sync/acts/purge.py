@@ -14,7 +14,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
 from core.stored import utc_text
-from sync.asked import asked_plan, named_in_conflicts
+from sync.acts.ordered_plan import asked_plan, named_in_conflicts
 from sync.clock import Clock
 from sync.draft import Step
 from sync.outcome import Outcome

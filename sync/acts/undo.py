@@ -17,7 +17,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
 from core.stored import from_json
-from sync.asked import Asked, asked_plan
+from sync.acts.ordered_plan import Asked, asked_plan
 from sync.clock import Clock
 from sync.draft import Step
 from sync.effects import SOURCE_KINDS
