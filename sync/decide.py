@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus, fold_email
 from core.settings import Grace
-from sync.domain_moves import at_newest
-from sync.draft import Step
+from sync.ledger.domain_moves import at_newest
+from sync.ledger.draft import Step
 from sync.people import (
     Membership,
     RecordView,
@@ -361,7 +361,7 @@ def _with_locked_roles(
 def _about(memberships: Sequence[Membership]) -> tuple[str | None, str | None]:
     """Return the role and school under which a change is shown: the primary one, else the first.
 
-    Only of whoever has no membership there is no role: ``sync/census.py`` relies on that.
+    Only of whoever has no membership there is no role: ``sync/ledger/headcount.py`` relies on that.
     """
     best = next((m for m in memberships if m[2]), memberships[0] if memberships else None)
     return (None, None) if best is None else (best[0], best[1] or None)

@@ -1,6 +1,6 @@
 """Drift: whose changes of a plan no longer fit, and what has moved under them (P2, P5).
 
-Used by ``show --drift``. It asks by the preconditions of ``sync/apply.py``; nothing here writes.
+Used by ``show --drift``. It asks by the preconditions of ``sync/ledger/apply.py``; nothing here writes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
-from sync.apply import preconditions, shape_of
-from sync.places import places
+from sync.ledger.apply import preconditions, shape_of
+from sync.ledger.new_memberships import places
 
 _PAGE = 500
 

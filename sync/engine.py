@@ -8,7 +8,6 @@ from contextlib import suppress
 from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
-from sync.apply import Drifted, apply_in
 from sync.clock import Clock
 from sync.district_run import (
     DistrictRun,
@@ -17,6 +16,7 @@ from sync.district_run import (
     origins_of,
 )
 from sync.guarding import Watch
+from sync.ledger.apply import Drifted, apply_in
 from sync.outcome import Outcome, worst
 from sync.plan import PlanRequest, Plans, make_plans
 from sync.reading import read_sources

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.stored import utc_text
-from sync.draft import Draft
 from sync.guard import Guard, SeasonState
+from sync.ledger.draft import Draft
 from sync.rollover import (
     GuardPolicy,
     Pupil,

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
-from sync import census
-from sync.draft import Draft
+from sync.ledger import headcount
+from sync.ledger.draft import Draft
 from sync.limits import (
     DISTRICT,
     DISTRICT_ROLE,
@@ -79,7 +79,7 @@ def _takings(
     about = {"plan": draft.plan_id, "source": source_id, "start": start}
     trips = []
     taken = {group: found for group, found, now in _found(connection, about, source_id) if now}
-    held = census.most_people(draft.database, connection, list(taken), start)
+    held = headcount.most_people(draft.database, connection, list(taken), start)
     for group, found in taken.items():
         words = (group.school_id, counting.school_names.get(group.school_id, group.school_id))
         rule = rule_for(group, counting.settings.limits, words, counting.today)
@@ -195,7 +195,7 @@ def _marked(database: Database, connection: Connection, counting: Counting) -> l
     for mark, source_id, found in connection.execute(_MARKS).all():
         if mark == "settings":
             group = Group(source_id, DISTRICT)
-            held = census.most_people(database, connection, [group], utc_text(counting.now))
+            held = headcount.most_people(database, connection, [group], utc_text(counting.now))
             people = held[group]
             allowed = own_changes_allowed(people)
         else:

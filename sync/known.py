@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.rows import Source
-from sync.domain_moves import spellings
 from sync.identity import NUMBERS, Candidate, Known, fold_name, role_class
+from sync.ledger.domain_moves import spellings
 from sync.people import UserData, decode_user
 
 OwnNumbers = Mapping[int, frozenset[str]]

@@ -20,9 +20,9 @@ from core.database import Database
 from core.models import Kind
 from sync.claims import Claims
 from sync.conflicts import leave_to_a_person
-from sync.domain_moves import read_aliases
 from sync.identity import NUMBERS, Candidate, Known, Verdict, judge
 from sync.known import OwnNumbers, known_of, read_known
+from sync.ledger.domain_moves import read_aliases
 from sync.people import RecordView, read_newcomers
 
 BATCH = 1_000

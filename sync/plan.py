@@ -1,7 +1,7 @@
 """The plan: everybody who is open is looked at once, and what follows is written down and sealed.
 
 ``make_plans`` makes one plan of what may be applied and at most one held plan (P1). It reads
-evidence and directory and writes plans only; ``sync/apply.py`` alone changes people.
+evidence and directory and writes plans only; ``sync/ledger/apply.py`` alone changes people.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from core.stored import to_json, utc_text
 from sync import holds, matching, newcomers, open_records, pairs, taken_back, todo
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_user
-from sync.domain_moves import read_aliases
-from sync.draft import Draft
 from sync.drafting import Drafting, writing
 from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
 from sync.guarding import Watch, Watched, watch_over
 from sync.known import own_numbers
+from sync.ledger.domain_moves import read_aliases
+from sync.ledger.draft import Draft
+from sync.ledger.seal import discard_drafts, seal, supersede_standing
 from sync.limits import Trip
 from sync.newcomers import Newcomers, new_user_id
 from sync.people import Sources, UserView, read_newcomers, read_users
 from sync.schools import Schools, plan_schools
-from sync.seal import discard_drafts, seal, supersede_standing
 from sync.situations import LEFT
 
 BATCH = 1_000

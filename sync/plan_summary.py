@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, String, bindparam, text
 
-from sync.outline import FIRST, GroupKey, Outline, stored_outline
+from sync.ledger.outline import FIRST, GroupKey, Outline, stored_outline
 from sync.plan_views import changes_at, school_names
 from sync.views import Json
 

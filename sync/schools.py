@@ -19,8 +19,8 @@ from core.models import Kind
 from core.rows import Source
 from sync import open_records
 from sync.conflicts import leave_to_a_person
-from sync.draft import Draft, Step
 from sync.identity import SCHOOL_PREFIX, new_id
+from sync.ledger.draft import Draft, Step
 from sync.situations import Facts, school_situation_of
 
 FIELDS = ("name", "nces_id", "state_id", "number")

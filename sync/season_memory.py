@@ -7,7 +7,6 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from core.stored import from_json
-from sync.apply import Drifted
 from sync.district_run import (
     DistrictRun,
 )
@@ -20,6 +19,7 @@ from sync.guard import (
     wait_for,
 )
 from sync.guarding import forget_pupils
+from sync.ledger.apply import Drifted
 from sync.plan import Plans
 from sync.season import Season
 

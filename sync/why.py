@@ -19,7 +19,7 @@ from core.stored import from_json
 from sync import people_views, plan_views, views, why_not
 from sync.clock import Clock, utc_now
 from sync.decide import Context, decide_user
-from sync.domain_moves import read_aliases
+from sync.ledger.domain_moves import read_aliases
 from sync.open_records import is_open
 from sync.people import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.readers import read_user

@@ -12,7 +12,7 @@ NOT_INTACT = 1
 def verify(door: Door, district: str | None) -> int:
     """Check the hash chain of one district, or of all."""
     from sync import views
-    from sync.ledger import verify as check
+    from sync.ledger.chain import verify as check
 
     if district is not None:
         with door.reading() as connection:

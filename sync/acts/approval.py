@@ -15,14 +15,14 @@ from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
 from sync import season
-from sync.apply import Drifted, apply_in
 from sync.clock import Clock, utc_now
-from sync.effects import SOURCE_KINDS
 from sync.guard import SeasonState
-from sync.ledger import fold
+from sync.ledger.apply import Drifted, apply_in
+from sync.ledger.chain import fold
+from sync.ledger.effects import SOURCE_KINDS
+from sync.ledger.seal import reseal_without
 from sync.outcome import Outcome
 from sync.runs import close_run_in, open_run
-from sync.seal import reseal_without
 from sync.season import Season
 
 

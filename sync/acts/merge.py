@@ -15,7 +15,7 @@ from core.models import PROFILE_FIELDS, Kind, UserStatus
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, people
 from sync.clock import Clock
 from sync.decide import decide_user
-from sync.draft import Step
+from sync.ledger.draft import Step
 from sync.outcome import Outcome
 from sync.people import UserView, stored_profile
 

@@ -21,12 +21,12 @@ from core.stored import from_json, utc_text
 from sync.clock import Clock, utc_now
 from sync.decide import Context
 from sync.district_run import origins_of, read_district
-from sync.domain_moves import read_aliases
-from sync.draft import Draft
+from sync.ledger.domain_moves import read_aliases
+from sync.ledger.draft import Draft
+from sync.ledger.seal import seal_whole
 from sync.outcome import Outcome
 from sync.people import Sources, UserView, read_users
 from sync.runs import close_run_in, open_run
-from sync.seal import seal_whole
 
 BATCH = 1_000
 STANDS_DAYS = 7
@@ -45,7 +45,7 @@ class Asked:
     run_id: int
     now: datetime
     effects: dict[str, Any] = field(default_factory=dict)
-    """What applying it does beside its changes (``sync/effects.py``)."""
+    """What applying it does beside its changes (``sync/ledger/effects.py``)."""
     extra: dict[str, int] = field(default_factory=dict)
     """Counts that are not actions: ``conflict``, ``protected`` …"""
     always: bool = False

@@ -16,7 +16,7 @@ from core.models import Kind
 from core.stored import utc_text
 from sync.acts.ordered_plan import asked_plan, named_in_conflicts
 from sync.clock import Clock
-from sync.draft import Step
+from sync.ledger.draft import Step
 from sync.outcome import Outcome
 
 

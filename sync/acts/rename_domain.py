@@ -17,7 +17,7 @@ from core.models import Kind, fold_email
 from core.stored import from_json
 from sync.acts.ordered_plan import asked_plan
 from sync.clock import Clock
-from sync.draft import Step
+from sync.ledger.draft import Step
 from sync.outcome import Outcome
 
 REASON = "domain_change"

@@ -18,7 +18,7 @@ from sync import views
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
 from sync.clock import Clock
 from sync.decide import decide_user
-from sync.draft import Step
+from sync.ledger.draft import Step
 from sync.outcome import Outcome
 
 REASON = "source_retired"

@@ -1,7 +1,7 @@
 """Undo: a plan, made off the ledger, that puts people back to where they were before a run (P8).
 
 Every change is turned round: fields, links and statuses return, and whoever was created ends
-archived. Whoever was changed since is listed and left. ``sync/apply.py`` applies it like any plan.
+archived. Whoever was changed since is listed and left. ``sync/ledger/apply.py`` applies it like any plan.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from core.models import Kind
 from core.stored import from_json
 from sync.acts.ordered_plan import Asked, asked_plan
 from sync.clock import Clock
-from sync.draft import Step
-from sync.effects import SOURCE_KINDS
+from sync.ledger.draft import Step
+from sync.ledger.effects import SOURCE_KINDS
 from sync.outcome import Outcome
 from sync.views import RUN, shown_id
 

@@ -24,10 +24,11 @@ from sqlalchemy.orm import Session
 from core.database import Database
 from core.settings import DistrictSettings
 from core.tables import District, Source
-from sync import conflicts, ledger
+from sync import conflicts
 from sync.acts import approval, hand_edit
 from sync.acts.hand_edit import UserEdit
 from sync.engine import plan_district, sync_district
+from sync.ledger import chain
 from sync.outcome import Outcome
 
 SLUG = "springfield"
@@ -398,7 +399,7 @@ class World:
 
     def intact(self) -> bool:
         """Say whether the chain verifies."""
-        return bool(ledger.verify(self.database)["intact"])
+        return bool(chain.verify(self.database)["intact"])
 
     def dump(self) -> dict[str, list[Any]]:
         """Return everything in the user tables, to compare before and after."""

@@ -15,10 +15,10 @@ from hypothesis.stateful import precondition, rule
 from sqlalchemy import text
 
 from core.errors import RosterSyncError, UsageError
-from sync import ledger
 from sync.acts.pause import pause_district, resume_district
 from sync.acts.retire import retire_source
 from sync.acts.undo import undo_run
+from sync.ledger import chain
 from tests.engine import ledger_model
 from tests.engine.kit import SLUG, decoded
 from tests.engine.machine_rosters import Rosters, crash_after, emails, of_machine
@@ -122,7 +122,7 @@ class Decisions(Rosters):
                 self.write_to_change(plan, seq, "digest", other)
             case _:
                 self.write_to_plan(plan, "digest", other)
-        assert not ledger.verify(self.database)["intact"], f"{what} of P{plan} was rewritten"
+        assert not chain.verify(self.database)["intact"], f"{what} of P{plan} was rewritten"
         self.write_to_change(plan, seq, "reason", reason)
         self.write_to_change(plan, seq, "digest", digest)
         self.write_to_plan(plan, "digest", row["digest"])

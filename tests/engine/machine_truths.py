@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from hypothesis.stateful import invariant
 
-from sync import ledger
+from sync.ledger import chain
 from tests.engine import ledger_model
 from tests.engine.kit import decoded
 from tests.engine.machine_decisions import Decisions
@@ -84,7 +84,7 @@ class Truths(Decisions):
                 kept = ledger_model.kept_census(connection)
                 assert counted == kept, (counted - kept, kept - counted)
         if self.verified:
-            assert ledger.verify(self.database)["intact"], ledger.verify(self.database)
+            assert chain.verify(self.database)["intact"], chain.verify(self.database)
         now = self.now_there(there)
         rows = self.world.rows("SELECT * FROM plans WHERE status <> 'draft' ORDER BY id")
         plans = {row.id: row for row in rows}  # what a crash left of a draft gives its id away

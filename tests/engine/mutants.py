@@ -16,23 +16,11 @@ import pytest
 from sqlalchemy import event, text
 
 from core.database import Database
-from sync import (
-    absence,
-    apply,
-    census,
-    decide,
-    engine,
-    holds,
-    ledger,
-    pairs,
-    plan,
-    reading,
-    stream,
-    taken_back,
-)
+from sync import absence, decide, engine, holds, pairs, plan, reading, stream, taken_back
 from sync.absence import Verdict
 from sync.acts import approval, retire, undo
-from sync.draft import Draft
+from sync.ledger import apply, chain, headcount
+from sync.ledger.draft import Draft
 from sync.stage import State
 from tests.engine import (
     machine_focus,
@@ -312,7 +300,7 @@ def _window(patch: pytest.MonkeyPatch) -> None:
     test_limits.test_l3_n_is_the_number_when_the_window_began_if_that_is_greater,
 )
 def _began(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(census, "_NOW_AND_THEN", (census._NOW, census._NOW))
+    patch.setattr(headcount, "_NOW_AND_THEN", (headcount._NOW, headcount._NOW))
 
 
 @without(
@@ -590,7 +578,7 @@ def _whole(patch: pytest.MonkeyPatch) -> None:
 
 @without("what was applied can be told from what is written", machine_focus.Rewritten)
 def _rewritten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ledger, "_digest", lambda row: bytes(row.digest))
+    patch.setattr(chain, "_digest", lambda row: bytes(row.digest))
 
 
 @without("the changes are those that were sealed", machine_focus.Rewritten)
@@ -600,4 +588,4 @@ def _unchained(patch: pytest.MonkeyPatch) -> None:
         row = connection.execute(query, {"plan": plan_id}).one()
         return bytes(row.digest), row.size, 0, 0
 
-    patch.setattr(ledger, "fold", blind)
+    patch.setattr(chain, "fold", blind)

@@ -25,7 +25,7 @@ from sqlalchemy import text
 
 from core.database import Database, at_failpoints, open_database
 from core.errors import Busy
-from sync import ledger
+from sync.ledger import chain
 from tests.conftest import _new_postgres_database
 from tests.engine import ledger_model
 from tests.engine.kit import Roster, World, new_world
@@ -155,7 +155,7 @@ def told(world: World) -> ledger_model.Told:
 
 def sound(world: World) -> None:
     """Assert that chain, ledger and census are in order."""
-    assert ledger.verify(world.database)["intact"]
+    assert chain.verify(world.database)["intact"]
     with world.database.read() as connection:
         replayed, there = ledger_model.replay(connection), ledger_model.stored(connection)
         assert ledger_model.differences(replayed, there) == []

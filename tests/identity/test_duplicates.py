@@ -13,7 +13,7 @@ from sync.acts import hand_edit
 from sync.acts.duplicates import duplicates, not_same
 from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
-from sync.ledger import verify
+from sync.ledger.chain import verify
 from tests.identity.town import Town, child
 
 

@@ -15,7 +15,7 @@ from core.database import Database
 from sync import matching
 from sync.acts.vendor_switch import switch_source
 from sync.conflicts import resolve
-from sync.ledger import verify
+from sync.ledger.chain import verify
 from sync.load import load_district_file
 from tests.identity.town import P, Town, child
 from tests.sizes import examples

@@ -22,7 +22,7 @@ from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
 from sync.conflicts import resolve
 from sync.identity import NUMBERS
-from sync.ledger import verify
+from sync.ledger.chain import verify
 from sync.load import load_district_file
 from tests.identity.town import Town
 

@@ -18,7 +18,7 @@ from tests.sync.test_complexity import counted, roster
 
 @pytest.fixture(autouse=True)
 def _every_plan_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sync.seal.LARGE", 1)
+    monkeypatch.setattr("sync.ledger.seal.LARGE", 1)
 
 
 def plans_of(database: Database) -> list[int]:

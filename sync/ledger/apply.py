@@ -18,10 +18,10 @@ from core.database import Database, failpoint
 from core.errors import Drift
 from core.models import PROFILE_FIELDS
 from core.stored import from_json, utc_text
-from sync import census
-from sync.effects import SOURCE_KINDS, take_effect
+from sync.ledger import headcount
+from sync.ledger.effects import SOURCE_KINDS, take_effect
+from sync.ledger.new_memberships import PLACES, keep_places
 from sync.open_records import opening
-from sync.places import PLACES, keep_places
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
@@ -70,8 +70,8 @@ def apply_in(
     keep_places(database, connection, about)
     _check_preconditions(database, connection, about, shape)
     failpoint("apply.checked")
-    held = census.held_where(database)
-    before = {} if shape.only_creates else census.count(connection, plan_id, held)
+    held = headcount.held_where(database)
+    before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
     failpoint("apply.counted")
     words = _Words(database)
     for name, query in words.statements(shape):
@@ -85,10 +85,10 @@ def apply_in(
         failpoint("apply.hand")
     take_effect(database, connection, plan.kind, from_json(plan.effects) or {}, about)
     failpoint("apply.effects")
-    after = census.count(
-        connection, plan_id, census.brought(database) if shape.only_creates else held
+    after = headcount.count(
+        connection, plan_id, headcount.brought(database) if shape.only_creates else held
     )
-    census.write(database, connection, plan_id, about["now"], before, after)
+    headcount.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
     for source_id in from_json(plan.establishes):
         connection.execute(_ESTABLISHED, {"id": source_id})
@@ -205,7 +205,7 @@ def preconditions(
     """Yield each precondition of a plan: what has moved where it does not hold, and its SQL.
 
     The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
-    ``places`` are those of ``sync/places.py``, or the query for them.
+    ``places`` are those of ``sync/ledger/new_memberships.py``, or the query for them.
     """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")

@@ -1,6 +1,6 @@
 """Effects: what applying a plan does beside its changes, sealed with it.
 
-``sync/apply.py`` calls ``take_effect`` inside its transaction; nothing else does.
+``sync/ledger/apply.py`` calls ``take_effect`` inside its transaction; nothing else does.
 """
 
 from __future__ import annotations

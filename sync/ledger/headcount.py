@@ -18,8 +18,8 @@ from sqlalchemy import Connection, TextClause, text
 
 from core.database import Database
 from core.stored import to_json, utc_text
+from sync.ledger.new_memberships import PLACES
 from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
-from sync.places import PLACES
 
 Counts = Mapping[Group, int]
 
@@ -60,7 +60,7 @@ def held_where(database: Database) -> Held:
 
 
 def brought(database: Database) -> Held:
-    """Ask for the people of a plan that only creates, who are where ``sync/places.py`` says."""
+    """Ask for the people of a plan that only creates, who are where ``sync/ledger/new_memberships.py`` says."""
     active = f"{database.json_text('c.after', 'status')} = 'active'"
     return Held(
         text(

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import MANY_ROWS, Database
 from core.stored import from_json, to_json, utc_text
-from sync.domain_moves import moves_of
-from sync.draft import DIGEST_SIZE, Draft, canonical
+from sync.ledger.domain_moves import moves_of
+from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
+from sync.ledger.outline import LARGE, outline_of
 from sync.limits import SCHOOL_ROLE, Trip
-from sync.outline import LARGE, outline_of
 
 ACTIONS = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, text
 from core.database import Database
 from core.models import Kind
 from core.stored import from_json
-from sync.apply import chain_of
-from sync.draft import DIGEST_SIZE, Step, canonical, content_of
-from sync.seal import with_effects
+from sync.ledger.apply import chain_of
+from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
+from sync.ledger.seal import with_effects
 
 
 @dataclass(slots=True)

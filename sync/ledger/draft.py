@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from core.models import Kind
-from sync.outline import Outline
+from sync.ledger.outline import Outline
 
 CHANGE_COLUMNS = (
     "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
