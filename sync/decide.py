@@ -16,7 +16,7 @@ from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus, fold_email
 from core.settings import Grace
 from sync.ledger.domain_moves import at_newest
 from sync.ledger.draft import Step
-from sync.people import (
+from sync.people.person import (
     Membership,
     RecordView,
     Sources,

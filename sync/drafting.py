@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from core.database import Database
 from sync.decide import Context, Decision
-from sync.known import OwnNumbers
 from sync.ledger.draft import Draft
+from sync.people.traits import OwnNumbers
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from core.models import Kind
-from sync import conflicts, matching, pairs
 from sync.decide import decide_newcomer
 from sync.drafting import Drafting
-from sync.identity import USER_PREFIX, new_id
-from sync.people import RecordView, read_newcomers
+from sync.people import conflicts, matching, moved_people
+from sync.people.identity import USER_PREFIX, new_id
+from sync.people.person import RecordView, read_newcomers
 
 BATCH = 4_000
 """Records looked at in one transaction. What is written of them stands all over an index, so that
@@ -155,7 +155,7 @@ class Newcomers:
         if self.some_lost:
             doubts = conflicts.still_resembling_lost(connection, numbers)
         if self.work.leavers:
-            for record_id, targets in pairs.likenesses(connection, numbers).items():
+            for record_id, targets in moved_people.likenesses(connection, numbers).items():
                 doubts[record_id] = (self.resembling, targets)
         if doubts:
             about = {"records": list(doubts)}

@@ -17,20 +17,21 @@ from core.database import Database, failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync import holds, matching, newcomers, open_records, pairs, taken_back, todo
+from sync import holds, newcomers, open_records, taken_back, todo
 from sync.collector import seldom
 from sync.decide import Context, Decision, decide_user
 from sync.drafting import Drafting, writing
 from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
 from sync.guarding import Watch, Watched, watch_over
-from sync.known import own_numbers
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import discard_drafts, seal, supersede_standing
 from sync.limits import Trip
 from sync.newcomers import Newcomers, new_user_id
-from sync.people import Sources, UserView, read_newcomers, read_users
+from sync.people import matching, moved_people
+from sync.people.person import Sources, UserView, read_newcomers, read_users
+from sync.people.traits import own_numbers
 from sync.schools import Schools, plan_schools
 from sync.situations import LEFT
 
@@ -144,7 +145,7 @@ class _Planner:
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
             draft = Draft(self.database, self._open_plan(connection))
-            for room in (todo, holds, pairs, newcomers, taken_back):
+            for room in (todo, holds, moved_people, newcomers, taken_back):
                 room.create_tables(connection)
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
@@ -259,8 +260,8 @@ class _Planner:
                 staying.append(user)  # all the same their record may have moved
         if pairing:
             work.leavers += len(leavers) + len(staying)
-            pairs.add_leavers(self.database, connection, leavers, work.own)
-            pairs.add_leavers(self.database, connection, staying, work.own, staying=True)
+            moved_people.add_leavers(self.database, connection, leavers, work.own)
+            moved_people.add_leavers(self.database, connection, staying, work.own, staying=True)
         open_records.close(connection, settled)
         work.draft.flush(connection)
         if self.progress is not None:
@@ -292,15 +293,15 @@ class _Planner:
         work.leavers = todo.list_lost(connection, old_id, work.district_id)
         for first in range(1, work.leavers + 1, BATCH):
             users = read_users(connection, first, first + BATCH - 1)
-            pairs.add_leavers(self.database, connection, users, work.own)
+            moved_people.add_leavers(self.database, connection, users, work.own)
 
     def _find_pairs(self, work: Drafting, records: int) -> None:
         """Look again at those who have not left: their record moved to somebody new (L7)."""
         with work.transaction() as connection:
             for first in range(1, records + 1, BATCH):
                 joiners = read_newcomers(connection, first, first + BATCH - 1)
-                pairs.add_joiners(self.database, connection, joiners, work.own)
-            moved = pairs.find(connection)
+                moved_people.add_joiners(self.database, connection, joiners, work.own)
+            moved = moved_people.find(connection)
             if not moved:
                 return
             taken_back.forget_moved(work, connection)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from sync.people import UserView, read_users
+from sync.people.person import UserView, read_users
 
 
 def read_user(connection: Connection, district_id: int, user_id: str) -> UserView | None:

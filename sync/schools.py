@@ -18,9 +18,9 @@ from core.database import Database
 from core.models import Kind
 from core.rows import Source
 from sync import open_records
-from sync.conflicts import leave_to_a_person
-from sync.identity import SCHOOL_PREFIX, new_id
 from sync.ledger.draft import Draft, Step
+from sync.people.conflicts import leave_to_a_person
+from sync.people.identity import SCHOOL_PREFIX, new_id
 from sync.situations import Facts, school_situation_of
 
 FIELDS = ("name", "nces_id", "state_id", "number")

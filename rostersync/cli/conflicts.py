@@ -73,7 +73,7 @@ def resolve(
     from core.errors import UsageError
     from rostersync.cli.outcome import outcome_json
     from sync import views
-    from sync.conflicts import resolve as decide
+    from sync.people.conflicts import resolve as decide
 
     if (link is None) == (not new):
         raise UsageError(

@@ -32,13 +32,13 @@ from core.settings import LOCKABLE_FIELDS, DistrictSettings
 from core.stored import utc_text
 from sync.clock import Clock, utc_now
 from sync.district_run import read_district
-from sync.identity import USER_PREFIX, new_id
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Draft, Step
 from sync.ledger.seal import seal_whole
 from sync.open_records import opening
 from sync.outcome import Outcome
-from sync.people import UserView, stored_profile
+from sync.people.identity import USER_PREFIX, new_id
+from sync.people.person import UserView, stored_profile
 from sync.readers import read_user
 from sync.runs import close_run_in, open_run
 

@@ -17,7 +17,7 @@ from sync.clock import Clock
 from sync.decide import decide_user
 from sync.ledger.draft import Step
 from sync.outcome import Outcome
-from sync.people import UserView, stored_profile
+from sync.people.person import UserView, stored_profile
 
 REASON = "merged"
 

@@ -25,7 +25,7 @@ from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole
 from sync.outcome import Outcome
-from sync.people import Sources, UserView, read_users
+from sync.people.person import Sources, UserView, read_users
 from sync.runs import close_run_in, open_run
 
 BATCH = 1_000

@@ -22,10 +22,10 @@ from sync import views
 from sync.acts.ordered_plan import STANDS_DAYS
 from sync.clock import Clock
 from sync.district_run import DistrictRun, Progress, open_district_run, origins_of
-from sync.identity import NUMBERS
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole
 from sync.outcome import Outcome
+from sync.people.identity import NUMBERS
 from sync.plan import PlanRequest, Plans, Switch, make_plans
 from sync.reading import read_sources
 from sync.runs import close_run_in

@@ -24,12 +24,12 @@ from sqlalchemy.orm import Session
 from core.database import Database
 from core.settings import DistrictSettings
 from core.tables import District, Source
-from sync import conflicts
 from sync.acts import approval, hand_edit
 from sync.acts.hand_edit import UserEdit
 from sync.engine import plan_district, sync_district
 from sync.ledger import chain
 from sync.outcome import Outcome
+from sync.people import conflicts
 
 SLUG = "springfield"
 MONDAY = datetime(2026, 10, 5, 12, 0, tzinfo=UTC)

@@ -16,11 +16,12 @@ import pytest
 from sqlalchemy import event, text
 
 from core.database import Database
-from sync import absence, decide, engine, holds, pairs, plan, reading, stream, taken_back
+from sync import absence, decide, engine, holds, plan, reading, stream, taken_back
 from sync.absence import Verdict
 from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount
 from sync.ledger.draft import Draft
+from sync.people import moved_people
 from sync.stage import State
 from tests.engine import (
     machine_focus,
@@ -352,7 +353,7 @@ def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
     test_pairs.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
 )
 def _pairs(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pairs, "likenesses", lambda *_: {})
+    patch.setattr(moved_people, "likenesses", lambda *_: {})
 
 
 @without(
@@ -361,7 +362,7 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
     test_pairs.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
 def _moved(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(pairs, "_PAIR", text(pairs._PAIR.text.replace("THEN 1", "THEN 0")))
+    patch.setattr(moved_people, "_PAIR", text(moved_people._PAIR.text.replace("THEN 1", "THEN 0")))
 
 
 @without(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.identity import Candidate, Known, crossing, fold_name, judge
+from sync.people.identity import Candidate, Known, crossing, fold_name, judge
 
 
 def known(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from core.database import Database
-from sync import matching
 from sync.acts import hand_edit
-from sync.conflicts import resolve
+from sync.people import matching
+from sync.people.conflicts import resolve
 from tests.identity.town import Town, child
 
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.database import Database
-from sync import matching
 from sync.acts.vendor_switch import switch_source
-from sync.conflicts import resolve
 from sync.ledger.chain import verify
 from sync.load import load_district_file
+from sync.people import matching
+from sync.people.conflicts import resolve
 from tests.identity.town import P, Town, child
 from tests.sizes import examples
 

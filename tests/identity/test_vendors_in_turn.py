@@ -20,10 +20,10 @@ from rostersync.emulator.files import write_clever, write_oneroster, write_user_
 from rostersync.emulator.generator import District
 from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
-from sync.conflicts import resolve
-from sync.identity import NUMBERS
 from sync.ledger.chain import verify
 from sync.load import load_district_file
+from sync.people.conflicts import resolve
+from sync.people.identity import NUMBERS
 from tests.identity.town import Town
 
 ROUTE = (

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.models import fold_email
-from sync.identity import keys_of, strong_keys, weak_keys
-from sync.known import OwnNumbers
-from sync.people import RecordView, UserView
+from sync.people.identity import keys_of, strong_keys, weak_keys
+from sync.people.person import RecordView, UserView
+from sync.people.traits import OwnNumbers
 
 _COLUMNS = ("person", "word", "value", "kind")
 

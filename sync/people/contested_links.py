@@ -1,7 +1,7 @@
 """Claims: the links that one source's new people would get in a run, seen together.
 
 One by one each looks right; together they may say that two people are one, or that two of them bear
-each other's numbers. Pure; ``sync/matching.py`` asks and takes such links back. What is said does
+each other's numbers. Pure; ``sync/people/matching.py`` asks and takes such links back. What is said does
 not depend on the order in which claims were noted.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync.identity import Known, Verdict, names_agree
-from sync.people import RecordView
+from sync.people.identity import Known, Verdict, names_agree
+from sync.people.person import RecordView
 
 Doubtful = dict[str, tuple[str, int, tuple[str, ...]]]
 """Person → (the user whom they would be, one of their records, the evidence)."""

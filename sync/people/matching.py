@@ -2,8 +2,8 @@
 
 Writes ``todo_joins`` (whose record it is) and ``attached`` (whose record it is among those who join
 in this very run), takes conflicts down, and removes from ``todo_records`` whoever does not simply
-join. ``sync/identity.py`` decides; what it decides by depends on sets only, never on the order of
-rows or pages. ``sync/claims.py`` looks at the links of one source together.
+join. ``sync/people/identity.py`` decides; what it decides by depends on sets only, never on the order of
+rows or pages. ``sync/people/contested_links.py`` looks at the links of one source together.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
 from core.models import Kind
-from sync.claims import Claims
-from sync.conflicts import leave_to_a_person
-from sync.identity import NUMBERS, Candidate, Known, Verdict, judge
-from sync.known import OwnNumbers, known_of, read_known
 from sync.ledger.domain_moves import read_aliases
-from sync.people import RecordView, read_newcomers
+from sync.people.conflicts import leave_to_a_person
+from sync.people.contested_links import Claims
+from sync.people.identity import NUMBERS, Candidate, Known, Verdict, judge
+from sync.people.person import RecordView, read_newcomers
+from sync.people.traits import OwnNumbers, known_of, read_known
 
 BATCH = 1_000
 Transaction = Callable[[], AbstractContextManager[Connection]]

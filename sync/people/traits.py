@@ -1,6 +1,6 @@
 """What is known of somebody, as matching compares it: of new records, and of users.
 
-Reads users in batches, decides nothing. ``sync/matching.py`` and ``sync/acts/duplicates.py`` use it.
+Reads users in batches, decides nothing. ``sync/people/matching.py`` and ``sync/acts/duplicates.py`` use it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.rows import Source
-from sync.identity import NUMBERS, Candidate, Known, fold_name, role_class
 from sync.ledger.domain_moves import spellings
-from sync.people import UserData, decode_user
+from sync.people.identity import NUMBERS, Candidate, Known, fold_name, role_class
+from sync.people.person import UserData, decode_user
 
 OwnNumbers = Mapping[int, frozenset[str]]
 """Source id → the numbers that are its own: they say nothing about who somebody is elsewhere."""

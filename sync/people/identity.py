@@ -1,7 +1,7 @@
 """Identity: who a new record may be, and the ids under which new people and schools come in.
 
 Pure. Strong keys come first; an address is weak and needs agreeing names (rule 6); whatever is
-weak, contradictory or ambiguous is a conflict that a person decides (I5). ``sync/matching.py``
+weak, contradictory or ambiguous is a conflict that a person decides (I5). ``sync/people/matching.py``
 reads in sets what ``judge`` decides by.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
-from sync.people import UserData
+from sync.people.person import UserData
 
 USER_PREFIX = "u"
 SCHOOL_PREFIX = "s"
