@@ -15,10 +15,10 @@ from sync.district_run import (
     open_district_run,
     origins_of,
 )
-from sync.guarding import Watch
 from sync.ledger.apply import Drifted, apply_in
 from sync.outcome import Outcome, worst
-from sync.plan import PlanRequest, Plans, make_plans
+from sync.planning.plan import PlanRequest, Plans, make_plans
+from sync.planning.return_check import Watch
 from sync.reading import read_sources
 from sync.runs import close_run_in
 from sync.season import Season

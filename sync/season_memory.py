@@ -18,9 +18,9 @@ from sync.guard import (
     graced_on,
     wait_for,
 )
-from sync.guarding import forget_pupils
 from sync.ledger.apply import Drifted
-from sync.plan import Plans
+from sync.planning.plan import Plans
+from sync.planning.return_check import forget_pupils
 from sync.season import Season
 
 

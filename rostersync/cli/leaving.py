@@ -14,7 +14,7 @@ def show_leaving(door: Door, district: str, within: int | None) -> None:
     from sync import people_views, views
     from sync.acts.pause import almanac_of
     from sync.clock import utc_now
-    from sync.grace import leaving, warnings
+    from sync.planning.grace import leaving, warnings
 
     now = utc_now()
     with door.reading() as connection:

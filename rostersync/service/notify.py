@@ -21,9 +21,10 @@ from core.database import Database, failpoint
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
-from sync import grace, views
+from sync import views
 from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
+from sync.planning import grace
 from sync.rollover_report import rollover_report
 from sync.season import Season, next_change
 from sync.shown import local_moment

@@ -14,10 +14,10 @@ from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, people
 from sync.clock import Clock
-from sync.decide import decide_user
 from sync.ledger.draft import Step
 from sync.outcome import Outcome
 from sync.people.person import UserView, stored_profile
+from sync.planning.decide import decide_user
 
 REASON = "merged"
 

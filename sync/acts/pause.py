@@ -18,7 +18,7 @@ from sync.almanac import Almanac as Almanac
 from sync.almanac import almanac_of as almanac_of
 from sync.clock import Clock, utc_now
 from sync.guard import PAUSED_WORDS, SeasonState, paused_by_hand, resumed_by_hand, returns_from
-from sync.guarding import forget_pupils
+from sync.planning.return_check import forget_pupils
 from sync.runs import close_run_in, open_run
 from sync.schedule import calendar, next_run
 from sync.season import Season, next_change

@@ -17,9 +17,9 @@ from core.settings import Grace
 from sync import views
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
 from sync.clock import Clock
-from sync.decide import decide_user
 from sync.ledger.draft import Step
 from sync.outcome import Outcome
+from sync.planning.decide import decide_user
 
 REASON = "source_retired"
 

@@ -16,12 +16,13 @@ import pytest
 from sqlalchemy import event, text
 
 from core.database import Database
-from sync import absence, decide, engine, holds, plan, reading, stream, taken_back
+from sync import absence, engine, reading, stream
 from sync.absence import Verdict
 from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount
 from sync.ledger.draft import Draft
 from sync.people import moved_people
+from sync.planning import approval_needed, decide, overrides, plan
 from sync.stage import State
 from tests.engine import (
     machine_focus,
@@ -133,7 +134,7 @@ def _grace(patch: pytest.MonkeyPatch) -> None:
 )
 def _in_conflict(patch: pytest.MonkeyPatch) -> None:
     facts(patch, in_conflict=False)
-    patch.setattr(taken_back, "keep_named_in_conflicts", lambda *_: 0)
+    patch.setattr(overrides, "keep_named_in_conflicts", lambda *_: 0)
 
 
 @without(
@@ -142,7 +143,7 @@ def _in_conflict(patch: pytest.MonkeyPatch) -> None:
     held(test_plans.test_p4_a_rejection_is_remembered_until_the_evidence_changes),
 )
 def _rejections(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(taken_back, "drop_rejected", lambda *_: None)
+    patch.setattr(overrides, "drop_rejected", lambda *_: None)
 
 
 # -- proof of absence
@@ -269,7 +270,7 @@ def _one_hold(patch: pytest.MonkeyPatch) -> None:
     test_limits.test_l5_all_takings_of_a_group_are_held_and_safe_changes_go_on,
 )
 def _limits(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(holds, "allowed_in", lambda *_: 10**6)
+    patch.setattr(approval_needed, "allowed_in", lambda *_: 10**6)
 
 
 @without(
@@ -279,7 +280,7 @@ def _limits(patch: pytest.MonkeyPatch) -> None:
 )
 def _half(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        holds,
+        approval_needed,
         "allowed_in",
         lambda group, people, rule: max(rule.least, people * rule.percent // 100),
     )
@@ -291,8 +292,8 @@ def _half(patch: pytest.MonkeyPatch) -> None:
     test_limits.test_l4_the_window_counts_what_was_applied_without_approval,
 )
 def _window(patch: pytest.MonkeyPatch) -> None:
-    only_now, _, _ = holds._ALL_TAKINGS.partition(" UNION ALL ")
-    patch.setattr(holds, "_ALL_TAKINGS", only_now + " AND :start = :start")
+    only_now, _, _ = approval_needed._ALL_TAKINGS.partition(" UNION ALL ")
+    patch.setattr(approval_needed, "_ALL_TAKINGS", only_now + " AND :start = :start")
 
 
 @without(
@@ -311,15 +312,18 @@ def _began(patch: pytest.MonkeyPatch) -> None:
 )
 def _excess(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        holds,
+        approval_needed,
         "_HOLD",
-        {scope: text(f"{query.text} ORDER BY 1 LIMIT 1") for scope, query in holds._HOLD.items()},
+        {
+            scope: text(f"{query.text} ORDER BY 1 LIMIT 1")
+            for scope, query in approval_needed._HOLD.items()
+        },
     )
 
 
 @without("additions", machine_focus.Crowd, test_limits.test_l6_additions_past_fifty_are_held)
 def _additions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(holds, "additions_allowed", lambda _: 10**6)
+    patch.setattr(approval_needed, "additions_allowed", lambda _: 10**6)
 
 
 @without(
@@ -328,7 +332,7 @@ def _additions(patch: pytest.MonkeyPatch) -> None:
     test_changes_of_ours.test_l8_more_than_ten_changes_of_our_own_are_held,
 )
 def _own(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(holds, "own_changes_allowed", lambda _: 10**6)
+    patch.setattr(approval_needed, "own_changes_allowed", lambda _: 10**6)
 
 
 @without(
@@ -556,7 +560,7 @@ def _undo_all(patch: pytest.MonkeyPatch) -> None:
 
 @without("what was undone is not redone by itself", machine_focus.Undone)
 def _redone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(taken_back, "mark_undone", lambda *_: None)
+    patch.setattr(overrides, "mark_undone", lambda *_: None)
 
 
 @without("a retired source leaves whom a conflict names", machine_focus.Retired)

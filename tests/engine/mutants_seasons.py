@@ -16,20 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER, initialize, rule
 from sqlalchemy import text
 
-from sync import (
-    engine,
-    evidence,
-    guard,
-    guarding,
-    load,
-    plan,
-    reading,
-    rollover,
-    season,
-    season_memory,
-)
+from sync import engine, evidence, guard, load, reading, rollover, season, season_memory
 from sync.acts import approval
 from sync.guard import SeasonState
+from sync.planning import plan, return_check
 from sync.rollover import Rollover, Verdict
 from sync.season import Season
 from tests.engine.machine_seasons import Seasons, modes
@@ -461,7 +451,7 @@ def _taken_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(load, "with_other_calendar", lambda state, *_: state)
 
 
-# -- what a rollover explains: sync/rollover.py, sync/guarding.py
+# -- what a rollover explains: sync/rollover.py, sync/planning/return_check.py
 
 
 @without("half of a school must have gone up", PartReturns)
@@ -483,13 +473,13 @@ def _highest(patch: pytest.MonkeyPatch) -> None:
 
 @without("only students finish", Returns)
 def _students(patch: pytest.MonkeyPatch) -> None:
-    real = guarding._taken
+    real = return_check._taken
 
     def careless(*about: Any, **more: Any) -> Any:
         for target, places, finished, before, gone in real(*about, **more):
             yield target, places, finished or "07", before, gone
 
-    patch.setattr(guarding, "_taken", careless)
+    patch.setattr(return_check, "_taken", careless)
 
 
 @without("what nothing explains is held, however few they are", Returns)
@@ -500,13 +490,15 @@ def _held(patch: pytest.MonkeyPatch) -> None:
         verdict = real(*about, **more)
         return Verdict.LIMITS if verdict is Verdict.HELD else verdict
 
-    patch.setattr(guarding, "judge", mild)
+    patch.setattr(return_check, "judge", mild)
 
 
 @without("what was held stays held in the next run", Returns)
 def _held_before(patch: pytest.MonkeyPatch) -> None:
     real = rollover.judge
-    patch.setattr(guarding, "judge", lambda *a, **more: real(*a, **{**more, "held_before": False}))
+    patch.setattr(
+        return_check, "judge", lambda *a, **more: real(*a, **{**more, "held_before": False})
+    )
 
 
 @without("a late school waits", LateReturns)
@@ -527,10 +519,10 @@ def _late(patch: pytest.MonkeyPatch) -> None:
 
 @without("approve asks for everything", Approvals)
 def _approve(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guarding, "holds_additions", lambda *_: False)
+    patch.setattr(return_check, "holds_additions", lambda *_: False)
 
 
-# -- grace: sync/grace.py, sync/evidence.py, sync/season_memory.py
+# -- grace: sync/planning/grace.py, sync/evidence.py, sync/season_memory.py
 
 
 @without("the days of grace stand still in a pause", Graces)

@@ -296,7 +296,7 @@ def test_each_row_of_the_situations_table(
 
 def watch(met: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Note which rows decided."""
-    from sync import decide, schools
+    from sync.planning import decide, schools
 
     def noting(real: Callable[[Facts], object]) -> Callable[[Facts], object]:
         def situation(facts: Facts) -> object:

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from sync import grace
 from sync.acts import pause
+from sync.planning import grace
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff

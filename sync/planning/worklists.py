@@ -1,7 +1,7 @@
 """The lists of a plan: whom it looks at, numbered in temporary tables.
 
 ``todo_users`` has people whom the directory knows, ``todo_joins`` records that join them, and
-``todo_records`` the records of people whom it does not know. ``sync/plan.py`` takes them batch by
+``todo_records`` the records of people whom it does not know. ``sync/planning/plan.py`` takes them batch by
 batch. Settles and opens records by what they are and by the calendar; changes nobody.
 """
 

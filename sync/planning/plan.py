@@ -17,22 +17,23 @@ from core.database import Database, failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync import holds, newcomers, open_records, taken_back, todo
+from sync import open_records
 from sync.collector import seldom
-from sync.decide import Context, Decision, decide_user
-from sync.drafting import Drafting, writing
-from sync.grace import paused_days
 from sync.guard import Guard, SeasonState
-from sync.guarding import Watch, Watched, watch_over
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import discard_drafts, seal, supersede_standing
 from sync.limits import Trip
-from sync.newcomers import Newcomers, new_user_id
 from sync.people import matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
-from sync.schools import Schools, plan_schools
+from sync.planning import approval_needed, newcomers, overrides, worklists
+from sync.planning.decide import Context, Decision, decide_user
+from sync.planning.grace import paused_days
+from sync.planning.newcomers import Newcomers, new_user_id
+from sync.planning.return_check import Watch, Watched, watch_over
+from sync.planning.schools import Schools, plan_schools
+from sync.planning.workspace import Drafting, writing
 from sync.situations import LEFT
 
 BATCH = 1_000
@@ -133,8 +134,8 @@ class _Planner:
         if records:
             Newcomers(work, request.silent).look_at(records, self.progress)
         with work.transaction() as connection:
-            self.plans.conflicts = taken_back.keep_named_in_conflicts(work, connection)
-            taken_back.drop_rejected(work, connection)
+            self.plans.conflicts = overrides.keep_named_in_conflicts(work, connection)
+            overrides.drop_rejected(work, connection)
             return self._finish(work, connection, school_names)
 
     # -- the beginning
@@ -145,17 +146,17 @@ class _Planner:
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
             draft = Draft(self.database, self._open_plan(connection))
-            for room in (todo, holds, moved_people, newcomers, taken_back):
+            for room in (worklists, approval_needed, moved_people, newcomers, overrides):
                 room.create_tables(connection)
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
             )
             draft.flush(connection)
-            todo.settle_strangers(connection, self.source_ids)
+            worklists.settle_strangers(connection, self.source_ids)
             today = request.now.astimezone(request.settings.zone).date().isoformat()
-            todo.open_kept_no_longer(connection, district_id, today)
+            worklists.open_kept_no_longer(connection, district_id, today)
             empty = connection.execute(_ANYBODY, {"district": district_id}).first() is None
-            records = todo.list_records(
+            records = worklists.list_records(
                 self.database, connection, self._open_ones(), anybody=not empty
             )
             aliases = read_aliases(connection, district_id, ahead=True)
@@ -212,7 +213,7 @@ class _Planner:
             ).scalar_one()
         )
 
-    def _open_ones(self) -> todo.Open:
+    def _open_ones(self) -> worklists.Open:
         spoken = [source for source in self.source_ids if source not in self.request.silent]
         known = spoken if self.request.switch else self.source_ids
         return {"sources": spoken, "all": known, "district": self.request.district.id}
@@ -232,10 +233,10 @@ class _Planner:
 
     def _list_users(self, work: Drafting, connection: Connection) -> int:
         """Number the users to look at; return how many."""
-        users = todo.list_users(self.database, connection, self._open_ones())
+        users = worklists.list_users(self.database, connection, self._open_ones())
         about = {"district": work.district_id}
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
-        self.in_conflict = taken_back.list_named_in_conflicts(work, connection)
+        self.in_conflict = overrides.list_named_in_conflicts(work, connection)
         return users
 
     # -- the people whom the directory knows
@@ -290,7 +291,7 @@ class _Planner:
 
     def _list_lost(self, work: Drafting, connection: Connection, old_id: int) -> None:
         """Note whom a switch would lose: somebody new may be they, by name or local part (L7)."""
-        work.leavers = todo.list_lost(connection, old_id, work.district_id)
+        work.leavers = worklists.list_lost(connection, old_id, work.district_id)
         for first in range(1, work.leavers + 1, BATCH):
             users = read_users(connection, first, first + BATCH - 1)
             moved_people.add_leavers(self.database, connection, users, work.own)
@@ -304,8 +305,8 @@ class _Planner:
             moved = moved_people.find(connection)
             if not moved:
                 return
-            taken_back.forget_moved(work, connection)
-            todo.list_moved(connection)
+            overrides.forget_moved(work, connection)
+            worklists.list_moved(connection)
         for first in range(1, moved + 1, BATCH):
             with work.transaction() as connection:
                 for user in read_users(connection, first, first + BATCH - 1):
@@ -327,7 +328,7 @@ class _Planner:
         if request.switch is not None:
             plans.plan_id = request.switch.seal(connection, draft)
             return plans
-        counting = holds.Counting(
+        counting = approval_needed.Counting(
             district_id=work.district_id,
             settings=request.settings,
             source_ids=self.source_ids,
@@ -340,8 +341,8 @@ class _Planner:
             plans.watched = watch_over(
                 self.database, connection, draft, work.district_id, request.watch
             )
-        taken_back.mark_undone(work, connection)
-        plans.trips = holds.judge(connection, draft, counting)
+        overrides.mark_undone(work, connection)
+        plans.trips = approval_needed.judge(connection, draft, counting)
         extra = {word: work.counts[word] for word in ("protected", "locked")}
         extra |= {"skipped": request.skipped, "conflict": plans.conflicts}
         expires = request.now + timedelta(days=HELD_DAYS)

@@ -1,6 +1,6 @@
 """The people whom the directory does not know: who joins, and who may be somebody we know.
 
-Used by ``sync/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes the draft
+Used by ``sync/planning/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes the draft
 and the conflicts, changes nobody.
 """
 
@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from core.models import Kind
-from sync.decide import decide_newcomer
-from sync.drafting import Drafting
 from sync.people import conflicts, matching, moved_people
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import RecordView, read_newcomers
+from sync.planning.decide import decide_newcomer
+from sync.planning.workspace import Drafting
 
 BATCH = 4_000
 """Records looked at in one transaction. What is written of them stands all over an index, so that

@@ -1,6 +1,6 @@
 """Drafting: what the rooms of planning share, and how a decision gets into the draft.
 
-``sync/plan.py`` makes it; it, ``sync/newcomers.py`` and ``sync/taken_back.py`` work on it.
+``sync/planning/plan.py`` makes it; it, ``sync/planning/newcomers.py`` and ``sync/planning/overrides.py`` work on it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from core.database import Database
-from sync.decide import Context, Decision
 from sync.ledger.draft import Draft
 from sync.people.traits import OwnNumbers
+from sync.planning.decide import Context, Decision
 
 
 @contextmanager
