@@ -19,7 +19,7 @@ from sync.ledger.apply import Drifted, apply_in
 from sync.outcome import Outcome, worst
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch
-from sync.reading import read_sources
+from sync.reading.read_sources import read_sources
 from sync.runs import close_run_in
 from sync.season import Season
 from sync.season_memory import (

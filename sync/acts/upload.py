@@ -33,7 +33,7 @@ from sync.connect import open_connector
 from sync.district_run import Progress, read_district
 from sync.engine import plan_district, sync_district
 from sync.outcome import Outcome
-from sync.reading import terms_of
+from sync.reading.read_sources import terms_of
 from sync.settle import findings_of
 from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
 

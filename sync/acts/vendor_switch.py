@@ -27,7 +27,7 @@ from sync.ledger.seal import seal_whole
 from sync.outcome import Outcome
 from sync.people.identity import NUMBERS
 from sync.planning.plan import PlanRequest, Plans, Switch, make_plans
-from sync.reading import read_sources
+from sync.reading.read_sources import read_sources
 from sync.runs import close_run_in
 
 

@@ -16,14 +16,16 @@ import pytest
 from sqlalchemy import event, text
 
 from core.database import Database
-from sync import absence, engine, reading, stream
-from sync.absence import Verdict
+from sync import engine
 from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount
 from sync.ledger.draft import Draft
 from sync.people import moved_people
 from sync.planning import approval_needed, decide, overrides, plan
-from sync.stage import State
+from sync.reading import absence, stream
+from sync.reading import read_sources as reading
+from sync.reading.absence import Verdict
+from sync.reading.stage import State
 from tests.engine import (
     machine_focus,
     test_changes_of_ours,

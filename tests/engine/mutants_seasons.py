@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER, initialize, rule
 from sqlalchemy import text
 
-from sync import engine, evidence, guard, load, reading, rollover, season, season_memory
+from sync import engine, guard, load, rollover, season, season_memory
 from sync.acts import approval
 from sync.guard import SeasonState
 from sync.planning import plan, return_check
+from sync.reading import evidence, read_sources
 from sync.rollover import Rollover, Verdict
 from sync.season import Season
 from tests.engine.machine_seasons import Seasons, modes
@@ -443,7 +444,7 @@ def _vendor(patch: pytest.MonkeyPatch) -> None:
 
 @without("while a vendor is in trouble nobody leaves", Vendors)
 def _trouble(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(reading, "TROUBLED_WORDS", frozenset())
+    patch.setattr(read_sources, "TROUBLED_WORDS", frozenset())
 
 
 @without("a pause that is taken out of the file still owes its guard", Files)
@@ -522,7 +523,7 @@ def _approve(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(return_check, "holds_additions", lambda *_: False)
 
 
-# -- grace: sync/planning/grace.py, sync/evidence.py, sync/season_memory.py
+# -- grace: sync/planning/grace.py, sync/reading/evidence.py, sync/season_memory.py
 
 
 @without("the days of grace stand still in a pause", Graces)

@@ -219,7 +219,7 @@ class Town:
         self.runs += 1
         now = directory.AT + timedelta(days=self.runs)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sync.reading.open_connector", lambda _: kind(day, **flags))
+            patch.setattr("sync.reading.read_sources.open_connector", lambda _: kind(day, **flags))
             patch.setattr("sync.engine.origins_of", lambda _: {1: "sync"})
             outcome = sync_district(self.database, "springfield", actor="test", now=lambda: now)
         self.parsed = sum(found.get("parsed", 0) for found in outcome.certificates.values())

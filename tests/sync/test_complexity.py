@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import Connection, event
 
 from core.database import Database, open_database
-from sync.stretches import ROWS
-from sync.terms import Prints
+from sync.reading.byte_spans import ROWS
+from sync.reading.fingerprints import Prints
 from tests.sync.paper import Day, Paper, Town
 
 SMALL, LARGE = 1_000, 4_000

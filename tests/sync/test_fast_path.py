@@ -45,9 +45,9 @@ def two_towns(template: Path, rows: int, *, over: bool = False) -> Iterator[tupl
     """
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROSTERSYNC_KEY", "0" * 64)
-        patch.setattr("sync.stretches.ROWS", rows)
-        patch.setattr("sync.page_rows.ROWS", rows)
-        patch.setattr("sync.snapshot.CRUMBS", 1)
+        patch.setattr("sync.reading.byte_spans.ROWS", rows)
+        patch.setattr("sync.reading.page_rows.ROWS", rows)
+        patch.setattr("sync.reading.page_order.CRUMBS", 1)
         databases = []
         for name in ("fast", "slow"):
             path = Path(folder) / f"{name}.db"

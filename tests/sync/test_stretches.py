@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from connectors.clever.connector import split_listing
 from connectors.contract.connector import Page
-from sync.page_rows import PageRows
-from sync.snapshot import Chunk, Order, join_keys
-from sync.stretches import row_starts
-from sync.terms import Prints, Terms
+from sync.reading.byte_spans import row_starts
+from sync.reading.fingerprints import Prints, Terms
+from sync.reading.page_order import Chunk, Order, join_keys
+from sync.reading.page_rows import PageRows
 
 PRINTS = Prints(Terms(b"k" * 32, b"p" * 16), "users")
 PRINTS.turn(b"")

@@ -156,7 +156,7 @@ def test_after_a_delta_and_a_reading_that_broke_off_they_are_told_again(town: To
 def test_where_very_many_cannot_be_joined_the_order_is_forgotten_and_they_are_told(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.snapshot_kept.MANY_TOUCHED", 1)
+    monkeypatch.setattr("sync.reading.page_order_store.MANY_TOUCHED", 1)
     town = Town(database, forgetful=False)
     for _ in range(3):
         read(town, UNKNOWN)

@@ -14,7 +14,7 @@ from core.models import Kind, Role
 from rostersync.testing.bench import Bench, check, demand
 from rostersync.testing.reading import Reading, kind_of, read
 from rostersync.testing.scenario import Situation
-from sync.stretches import row_starts
+from sync.reading.byte_spans import row_starts
 
 
 @check()

@@ -1,6 +1,6 @@
 """Looking up what evidence knows of some rows, so that only news is parsed.
 
-Used by ``sync/stream.py`` for the rows that the snapshot does not know. Reads only.
+Used by ``sync/reading/stream.py`` for the rows that the snapshot does not know. Reads only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from core.models import Kind
 from core.rows import Source
-from sync.stage import Stage
+from sync.reading.stage import Stage
 
 _ROWS_PER_LOOKUP = 5_000
 

@@ -1,6 +1,6 @@
 """One stream of a reading: its pages are compared with the order it had, and what is new is staged.
 
-``sync/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only those that
+``sync/reading/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only those that
 neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
 """
 
@@ -18,11 +18,11 @@ from connectors.contract.connector import Connector, FetchRequest, Page, Part
 from core.errors import RosterSyncError, SkipRecord
 from core.models import Kind
 from core.rows import Source
-from sync.facts import NOTHING, STATE, entry_facts, guard, main_stream, mapped_fields, remapped
-from sync.lookup import Known, Records
-from sync.page_rows import PageRows
-from sync.snapshot import NO_KEY, VOID, Chunk, Match, Order, join_keys
-from sync.stage import (
+from sync.reading.fetch_result import Reading
+from sync.reading.fingerprints import Prints, Terms
+from sync.reading.page_order import NO_KEY, VOID, Chunk, Match, Order, join_keys
+from sync.reading.page_rows import PageRows
+from sync.reading.stage import (
     ENTRY_COLUMNS,
     FINDING_COLUMNS,
     GIST_COLUMNS,
@@ -30,8 +30,16 @@ from sync.stage import (
     Stage,
     State,
 )
-from sync.tally import Reading
-from sync.terms import Prints, Terms
+from sync.reading.staged_entry import (
+    NOTHING,
+    STATE,
+    entry_facts,
+    guard,
+    main_stream,
+    mapped_fields,
+    remapped,
+)
+from sync.reading.stored_prints import Known, Records
 
 _PLACE_BITS = 24
 _MAX_KEY = 512

@@ -1,6 +1,6 @@
 """Facts: what the stage keeps of one entry that was parsed, or why it cannot be used.
 
-Used by ``sync/stream.py`` for entries of one row and by ``sync/join.py`` for joined ones.
+Used by ``sync/reading/stream.py`` for entries of one row and by ``sync/reading/join.py`` for joined ones.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from connectors.contract.connector import Connector, Record
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
-from sync.lookup import Known
 from sync.mapping import Rule
-from sync.snapshot import WIDTH
-from sync.stage import State
-from sync.terms import Terms
+from sync.reading.fingerprints import Terms
+from sync.reading.page_order import WIDTH
+from sync.reading.stage import State
+from sync.reading.stored_prints import Known
 
 T = TypeVar("T")
 

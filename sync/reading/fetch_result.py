@@ -1,6 +1,6 @@
 """What one reading of a source came to: its certificate and its counts, stream by stream.
 
-Filled by ``sync/stream.py`` while the source is read; ``sync/absence.py`` and ``sync/evidence.py``
+Filled by ``sync/reading/stream.py`` while the source is read; ``sync/reading/absence.py`` and ``sync/reading/evidence.py``
 judge and keep it.
 """
 

@@ -1,6 +1,6 @@
 """Evidence: the stage becomes what a source last said, in one transaction.
 
-``keep`` is the only writer of records, parts and fetches, and with ``sync/snapshot_kept.py`` of
+``keep`` is the only writer of records, parts and fetches, and with ``sync/reading/page_order_store.py`` of
 snapshots. A record's ``version`` moves
 with its presence or its normalised fingerprint, never with the raw one (P2); whatever moves is
 open until an applied plan settles it.
@@ -20,13 +20,13 @@ from core.database import Database, failpoint
 from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text
-from sync.absence import Verdict
-from sync.facts import main_stream
 from sync.open_records import is_open, opening, opening_moved
-from sync.snapshot_kept import keep_snapshot
-from sync.stage import UNSETTLED, Stage, State, of_unsettled
-from sync.tally import Reading
-from sync.terms import Terms
+from sync.reading.absence import Verdict
+from sync.reading.fetch_result import Reading
+from sync.reading.fingerprints import Terms
+from sync.reading.page_order_store import keep_snapshot
+from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
+from sync.reading.staged_entry import main_stream
 
 SETTINGS = "settings"
 """The cause of evidence that moved because we read it differently (L8)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from sync.mapping import Rule
-from sync.snapshot import WIDTH
+from sync.reading.page_order import WIDTH
 
 
 @dataclass(frozen=True, slots=True)

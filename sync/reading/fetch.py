@@ -10,10 +10,10 @@ from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
 from core.rows import Source
 from sync.collector import seldom
-from sync.stage import Stage
-from sync.stream import UnderWay
-from sync.tally import Reading
-from sync.terms import Terms
+from sync.reading.fetch_result import Reading
+from sync.reading.fingerprints import Terms
+from sync.reading.stage import Stage
+from sync.reading.stream import UnderWay
 
 RESTARTS = 3
 """How often a reading starts again when the roster changes under it."""

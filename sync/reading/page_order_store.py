@@ -1,7 +1,7 @@
 """The snapshot as it is kept: the order of a full reading, and of whom it says too much.
 
-Used by ``sync/evidence.py`` inside its transaction, after records and parts are merged. Writes
-``snapshot_chunks`` and ``touched``; ``sync/snapshot.py`` compares with them in the next reading.
+Used by ``sync/reading/evidence.py`` inside its transaction, after records and parts are merged. Writes
+``snapshot_chunks`` and ``touched``; ``sync/reading/page_order.py`` compares with them in the next reading.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from sqlalchemy import Connection, String, bindparam, text
 
 from connectors.contract.connector import Connector
 from core.models import Kind
-from sync.absence import Verdict
-from sync.stage import UNSETTLED, State, of_unsettled
-from sync.tally import Reading
+from sync.reading.absence import Verdict
+from sync.reading.fetch_result import Reading
+from sync.reading.stage import UNSETTLED, State, of_unsettled
 
 MANY_TOUCHED = 50_000
 """Past so many keys that the snapshot may not vouch for, it is dropped instead."""

@@ -15,12 +15,12 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import Connector
 from core.models import Kind
 from core.rows import Source
-from sync.join import join_entries
-from sync.snapshot import NO_KEY, VOID, WIDTH, Chunk, join_keys
-from sync.stage import FINDING_COLUMNS, Stage, State
-from sync.stream import allowed_schools
-from sync.tally import Reading
-from sync.terms import Terms
+from sync.reading.fetch_result import Reading
+from sync.reading.fingerprints import Terms
+from sync.reading.join import join_entries
+from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
+from sync.reading.stage import FINDING_COLUMNS, Stage, State
+from sync.reading.stream import allowed_schools
 
 ASKED_BY_ID = 200
 """How many of the missing are asked for by id where no total was declared (F3)."""

@@ -1,6 +1,6 @@
 """The rows of one page that are looked at one by one: all of them, or those that a cut left.
 
-Used by ``sync/stream.py``. Knows where each row stands in its page, and what the snapshot keeps.
+Used by ``sync/reading/stream.py``. Knows where each row stands in its page, and what the snapshot keeps.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from connectors.contract.connector import Page
-from sync.snapshot import Chunk, Cut
-from sync.stretches import ROWS, Span, pack, row_starts, spans_of
-from sync.terms import Prints
+from sync.reading.byte_spans import ROWS, Span, pack, row_starts, spans_of
+from sync.reading.fingerprints import Prints
+from sync.reading.page_order import Chunk, Cut
 
 
 @dataclass(slots=True)

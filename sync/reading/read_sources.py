@@ -27,24 +27,24 @@ from core.models import Kind, Role
 from core.rows import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync.absence import Verdict, find_absent
 from sync.connect import open_connector
 from sync.district_run import (
     DistrictRun,
     Progress,
     SourceResult,
 )
-from sync.evidence import keep
-from sync.fetch import read_source
 from sync.guard import (
     TROUBLED_WORDS,
 )
 from sync.health import note, set_aside
 from sync.mapping import read_rules
+from sync.reading.absence import Verdict, find_absent
+from sync.reading.evidence import keep
+from sync.reading.fetch import read_source
+from sync.reading.fingerprints import Terms
+from sync.reading.stage import open_stage
 from sync.season import Season
 from sync.settle import settle
-from sync.stage import open_stage
-from sync.terms import Terms
 from sync.uploads import list_received
 
 DISCONNECTED = "disconnected"

@@ -17,10 +17,10 @@ from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
 from core.rows import Source
-from sync.facts import entry_facts, main_stream, remapped
-from sync.lookup import Known
-from sync.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
-from sync.terms import Terms
+from sync.reading.fingerprints import Terms
+from sync.reading.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
+from sync.reading.staged_entry import entry_facts, main_stream, remapped
+from sync.reading.stored_prints import Known
 
 _BATCH = 500
 

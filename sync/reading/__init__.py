@@ -1,0 +1,5 @@
+"""Reading: the pages of a source become evidence, and only what changed is parsed.
+
+In: pages from a connector. Out: records, and proof of who is absent. Never: a look at users or
+plans.
+"""
