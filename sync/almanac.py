@@ -11,8 +11,8 @@ from typing import Any
 
 from core.settings import DistrictSettings
 from core.stored import from_json
-from sync.guard import SeasonState
-from sync.season import SeasonOnDay, local_day
+from sync.rules.return_guard import SeasonState
+from sync.rules.season import SeasonOnDay, local_day
 
 
 @dataclass(frozen=True, slots=True)

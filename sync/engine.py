@@ -20,8 +20,8 @@ from sync.outcome import Outcome, worst
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch
 from sync.reading.read_sources import read_sources
+from sync.rules.season import Season
 from sync.runs import close_run_in
-from sync.season import Season
 from sync.season_memory import (
     advance_season,
     check_season,

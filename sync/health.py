@@ -18,7 +18,7 @@ from core.errors import RosterSyncError, VendorFailure
 from core.rows import Source
 from core.stored import to_json
 from sync.connect import open_connector
-from sync.quarantine import (
+from sync.rules.quarantine import (
     Health,
     after_failure,
     after_success,

@@ -30,9 +30,9 @@ from core.toml_lines import Path
 from sync.almanac import almanac_of
 from sync.clock import Clock, utc_now
 from sync.connect import check_config
-from sync.guard import with_other_calendar
 from sync.mapping import read_rules
 from sync.open_records import open_people_of, open_source
+from sync.rules.return_guard import with_other_calendar
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""

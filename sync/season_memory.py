@@ -10,7 +10,10 @@ from core.stored import from_json
 from sync.district_run import (
     DistrictRun,
 )
-from sync.guard import (
+from sync.ledger.apply import Drifted
+from sync.planning.plan import Plans
+from sync.planning.return_check import forget_pupils
+from sync.rules.return_guard import (
     PAUSED_WORDS,
     Guard,
     SeasonState,
@@ -18,10 +21,7 @@ from sync.guard import (
     graced_on,
     wait_for,
 )
-from sync.ledger.apply import Drifted
-from sync.planning.plan import Plans
-from sync.planning.return_check import forget_pupils
-from sync.season import Season
+from sync.rules.season import Season
 
 
 def advance_season(run: DistrictRun) -> None:

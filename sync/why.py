@@ -23,7 +23,7 @@ from sync.open_records import is_open
 from sync.people.person import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.readers import read_user
-from sync.reasons import means
+from sync.rules.reasons import means
 from sync.views import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
 
 

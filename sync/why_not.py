@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import DEFAULT_ROLES
 from core.settings import DistrictSettings
 from core.stored import from_json
-from sync import season
-from sync.guard import SeasonState
-from sync.quarantine import read_health
-from sync.reasons import means
+from sync.rules import season
+from sync.rules.quarantine import read_health
+from sync.rules.reasons import means
+from sync.rules.return_guard import SeasonState
 from sync.skipped import skipped
 from sync.views import Json, shown_time
 

@@ -16,8 +16,8 @@ from sqlalchemy import text
 from core.database import Database
 from core.stored import utc_text
 from sync.almanac import Almanac, almanac_of
-from sync.schedule import catch_up
-from sync.season import Season
+from sync.rules.season import Season
+from sync.rules.sync_times import catch_up
 
 
 @dataclass(frozen=True, slots=True)

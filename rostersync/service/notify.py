@@ -26,7 +26,7 @@ from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
 from sync.planning import grace
 from sync.rollover_report import rollover_report
-from sync.season import Season, next_change
+from sync.rules.season import Season, next_change
 from sync.shown import local_moment
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"

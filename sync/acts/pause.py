@@ -17,11 +17,17 @@ from sync import views
 from sync.almanac import Almanac as Almanac
 from sync.almanac import almanac_of as almanac_of
 from sync.clock import Clock, utc_now
-from sync.guard import PAUSED_WORDS, SeasonState, paused_by_hand, resumed_by_hand, returns_from
 from sync.planning.return_check import forget_pupils
+from sync.rules.return_guard import (
+    PAUSED_WORDS,
+    SeasonState,
+    paused_by_hand,
+    resumed_by_hand,
+    returns_from,
+)
+from sync.rules.season import Season, next_change
+from sync.rules.sync_times import calendar, next_run
 from sync.runs import close_run_in, open_run
-from sync.schedule import calendar, next_run
-from sync.season import Season, next_change
 
 Mode = Literal["paused", "additions_only"]
 

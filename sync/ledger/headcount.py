@@ -19,7 +19,7 @@ from sqlalchemy import Connection, TextClause, text
 from core.database import Database
 from core.stored import to_json, utc_text
 from sync.ledger.new_memberships import PLACES
-from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
+from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
 
 Counts = Mapping[Group, int]
 

@@ -17,7 +17,7 @@ from core.stored import from_json, to_json, utc_text
 from sync.ledger.domain_moves import moves_of
 from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of
-from sync.limits import SCHOOL_ROLE, Trip
+from sync.rules.limits import SCHOOL_ROLE, Trip
 
 ACTIONS = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",

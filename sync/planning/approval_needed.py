@@ -1,6 +1,6 @@
 """Holds: which people of a draft wait for a person's approval, and because of which limit.
 
-Counts takings in SQL, judges with ``sync/limits.py``, and leaves the held people in the temporary
+Counts takings in SQL, judges with ``sync/rules/limits.py``, and leaves the held people in the temporary
 table ``holds``. All changes of one person go the same way (P1).
 """
 
@@ -18,7 +18,7 @@ from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.draft import Draft
-from sync.limits import (
+from sync.rules.limits import (
     DISTRICT,
     DISTRICT_ROLE,
     SCHOOL_ROLE,

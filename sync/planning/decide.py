@@ -1,6 +1,6 @@
 """Decisions: one person and their records in, the steps of a plan out. Pure.
 
-Collects the facts, asks the table in ``sync/situations.py`` what follows, and writes it down as
+Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and writes it down as
 steps with their preconditions, and as takings where something is taken away (L1).
 """
 
@@ -25,7 +25,7 @@ from sync.people.person import (
     stored_profile,
     wish_of,
 )
-from sync.situations import Facts, Situation, situation_of
+from sync.rules.situations import Facts, Situation, situation_of
 
 
 @dataclass(frozen=True, slots=True)

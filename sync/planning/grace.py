@@ -18,9 +18,9 @@ from sqlalchemy import Connection, text
 from core.settings import Pause
 from core.stored import utc_text
 from sync.almanac import Almanac
-from sync.guard import SeasonState, graced_on
-from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
-from sync.season import local_day
+from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
+from sync.rules.return_guard import SeasonState, graced_on
+from sync.rules.season import local_day
 
 _DAY = timedelta(days=1)
 _HORIZON = 1_000
@@ -91,7 +91,7 @@ def leaving(
 
 def _more_today(found: Almanac, now: datetime) -> bool:
     """Say whether another sync is due on this local day."""
-    from sync.schedule import next_due
+    from sync.rules.sync_times import next_due
 
     due = next_due(now, found.settings.timezone, found.settings.sync_times)
     return due is not None and found.today(due) == found.today(now)

@@ -19,11 +19,9 @@ from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
 from sync import open_records
 from sync.collector import seldom
-from sync.guard import Guard, SeasonState
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import discard_drafts, seal, supersede_standing
-from sync.limits import Trip
 from sync.people import matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
@@ -34,7 +32,9 @@ from sync.planning.newcomers import Newcomers, new_user_id
 from sync.planning.return_check import Watch, Watched, watch_over
 from sync.planning.schools import Schools, plan_schools
 from sync.planning.workspace import Drafting, writing
-from sync.situations import LEFT
+from sync.rules.limits import Trip
+from sync.rules.return_guard import Guard, SeasonState
+from sync.rules.situations import LEFT
 
 BATCH = 1_000
 HELD_DAYS = 7

@@ -1,7 +1,7 @@
 """Guarding: what a rollover explains, what waits for it, and what the guard holds (S4-S6).
 
 Works on the draft of a guarded run: it reads grades before and now in one pass, asks
-``sync/rollover.py``, and marks the draft. ``sync/planning/approval_needed.py`` then counts what is left.
+``sync/rules/rollover.py``, and marks the draft. ``sync/planning/approval_needed.py`` then counts what is left.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.stored import utc_text
-from sync.guard import Guard, SeasonState
 from sync.ledger.draft import Draft
-from sync.rollover import (
+from sync.rules.return_guard import Guard, SeasonState
+from sync.rules.rollover import (
     GuardPolicy,
     Pupil,
     Rollover,

@@ -21,7 +21,7 @@ from sync import open_records
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id
-from sync.situations import Facts, school_situation_of
+from sync.rules.situations import Facts, school_situation_of
 
 FIELDS = ("name", "nces_id", "state_id", "number")
 _STRONG = ("nces_id", "state_id", "number")

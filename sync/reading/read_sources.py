@@ -33,9 +33,6 @@ from sync.district_run import (
     Progress,
     SourceResult,
 )
-from sync.guard import (
-    TROUBLED_WORDS,
-)
 from sync.health import note, set_aside
 from sync.mapping import read_rules
 from sync.reading.absence import Verdict, find_absent
@@ -43,7 +40,10 @@ from sync.reading.evidence import keep
 from sync.reading.fetch import read_source
 from sync.reading.fingerprints import Terms
 from sync.reading.stage import open_stage
-from sync.season import Season
+from sync.rules.return_guard import (
+    TROUBLED_WORDS,
+)
+from sync.rules.season import Season
 from sync.settle import settle
 from sync.uploads import list_received
 

@@ -1,7 +1,7 @@
 """What a source may take or add by itself, counted a second time (SEMANTICS L).
 
 ``Limited`` is the fourth part of the state machine. It counts from the ledger and from its own
-census, and never asks ``sync/limits.py`` or ``sync/planning/approval_needed.py``.
+census, and never asks ``sync/rules/limits.py`` or ``sync/planning/approval_needed.py``.
 """
 
 from __future__ import annotations

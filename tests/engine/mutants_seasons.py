@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER, initialize, rule
 from sqlalchemy import text
 
-from sync import engine, guard, load, rollover, season, season_memory
+from sync import engine, load, season_memory
 from sync.acts import approval
-from sync.guard import SeasonState
 from sync.planning import plan, return_check
 from sync.reading import evidence, read_sources
-from sync.rollover import Rollover, Verdict
-from sync.season import Season
+from sync.rules import return_guard, rollover, season
+from sync.rules.return_guard import SeasonState
+from sync.rules.rollover import Rollover, Verdict
+from sync.rules.season import Season
 from tests.engine.machine_seasons import Seasons, modes
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -315,7 +316,7 @@ class _NoSeason:
         self.__dict__.update(gone)
 
 
-# -- the calendar: sync/season.py
+# -- the calendar: sync/rules/season.py
 
 
 @without("a pause lasts to the end of its last day", Ends)
@@ -393,18 +394,18 @@ def _again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "paused_meanwhile", blind)
 
 
-# -- the guard is owed: sync/guard.py
+# -- the guard is owed: sync/rules/return_guard.py
 
 
 def advancing(patch: pytest.MonkeyPatch, **forced: Any) -> None:
     """Let the calendar see each run otherwise than it was."""
-    real = guard.advance
+    real = return_guard.advance
     patch.setattr(season_memory, "advance", lambda *a, **how: real(*a, **{**how, **forced}))
 
 
 @without("the first run after a pause is guarded", Returns)
 def _owed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(guard, "returns_from", lambda *_: None)
+    patch.setattr(return_guard, "returns_from", lambda *_: None)
 
 
 @without("a run asked for in a pause is guarded", Asked)
@@ -414,7 +415,7 @@ def _asked(patch: pytest.MonkeyPatch) -> None:
 
 @without("an act in the pause does not use the guard up", Asked)
 def _used_up(patch: pytest.MonkeyPatch) -> None:
-    real = guard.advance
+    real = return_guard.advance
 
     def spent(state: SeasonState, on: Any, **how: Any) -> Any:
         after, judged = real(state, on, **how)
@@ -423,7 +424,7 @@ def _used_up(patch: pytest.MonkeyPatch) -> None:
         return after, judged
 
     patch.setattr(season_memory, "advance", spent)
-    resumed = guard.resumed_by_hand
+    resumed = return_guard.resumed_by_hand
     patch.setattr(
         "sync.acts.pause.resumed_by_hand",
         lambda state, *a: resumed(state, *a).model_copy(
@@ -452,7 +453,7 @@ def _taken_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(load, "with_other_calendar", lambda state, *_: state)
 
 
-# -- what a rollover explains: sync/rollover.py, sync/planning/return_check.py
+# -- what a rollover explains: sync/rules/rollover.py, sync/planning/return_check.py
 
 
 @without("half of a school must have gone up", PartReturns)
@@ -514,7 +515,7 @@ def _stands(patch: pytest.MonkeyPatch) -> None:
 
 @without("it waits for 14 days and no longer", LateReturns)
 def _late(patch: pytest.MonkeyPatch) -> None:
-    for module in (guard, rollover):
+    for module in (return_guard, rollover):
         patch.setattr(module, "is_late", lambda *_: False)
 
 

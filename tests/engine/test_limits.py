@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import WrongDistrict
 from core.settings import LimitRule
-from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
+from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import World
 

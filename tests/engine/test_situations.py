@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sync.situations import SCHOOL_TABLE, TABLE, Facts, situation_of
+from sync.rules.situations import SCHOOL_TABLE, TABLE, Facts, situation_of
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import World
 

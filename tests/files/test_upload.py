@@ -19,7 +19,7 @@ from rostersync.service.service import Service
 from sync.acts.approval import apply_plan
 from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
-from sync.guard import SeasonState, paused_by_hand
+from sync.rules.return_guard import SeasonState, paused_by_hand
 from sync.uploads import uploads
 from sync.views import district_row
 

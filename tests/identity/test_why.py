@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sync.reasons import as_markdown, means
-from sync.situations import SCHOOL_TABLE, TABLE
+from sync.rules.reasons import as_markdown, means
+from sync.rules.situations import SCHOOL_TABLE, TABLE
 from tests.cli.conftest import Cli
 from tests.cli.roster import Folder, Person, students, teachers
 from tests.cli.test_main_job import D, synced
@@ -165,7 +165,7 @@ def test_why_of_nobody_is_a_usage_error_without_the_word(cli: Cli, folder: Folde
 
 def test_the_page_of_reason_codes_is_current() -> None:
     page = (ROOT / "docs" / "reasons.md").read_text(encoding="utf-8")
-    assert page == as_markdown(), "run: python -m sync.reasons > docs/reasons.md"
+    assert page == as_markdown(), "run: python -m sync.rules.reasons > docs/reasons.md"
 
 
 @pytest.mark.parametrize("row", [*TABLE, *SCHOOL_TABLE], ids=lambda row: row.name)

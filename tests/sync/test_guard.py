@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import UsageError
 from core.settings import Pause
-from sync.guard import (
+from sync.rules.return_guard import (
     PAUSED_WORDS,
     TROUBLED_WORDS,
     Guard,
@@ -22,7 +22,7 @@ from sync.guard import (
     wait_for,
     with_other_calendar,
 )
-from sync.season import Season
+from sync.rules.season import Season
 
 SUMMER = (Pause(start="06-15", end="08-10"),)
 ADDITIONS = (Pause(start="06-15", end="08-10", mode="additions_only"),)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.models import GRADES
-from sync.guard import Guard, SeasonState
-from sync.rollover import (
+from sync.rules.return_guard import Guard, SeasonState
+from sync.rules.rollover import (
     LADDER,
     Pupil,
     Rollover,

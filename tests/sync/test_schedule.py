@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings import DistrictSettings, Pause
-from sync.guard import SeasonState, paused_by_hand, resumed_by_hand
-from sync.schedule import (
+from sync.rules.return_guard import SeasonState, paused_by_hand, resumed_by_hand
+from sync.rules.season import Season
+from sync.rules.sync_times import (
     SPREAD,
     calendar,
     catch_up,
@@ -22,7 +23,6 @@ from sync.schedule import (
     next_run,
     start_offset,
 )
-from sync.season import Season
 
 CHICAGO = "America/Chicago"
 TIMES = ("05:00", "10:00", "14:00", "19:00")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.settings import Pause
-from sync.season import HandPause, Season, allows, at, next_change, season_on
+from sync.rules.season import HandPause, Season, allows, at, next_change, season_on
 
 NORMAL, ADDITIONS, PAUSED = Season.NORMAL, Season.ADDITIONS_ONLY, Season.PAUSED
 SUMMER = Pause(start="06-15", end="08-10")

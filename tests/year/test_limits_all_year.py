@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.database import Database
 from core.settings import Limits
-from sync.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
+from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
 from tests.sizes import examples
 from tests.year.kit import Person, Town
 

@@ -10,7 +10,7 @@ from core.database import at_failpoints
 from core.errors import UsageError
 from rostersync.cli.seasons import calendar_lines, season_lines
 from sync.acts import pause as pausing
-from sync.guard import SeasonState
+from sync.rules.return_guard import SeasonState
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff

@@ -11,7 +11,14 @@ import pytest
 from connectors.contract.connector import VendorDistrict
 from core.errors import CredentialsRefused, VendorFailure
 from sync.health import resume_source
-from sync.quarantine import Health, after_failure, after_success, is_due, is_stale, read_health
+from sync.rules.quarantine import (
+    Health,
+    after_failure,
+    after_success,
+    is_due,
+    is_stale,
+    read_health,
+)
 from tests.year.conftest import NewTown
 from tests.year.kit import Town, TownRoster, classes
 

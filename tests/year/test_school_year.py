@@ -18,7 +18,7 @@ from core.database import Database, open_database
 from core.errors import VendorFailure
 from rostersync.service.run_one import run_due
 from sync.acts.pause import almanac
-from sync.schedule import calendar
+from sync.rules.sync_times import calendar
 from tests.year.kit import Person, Town, staff
 
 DISTRICT = """\

@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from core.settings import DistrictSettings
-from sync.guard import SeasonState
-from sync.season import Season, local_day, look_up
+from sync.rules.return_guard import SeasonState
+from sync.rules.season import Season, local_day, look_up
 
 SPREAD = timedelta(minutes=5)
 """Districts that share a time start within this long after it."""

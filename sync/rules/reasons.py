@@ -1,7 +1,7 @@
 """Reason codes: every slug that a change, a hold or a conflict carries, in words.
 
 ``why`` tells people by them, and ``docs/reasons.md`` is printed from here and from the situations:
-``python -m sync.reasons > docs/reasons.md``.
+``python -m sync.rules.reasons > docs/reasons.md``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 
-from sync.situations import SCHOOL_TABLE, TABLE, Situation
+from sync.rules.situations import SCHOOL_TABLE, TABLE, Situation
 
 KEY_WORDS: Mapping[str, str] = {
     "master": "userMasterIdentifier",
@@ -127,7 +127,7 @@ def as_markdown() -> str:
     lines = [
         "# Reason codes",
         "",
-        "Printed from the program by `python -m sync.reasons`; do not edit by hand.",
+        "Printed from the program by `python -m sync.rules.reasons`; do not edit by hand.",
         "Numbers like L3 are those of the rules in the handbook.",
         "",
         "## People: what is found, and what follows",

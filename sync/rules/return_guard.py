@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UsageError
 from core.settings import Grace, Pause
-from sync.season import HandPause, Season, SeasonOnDay, is_paused, season_on
+from sync.rules.season import HandPause, Season, SeasonOnDay, is_paused, season_on
 
 UNCHANGED_DAYS = 14
 """After so many days without any change, a rollover may explain what leaves (S6)."""

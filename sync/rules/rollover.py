@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from core.models import GRADES
-from sync.guard import Guard, SeasonState, is_late
+from sync.rules.return_guard import Guard, SeasonState, is_late
 
 LADDER: tuple[str, ...] = GRADES[: GRADES.index("13") + 1]
 """The grades that follow one another, IT to 13. PS, UG and Other have no next and no place here."""
