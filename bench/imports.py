@@ -24,7 +24,7 @@ def record() -> None:
 
 def load() -> None:
     """Import what FILE names, and begin and end as the command does."""
-    from sync.collector import look_no_more, look_seldom
+    from sync.run.gc_pause import look_no_more, look_seldom
 
     look_seldom()
     with open(sys.argv[1]) as file:  # noqa: PTH123 - pathlib would be one import more

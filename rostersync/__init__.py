@@ -71,8 +71,8 @@ if TYPE_CHECKING:
         upload,
         users,
     )
-    from sync.outcome import Outcome
     from sync.people_views import UserFilter
+    from sync.run.outcome import Outcome
 
 _PUBLIC = {
     "connectors.contract.ahead": ("ahead",),
@@ -101,7 +101,7 @@ _PUBLIC = {
         "apply", "approve", "changes", "load_district", "plan", "reject", "sync", "upload",
         "users",
     ),
-    "sync.outcome": ("Outcome",),
+    "sync.run.outcome": ("Outcome",),
     "sync.people_views": ("UserFilter",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}

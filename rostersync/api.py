@@ -15,8 +15,8 @@ from core.database import Database
 if TYPE_CHECKING:
     from sync.acts.upload import Uploaded
     from sync.load import LoadResult
-    from sync.outcome import Outcome
     from sync.people_views import UserFilter
+    from sync.run.outcome import Outcome
 
 
 def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:

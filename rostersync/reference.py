@@ -41,10 +41,10 @@ from rostersync.reference_words import (
     JSON_SHAPES,
     STATUSES,
 )
-from sync.outcome import CODES
 from sync.rules import limits
 from sync.rules.reasons import as_markdown as reasons
 from sync.rules.situations import SCHOOL_TABLE, TABLE
+from sync.run.outcome import CODES
 
 HEAD = """\
 # Reference

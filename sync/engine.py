@@ -8,20 +8,20 @@ from contextlib import suppress
 from sqlalchemy import Connection, text
 
 from core.database import Database, failpoint
-from sync.clock import Clock
-from sync.district_run import (
+from sync.ledger.apply import Drifted, apply_in
+from sync.planning.plan import PlanRequest, Plans, make_plans
+from sync.planning.return_check import Watch
+from sync.reading.read_sources import read_sources
+from sync.rules.season import Season
+from sync.run.clock import Clock
+from sync.run.district_run import (
     DistrictRun,
     Progress,
     open_district_run,
     origins_of,
 )
-from sync.ledger.apply import Drifted, apply_in
-from sync.outcome import Outcome, worst
-from sync.planning.plan import PlanRequest, Plans, make_plans
-from sync.planning.return_check import Watch
-from sync.reading.read_sources import read_sources
-from sync.rules.season import Season
-from sync.runs import close_run_in
+from sync.run.outcome import Outcome, worst
+from sync.run.run_rows import close_run_in
 from sync.season_memory import (
     advance_season,
     check_season,

@@ -26,7 +26,7 @@ from sync.rules.quarantine import (
     is_due,
     read_health,
 )
-from sync.shown import local_moment
+from sync.run.display import local_moment
 from sync.views import district_row, shown_time, source_row
 
 

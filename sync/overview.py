@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.stored import from_json
-from sync.almanac import Almanac, almanac_of
 from sync.rules.quarantine import is_stale, read_health
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season
 from sync.rules.sync_times import next_run
-from sync.shown import PLAN, RUN, shown_id, shown_time
+from sync.run.calendar import Almanac, almanac_of
+from sync.run.display import PLAN, RUN, shown_id, shown_time
 
 Json = dict[str, Any]
 

@@ -7,9 +7,6 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection, text
 
 from core.stored import from_json
-from sync.district_run import (
-    DistrictRun,
-)
 from sync.ledger.apply import Drifted
 from sync.planning.plan import Plans
 from sync.planning.return_check import forget_pupils
@@ -22,6 +19,9 @@ from sync.rules.return_guard import (
     wait_for,
 )
 from sync.rules.season import Season
+from sync.run.district_run import (
+    DistrictRun,
+)
 
 
 def advance_season(run: DistrictRun) -> None:

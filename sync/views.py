@@ -16,12 +16,12 @@ from sqlalchemy import Connection, bindparam, text
 from core import stored
 from core.errors import UsageError
 from core.stored import typed
-from sync.shown import CONFLICT as CONFLICT
-from sync.shown import PLAN as PLAN
-from sync.shown import RUN as RUN
-from sync.shown import parse_id as parse_id
-from sync.shown import shown_id as shown_id
-from sync.shown import shown_time as shown_time
+from sync.run.display import CONFLICT as CONFLICT
+from sync.run.display import PLAN as PLAN
+from sync.run.display import RUN as RUN
+from sync.run.display import parse_id as parse_id
+from sync.run.display import shown_id as shown_id
+from sync.run.display import shown_time as shown_time
 
 Json = dict[str, Any]
 

@@ -17,13 +17,13 @@ from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
 from core.stored import from_json
 from sync import people_views, plan_views, views, why_not
-from sync.clock import Clock, utc_now
 from sync.ledger.domain_moves import read_aliases
-from sync.open_records import is_open
 from sync.people.person import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.readers import read_user
 from sync.rules.reasons import means
+from sync.run.clock import Clock, utc_now
+from sync.run.open_records import is_open
 from sync.views import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
 
 

@@ -11,7 +11,7 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with the exit code of the outside contract."""
-    from sync.collector import look_no_more, look_seldom
+    from sync.run.gc_pause import look_no_more, look_seldom
 
     look_seldom()
     from rostersync.cli.app import run

@@ -13,7 +13,7 @@ from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, lo
 from rostersync.cli.words import count
 
 if TYPE_CHECKING:
-    from sync.outcome import Outcome
+    from sync.run.outcome import Outcome
 
 ApplyOption = Annotated[bool, typer.Option("--apply", help="Apply the plan at once.")]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the history.")]

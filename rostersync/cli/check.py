@@ -25,7 +25,7 @@ def check(
 ) -> int:
     """Try each source: reach, credentials, permissions, roles shared, the vendor's season."""
     from sync.check import check_district
-    from sync.outcome import worst
+    from sync.run.outcome import worst
 
     found = []
     for one in check_district(door.database, district, source or ()):

@@ -13,7 +13,7 @@ from rostersync.cli.words import person_name, state
 
 if TYPE_CHECKING:
     from sync.acts.hand_edit import UserEdit
-    from sync.outcome import Outcome
+    from sync.run.outcome import Outcome
 
 UserArgument = Annotated[
     str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")

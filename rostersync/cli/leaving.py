@@ -13,8 +13,8 @@ def show_leaving(door: Door, district: str, within: int | None) -> None:
     """List those in grace with the day on which they leave, the nearest first."""
     from sync import people_views, views
     from sync.acts.pause import almanac_of
-    from sync.clock import utc_now
     from sync.planning.grace import leaving, warnings
+    from sync.run.clock import utc_now
 
     now = utc_now()
     with door.reading() as connection:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from core.errors import RosterSyncError
-    from sync.outcome import Outcome
+    from sync.run.outcome import Outcome
 
 DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"
 
@@ -56,7 +56,7 @@ def as_error(error: Exception) -> RosterSyncError:
 
 def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
     """Do it; what it raises becomes an outcome with that error."""
-    from sync.outcome import Outcome
+    from sync.run.outcome import Outcome
 
     try:
         return act()
@@ -202,7 +202,7 @@ def tell_news(door: Door, slug: str) -> None:
 
     from core.errors import RosterSyncError
     from rostersync.service.notify import tell
-    from sync.clock import utc_now
+    from sync.run.clock import utc_now
 
     with suppress(RosterSyncError, SQLAlchemyError):
         tell(door.database, slug, utc_now())

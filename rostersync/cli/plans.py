@@ -23,7 +23,7 @@ from rostersync.cli.outcome import (
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from sync.outcome import Outcome
+    from sync.run.outcome import Outcome
 
 FLAT_LIMIT = 200
 """How many changes ``show --offset`` prints when no limit is given."""
@@ -369,7 +369,7 @@ def sync(
     from core.errors import UsageError
     from sync import views
     from sync.engine import sync_district
-    from sync.outcome import worst
+    from sync.run.outcome import worst
 
     if (district is None) == (not all_):
         raise UsageError("Say which district to sync.", hint="Give DISTRICT, or --all.")

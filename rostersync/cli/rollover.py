@@ -26,8 +26,8 @@ def rollover(
 ) -> None:
     """Show who is new, left, moved and returned since the pause, by school and role."""
     from sync import views
-    from sync.clock import utc_now
     from sync.rollover_report import rollover_report
+    from sync.run.clock import utc_now
 
     with door.reading() as connection:
         report = rollover_report(

@@ -28,7 +28,7 @@ def run(
 ) -> None:
     """Stay up and sync every district at its times. Ends on SIGTERM or Ctrl-C."""
     from rostersync.service.service import Bounds, Service
-    from sync.collector import look_as_usual
+    from sync.run.gc_pause import look_as_usual
 
     look_as_usual()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

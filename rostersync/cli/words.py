@@ -116,7 +116,7 @@ def moment(shown: str | None, zone: str) -> str:
 
     ``zone`` is the district's time zone: ``2026-09-01 00:00 CDT``. None is an empty text.
     """
-    from sync.shown import local_moment
+    from sync.run.display import local_moment
 
     return local_moment(shown, zone)
 

@@ -15,9 +15,9 @@ from sqlalchemy import text
 
 from core.database import Database
 from core.stored import utc_text
-from sync.almanac import Almanac, almanac_of
 from sync.rules.season import Season
 from sync.rules.sync_times import catch_up
+from sync.run.calendar import Almanac, almanac_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,12 @@ from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
 from sync import views
-from sync.almanac import Almanac, almanac_of
 from sync.overview import overview
 from sync.planning import grace
 from sync.rollover_report import rollover_report
 from sync.rules.season import Season, next_change
-from sync.shown import local_moment
+from sync.run.calendar import Almanac, almanac_of
+from sync.run.display import local_moment
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 """Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,

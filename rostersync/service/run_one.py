@@ -17,9 +17,9 @@ from core.errors import Busy, RosterSyncError
 from rostersync.service.due import handled
 from rostersync.service.notify import Send, tell
 from sync.acts.pause import almanac
-from sync.clock import Clock, utc_now
 from sync.engine import sync_district
-from sync.outcome import Outcome
+from sync.run.clock import Clock, utc_now
+from sync.run.outcome import Outcome
 
 if TYPE_CHECKING:
     from sync.acts.upload import Uploaded

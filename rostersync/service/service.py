@@ -27,7 +27,7 @@ from core.stored import utc_text
 from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
 from rostersync.service.run_one import ACTOR, URL_VARIABLE
-from sync.clock import Clock, utc_now
+from sync.run.clock import Clock, utc_now
 
 log = logging.getLogger("rostersync.service")
 

@@ -14,16 +14,16 @@ from core.database import Database, failpoint
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
-from sync.clock import Clock, utc_now
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.chain import fold
 from sync.ledger.effects import SOURCE_KINDS
 from sync.ledger.seal import reseal_without
-from sync.outcome import Outcome
 from sync.rules import season
 from sync.rules.return_guard import SeasonState
 from sync.rules.season import Season
-from sync.runs import close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in, open_run
 
 
 def apply_plan(

@@ -15,12 +15,12 @@ from core.database import Database
 from core.errors import UsageError
 from core.stored import utc_text
 from sync import people_views, views
-from sync.clock import Clock, utc_now
 from sync.ledger.domain_moves import read_aliases
-from sync.outcome import Outcome
 from sync.people.identity import NUMBERS, Known, evidence_of
 from sync.people.traits import read_known
-from sync.runs import close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in, open_run
 from sync.views import Json
 
 _PAGE = 500

@@ -30,17 +30,17 @@ from core.models import (
 from core.rows import District
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
 from core.stored import utc_text
-from sync.clock import Clock, utc_now
-from sync.district_run import read_district
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Draft, Step
 from sync.ledger.seal import seal_whole
-from sync.open_records import opening
-from sync.outcome import Outcome
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import UserView, stored_profile
 from sync.readers import read_user
-from sync.runs import close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.district_run import read_district
+from sync.run.open_records import opening
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in, open_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, people
-from sync.clock import Clock
 from sync.ledger.draft import Step
-from sync.outcome import Outcome
 from sync.people.person import UserView, stored_profile
 from sync.planning.decide import decide_user
+from sync.run.clock import Clock
+from sync.run.outcome import Outcome
 
 REASON = "merged"
 

@@ -18,15 +18,15 @@ from core.database import Database
 from core.rows import District
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
-from sync.clock import Clock, utc_now
-from sync.district_run import origins_of, read_district
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole
-from sync.outcome import Outcome
 from sync.people.person import Sources, UserView, read_users
 from sync.planning.decide import Context
-from sync.runs import close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.district_run import origins_of, read_district
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in, open_run
 
 BATCH = 1_000
 STANDS_DAYS = 7

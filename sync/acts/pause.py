@@ -14,9 +14,6 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from sync import views
-from sync.almanac import Almanac as Almanac
-from sync.almanac import almanac_of as almanac_of
-from sync.clock import Clock, utc_now
 from sync.planning.return_check import forget_pupils
 from sync.rules.return_guard import (
     PAUSED_WORDS,
@@ -27,7 +24,10 @@ from sync.rules.return_guard import (
 )
 from sync.rules.season import Season, next_change
 from sync.rules.sync_times import calendar, next_run
-from sync.runs import close_run_in, open_run
+from sync.run.calendar import Almanac as Almanac
+from sync.run.calendar import almanac_of as almanac_of
+from sync.run.clock import Clock, utc_now
+from sync.run.run_rows import close_run_in, open_run
 
 Mode = Literal["paused", "additions_only"]
 

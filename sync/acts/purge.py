@@ -15,9 +15,9 @@ from core.errors import UsageError
 from core.models import Kind
 from core.stored import utc_text
 from sync.acts.ordered_plan import asked_plan, named_in_conflicts
-from sync.clock import Clock
 from sync.ledger.draft import Step
-from sync.outcome import Outcome
+from sync.run.clock import Clock
+from sync.run.outcome import Outcome
 
 
 def purge(

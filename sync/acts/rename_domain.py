@@ -16,9 +16,9 @@ from core.errors import UsageError
 from core.models import Kind, fold_email
 from core.stored import from_json
 from sync.acts.ordered_plan import asked_plan
-from sync.clock import Clock
 from sync.ledger.draft import Step
-from sync.outcome import Outcome
+from sync.run.clock import Clock
+from sync.run.outcome import Outcome
 
 REASON = "domain_change"
 

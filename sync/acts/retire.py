@@ -16,10 +16,10 @@ from core.models import Kind
 from core.settings import Grace
 from sync import views
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
-from sync.clock import Clock
 from sync.ledger.draft import Step
-from sync.outcome import Outcome
 from sync.planning.decide import decide_user
+from sync.run.clock import Clock
+from sync.run.outcome import Outcome
 
 REASON = "source_retired"
 

@@ -18,10 +18,10 @@ from core.errors import UsageError
 from core.models import Kind
 from core.stored import from_json
 from sync.acts.ordered_plan import Asked, asked_plan
-from sync.clock import Clock
 from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS
-from sync.outcome import Outcome
+from sync.run.clock import Clock
+from sync.run.outcome import Outcome
 from sync.views import RUN, shown_id
 
 REASON = "undone"

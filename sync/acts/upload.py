@@ -28,12 +28,12 @@ from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFa
 from core.rows import Source
 from core.settings import DistrictSettings
 from sync import uploads
-from sync.clock import Clock, utc_now
 from sync.connect import open_connector
-from sync.district_run import Progress, read_district
 from sync.engine import plan_district, sync_district
-from sync.outcome import Outcome
 from sync.reading.read_sources import terms_of
+from sync.run.clock import Clock, utc_now
+from sync.run.district_run import Progress, read_district
+from sync.run.outcome import Outcome
 from sync.settle import findings_of
 from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
 

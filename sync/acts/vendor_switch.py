@@ -20,15 +20,15 @@ from core.rows import Source
 from core.stored import from_json
 from sync import views
 from sync.acts.ordered_plan import STANDS_DAYS
-from sync.clock import Clock
-from sync.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole
-from sync.outcome import Outcome
 from sync.people.identity import NUMBERS
 from sync.planning.plan import PlanRequest, Plans, Switch, make_plans
 from sync.reading.read_sources import read_sources
-from sync.runs import close_run_in
+from sync.run.clock import Clock
+from sync.run.district_run import DistrictRun, Progress, open_district_run, origins_of
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in
 
 
 def switch_source(

@@ -21,7 +21,7 @@ from core.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.effects import SOURCE_KINDS, take_effect
 from sync.ledger.new_memberships import PLACES, keep_places
-from sync.open_records import opening
+from sync.run.open_records import opening
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""

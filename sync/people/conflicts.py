@@ -12,10 +12,10 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
 from core.stored import from_json, to_json, utc_text
-from sync.clock import Clock, utc_now
-from sync.open_records import opening
-from sync.outcome import Outcome
-from sync.runs import close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.open_records import opening
+from sync.run.outcome import Outcome
+from sync.run.run_rows import close_run_in, open_run
 
 NEW = "new"
 LOST = "resembles_lost"

@@ -17,10 +17,10 @@ from sqlalchemy import Connection, text
 
 from core.settings import Pause
 from core.stored import utc_text
-from sync.almanac import Almanac
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
 from sync.rules.return_guard import SeasonState, graced_on
 from sync.rules.season import local_day
+from sync.run.calendar import Almanac
 
 _DAY = timedelta(days=1)
 _HORIZON = 1_000

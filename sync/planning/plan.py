@@ -17,8 +17,6 @@ from core.database import Database, failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync import open_records
-from sync.collector import seldom
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft
 from sync.ledger.seal import discard_drafts, seal, supersede_standing
@@ -35,6 +33,8 @@ from sync.planning.workspace import Drafting, writing
 from sync.rules.limits import Trip
 from sync.rules.return_guard import Guard, SeasonState
 from sync.rules.situations import LEFT
+from sync.run import open_records
+from sync.run.gc_pause import seldom
 
 BATCH = 1_000
 HELD_DAYS = 7

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import Kind
 from core.rows import Source
-from sync import open_records
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id
 from sync.rules.situations import Facts, school_situation_of
+from sync.run import open_records
 
 FIELDS = ("name", "nces_id", "state_id", "number")
 _STRONG = ("nces_id", "state_id", "number")

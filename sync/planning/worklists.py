@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from core.database import Database
-from sync.open_records import opening
+from sync.run.open_records import opening
 
 Open = Mapping[str, Any]
 """Whose open records count: ``sources`` that speak, ``all`` whose newcomers may be asked for again,

@@ -20,13 +20,13 @@ from core.database import Database, failpoint
 from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text
-from sync.open_records import is_open, opening, opening_moved
 from sync.reading.absence import Verdict
 from sync.reading.fetch_result import Reading
 from sync.reading.fingerprints import Terms
 from sync.reading.page_order_store import keep_snapshot
 from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
 from sync.reading.staged_entry import main_stream
+from sync.run.open_records import is_open, opening, opening_moved
 
 SETTINGS = "settings"
 """The cause of evidence that moved because we read it differently (L8)."""

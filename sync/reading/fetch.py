@@ -9,11 +9,11 @@ from __future__ import annotations
 from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
 from core.rows import Source
-from sync.collector import seldom
 from sync.reading.fetch_result import Reading
 from sync.reading.fingerprints import Terms
 from sync.reading.stage import Stage
 from sync.reading.stream import UnderWay
+from sync.run.gc_pause import seldom
 
 RESTARTS = 3
 """How often a reading starts again when the roster changes under it."""

@@ -28,11 +28,6 @@ from core.rows import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
 from sync.connect import open_connector
-from sync.district_run import (
-    DistrictRun,
-    Progress,
-    SourceResult,
-)
 from sync.health import note, set_aside
 from sync.mapping import read_rules
 from sync.reading.absence import Verdict, find_absent
@@ -44,6 +39,11 @@ from sync.rules.return_guard import (
     TROUBLED_WORDS,
 )
 from sync.rules.season import Season
+from sync.run.district_run import (
+    DistrictRun,
+    Progress,
+    SourceResult,
+)
 from sync.settle import settle
 from sync.uploads import list_received
 

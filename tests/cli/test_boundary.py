@@ -14,7 +14,7 @@ import rostersync
 from core.database import Database
 from rostersync.cli.app import run
 from sync import views
-from sync.outcome import worst
+from sync.run.outcome import worst
 from tests.cli.conftest import Cli
 from tests.cli.roster import Folder, students, teachers
 

@@ -19,7 +19,7 @@ from rostersync.reference_words import (
     JSON_SHAPES,
     STATUSES,
 )
-from sync.outcome import CODES, SERIOUS_FIRST
+from sync.run.outcome import CODES, SERIOUS_FIRST
 from tests.docs.console import ROOT, Reader
 
 DOCS = ROOT / "docs"

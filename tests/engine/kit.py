@@ -28,8 +28,8 @@ from sync.acts import approval, hand_edit
 from sync.acts.hand_edit import UserEdit
 from sync.engine import plan_district, sync_district
 from sync.ledger import chain
-from sync.outcome import Outcome
 from sync.people import conflicts
+from sync.run.outcome import Outcome
 
 SLUG = "springfield"
 MONDAY = datetime(2026, 10, 5, 12, 0, tzinfo=UTC)

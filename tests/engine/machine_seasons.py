@@ -22,7 +22,7 @@ from core.settings import DistrictSettings
 from core.tables import District
 from sync import engine, load
 from sync.acts import pause
-from sync.outcome import Outcome
+from sync.run.outcome import Outcome
 from tests.engine import machine
 from tests.engine.kit import SLUG, World, decoded
 

@@ -16,7 +16,7 @@ from core.database import Database, at_failpoints
 from core.errors import ConfigError, IncompleteFetch, NothingNew
 from core.tables import Fetch
 from sync.engine import plan_district, sync_district
-from sync.outcome import Outcome
+from sync.run.outcome import Outcome
 
 from .kit import HEADER, district, people, row
 

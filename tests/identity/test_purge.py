@@ -12,7 +12,7 @@ from sync.acts import hand_edit
 from sync.acts.purge import purge
 from sync.acts.undo import undo_run
 from sync.ledger.chain import verify
-from sync.open_records import open_source
+from sync.run.open_records import open_source
 from tests.identity.town import Town, child
 
 

@@ -13,8 +13,8 @@ from sync.acts.retire import retire_source
 from sync.acts.undo import undo_run
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
-from sync.outcome import Outcome
 from sync.people.conflicts import resolve
+from sync.run.outcome import Outcome
 from tests.identity.town import P, Town, child
 
 

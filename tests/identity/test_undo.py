@@ -21,7 +21,7 @@ from sync.acts.undo import undo_run
 from sync.acts.upload import upload_file
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
-from sync.outcome import Outcome
+from sync.run.outcome import Outcome
 from tests.identity.town import P, Town, child
 from tests.sizes import examples
 

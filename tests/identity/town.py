@@ -14,7 +14,7 @@ from core.database import Database
 from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
 from sync.load import load_district_file
-from sync.outcome import Outcome
+from sync.run.outcome import Outcome
 from tests.cli.roster import MANIFEST, ORGS
 
 HEADER = (

@@ -35,7 +35,7 @@ from core.stored import utc_text
 from sync.acts.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
 from sync.load import load_district_file
-from sync.outcome import Outcome
+from sync.run.outcome import Outcome
 
 # -- the vendor
 

@@ -16,14 +16,14 @@ from core.errors import (
 )
 from core.rows import District, Source
 from core.settings import DistrictSettings
-from sync.clock import Clock, utc_now
 from sync.rules import season
 from sync.rules.return_guard import (
     Guard,
     SeasonState,
 )
 from sync.rules.season import SeasonOnDay
-from sync.runs import close_killed, close_run_in, open_run
+from sync.run.clock import Clock, utc_now
+from sync.run.run_rows import close_killed, close_run_in, open_run
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many rows were done since the last call."""
