@@ -17,7 +17,7 @@ from bench.days import days_of
 from connectors.installed import load
 from rostersync.emulator import Emulator
 from rostersync.emulator.generator import District
-from sync.connect import secret_fields
+from sync.sources.connect import secret_fields
 
 
 def _ready(connector: str, clear: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Reading a district file: TOML in, ``DistrictFile`` out, errors that name the key and the line.
 
-``sync/load.py`` reads with this, and says in the same words what a connector finds wrong with its
+``sync/sources/district_load.py`` reads with this, and says in the same words what a connector finds wrong with its
 own config. No error quotes a value, so a secret given in clear is never echoed.
 """
 

@@ -208,7 +208,7 @@ class SourceSettings(_Settings):
     """Of two sources that speak of one person, the lower number wins."""
     config: dict[str, Any] = Field(default_factory=dict)
     mapping: dict[str, Any] = Field(default_factory=dict)
-    """Our field = rule; ``sync/mapping.py`` reads the rules."""
+    """Our field = rule; ``sync/sources/mapping.py`` reads the rules."""
     keep_when_missing: tuple[Annotated[str, BeforeValidator(_profile_field)], ...] = ()
     """Profile fields that stay as they are when the source stops saying them (AC6); all others
     follow the source and are cleared."""

@@ -14,9 +14,9 @@ from core.database import Database
 
 if TYPE_CHECKING:
     from sync.acts.upload import Uploaded
-    from sync.load import LoadResult
     from sync.people_views import UserFilter
     from sync.run.outcome import Outcome
+    from sync.sources.district_load import LoadResult
 
 
 def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:
@@ -24,7 +24,7 @@ def load_district(database: Database, path: str | Path, *, dry_run: bool = False
 
     Raises ``ConfigError`` naming key and line.
     """
-    from sync.load import load_district_file
+    from sync.sources.district_load import load_district_file
 
     return load_district_file(database, Path(path), dry_run=dry_run)
 

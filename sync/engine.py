@@ -32,7 +32,7 @@ from sync.season_memory import (
     paused_meanwhile,
     write_season,
 )
-from sync.uploads import only_looked_at
+from sync.sources.received_files import only_looked_at
 
 REPLANS = 3
 """How often a run plans again when somebody was edited by hand while it planned."""

@@ -20,8 +20,8 @@ from connectors.oneroster_csv import COLUMNS as ONEROSTER
 from connectors.oneroster_standard.manifest import STANDARD, manifest_rows
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, UserStatus
-from sync.mapping import places_of, read_rules
 from sync.sheet import Exported, LeftOut, Sheet, held_by
+from sync.sources.mapping import places_of, read_rules
 
 
 def set_of(connection: Connection, district: Any, source: Any) -> list[Sheet]:

@@ -11,9 +11,9 @@ from connectors.contract.connector import Connector, FetchRequest, Page, Part, R
 from core.database import Database
 from core.errors import SkipRecord, UsageError
 from core.models import PROFILE_FIELDS, Kind
-from sync.connect import open_connector
-from sync.mapping import Rule, read_rules
 from sync.reading.staged_entry import main_stream, remapped
+from sync.sources.connect import open_connector
+from sync.sources.mapping import Rule, read_rules
 from sync.views import Json, district_row, source_row
 
 Rows = list[tuple[str, bytes, Record | Part]]

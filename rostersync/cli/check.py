@@ -24,8 +24,8 @@ def check(
     ] = None,
 ) -> int:
     """Try each source: reach, credentials, permissions, roles shared, the vendor's season."""
-    from sync.check import check_district
     from sync.run.outcome import worst
+    from sync.sources.check import check_district
 
     found = []
     for one in check_district(door.database, district, source or ()):
@@ -49,7 +49,7 @@ def discover(
     ],
 ) -> None:
     """List the districts that a vendor account may read, and which of them a source reads."""
-    from sync.check import discover as listed
+    from sync.sources.check import discover as listed
 
     found = listed(door.database, connector, config)
     if door.as_json:

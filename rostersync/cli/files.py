@@ -92,7 +92,7 @@ def upload(
 
 
 def _document(door: Door, done: Uploaded, *, whole: bool) -> dict[str, Any]:
-    from sync.uploads import upload_by_id
+    from sync.sources.received_files import upload_by_id
 
     with door.reading() as connection:
         about = {
@@ -108,7 +108,7 @@ def _json(found: Found) -> dict[str, Any]:
 
 
 def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
-    from sync.uploads import MEANINGS
+    from sync.sources.received_files import MEANINGS
 
     counts = done.counts
     if counts.get("rows"):
@@ -144,7 +144,7 @@ def _said(one: Found) -> str:
 def files(door: Door, district: DistrictArgument) -> None:
     """List the files that were uploaded, and where each stands."""
     from sync import views
-    from sync.uploads import uploads
+    from sync.sources.received_files import uploads
 
     with door.reading() as connection:
         row = views.district_row(connection, district)

@@ -11,7 +11,7 @@ from rostersync.cli import words
 from rostersync.cli.door import Door, command, table
 
 if TYPE_CHECKING:
-    from sync.load import Loaded
+    from sync.sources.district_load import Loaded
 
 _GLYPHS = {"created": "+", "updated": "~", "not_in_file": "-", "unchanged": " "}
 _SAID = {
@@ -46,7 +46,7 @@ def load(
     ] = False,
 ) -> None:
     """Create or update districts and sources from a file. It removes nothing."""
-    from sync.load import load_district_file
+    from sync.sources.district_load import load_district_file
 
     result = load_district_file(door.database, file, dry_run=dry_run)
     if door.as_json:
@@ -143,7 +143,7 @@ def _connectors() -> Any:
 
     from connectors.installed import accept, installed
     from core.errors import ConfigError
-    from sync.connect import secret_fields
+    from sync.sources.connect import secret_fields
 
     for entry in installed():
         row: dict[str, Any] = {

@@ -78,7 +78,7 @@ def retire(
 def resume(door: Door, district: DistrictArgument, source: SourceArgument) -> None:
     """Poll a source again that was left alone after failures."""
     from sync import views
-    from sync.health import resume_source
+    from sync.sources.health import resume_source
 
     was_set_aside = resume_source(door.database, district, source)
     with door.reading() as connection:

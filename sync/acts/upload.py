@@ -27,15 +27,23 @@ from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.rows import Source
 from core.settings import DistrictSettings
-from sync import uploads
-from sync.connect import open_connector
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import Progress, read_district
 from sync.run.outcome import Outcome
-from sync.settle import findings_of
-from sync.uploads import FAILED, MOST_KEPT, PENDING, PROCESSED, PROCESSING, QUEUED, NewUpload
+from sync.sources import received_files
+from sync.sources.connect import open_connector
+from sync.sources.received_files import (
+    FAILED,
+    MOST_KEPT,
+    PENDING,
+    PROCESSED,
+    PROCESSING,
+    QUEUED,
+    NewUpload,
+)
+from sync.sources.settlement import findings_of
 
 
 @dataclass(slots=True)
@@ -88,12 +96,12 @@ def upload_file(
         except FileRefused as error:
             chosen, refusal = None, error
         _before_taking(database, district.id, chosen, dry=dry)
-        uploads.bury(database, slug, district.id)
+        received_files.bury(database, slug, district.id)
         original = copy.read_bytes() if new.size <= MOST_KEPT else None
-        upload_id = uploads.open_upload(database, district.id, new, original, at)
+        upload_id = received_files.open_upload(database, district.id, new, original, at)
         if chosen is None:
             assert refusal is not None  # noqa: S101 - one of the two
-            uploads.mark(database, upload_id, status=FAILED, note=refusal.message)
+            received_files.mark(database, upload_id, status=FAILED, note=refusal.message)
             outcome = Outcome(slug, refusal.status, error=refusal)
             return Uploaded(upload_id, FAILED, outcome)
         reading = _Reading(database, slug, settings, chosen, upload_id, actor, now, progress)
@@ -109,22 +117,22 @@ def read_waiting(
     """
     district, settings, sources = read_district(database, slug)
     with database.read() as connection:
-        rows = uploads.waiting(connection, district.id)
+        rows = received_files.waiting(connection, district.id)
     newest = {(row.source_id, row.scope): row.id for row in rows}
     done = []
     for row in rows:
         chosen = next((one for one in sources if one.id == row.source_id), None)
         if chosen is None:
-            uploads.mark(database, row.id, status=FAILED, note="Its source is gone.")
+            received_files.mark(database, row.id, status=FAILED, note="Its source is gone.")
             continue
         overtaken_by = newest[row.source_id, row.scope]
         if overtaken_by != row.id:
             note = f"Not read: U{overtaken_by} came later and speaks for the same people."
-            uploads.mark(database, row.id, status=PROCESSED, note=note)
+            received_files.mark(database, row.id, status=PROCESSED, note=note)
             continue
         with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
             copy = Path(folder, row.title)
-            copy.write_bytes(uploads.unlock(database, row.original))
+            copy.write_bytes(received_files.unlock(database, row.original))
             reading = _Reading(database, slug, settings, chosen, row.id, actor, now, None)
             done.append(reading.read(copy, dry=row.dry, during_pause=False))
     return done
@@ -329,7 +337,7 @@ class _Reading:
         return FAILED if outcome.error is not None else PROCESSED
 
     def _mark(self, **values: Any) -> None:
-        uploads.mark(self.database, self.upload_id, **values)
+        received_files.mark(self.database, self.upload_id, **values)
 
 
 _IS_KEPT = text("SELECT original IS NOT NULL FROM uploads WHERE id = :upload")

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from sync.mapping import Rule
 from sync.reading.page_order import WIDTH
+from sync.sources.mapping import Rule
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,6 @@ from core.models import Kind, Role
 from core.rows import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync.connect import open_connector
-from sync.health import note, set_aside
-from sync.mapping import read_rules
 from sync.reading.absence import Verdict, find_absent
 from sync.reading.evidence import keep
 from sync.reading.fetch import read_source
@@ -44,8 +41,11 @@ from sync.run.district_run import (
     Progress,
     SourceResult,
 )
-from sync.settle import settle
-from sync.uploads import list_received
+from sync.sources.connect import open_connector
+from sync.sources.health import note, set_aside
+from sync.sources.mapping import read_rules
+from sync.sources.received_files import list_received
+from sync.sources.settlement import settle
 
 DISCONNECTED = "disconnected"
 """The vendor's state of a district that its discovery no longer lists."""

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from connectors.contract.connector import Connector, Record
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
-from sync.mapping import Rule
 from sync.reading.fingerprints import Terms
 from sync.reading.page_order import WIDTH
 from sync.reading.stage import State
 from sync.reading.stored_prints import Known
+from sync.sources.mapping import Rule
 
 T = TypeVar("T")
 

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 
 from core.settings import DistrictSettings
 from core.tables import District
-from sync import engine, load
+from sync import engine
 from sync.acts import pause
 from sync.run.outcome import Outcome
+from sync.sources import district_load
 from tests.engine import machine
 from tests.engine.kit import SLUG, World, decoded
 
@@ -257,7 +258,7 @@ class Seasons(machine.Engine):
         with Session(self.database.engine) as session:
             row = session.query(District).filter_by(slug=SLUG).one()
             wanted = DistrictSettings.model_validate({**row.settings, **settings})
-            load.settle(row, wanted, self.world.clock())
+            district_load.settle(row, wanted, self.world.clock())
             session.commit()
 
     @rule(policy=policies)

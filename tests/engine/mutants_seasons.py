@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER, initialize, rule
 from sqlalchemy import text
 
-from sync import engine, load, season_memory
+from sync import engine, season_memory
 from sync.acts import approval
 from sync.planning import plan, return_check
 from sync.reading import evidence, read_sources
@@ -24,6 +24,7 @@ from sync.rules import return_guard, rollover, season
 from sync.rules.return_guard import SeasonState
 from sync.rules.rollover import Rollover, Verdict
 from sync.rules.season import Season
+from sync.sources import district_load
 from tests.engine.machine_seasons import Seasons, modes
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -450,7 +451,7 @@ def _trouble(patch: pytest.MonkeyPatch) -> None:
 
 @without("a pause that is taken out of the file still owes its guard", Files)
 def _taken_out(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(load, "with_other_calendar", lambda state, *_: state)
+    patch.setattr(district_load, "with_other_calendar", lambda state, *_: state)
 
 
 # -- what a rollover explains: sync/rules/rollover.py, sync/planning/return_check.py

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.database import Database
-from sync.load import load_district_file
+from sync.sources.district_load import load_district_file
 
 HEADER = "firstname,lastname,email,role,gradyear,status,idnumber"
 

@@ -20,7 +20,7 @@ from core.errors import UsageError
 from rostersync.cli.app import run
 from sync.acts.hand_edit import UserEdit, add_user, edit_user
 from sync.acts.upload import Uploaded, upload_file
-from sync.load import load_district_file
+from sync.sources.district_load import load_district_file
 from tests.connectors.reading import FIXTURES
 
 from .kit import HEADER, district, people, row

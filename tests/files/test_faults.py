@@ -18,7 +18,7 @@ from core.database import Database
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
 from sync.skipped import skipped
-from sync.uploads import uploads
+from sync.sources.received_files import uploads
 from sync.views import district_row
 from tests.files.kit import HEADER, district, people, row
 from tests.files.test_inbound import active, finished

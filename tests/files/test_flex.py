@@ -46,7 +46,7 @@ def make_firm(database: Database, tmp_path: Path, config: str = "") -> str:
     slug = district(database, tmp_path, config, connector="finra_flex")
     file = tmp_path / "district.toml"
     file.write_text(file.read_text().replace("timezone =", 'kind = "firm"\ntimezone =', 1))
-    from sync.load import load_district_file
+    from sync.sources.district_load import load_district_file
 
     load_district_file(database, file)
     return slug

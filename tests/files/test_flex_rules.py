@@ -26,8 +26,8 @@ from sync.acts.hand_edit import (
 from sync.acts.pause import pause_district
 from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
-from sync.load import load_district_file
-from sync.uploads import uploads
+from sync.sources.district_load import load_district_file
+from sync.sources.received_files import uploads
 from sync.views import district_row
 
 from .kit import HEADER, district, row

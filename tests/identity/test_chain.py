@@ -28,10 +28,10 @@ from rostersync.emulator.files import write_oneroster
 from rostersync.emulator.truth import Truth
 from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
-from sync.connect import secret_fields
 from sync.ledger.chain import verify
-from sync.load import load_district_file
 from sync.people.conflicts import resolve
+from sync.sources.connect import secret_fields
+from sync.sources.district_load import load_district_file
 from tests.identity.town import Town
 from tests.vendors.kit import CONNECTORS, FIELDS, hurried_clock
 

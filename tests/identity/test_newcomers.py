@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from core.database import Database
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
-from sync.load import load_district_file
 from sync.people import matching
 from sync.people.conflicts import resolve
+from sync.sources.district_load import load_district_file
 from tests.identity.town import P, Town, child
 from tests.sizes import examples
 

@@ -13,7 +13,7 @@ import pytest
 
 from core.database import Database
 from sync.acts import hand_edit
-from sync.load import load_district_file
+from sync.sources.district_load import load_district_file
 from sync.trial import try_record
 from sync.why import why
 from tests.identity.town import Town, child

@@ -21,9 +21,9 @@ from rostersync.emulator.generator import District
 from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
-from sync.load import load_district_file
 from sync.people.conflicts import resolve
 from sync.people.identity import NUMBERS
+from sync.sources.district_load import load_district_file
 from tests.identity.town import Town
 
 ROUTE = (

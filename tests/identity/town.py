@@ -13,8 +13,8 @@ from sqlalchemy import text
 from core.database import Database
 from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
-from sync.load import load_district_file
 from sync.run.outcome import Outcome
+from sync.sources.district_load import load_district_file
 from tests.cli.roster import MANIFEST, ORGS
 
 HEADER = (

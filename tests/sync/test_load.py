@@ -24,8 +24,8 @@ from connectors.contract.connector import (
 from core.database import Database, open_database
 from core.errors import ConfigError, UsageError
 from core.models import Kind
-from sync.connect import open_connector, secret_fields
-from sync.load import load_district_file
+from sync.sources.connect import open_connector, secret_fields
+from sync.sources.district_load import load_district_file
 from sync.views import district_row, source_row
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
-from sync.mapping import WORDS, read_rules
+from sync.sources.mapping import WORDS, read_rules
 
 RAW: dict[str, Any] = {
     "email": "Ada.Okafor@Springfield.Example",

@@ -26,7 +26,7 @@ from core.tables import District as DistrictRow
 from core.tables import Source
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.truth import Truth
-from sync.connect import secret_fields
+from sync.sources.connect import secret_fields
 from tests.engine.kit import SLUG, World
 
 CONNECTORS = {

@@ -14,7 +14,7 @@ from core.database import Database
 from rostersync.cli.app import run
 from rostersync.emulator import District
 from rostersync.emulator.days import Day, Joins, Leaves
-from sync.check import Line, SourceCheck, check_district
+from sync.sources.check import Line, SourceCheck, check_district
 from tests.engine.kit import SLUG
 from tests.vendors.kit import WAYS, VendorWorld, at_vendor, source_config
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.database import Database
 from core.errors import ConfigError
-from sync.load import load_district_file
+from sync.sources.district_load import load_district_file
 from tests.engine.kit import SLUG, Roster, World, plug_in
 
 FILE = """\

@@ -19,7 +19,7 @@ from core.database import open_database
 from core.tables import Source
 from rostersync.emulator import District
 from rostersync.emulator.days import Changes, Day
-from sync.connect import open_connector
+from sync.sources.connect import open_connector
 from tests.vendors.kit import VendorWorld, at_vendor
 from tests.vendors.test_incremental import FEEDS
 

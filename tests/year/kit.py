@@ -34,8 +34,8 @@ from core.registry import Registered
 from core.stored import utc_text
 from sync.acts.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
-from sync.load import load_district_file
 from sync.run.outcome import Outcome
+from sync.sources.district_load import load_district_file
 
 # -- the vendor
 

@@ -15,7 +15,7 @@ from core.database import at_failpoints
 from core.errors import CredentialsRefused, VendorFailure
 from rostersync.service import notify
 from sync.acts import pause
-from sync.health import resume_source
+from sync.sources.health import resume_source
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff

@@ -10,7 +10,6 @@ import pytest
 
 from connectors.contract.connector import VendorDistrict
 from core.errors import CredentialsRefused, VendorFailure
-from sync.health import resume_source
 from sync.rules.quarantine import (
     Health,
     after_failure,
@@ -19,6 +18,7 @@ from sync.rules.quarantine import (
     is_stale,
     read_health,
 )
+from sync.sources.health import resume_source
 from tests.year.conftest import NewTown
 from tests.year.kit import Town, TownRoster, classes
 

@@ -19,10 +19,10 @@ from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, 
 from core.models import Role
 from core.rows import Source
 from core.stored import SOURCE, typed
-from sync.connect import open_connector
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
 from sync.run.outcome import worst
+from sync.sources.connect import open_connector
 
 DISTRICT_KEYS = ("district_id", "tenant_id", "district_guid")
 """The config fields in which a source names its district at the vendor."""

@@ -17,7 +17,6 @@ from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
 from core.rows import Source
 from core.stored import to_json
-from sync.connect import open_connector
 from sync.rules.quarantine import (
     Health,
     after_failure,
@@ -27,6 +26,7 @@ from sync.rules.quarantine import (
     read_health,
 )
 from sync.run.display import local_moment
+from sync.sources.connect import open_connector
 from sync.views import district_row, shown_time, source_row
 
 

@@ -27,12 +27,12 @@ from core.errors import ConfigError, UsageError
 from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
 from core.toml_lines import Path
-from sync.connect import check_config
-from sync.mapping import read_rules
 from sync.rules.return_guard import with_other_calendar
 from sync.run.calendar import almanac_of
 from sync.run.clock import Clock, utc_now
 from sync.run.open_records import open_people_of, open_source
+from sync.sources.connect import check_config
+from sync.sources.mapping import read_rules
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it was not or is no longer there."""
