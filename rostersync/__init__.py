@@ -71,8 +71,8 @@ if TYPE_CHECKING:
         upload,
         users,
     )
-    from sync.people_views import UserFilter
     from sync.run.outcome import Outcome
+    from sync.views.people import UserFilter
 
 _PUBLIC = {
     "connectors.contract.ahead": ("ahead",),
@@ -102,7 +102,7 @@ _PUBLIC = {
         "users",
     ),
     "sync.run.outcome": ("Outcome",),
-    "sync.people_views": ("UserFilter",),
+    "sync.views.people": ("UserFilter",),
 }  # fmt: skip
 _HOME = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -14,9 +14,9 @@ from core.database import Database
 
 if TYPE_CHECKING:
     from sync.acts.upload import Uploaded
-    from sync.people_views import UserFilter
     from sync.run.outcome import Outcome
     from sync.sources.district_load import LoadResult
+    from sync.views.people import UserFilter
 
 
 def load_district(database: Database, path: str | Path, *, dry_run: bool = False) -> LoadResult:
@@ -124,11 +124,11 @@ def users(
     database: Database, district: str, wanted: UserFilter | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the users of a district in the shape of ``rostersync users --json``."""
-    from sync import people_views, views
+    from sync.views import districts, people
 
     with database.read() as connection:
-        row = views.district_row(connection, district)
-        yield from people_views.users(connection, row, wanted)
+        row = districts.district_row(connection, district)
+        yield from people.users(connection, row, wanted)
 
 
 def changes(
@@ -138,15 +138,15 @@ def changes(
 
     Serials only grow: an app that remembers the last one it got misses nothing.
     """
-    from sync import plan_views, views
+    from sync.views import districts, plans
 
     with database.read() as connection:
-        row = views.district_row(connection, district)
-        end = plan_views.feed_end(connection, row, since, limit)
-        yield from plan_views.feed(connection, row, since, end)
+        row = districts.district_row(connection, district)
+        end = plans.feed_end(connection, row, since, limit)
+        yield from plans.feed(connection, row, since, end)
 
 
 def _number(plan_id: str | int) -> int:
-    from sync.views import PLAN, parse_id
+    from sync.views.districts import PLAN, parse_id
 
     return plan_id if isinstance(plan_id, int) else parse_id(PLAN, plan_id)

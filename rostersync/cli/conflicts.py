@@ -33,11 +33,11 @@ def conflicts(
     all_: Annotated[bool, typer.Option("--all", help="Also those that are settled.")] = False,
 ) -> None:
     """List the records of which a person must decide whose they are."""
-    from sync import views
+    from sync.views import districts
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        found = views.conflicts(connection, row, status=None if all_ else "open")
+        row = districts.district_row(connection, district)
+        found = districts.conflicts(connection, row, status=None if all_ else "open")
         if door.as_json:
             door.document(found)
             return
@@ -72,15 +72,15 @@ def resolve(
     """Decide whose record it is: a known person's, or a new one's."""
     from core.errors import UsageError
     from rostersync.cli.outcome import outcome_json
-    from sync import views
     from sync.people.conflicts import resolve as decide
+    from sync.views import districts
 
     if (link is None) == (not new):
         raise UsageError(
             "Say whose record it is.", hint="Give either --link USER (or SCHOOL) or --new."
         )
     with door.reading() as connection:
-        row = views.conflict_row(connection, conflict)
+        row = districts.conflict_row(connection, conflict)
         target = None if link is None else _target(connection, row, link)
     outcome = decide(door.database, row.id, link=target, new=new, actor=actor or login_name())
     if door.as_json:
@@ -88,18 +88,18 @@ def resolve(
             door.document(outcome_json(connection, outcome))
     else:
         whose = "somebody new" if target is None else target
-        door.say(f"{views.shown_id(views.CONFLICT, row.id)} is decided: {whose}.")
+        door.say(f"{districts.shown_id(districts.CONFLICT, row.id)} is decided: {whose}.")
         door.say(f"The next run acts on it: rostersync sync {outcome.district}")
     return int(outcome.exit_code)
 
 
 def _target(connection: Connection, row: Any, link: str) -> str:
     """Return the id of the user or school that is meant."""
-    from sync import people_views, views
+    from sync.views import districts, people
 
     if link in {candidate["id"] for candidate in row.candidates}:
         return link
-    district = views.district_row(connection, row.slug)
+    district = districts.district_row(connection, row.slug)
     if row.kind == "school":
-        return people_views.resolve_school(connection, district, link)
-    return people_views.resolve_user(connection, district, link)
+        return people.resolve_school(connection, district, link)
+    return people.resolve_user(connection, district, link)

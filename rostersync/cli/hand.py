@@ -281,8 +281,8 @@ def unlock(
 def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
     """Return what was given as an edit. Raises ``UsageError``."""
     from core.errors import UsageError
-    from sync import people_views, views
     from sync.acts.hand_edit import UserEdit
+    from sync.views import districts, people
 
     given = {name: value for name, value in values.items() if value is not None}
     if not given:
@@ -291,8 +291,8 @@ def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
     school = given.pop("school", None)
     if school is not None:
         with door.reading() as connection:
-            row = views.district_row(connection, district)
-            school = people_views.resolve_school(connection, row, school)
+            row = districts.district_row(connection, district)
+            school = people.resolve_school(connection, row, school)
     return UserEdit(fields=given, role=None if role is None else role.value, school=school)
 
 
@@ -312,23 +312,23 @@ def _day(word: str | None) -> Any:
 
 
 def _resolve(door: Door, district: str, word: str) -> str:
-    from sync import people_views, views
+    from sync.views import districts, people
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        return people_views.resolve_user(connection, row, word)
+        row = districts.district_row(connection, district)
+        return people.resolve_user(connection, row, word)
 
 
 def _show(door: Door, outcome: Outcome) -> int:
     """Print what one act by hand came to, with the user as they are now."""
     from rostersync.cli.outcome import outcome_json, say_outcome
-    from sync import people_views, views
+    from sync.views import districts, people
 
     user = None
     with door.reading() as connection:
-        row = views.district_row(connection, outcome.district)
+        row = districts.district_row(connection, outcome.district)
         if outcome.user_id is not None:
-            user = people_views.user_json(connection, row, outcome.user_id)
+            user = people.user_json(connection, row, outcome.user_id)
         if door.as_json:
             door.document({**outcome_json(connection, outcome), "user": user})
             return int(outcome.exit_code)

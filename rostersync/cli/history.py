@@ -10,7 +10,7 @@ from rostersync.cli import words
 from rostersync.cli.door import DistrictArgument, Door, command, table
 
 if TYPE_CHECKING:
-    from sync.skipped import Skipped
+    from sync.views.skipped import Skipped
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +27,11 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """List the runs of a district."""
-    from sync import views
+    from sync.views import districts
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        found = views.runs(connection, row, limit=limit)
+        row = districts.district_row(connection, district)
+        found = districts.runs(connection, row, limit=limit)
         if door.as_json:
             door.document(found)
             return
@@ -71,12 +71,12 @@ def changes(
 ) -> None:
     """Print the applied changes: the feed that an app follows."""
     from rostersync.cli.lines import change_line
-    from sync import plan_views, views
+    from sync.views import districts, plans
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        end = plan_views.feed_end(connection, row, since, limit)
-        found = plan_views.feed(connection, row, since, end)
+        row = districts.district_row(connection, district)
+        end = plans.feed_end(connection, row, since, limit)
+        found = plans.feed(connection, row, since, end)
         if door.as_json:
             door.document({"district": district, "serial": end, "changes": found})
             return
@@ -96,15 +96,15 @@ def why(
 ) -> None:
     """Tell why somebody is an active user, or is not."""
     from rostersync.cli.timeline import say_timeline
-    from sync import views
-    from sync.why import why as reasons
+    from sync.views import districts
+    from sync.views.why import why as reasons
 
     told = reasons(door.database, district, user)
     if door.as_json:
         door.document(told)
     else:
         with door.reading() as connection:
-            zone = views.district_row(connection, district).settings["timezone"]
+            zone = districts.district_row(connection, district).settings["timezone"]
         say_timeline(door, told, zone)
 
 
@@ -117,15 +117,15 @@ def skipped(
     ] = None,
 ) -> None:
     """List the rows of the last reading that could not be used, and what to do."""
-    from sync import views
-    from sync.skipped import skipped as skipped_of
+    from sync.views import districts
+    from sync.views.skipped import skipped as skipped_of
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
+        row = districts.district_row(connection, district)
         if source is not None:
-            wanted = [views.source_row(connection, row, source)]
+            wanted = [districts.source_row(connection, row, source)]
         else:  # of one that is read no more nothing can be put right
-            known = views.source_rows(connection, row.id)
+            known = districts.source_rows(connection, row.id)
             wanted = [one for one in known if one.configured and not one.retired]
         found = ((one.name, skipped_of(connection, one.id, most=limit)) for one in wanted)
         if door.as_json:

@@ -25,11 +25,11 @@ def register(app: typer.Typer) -> None:
 
 def duplicates(door: Door, district: DistrictArgument) -> None:
     """List users who look like one person, with the reasons."""
-    from sync import views
     from sync.acts.duplicates import duplicates as find
+    from sync.views import districts
 
     with door.reading() as connection:
-        found = find(connection, views.district_row(connection, district))
+        found = find(connection, districts.district_row(connection, district))
         if door.as_json:
             door.document(found)
             return
@@ -84,7 +84,7 @@ def not_same(
 
 
 def _resolve(door: Door, district: str, word: str) -> str:
-    from sync import people_views, views
+    from sync.views import districts, people
 
     with door.reading() as connection:
-        return people_views.resolve_user(connection, views.district_row(connection, district), word)
+        return people.resolve_user(connection, districts.district_row(connection, district), word)

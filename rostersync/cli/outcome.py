@@ -70,15 +70,15 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
 
     ``left`` is there when an undo leaves people as they are: their ids.
     """
-    from sync import plan_views
-    from sync.views import RUN, shown_id
+    from sync.views import plans
+    from sync.views.districts import RUN, shown_id
 
     run = outcome.run_id
     return {
         "district": outcome.district,
         "status": outcome.status,
         "run_id": None if run is None else shown_id(RUN, run),
-        "plans": [plan_views.plan_by_id(connection, number) for number in outcome.plan_ids],
+        "plans": [plans.plan_by_id(connection, number) for number in outcome.plan_ids],
         "certificates": outcome.certificates,
         "error": None if outcome.error is None else outcome.error.as_json(),
         **({"left": outcome.left} if outcome.left else {}),
@@ -121,11 +121,9 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
 
 
 def _held_first(connection: Connection, numbers: list[int]) -> list[int]:
-    from sync import plan_views
+    from sync.views import plans
 
-    held = {
-        number: plan_views.plan_by_id(connection, number)["status"] == "held" for number in numbers
-    }
+    held = {number: plans.plan_by_id(connection, number)["status"] == "held" for number in numbers}
     return sorted(numbers, key=lambda number: not held[number])
 
 
@@ -180,10 +178,10 @@ def _named(fields: dict[str, int]) -> str:
 def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
     """Print one plan; ``whole``: with its changes by school and role."""
     from rostersync.cli.render import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
-    from sync import plan_summary, plan_views, views
+    from sync.views import districts, plan_summary, plans
 
-    plan = plan_views.plan_by_id(connection, number)
-    zone = views.district_row(connection, plan["district"]).settings["timezone"]
+    plan = plans.plan_by_id(connection, number)
+    zone = districts.district_row(connection, plan["district"]).settings["timezone"]
     summary = None
     if whole:
         summary = plan_summary.summarize(

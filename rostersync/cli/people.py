@@ -17,7 +17,7 @@ from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
 from rostersync.cli.words import person_name, state
 
 if TYPE_CHECKING:
-    from sync.sheet import Sheet
+    from sync.views.export_sheet import Sheet
 
 SHOWN = 50
 """How many users the table shows when no limit is given."""
@@ -96,9 +96,9 @@ def users(
         return
     from core.models import Role, UserStatus
     from rostersync.cli.words import count
-    from sync import people_views, views
+    from sync.views import districts, people
 
-    wanted = people_views.UserFilter(
+    wanted = people.UserFilter(
         status=None if status is None else UserStatus(status.value),
         role=None if role is None else Role(role.value),
         school=school,
@@ -107,15 +107,13 @@ def users(
         search=search,
     )
     with door.reading() as connection:
-        row = views.district_row(connection, district)
+        row = districts.district_row(connection, district)
         if door.as_json:
-            door.document(people_views.users(connection, row, wanted, offset=offset, limit=limit))
+            door.document(people.users(connection, row, wanted, offset=offset, limit=limit))
             return
-        total = people_views.count_users(connection, row, wanted)
+        total = people.count_users(connection, row, wanted)
         shown = list(
-            people_views.users(
-                connection, row, wanted, offset=offset, limit=limit or SHOWN, by_name=True
-            )
+            people.users(connection, row, wanted, offset=offset, limit=limit or SHOWN, by_name=True)
         )
         table(
             door,
@@ -168,16 +166,16 @@ def export(
     as a zip), and uploading that changes nobody. Otherwise a user file. JSON has everything known.
     """
     from core.models import UserStatus
-    from sync import people_views, views
-    from sync.export import sheets
+    from sync.views import districts, people
+    from sync.views.export import sheets
 
     left_out: dict[str, str] = {}
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        held_by = None if source is None else views.source_row(connection, row, source)
+        row = districts.district_row(connection, district)
+        held_by = None if source is None else districts.source_row(connection, row, source)
         if format_ is ExportFormat.JSON:
-            wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=source)
-            door.document(people_views.users(connection, row, wanted))
+            wanted = people.UserFilter(status=UserStatus.ACTIVE, source=source)
+            door.document(people.users(connection, row, wanted))
             return
         found = sheets(connection, row, held_by)
         if len(found) > 1:
@@ -206,7 +204,7 @@ def _write_zip(path: Path, found: Sequence[Sheet], left_out: dict[str, str]) -> 
 
 def _write(lines: IO[str], sheet: Sheet, left_out: dict[str, str]) -> None:
     """Write one file, and note whom it cannot carry: user id → reason."""
-    from sync.sheet import LeftOut
+    from sync.views.export_sheet import LeftOut
 
     def carried() -> Iterator[tuple[str | int, ...]]:
         for one in sheet.rows():

@@ -104,7 +104,7 @@ def _documents(
     offset: int = 0,
     limit: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    from sync import plan_views
+    from sync.views import plans as plan_views
 
     for number in numbers:
         document: dict[str, Any] = {"plan": plan_views.plan_by_id(connection, number)}
@@ -120,10 +120,11 @@ def plans(
 ) -> None:
     """List the plans of a district."""
     from rostersync.cli import words
-    from sync import plan_views, views
+    from sync.views import districts
+    from sync.views import plans as plan_views
 
     with door.reading() as connection:
-        row = views.district_row(connection, district)
+        row = districts.district_row(connection, district)
         found = plan_views.plans(connection, row, limit=limit)
         if door.as_json:
             door.document(found)
@@ -162,7 +163,7 @@ def show(
 
     With ``--drift`` only those whose changes no longer fit: what the plan rests on has moved.
     """
-    from sync import plan_views
+    from sync.views import plans as plan_views
 
     with door.reading() as connection:
         row = plan_views.plan_row(connection, plan)
@@ -194,9 +195,9 @@ _MOVED = {
 def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) -> int:
     """Print whose changes of a plan no longer fit; return the exit code."""
     from core.errors import Drift
-    from sync import plan_views
-    from sync.drift import drift_of
-    from sync.views import PLAN, shown_id
+    from sync.views import plans as plan_views
+    from sync.views.districts import PLAN, shown_id
+    from sync.views.drift import drift_of
 
     name = shown_id(PLAN, row.id)
     found = list(drift_of(door.database, connection, row))
@@ -237,8 +238,8 @@ def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) 
 def _say_flat(door: Door, connection: Connection, row: Any, offset: int, limit: int) -> None:
     from rostersync.cli import words
     from rostersync.cli.lines import change_line
-    from sync import plan_views
-    from sync.views import PLAN, shown_id
+    from sync.views import plans as plan_views
+    from sync.views.districts import PLAN, shown_id
 
     last = offset - 1
     for change in plan_views.iter_changes(connection, row.id, offset, limit):
@@ -342,7 +343,7 @@ def _show_decision(door: Door, outcome: Outcome) -> int:
 
 def _plan(door: Door, word: str) -> tuple[int, str]:
     """Return a plan's number and the slug of its district. Raises ``UsageError``."""
-    from sync import plan_views
+    from sync.views import plans as plan_views
 
     with door.reading() as connection:
         row = plan_views.plan_row(connection, word)
@@ -367,9 +368,9 @@ def sync(
     What is held waits for a person's approval, and the exit code is 10.
     """
     from core.errors import UsageError
-    from sync import views
     from sync.engine import sync_district
     from sync.run.outcome import worst
+    from sync.views import districts
 
     if (district is None) == (not all_):
         raise UsageError("Say which district to sync.", hint="Give DISTRICT, or --all.")
@@ -379,9 +380,9 @@ def sync(
         )
     with door.reading() as connection:
         slugs = (
-            [one["district"] for one in views.districts(connection)]
+            [one["district"] for one in districts.districts(connection)]
             if district is None
-            else [views.district_row(connection, district).slug]
+            else [districts.district_row(connection, district).slug]
         )
 
     def one(slug: str) -> Any:

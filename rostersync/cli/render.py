@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rostersync.cli import words
 from rostersync.cli.lines import detail, who
-from sync.plan_summary import Group, Summary
+from sync.views.plan_summary import Group, Summary
 
 SCHOOLS_SHOWN = 15
 SAMPLES_SHOWN = 5

@@ -25,9 +25,9 @@ def rollover(
     ] = None,
 ) -> None:
     """Show who is new, left, moved and returned since the pause, by school and role."""
-    from sync import views
-    from sync.rollover_report import rollover_report
     from sync.run.clock import utc_now
+    from sync.views import districts
+    from sync.views.rollover_report import rollover_report
 
     with door.reading() as connection:
         report = rollover_report(
@@ -37,7 +37,7 @@ def rollover(
             utc_now(),
             None if since is None else _day(since),
         )
-        zone = views.district_row(connection, district).settings["timezone"]
+        zone = districts.district_row(connection, district).settings["timezone"]
     if door.as_json:
         door.document(report)
         return

@@ -77,7 +77,7 @@ def _value(value: Any) -> str:
 
 def districts(door: Door) -> None:
     """List the districts."""
-    from sync import views
+    from sync.views import districts as views
 
     with door.reading() as connection:
         found = views.districts(connection)

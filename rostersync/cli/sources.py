@@ -33,15 +33,15 @@ def sources(
     ] = None,
 ) -> None:
     """List the sources of a district, or of all."""
-    from sync import views
+    from sync.views import districts
 
     with door.reading() as connection:
-        row = None if district is None else views.district_row(connection, district)
-        found = views.sources(connection, row)
+        row = None if district is None else districts.district_row(connection, district)
+        found = districts.sources(connection, row)
         if door.as_json:
             door.document(found)
             return
-        zones = views.time_zones(connection)
+        zones = districts.time_zones(connection)
         table(
             door,
             ("district", "source", "connector", "order", "status", "people", "last complete"),
@@ -77,13 +77,13 @@ def retire(
 
 def resume(door: Door, district: DistrictArgument, source: SourceArgument) -> None:
     """Poll a source again that was left alone after failures."""
-    from sync import views
     from sync.sources.health import resume_source
+    from sync.views import districts
 
     was_set_aside = resume_source(door.database, district, source)
     with door.reading() as connection:
-        row = views.district_row(connection, district)
-        shown = next(one for one in views.sources(connection, row) if one["source"] == source)
+        row = districts.district_row(connection, district)
+        shown = next(one for one in districts.sources(connection, row) if one["source"] == source)
     if door.as_json:
         door.document(shown)
     else:
@@ -101,7 +101,7 @@ def try_one(
     key: Annotated[str, typer.Option("--id", metavar="X", help="The record's external id.")],
 ) -> None:
     """Show one record: as it is served, and as it is read."""
-    from sync.trial import try_record
+    from sync.views.try_record import try_record
 
     tried = try_record(door.database, district, source, key)
     if door.as_json:

@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def status(door: Door) -> None:
     """Show where every district stands; what needs a person comes first."""
-    from sync.overview import overview
     from sync.run.clock import utc_now
+    from sync.views.overview import overview
 
     now = utc_now()
     with door.reading() as connection:

@@ -1,6 +1,6 @@
 """Notifications: what has changed in a district's standing is told once, to its own addresses.
 
-The standing is ``sync/overview.py``; what was last told of each topic stands in ``districts.told``.
+The standing is ``sync/views/overview.py``; what was last told of each topic stands in ``districts.told``.
 Messages carry counts and ids, never a person. A failing channel never fails anything: what could
 not be told is told the next time.
 """
@@ -21,13 +21,13 @@ from core.database import Database, failpoint
 from core.errors import ConfigError
 from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
-from sync import views
-from sync.overview import overview
 from sync.planning import grace
-from sync.rollover_report import rollover_report
 from sync.rules.season import Season, next_change
 from sync.run.calendar import Almanac, almanac_of
 from sync.run.display import local_moment
+from sync.views import districts
+from sync.views.overview import overview
+from sync.views.rollover_report import rollover_report
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 """Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,
@@ -53,7 +53,7 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     Never raises for a channel. Raises ``UsageError`` for an unknown district.
     """
     with database.read() as connection:
-        row = views.district_row(connection, slug)
+        row = districts.district_row(connection, slug)
         stored: Told = from_json(row.told) or {}
         found = almanac_of(row)
         if _under_way(stored, now):

@@ -14,14 +14,14 @@ from sqlalchemy import Connection, text
 from core.database import Database
 from core.errors import UsageError
 from core.stored import utc_text
-from sync import people_views, views
 from sync.ledger.domain_moves import read_aliases
 from sync.people.identity import NUMBERS, Known, evidence_of
 from sync.people.traits import read_known
 from sync.run.clock import Clock, utc_now
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in, open_run
-from sync.views import Json
+from sync.views import districts, people
+from sync.views.districts import Json
 
 _PAGE = 500
 
@@ -50,7 +50,7 @@ def duplicates(connection: Connection, district: Any) -> Iterator[Json]:
             if _alike(reasons, known[one].known, known[other].known):
                 yield {
                     "users": [
-                        people_views.user_json(connection, district, user) for user in (one, other)
+                        people.user_json(connection, district, user) for user in (one, other)
                     ],
                     "reasons": list(reasons),
                 }
@@ -70,10 +70,10 @@ def not_same(
     """Remember that two users are two people. Raises ``UsageError`` for users that are not two."""
     at = (now or utc_now)()
     with database.write() as connection:
-        district = views.district_row(connection, slug)
+        district = districts.district_row(connection, slug)
         two = sorted({one, other})
         for user in two:
-            people_views.user_json(connection, district, user)
+            people.user_json(connection, district, user)
         if len(two) < 2:
             raise UsageError("That is one user twice.", hint="Give two users.")
         run_id = open_run(connection, district.id, "not-same", actor, at)

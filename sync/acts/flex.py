@@ -19,7 +19,7 @@ from core.stored import FLEX_DELIVERY, FLEX_REQUEST, to_json, typed, utc_text
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.outcome import Outcome
-from sync.views import PLAN, district_row, shown_id, shown_time
+from sync.views.districts import PLAN, district_row, shown_id, shown_time
 
 PROVISIONING, AVAILABLE = "Provisioning", "Available"
 REQUEST = "F"

@@ -22,7 +22,7 @@ from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
-from sync.views import RUN, shown_id
+from sync.views.districts import RUN, shown_id
 
 REASON = "undone"
 _PAGE = 5_000

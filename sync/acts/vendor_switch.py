@@ -18,7 +18,6 @@ from core.database import Database
 from core.errors import UsageError
 from core.rows import Source
 from core.stored import from_json
-from sync import views
 from sync.acts.ordered_plan import STANDS_DAYS
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole
@@ -29,6 +28,7 @@ from sync.run.clock import Clock
 from sync.run.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in
+from sync.views import districts
 
 
 def switch_source(
@@ -50,7 +50,7 @@ def switch_source(
     """
     with open_district_run(database, slug, "switch", actor, now) as run:
         with database.read() as connection:
-            left = views.source_row(connection, run.district, old)
+            left = districts.source_row(connection, run.district, old)
         joined = next((source for source in run.sources if source.name == new), None)
         if joined is None and _is_retired(run, new):
             raise UsageError(

@@ -27,7 +27,7 @@ from sync.rules.quarantine import (
 )
 from sync.run.display import local_moment
 from sync.sources.connect import open_connector
-from sync.views import district_row, shown_time, source_row
+from sync.views.districts import district_row, shown_time, source_row
 
 
 def set_aside(

@@ -13,8 +13,8 @@ import pytest
 import rostersync
 from core.database import Database
 from rostersync.cli.app import run
-from sync import views
 from sync.run.outcome import worst
+from sync.views import districts
 from tests.cli.conftest import Cli
 from tests.cli.roster import Folder, students, teachers
 
@@ -152,7 +152,7 @@ def test_a_bug_is_one_sentence_without_data_or_traceback(
     def broken(*_: object) -> None:
         raise KeyError("ada@x.example")
 
-    monkeypatch.setattr(views, "districts", broken)
+    monkeypatch.setattr(districts, "districts", broken)
     called = cli("districts")
     assert called.code == 1
     assert called.err.startswith("An error of rostersync itself (KeyError): please report it.")

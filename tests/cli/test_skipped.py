@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sync import skipped
+from sync.views import skipped
 from tests.cli.conftest import Cli
 from tests.cli.test_main_job import D
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from sync import people_views, views
-from sync.people_views import UserFilter
+from sync.views import districts, people
+from sync.views.people import UserFilter
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import SLUG, World
 
 
 def stale(world: World) -> set[str]:
     with world.database.read() as connection:
-        district = views.district_row(connection, SLUG)
+        district = districts.district_row(connection, SLUG)
         wanted = UserFilter(stale=True, now=world.now)
-        return {user["id"] for user in people_views.users(connection, district, wanted)}
+        return {user["id"] for user in people.users(connection, district, wanted)}
 
 
 def test_i6_stale_is_active_in_no_roster_and_untouched_by_hand_for_180_days(

@@ -17,9 +17,9 @@ from connectors.user_csv import UserCsv, UserCsvConfig
 from core.database import Database
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
-from sync.skipped import skipped
 from sync.sources.received_files import uploads
-from sync.views import district_row
+from sync.views.districts import district_row
+from sync.views.skipped import skipped
 from tests.files.kit import HEADER, district, people, row
 from tests.files.test_inbound import active, finished
 

@@ -28,7 +28,7 @@ from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
 from sync.sources.district_load import load_district_file
 from sync.sources.received_files import uploads
-from sync.views import district_row
+from sync.views.districts import district_row
 
 from .kit import HEADER, district, row
 from .test_inbound import active

@@ -21,7 +21,7 @@ from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
 from sync.rules.return_guard import SeasonState, paused_by_hand
 from sync.sources.received_files import uploads
-from sync.views import district_row
+from sync.views.districts import district_row
 
 from .kit import HEADER, district, people, row
 from .test_inbound import active

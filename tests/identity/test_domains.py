@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from core.database import Database
-from sync import plan_views
 from sync.acts import hand_edit
 from sync.acts.rename_domain import rename_domain
 from sync.acts.undo import undo_run
+from sync.views import plans
 from tests.identity.town import Town, child
 
 
@@ -20,7 +20,7 @@ def at(town: Town, domain: str) -> int:
 
 def domains(town: Town, plan_id: int) -> list[tuple[str, str, int]]:
     with town.database.read() as connection:
-        moves = plan_views.plan_by_id(connection, plan_id)["domains"]
+        moves = plans.plan_by_id(connection, plan_id)["domains"]
     return [(move["from"], move["to"], move["people"]) for move in moves]
 
 

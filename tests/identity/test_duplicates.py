@@ -8,12 +8,12 @@ import pytest
 
 from core.database import Database
 from core.errors import UsageError
-from sync import views
 from sync.acts import hand_edit
 from sync.acts.duplicates import duplicates, not_same
 from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
 from sync.ledger.chain import verify
+from sync.views import districts
 from tests.identity.town import Town, child
 
 
@@ -34,7 +34,7 @@ def town(database: Database, tmp_path: Path) -> Town:
 
 def pairs(town: Town) -> list[tuple[set[str], list[str]]]:
     with town.database.read() as connection:
-        district = views.district_row(connection, town.slug)
+        district = districts.district_row(connection, town.slug)
         return [
             ({user["id"] for user in pair["users"]}, pair["reasons"])
             for pair in duplicates(connection, district)

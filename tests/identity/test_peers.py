@@ -14,8 +14,8 @@ import pytest
 from core.database import Database
 from sync.acts import hand_edit
 from sync.sources.district_load import load_district_file
-from sync.trial import try_record
-from sync.why import why
+from sync.views.try_record import try_record
+from sync.views.why import why
 from tests.identity.town import Town, child
 
 

@@ -26,7 +26,7 @@ from core.errors import ConfigError, UsageError
 from core.models import Kind
 from sync.sources.connect import open_connector, secret_fields
 from sync.sources.district_load import load_district_file
-from sync.views import district_row, source_row
+from sync.views.districts import district_row, source_row
 
 
 class Server(BaseModel):

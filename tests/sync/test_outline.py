@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from core.database import Database, open_database
-from sync import plan_views
-from sync.plan_summary import Summary, summarize
+from sync.views import plans as plan_views
+from sync.views.plan_summary import Summary, summarize
 from tests.sync.paper import Paper, Town
 from tests.sync.test_complexity import counted, roster
 

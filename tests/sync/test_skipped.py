@@ -8,8 +8,8 @@ import pytest
 
 from core.database import Database
 from core.tables import Fetch, Finding
-from sync import skipped as room
-from sync.skipped import Skipped, skipped
+from sync.views import skipped as room
+from sync.views.skipped import Skipped, skipped
 from tests.sync import directory as given
 
 READ: dict[str, Any] = {"records": 9}

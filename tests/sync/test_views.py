@@ -11,8 +11,8 @@ import pytest
 from core.database import Database
 from core.errors import UsageError
 from core.models import Role, UserStatus
-from sync import people_views, plan_views, views
-from sync.people_views import UserFilter
+from sync.views import districts, people, plans
+from sync.views.people import UserFilter
 from tests.sync import directory as given
 
 AT = given.AT
@@ -97,23 +97,23 @@ def database(database_url: str) -> Iterator[Database]:
 
 def ids(database: Database, **conditions: Any) -> list[str]:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
+        row = districts.district_row(connection, "springfield")
         wanted = UserFilter(**conditions)
-        found = [user["id"] for user in people_views.users(connection, row, wanted)]
-        assert people_views.count_users(connection, row, wanted) == len(found)
+        found = [user["id"] for user in people.users(connection, row, wanted)]
+        assert people.count_users(connection, row, wanted) == len(found)
     return found
 
 
 def resolve(database: Database, word: str) -> str:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        return people_views.resolve_user(connection, row, word)
+        row = districts.district_row(connection, "springfield")
+        return people.resolve_user(connection, row, word)
 
 
 def test_a_user_has_the_documented_shape(database: Database) -> None:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        user = people_views.user_json(connection, row, "u1")
+        row = districts.district_row(connection, "springfield")
+        user = people.user_json(connection, row, "u1")
     assert user["roles"] == ["contact", "student"]
     assert user["schools"] == [
         {"id": "s1", "name": "Lincoln High", "primary": True, "roles": ["student", "contact"]},
@@ -155,13 +155,13 @@ def test_users_are_filtered(
 def test_users_are_paged_without_loss_or_repeat(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(people_views, "_PAGE", 2)
+    monkeypatch.setattr(people, "_PAGE", 2)
     assert ids(database) == ["u1", "u2", "u3", "u4"]
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
+        row = districts.district_row(connection, "springfield")
 
         def some(**how: Any) -> list[str]:
-            return [user["id"] for user in people_views.users(connection, row, **how)]
+            return [user["id"] for user in people.users(connection, row, **how)]
 
         assert some(offset=1, limit=2) == ["u2", "u3"]
         assert some(by_name=True, offset=0, limit=3) == ["u2", "u1", "u3"]
@@ -189,9 +189,9 @@ def test_nobody_is_meant_by_an_unknown_word_and_it_is_not_echoed(
 
 def test_a_plan_has_the_documented_shape(database: Database) -> None:
     with database.read() as connection:
-        shown = plan_views.plan_json(connection, plan_views.plan_row(connection, "p1"))
-        held = plan_views.plan_json(connection, plan_views.plan_row(connection, "4"))
-        found = plan_views.certificates(connection, [1, 4])
+        shown = plans.plan_json(connection, plans.plan_row(connection, "p1"))
+        held = plans.plan_json(connection, plans.plan_row(connection, "4"))
+        found = plans.certificates(connection, [1, 4])
     assert (shown["id"], shown["district"], shown["digest"]) == ("P1", "springfield", "0102")
     assert (shown["counts"]["create"], shown["counts"]["merge"]) == (2, 0)
     assert shown["schools"] == {"create": 1, "update": 0, "archive": 0}
@@ -202,17 +202,17 @@ def test_a_plan_has_the_documented_shape(database: Database) -> None:
 
 def test_a_draft_is_no_plan_yet(database: Database) -> None:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        assert [plan["id"] for plan in plan_views.plans(connection, row)] == ["P4", "P3", "P1"]
+        row = districts.district_row(connection, "springfield")
+        assert [plan["id"] for plan in plans.plans(connection, row)] == ["P4", "P3", "P1"]
         with pytest.raises(UsageError, match="There is no plan P2"):
-            plan_views.plan_row(connection, "P2")
+            plans.plan_row(connection, "P2")
 
 
 def test_changes_show_whom_from_where_and_old_to_new(database: Database) -> None:
     with database.read() as connection:
-        school, created, archived = plan_views.iter_changes(connection, 1)
-        (edited,) = plan_views.iter_changes(connection, 3)
-        (made,) = plan_views.iter_changes(connection, 4)
+        school, created, archived = plans.iter_changes(connection, 1)
+        (edited,) = plans.iter_changes(connection, 3)
+        (made,) = plans.iter_changes(connection, 4)
     assert (school["name"], school["user_id"], school["school_id"]) == ("Lincoln High", None, "s1")
     assert created == {
         "seq": 1, "kind": "user", "action": "create", "user_id": "u1", "school_id": "s1",
@@ -240,11 +240,11 @@ def test_changes_show_whom_from_where_and_old_to_new(database: Database) -> None
 def test_changes_are_paged_by_their_seq(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan_views, "_PAGE", 2)
+    monkeypatch.setattr(plans, "_PAGE", 2)
 
     def seqs(*page: int | None) -> list[int]:
         with database.read() as connection:
-            return [change["seq"] for change in plan_views.iter_changes(connection, 1, *page)]  # type: ignore[arg-type]
+            return [change["seq"] for change in plans.iter_changes(connection, 1, *page)]  # type: ignore[arg-type]
 
     assert seqs() == [0, 1, 2]
     assert seqs(1, 1) == [1]
@@ -254,17 +254,15 @@ def test_changes_are_paged_by_their_seq(
 
 def test_an_app_that_remembers_the_serial_misses_nothing(database: Database) -> None:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        whole = list(
-            plan_views.feed(connection, row, 0, plan_views.feed_end(connection, row, 0, None))
-        )
+        row = districts.district_row(connection, "springfield")
+        whole = list(plans.feed(connection, row, 0, plans.feed_end(connection, row, 0, None)))
         for size in (1, 2, 3, 10):
             since, seen = 0, []
-            while (end := plan_views.feed_end(connection, row, since, size)) > since:
-                seen += list(plan_views.feed(connection, row, since, end))
+            while (end := plans.feed_end(connection, row, since, size)) > since:
+                seen += list(plans.feed(connection, row, since, end))
                 since = end
             assert (since, seen) == (4, whole)
-        assert plan_views.feed_end(connection, row, 99, None) == 99
+        assert plans.feed_end(connection, row, 99, None) == 99
     assert [change["serial"] for change in whole] == [1, 2, 3, 4]
     assert [(one["plan_id"], one["run_id"], one["actor"]) for one in whole[2:]] == [
         ("P1", "R1", "schedule"), ("P3", "R2", "admin"),
@@ -274,18 +272,20 @@ def test_an_app_that_remembers_the_serial_misses_nothing(database: Database) -> 
 
 def test_runs_come_newest_first_with_their_plans_and_certificates(database: Database) -> None:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        newest, first = views.runs(connection, row)
-        assert [run["id"] for run in views.runs(connection, row, limit=1)] == ["R2"]
+        row = districts.district_row(connection, "springfield")
+        newest, first = districts.runs(connection, row)
+        assert [run["id"] for run in districts.runs(connection, row, limit=1)] == ["R2"]
     assert (newest["id"], newest["plans"], newest["actor"]) == ("R2", ["P3"], "admin")
     assert (first["plans"], first["certificates"]["sis"]["records"]) == (["P1", "P4"], 3)
 
 
 def test_districts_and_sources_are_listed_with_what_they_hold(database: Database) -> None:
     with database.read() as connection:
-        second, first = views.districts(connection)
-        sis, clever = views.sources(connection, views.district_row(connection, "springfield"))
-        assert len(list(views.sources(connection))) == 2
+        second, first = districts.districts(connection)
+        sis, clever = districts.sources(
+            connection, districts.district_row(connection, "springfield")
+        )
+        assert len(list(districts.sources(connection))) == 2
     assert (first["district"], first["held_plan"], first["sources"]) == (
         "springfield", "P4", ["sis", "clever"],
     )  # fmt: skip
@@ -296,9 +296,12 @@ def test_districts_and_sources_are_listed_with_what_they_hold(database: Database
 
 def test_open_conflicts_are_listed_and_settled_ones_on_request(database: Database) -> None:
     with database.read() as connection:
-        row = views.district_row(connection, "springfield")
-        (shown,) = views.conflicts(connection, row)
-        assert [one["id"] for one in views.conflicts(connection, row, status=None)] == ["C1", "C2"]
+        row = districts.district_row(connection, "springfield")
+        (shown,) = districts.conflicts(connection, row)
+        assert [one["id"] for one in districts.conflicts(connection, row, status=None)] == [
+            "C1",
+            "C2",
+        ]
     assert (shown["source"], shown["external_id"]) == ("sis", "x-1")
     assert shown["candidates"] == [{"id": "u2", "evidence": ["email"]}]
 
@@ -306,21 +309,21 @@ def test_open_conflicts_are_listed_and_settled_ones_on_request(database: Databas
 def test_an_unknown_district_or_source_is_refused_with_the_likely_one(database: Database) -> None:
     with database.read() as connection:
         with pytest.raises(UsageError) as refused:
-            views.district_row(connection, "springfeild")
+            districts.district_row(connection, "springfeild")
         assert refused.value.hint == "Did you mean springfield?"
-        row = views.district_row(connection, "springfield")
-        assert views.source_row(connection, row, "sis").connector == "oneroster_csv"
+        row = districts.district_row(connection, "springfield")
+        assert districts.source_row(connection, row, "sis").connector == "oneroster_csv"
         with pytest.raises(UsageError) as refused:
-            views.source_row(connection, row, "sys")
+            districts.source_row(connection, row, "sys")
         assert "sis, clever" in refused.value.hint
 
 
 @pytest.mark.parametrize(("word", "number"), [("P12", 12), ("p12", 12), ("12", 12), (" P007 ", 7)])
 def test_ids_are_read_as_printed_in_any_case_or_bare(word: str, number: int) -> None:
-    assert views.parse_id("P", word) == number
+    assert districts.parse_id("P", word) == number
 
 
 @pytest.mark.parametrize("word", ["R12", "P", "", "P-1", "P1x", "P٣", "9" * 30])
 def test_what_is_no_plan_id_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="That is not the id of a plan"):
-        views.parse_id("P", word)
+        districts.parse_id("P", word)

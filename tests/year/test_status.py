@@ -11,8 +11,8 @@ from sqlalchemy import event, text
 from core.database import Database
 from core.errors import CredentialsRefused, VendorFailure
 from core.stored import utc_text
-from sync.overview import overview
-from sync.rollover_report import rollover_report
+from sync.views.overview import overview
+from sync.views.rollover_report import rollover_report
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
 from tests.year.conftest import NewTown
 from tests.year.kit import Person, Town, classes, staff

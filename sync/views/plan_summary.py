@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, String, bindparam, text
 
 from sync.ledger.outline import FIRST, GroupKey, Outline, stored_outline
-from sync.plan_views import changes_at, school_names
-from sync.views import Json
+from sync.views.districts import Json
+from sync.views.plans import changes_at, school_names
 
 
 @dataclass(frozen=True, slots=True)

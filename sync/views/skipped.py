@@ -1,6 +1,6 @@
 """Rows that could not be used: what the last reading of a source passed over, and why.
 
-The command ``skipped`` lists them, ``sync/why_not.py`` names a few. No value of a row is kept:
+The command ``skipped`` lists them, ``sync/views/why_missing.py`` names a few. No value of a row is kept:
 file, line, column and rule lead to it. Reads only.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.stored import FETCH, typed
-from sync.views import BEYOND, Json, shown_time
+from sync.views.districts import BEYOND, Json, shown_time
 
 _PAGE = 1_000
 _FETCHES = 100

@@ -1,6 +1,6 @@
 """Export of a source whose file is a set of files: Clever CSV and OneRoster CSV, packed as a zip.
 
-Used by ``export``, like ``sync/export.py`` for the formats of one file. Who is where is what the
+Used by ``export``, like ``sync/views/export.py`` for the formats of one file. Who is where is what the
 source said last; a person's fields are what the directory says. Uploaded back, the set changes
 nobody: other rows of the set (of classes, of people out of scope) are not there, for they make no
 user. Only the order of two schools may differ where the source is restricted to some ``schools``.
@@ -20,8 +20,8 @@ from connectors.oneroster_csv import COLUMNS as ONEROSTER
 from connectors.oneroster_standard.manifest import STANDARD, manifest_rows
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, UserStatus
-from sync.sheet import Exported, LeftOut, Sheet, held_by
 from sync.sources.mapping import places_of, read_rules
+from sync.views.export_sheet import Exported, LeftOut, Sheet, held_by
 
 
 def set_of(connection: Connection, district: Any, source: Any) -> list[Sheet]:

@@ -15,7 +15,7 @@ from core import stored
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
 from core.stored import typed
-from sync.views import BEYOND, PLAN, RUN, Json, parse_id, shown_id, shown_time
+from sync.views.districts import BEYOND, PLAN, RUN, Json, parse_id, shown_id, shown_time
 
 COUNTS: tuple[str, ...] = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",

@@ -16,7 +16,6 @@ from core.database import Database
 from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
 from core.stored import from_json
-from sync import people_views, plan_views, views, why_not
 from sync.ledger.domain_moves import read_aliases
 from sync.people.person import RecordView, Sources, UserView, in_precedence, wish_of
 from sync.planning.decide import Context, decide_user
@@ -24,14 +23,15 @@ from sync.readers import read_user
 from sync.rules.reasons import means
 from sync.run.clock import Clock, utc_now
 from sync.run.open_records import is_open
-from sync.views import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
+from sync.views import districts, people, plans, why_missing
+from sync.views.districts import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
 
 
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
     """Return the page of one user, or of a record ``SOURCE:external_id`` that has no user yet.
 
     For somebody of whom a source says nothing, the page says what is known of that source
-    (``sync/why_not.py``): ``source`` and ``findings`` are then set too. Keys: ``user`` (None
+    (``sync/views/why_missing.py``): ``source`` and ``findings`` are then set too. Keys: ``user`` (None
     without a user), ``situation`` and ``reasons`` (code and sentence), ``next`` (what would let
     them go, bring them back or bring them in), ``records``, ``matches``, ``fields`` (value,
     winning source, others), ``locks``, ``protected``, ``conflicts``, ``held``, ``changes``. Times
@@ -39,14 +39,17 @@ def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None
     """
     at = (now or utc_now)()
     with database.read() as connection:
-        district = views.district_row(connection, slug)
+        district = districts.district_row(connection, slug)
         user = read_user(connection, district.id, user_id)
         if user is None and (record := _record_alone(connection, district, user_id)) is not None:
             return _page_of_record(connection, district, record, at)
-        if user is None and (page := why_not.page(connection, district, user_id, at)) is not None:
+        if (
+            user is None
+            and (page := why_missing.page(connection, district, user_id, at)) is not None
+        ):
             return page
         if user is None:  # an email, or the record of somebody we know
-            meant = people_views.resolve_user(connection, district, user_id)
+            meant = people.resolve_user(connection, district, user_id)
             user = read_user(connection, district.id, meant)
         assert user is not None  # noqa: S101 - resolved in this very state
         return _page_of_user(connection, district, user, at)
@@ -72,7 +75,7 @@ def _page_of_user(connection: Connection, district: Any, user: UserView, at: dat
     protected = [c for c in history if "protected" in c["fields"]]
     return {
         "district": district.slug,
-        "user": people_views.user_json(connection, district, user.id),
+        "user": people.user_json(connection, district, user.id),
         "situation": situation.name,
         "reasons": [{"code": situation.name, "means": situation.means}, *_told(codes[1:])],
         "next": _next(user, situation.name, speaking, context),
@@ -249,7 +252,7 @@ def _record_alone(connection: Connection, district: Any, word: str) -> Any | Non
 
 def _page_of_record(connection: Connection, district: Any, record: Any, at: datetime) -> Json:
     conflicts = [
-        one for one in views.conflicts(connection, district, status=None)
+        one for one in districts.conflicts(connection, district, status=None)
         if (one["source"], one["external_id"]) == (record.source, record.external_id)
     ]  # fmt: skip
     held = _standing_of_record(connection, record.id)
@@ -267,7 +270,7 @@ def _page_of_record(connection: Connection, district: Any, record: Any, at: date
         codes = ["rejected"]
     elif record.open:
         codes.append("open")
-    standing = why_not.standing_of_source(connection, district, record.source, at)
+    standing = why_missing.standing_of_source(connection, district, record.source, at)
     codes += [code for code in standing.codes if code != "never_read"]
     return {
         "district": district.slug,
@@ -309,8 +312,8 @@ def _history(connection: Connection, user_id: str) -> list[Json]:
         by_plan.setdefault(row.plan_id, []).append(row)
     told: list[Json] = []
     for plan_id, some in by_plan.items():
-        schools = plan_views.school_names(connection, plan_id)
-        shown = plan_views.changes_at(connection, plan_id, [row.seq for row in some], schools)
+        schools = plans.school_names(connection, plan_id)
+        shown = plans.changes_at(connection, plan_id, [row.seq for row in some], schools)
         told += [
             {
                 **shown[row.seq],

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.stored import utc_text
-from sync import people_views, views
 from sync.acts.pause import almanac_of
-from sync.views import Json, shown_time
+from sync.views import districts
+from sync.views import people as people_views
+from sync.views.districts import Json, shown_time
 
 KINDS = ("new", "returned", "left", "moved", "held")
 _DEFAULT_DAYS = 30
@@ -35,7 +36,7 @@ def rollover_report(
     ``still_in`` counts those whom no roster has: ``manual``, ``protected`` and ``stale`` (I6).
     Raises ``UsageError`` for an unknown district.
     """
-    row = views.district_row(connection, slug)
+    row = districts.district_row(connection, slug)
     found = almanac_of(row)
     today = found.today(now)
     first = since or found.state.returned or today - timedelta(days=_DEFAULT_DAYS)

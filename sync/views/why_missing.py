@@ -1,7 +1,7 @@
 """Why not: somebody is expected from a source, and there is no record of them.
 
 Tells what is known: how the source stands, whom it is asked for, and the rows of its last reading
-that could not be used. ``sync/why.py`` shows it; nothing is decided or written here.
+that could not be used. ``sync/views/why.py`` shows it; nothing is decided or written here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sync.rules import season
 from sync.rules.quarantine import read_health
 from sync.rules.reasons import means
 from sync.rules.return_guard import SeasonState
-from sync.skipped import skipped
-from sync.views import Json, shown_time
+from sync.views.districts import Json, shown_time
+from sync.views.skipped import skipped
 
 FINDINGS = 10
 """How many unusable rows are named; the rest is counted."""

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.models import UserStatus
-from sync import people_views
-from sync.export_sets import SETS, set_of
-from sync.sheet import Exported, LeftOut, Sheet, held_by
+from sync.views import people
+from sync.views.export_sets import SETS, set_of
+from sync.views.export_sheet import Exported, LeftOut, Sheet, held_by
 
 USER_FILE = ("firstname", "lastname", "email", "role", "gradyear", "status", "idnumber")
 FLEX_FILE = ("crd_id", "first_name", "last_name", "email")
@@ -43,8 +43,8 @@ def sheets(connection: Connection, district: Any, source: Any | None) -> list[Sh
 
 def _anybody(connection: Connection, district: Any, source: Any | None) -> Iterator[Exported]:
     name = None if source is None else source.name
-    wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=name)
-    for user in people_views.users(connection, district, wanted):
+    wanted = people.UserFilter(status=UserStatus.ACTIVE, source=name)
+    for user in people.users(connection, district, wanted):
         role = next((role for role in ROLES if role in user["roles"]), None)
         number = user["student_number"] if role == "student" else user["staff_number"]
         yield _user_row(
