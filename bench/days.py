@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rostersync.emulator.days import Changes, Day, Joins, Leaves, Touches
+from rostersync.emulator.district.days import Changes, Day, Joins, Leaves, Touches
 
 CHANGED = "0.01"
 """A day on which 1 % of the people change, come or leave."""

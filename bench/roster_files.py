@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from bench.days import days_of
-from rostersync.emulator.files import write_clever, write_oneroster, write_user_csv
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.vendors.files import write_clever, write_oneroster, write_user_csv
 
 
 def write(layout: str, district: District, folder: Path, day: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from bench.days import days_of
 from connectors.installed import load
 from rostersync.emulator import Emulator
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
 from sync.sources.connect import secret_fields
 
 

@@ -18,8 +18,8 @@ from rich.console import Console
 
 from rostersync.cli.app import run
 from rostersync.emulator import District, Emulator
-from rostersync.emulator.days import Changes, Day, Joins, Leaves, Returns
-from rostersync.emulator.files import write_oneroster
+from rostersync.emulator.district.days import Changes, Day, Joins, Leaves, Returns
+from rostersync.emulator.vendors.files import write_oneroster
 
 SEED = 7
 

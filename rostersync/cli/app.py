@@ -31,7 +31,7 @@ from rostersync.cli import (
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.listing import Listing
 from rostersync.cli.outcome import as_error
-from rostersync.emulator import cli as emulator
+from rostersync.emulator.server import command as emulator
 
 app = typer.Typer(
     name="rostersync",

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rostersync.emulator.faults import FAULTS, Fault
-    from rostersync.emulator.generator import District
-    from rostersync.emulator.server import Emulator
+    from rostersync.emulator.district.generator import District
+    from rostersync.emulator.server.faults import FAULTS, Fault
+    from rostersync.emulator.server.server import Emulator
 
 __all__ = ["FAULTS", "District", "Emulator", "Fault"]
 

@@ -8,7 +8,7 @@ from bench.days import TOUCHED, days_of
 from bench.process import Ran
 from bench.projection import project
 from bench.table import Cost, Floor, Goal, Table
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
 
 
 def ran(seconds: float, peak_mb: float = 100.0) -> Ran:

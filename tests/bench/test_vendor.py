@@ -9,8 +9,8 @@ import requests
 
 from bench.days import days_of
 from rostersync.emulator import Emulator
-from rostersync.emulator.generator import District
-from rostersync.emulator.view import DayView
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.district.view import DayView
 
 
 def test_what_was_asked_for_once_is_served_again_out_of_memory(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from rostersync.emulator.days import (
+from rostersync.emulator.district.days import (
     Changes,
     Day,
     Disables,
@@ -20,7 +20,7 @@ from rostersync.emulator.days import (
     Returns,
     ToBeDeleted,
 )
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
 
 SCRIPT = (
     Day(Joins(12), Leaves(30), Changes(20)),

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import requests
 
-from rostersync.emulator.truth import Truth
+from rostersync.emulator.district.truth import Truth
 
 ROLES = {
     "administrator": "admin",

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from rostersync.emulator.generator import District
-from rostersync.emulator.server import Emulator
-from rostersync.emulator.truth import Truth
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.district.truth import Truth
+from rostersync.emulator.server.server import Emulator
 
 from .conftest import bearer, follow
 

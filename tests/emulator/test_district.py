@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from rostersync.emulator.days import (
+from rostersync.emulator.district.days import (
     Changes,
     Day,
     Disables,
@@ -23,8 +23,8 @@ from rostersync.emulator.days import (
     Touches,
     ordinary_week,
 )
-from rostersync.emulator.generator import District
-from rostersync.emulator.truth import Truth
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.district.truth import Truth
 
 
 def people(district: District, day: int, vendor: str | None = None) -> dict[str, Truth]:

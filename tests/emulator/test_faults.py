@@ -9,9 +9,9 @@ from email.utils import parsedate_to_datetime
 import pytest
 import requests
 
-from rostersync.emulator.faults import FAULTS
-from rostersync.emulator.generator import District
-from rostersync.emulator.server import Emulator
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.server.faults import FAULTS
+from rostersync.emulator.server.server import Emulator
 
 from .reading import access_token, bearer
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from rostersync.emulator import files
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.vendors import files
 
 from .reading import read_back
 

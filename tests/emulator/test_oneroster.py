@@ -16,10 +16,10 @@ import oauthlib.oauth1  # type: ignore[import-untyped]
 import pytest
 import requests
 
-from rostersync.emulator.days import Changes, Day
-from rostersync.emulator.files import write_oneroster
-from rostersync.emulator.generator import District
-from rostersync.emulator.server import Emulator
+from rostersync.emulator.district.days import Changes, Day
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.server.server import Emulator
+from rostersync.emulator.vendors.files import write_oneroster
 
 from .reading import access_token, bearer, escaped, pages, read_back
 

@@ -23,9 +23,9 @@ from connectors.http.http_connector import HttpConnector
 from connectors.installed import load
 from core.database import Database
 from rostersync.emulator import District, Emulator
-from rostersync.emulator.days import Day, Hostile
-from rostersync.emulator.files import write_oneroster
-from rostersync.emulator.truth import Truth
+from rostersync.emulator.district.days import Day, Hostile
+from rostersync.emulator.district.truth import Truth
+from rostersync.emulator.vendors.files import write_oneroster
 from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from core.database import Database
-from rostersync.emulator.files import write_clever, write_oneroster, write_user_csv
-from rostersync.emulator.generator import District
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.vendors.files import write_clever, write_oneroster, write_user_csv
 from sync.acts.retire import retire_source
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify

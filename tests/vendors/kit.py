@@ -25,7 +25,7 @@ from core.settings import DistrictSettings
 from core.tables import District as DistrictRow
 from core.tables import Source
 from rostersync.emulator import District, Emulator
-from rostersync.emulator.truth import Truth
+from rostersync.emulator.district.truth import Truth
 from sync.sources.connect import secret_fields
 from tests.engine.kit import SLUG, World
 

@@ -15,7 +15,7 @@ from connectors.contract.urls import parse_links, same_origin
 from connectors.http.oauth import OAuth1
 from core.database import Database
 from rostersync.emulator import District
-from rostersync.emulator.days import (
+from rostersync.emulator.district.days import (
     Changes,
     Day,
     Disables,

@@ -13,7 +13,7 @@ import pytest
 from core.database import Database
 from rostersync.cli.app import run
 from rostersync.emulator import District
-from rostersync.emulator.days import Day, Joins, Leaves
+from rostersync.emulator.district.days import Day, Joins, Leaves
 from sync.sources.check import Line, SourceCheck, check_district
 from tests.engine.kit import SLUG
 from tests.vendors.kit import WAYS, VendorWorld, at_vendor, source_config

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from core.database import Database, open_database
 from rostersync.emulator import District
-from rostersync.emulator.days import (
+from rostersync.emulator.district.days import (
     Changes,
     Day,
     Disables,

@@ -18,7 +18,7 @@ from connectors.contract.connector import Certificate, FetchRequest
 from core.database import open_database
 from core.tables import Source
 from rostersync.emulator import District
-from rostersync.emulator.days import Changes, Day
+from rostersync.emulator.district.days import Changes, Day
 from sync.sources.connect import open_connector
 from tests.vendors.kit import VendorWorld, at_vendor
 from tests.vendors.test_incremental import FEEDS

@@ -6,7 +6,7 @@ import pytest
 
 from core.database import Database
 from rostersync.emulator import District
-from rostersync.emulator.days import (
+from rostersync.emulator.district.days import (
     Changes,
     Day,
     Disables,

@@ -11,7 +11,8 @@ from connectors.clever import records
 from connectors.oneroster_standard import records
 from core.database import Database
 from rostersync.cli.outcome import met_sentence
-from rostersync.emulator import District, service
+from rostersync.emulator import District
+from rostersync.emulator.vendors import oneroster_service
 from tests.vendors.kit import at_vendor
 
 
@@ -38,12 +39,12 @@ def test_what_clever_documents_is_no_extra_field() -> None:
 def test_a_vendor_with_a_field_of_its_own_is_read_whole_and_the_field_is_counted_once(
     store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = service.user_record
+    real = oneroster_service.user_record
 
     def with_a_nickname(*about: Any) -> dict[str, Any]:
         return real(*about) | {"nickname": "Robin", "enabledUser": "perhaps"}
 
-    monkeypatch.setattr(service, "user_record", with_a_nickname)
+    monkeypatch.setattr(oneroster_service, "user_record", with_a_nickname)
     with at_vendor(store, District(seed=3, users=20, schools=1), "oneroster12") as world:
         certificate = world.sync(code=0).certificates["sis"]
         people = certificate["extra"]["nickname"]

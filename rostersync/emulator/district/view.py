@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from rostersync.emulator import people
-from rostersync.emulator.people import Changes, Person, School
+from rostersync.emulator.district import people
+from rostersync.emulator.district.people import Changes, Person, School
 
 if TYPE_CHECKING:
-    from rostersync.emulator.generator import District
+    from rostersync.emulator.district.generator import District
 
 CREATED, UPDATED, DELETED, SCHOOL_UPDATED = range(4)
 GONE, HERE, LEAVING = range(3)

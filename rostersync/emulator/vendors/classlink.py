@@ -14,14 +14,14 @@ from uuid import UUID
 
 import msgspec
 
-from rostersync.emulator.oauth1 import METHODS, Verifier
-from rostersync.emulator.oneroster import origin_of
-from rostersync.emulator.oneroster_records import Dialect
-from rostersync.emulator.service import Service
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.server.oauth1 import METHODS, Verifier
+from rostersync.emulator.server.wire import Reply, Request
+from rostersync.emulator.vendors.oneroster import origin_of
+from rostersync.emulator.vendors.oneroster_records import Dialect
+from rostersync.emulator.vendors.oneroster_service import Service
 
 if TYPE_CHECKING:
-    from rostersync.emulator.server import Emulator, Tenant
+    from rostersync.emulator.server.server import Emulator, Tenant
 
 _ROOT = "/ims/oneroster/v1p1"
 _encode = msgspec.json.encode

@@ -13,15 +13,20 @@ from urllib.parse import unquote, urlencode
 
 import msgspec
 
-from rostersync.emulator.filtering import Clause, matches, parse_filter
-from rostersync.emulator.ids import IDS
-from rostersync.emulator.listing import Listing, page_of, served_slots
-from rostersync.emulator.oneroster_records import Dialect, org_records, user_record, year_record
-from rostersync.emulator.view import SECOND, DayView, position
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.district.ids import IDS
+from rostersync.emulator.district.view import SECOND, DayView, position
+from rostersync.emulator.server.wire import Reply, Request
+from rostersync.emulator.vendors.filtering import Clause, matches, parse_filter
+from rostersync.emulator.vendors.oneroster_records import (
+    Dialect,
+    org_records,
+    user_record,
+    year_record,
+)
+from rostersync.emulator.vendors.paging import Listing, page_of, served_slots
 
 if TYPE_CHECKING:
-    from rostersync.emulator.server import Emulator, Tenant
+    from rostersync.emulator.server.server import Emulator, Tenant
 
 _encode = msgspec.json.encode
 

@@ -15,15 +15,15 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from rostersync.emulator.classlink import ClassLink
-from rostersync.emulator.clever import Clever
-from rostersync.emulator.faults import FAULTS, Fault, FaultBox
-from rostersync.emulator.generator import District
-from rostersync.emulator.gg4l import Gg4l
-from rostersync.emulator.grants import basic
-from rostersync.emulator.oneroster import OneRoster
-from rostersync.emulator.view import DayView
-from rostersync.emulator.wire import Reply, Request, Spool, Stored, WireServer
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.district.view import DayView
+from rostersync.emulator.server.faults import FAULTS, Fault, FaultBox
+from rostersync.emulator.server.grants import basic
+from rostersync.emulator.server.wire import Reply, Request, Spool, Stored, WireServer
+from rostersync.emulator.vendors.classlink import ClassLink
+from rostersync.emulator.vendors.clever import Clever
+from rostersync.emulator.vendors.gg4l import Gg4l
+from rostersync.emulator.vendors.oneroster import OneRoster
 
 VENDORS: tuple[str, ...] = ("clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12")
 """What ``Emulator(vendor=...)`` takes, besides ``all``."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rostersync.emulator.generator import District
-    from rostersync.emulator.server import Emulator
+    from rostersync.emulator.district.generator import District
+    from rostersync.emulator.server.server import Emulator
 
 app = typer.Typer(
     add_completion=False,
@@ -82,10 +82,10 @@ def emulate(
     ] = 1200,
 ) -> None:
     """Serve a synthetic district as every vendor would, until interrupted."""
-    from rostersync.emulator.days import ordinary_week
-    from rostersync.emulator.faults import FAULTS
-    from rostersync.emulator.generator import District
-    from rostersync.emulator.server import Emulator
+    from rostersync.emulator.district.days import ordinary_week
+    from rostersync.emulator.district.generator import District
+    from rostersync.emulator.server.faults import FAULTS
+    from rostersync.emulator.server.server import Emulator
 
     if faults:
         width = max(map(len, FAULTS))
@@ -128,7 +128,7 @@ def emulate(
 
 
 def _write_csv(district: District, path: Path, day: int) -> None:
-    from rostersync.emulator.files import write_oneroster
+    from rostersync.emulator.vendors.files import write_oneroster
 
     try:
         write_oneroster(district, path, day=day)

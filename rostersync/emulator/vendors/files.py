@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from rostersync.emulator import oneroster_records, truth
-from rostersync.emulator.generator import District
-from rostersync.emulator.ids import IDS
-from rostersync.emulator.people import Person
-from rostersync.emulator.truth import Truth
-from rostersync.emulator.view import DELETED, SCHOOL_UPDATED, DayView
+from rostersync.emulator.district import truth
+from rostersync.emulator.district.generator import District
+from rostersync.emulator.district.ids import IDS
+from rostersync.emulator.district.people import Person
+from rostersync.emulator.district.truth import Truth
+from rostersync.emulator.district.view import DELETED, SCHOOL_UPDATED, DayView
+from rostersync.emulator.vendors import oneroster_records
 
 Row = Sequence[str]
 Table = tuple[str, Row, Iterable[Row]]

@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from rostersync.emulator.grants import Grants, basic, form, refused
-from rostersync.emulator.oauth1 import METHODS, Verifier
-from rostersync.emulator.oneroster_records import Dialect
-from rostersync.emulator.service import Service
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.server.grants import Grants, basic, form, refused
+from rostersync.emulator.server.oauth1 import METHODS, Verifier
+from rostersync.emulator.server.wire import Reply, Request
+from rostersync.emulator.vendors.oneroster_records import Dialect
+from rostersync.emulator.vendors.oneroster_service import Service
 
 if TYPE_CHECKING:
-    from rostersync.emulator.server import Emulator, Tenant
+    from rostersync.emulator.server.server import Emulator, Tenant
 
 ROOTS = {"/ims/oneroster/v1p1": False, "/ims/oneroster/rostering/v1p2": True}
 SCOPE = "https://purl.imsglobal.org/spec/or/{}/scope/{}"

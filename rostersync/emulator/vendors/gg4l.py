@@ -14,16 +14,16 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from rostersync.emulator import ids
-from rostersync.emulator.grants import Grants, basic, form, refused
-from rostersync.emulator.oneroster import origin_of
-from rostersync.emulator.oneroster_records import Dialect, iso, org_records, user_record
-from rostersync.emulator.service import Service
-from rostersync.emulator.view import CREATED, DELETED, SCHOOL_UPDATED, DayView
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.district import ids
+from rostersync.emulator.district.view import CREATED, DELETED, SCHOOL_UPDATED, DayView
+from rostersync.emulator.server.grants import Grants, basic, form, refused
+from rostersync.emulator.server.wire import Reply, Request
+from rostersync.emulator.vendors.oneroster import origin_of
+from rostersync.emulator.vendors.oneroster_records import Dialect, iso, org_records, user_record
+from rostersync.emulator.vendors.oneroster_service import Service
 
 if TYPE_CHECKING:
-    from rostersync.emulator.server import Emulator, Tenant
+    from rostersync.emulator.server.server import Emulator, Tenant
 
 _API = "/datahub/services/ims/oneroster/v1p1"
 _TOKEN = "/datahub/oauth/token"  # noqa: S105  (a path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from rostersync.emulator.people import ROLE_MASKS
+from rostersync.emulator.district.people import ROLE_MASKS
 
 _TOTALS = frozenset({"classlink", "oneroster", "oneroster12"})
 _DISCOVERY = frozenset({"clever", "classlink", "gg4l"})

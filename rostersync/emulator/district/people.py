@@ -13,7 +13,7 @@ from struct import Struct as Packed
 
 import msgspec
 
-from rostersync.emulator import names
+from rostersync.emulator.district import names
 
 STUDENT, TEACHER, STAFF, ADMIN, CONTACT = 1, 2, 4, 8, 16
 ROLE_MASKS = {

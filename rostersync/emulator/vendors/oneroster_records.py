@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rostersync.emulator import truth
-from rostersync.emulator.ids import IDS
-from rostersync.emulator.people import Person, School
-from rostersync.emulator.view import DayView
+from rostersync.emulator.district import truth
+from rostersync.emulator.district.ids import IDS
+from rostersync.emulator.district.people import Person, School
+from rostersync.emulator.district.view import DayView
 
 _STAFF_12 = ("aide", "counselor", "proctor")
 _ADMIN_12 = ("districtAdministrator", "systemAdministrator")

@@ -14,17 +14,9 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from rostersync.emulator import ids
-from rostersync.emulator.clever_records import (
-    district_record,
-    iso,
-    previous_attributes,
-    school_record,
-    user_record,
-)
-from rostersync.emulator.listing import page_of, served_slots
-from rostersync.emulator.people import School
-from rostersync.emulator.view import (
+from rostersync.emulator.district import ids
+from rostersync.emulator.district.people import School
+from rostersync.emulator.district.view import (
     CREATED,
     DELETED,
     SCHOOL_UPDATED,
@@ -33,10 +25,18 @@ from rostersync.emulator.view import (
     RosterEvent,
     position,
 )
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.server.wire import Reply, Request
+from rostersync.emulator.vendors.clever_records import (
+    district_record,
+    iso,
+    previous_attributes,
+    school_record,
+    user_record,
+)
+from rostersync.emulator.vendors.paging import page_of, served_slots
 
 if TYPE_CHECKING:
-    from rostersync.emulator.server import Emulator, Tenant
+    from rostersync.emulator.server.server import Emulator, Tenant
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Collection
 from urllib.parse import parse_qsl, quote, unquote
 
-from rostersync.emulator.wire import Request
+from rostersync.emulator.server.wire import Request
 
 METHODS: tuple[str, ...] = ("HMAC-SHA256", "HMAC-SHA1")
 _HASHES = {"HMAC-SHA256": hashlib.sha256, "HMAC-SHA1": hashlib.sha1}

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING
 
-from rostersync.emulator import days, people
-from rostersync.emulator.days import AnyEdit
-from rostersync.emulator.people import Changes, Forced, Person, School
-from rostersync.emulator.view import (
+from rostersync.emulator.district import days, people
+from rostersync.emulator.district.days import AnyEdit
+from rostersync.emulator.district.people import Changes, Forced, Person, School
+from rostersync.emulator.district.view import (
     CREATED,
     DELETED,
     GONE,
@@ -24,7 +24,7 @@ from rostersync.emulator.view import (
 )
 
 if TYPE_CHECKING:
-    from rostersync.emulator.generator import District
+    from rostersync.emulator.district.generator import District
 
 
 class Script:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from rostersync.emulator.wire import Reply, Request
+from rostersync.emulator.server.wire import Reply, Request
 
 
 @dataclass(frozen=True, slots=True)

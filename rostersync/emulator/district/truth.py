@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rostersync.emulator.ids import IDS
-from rostersync.emulator.people import Person
+from rostersync.emulator.district.ids import IDS
+from rostersync.emulator.district.people import Person
 
 Membership = tuple[str, str | None, bool]
 """(role, the vendor's id of the school or None, is it the primary one).

@@ -11,11 +11,11 @@ from array import array
 from collections.abc import Iterator, Sequence
 from datetime import date
 
-from rostersync.emulator import truth
-from rostersync.emulator.days import Day
-from rostersync.emulator.people import Population
-from rostersync.emulator.script import Script
-from rostersync.emulator.view import HERE, DayView
+from rostersync.emulator.district import truth
+from rostersync.emulator.district.days import Day
+from rostersync.emulator.district.people import Population
+from rostersync.emulator.district.script import Script
+from rostersync.emulator.district.view import HERE, DayView
 
 
 class District:

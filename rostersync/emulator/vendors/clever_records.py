@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rostersync.emulator import ids
-from rostersync.emulator.people import Person, School
-from rostersync.emulator.view import DayView
+from rostersync.emulator.district import ids
+from rostersync.emulator.district.people import Person, School
+from rostersync.emulator.district.view import DayView
 
 _GRADES = {"PK": "PreKindergarten", "KG": "Kindergarten", "UG": "Ungraded"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 
-from rostersync.emulator import people
-from rostersync.emulator.faults import FaultBox
-from rostersync.emulator.view import SECOND, DayView
+from rostersync.emulator.district import people
+from rostersync.emulator.district.view import SECOND, DayView
+from rostersync.emulator.server.faults import FaultBox
 
 
 @dataclass(frozen=True, slots=True)
