@@ -33,7 +33,7 @@ from core.settings import (
     SourceSettings,
 )
 from rostersync.cli.app import app
-from rostersync.cli.words import CAPABILITIES
+from rostersync.cli.printing.words import CAPABILITIES
 from rostersync.reference_words import (
     DISTRICT_KEYS,
     ENVIRONMENT,

@@ -9,15 +9,14 @@ from itertools import pairwise
 
 import typer
 
-from rostersync.cli import (
-    asked,
+from rostersync.cli.commands import (
     check,
     conflicts,
+    duplicates,
     files,
     flex,
-    hand,
     history,
-    identity,
+    ordered_plans,
     people,
     plans,
     plugin,
@@ -27,10 +26,11 @@ from rostersync.cli import (
     setup,
     sources,
     status,
+    user,
 )
 from rostersync.cli.door import DatabaseOption, report_error
-from rostersync.cli.listing import Listing
-from rostersync.cli.outcome import as_error
+from rostersync.cli.printing.command_list import Listing
+from rostersync.cli.printing.outcomes import as_error
 from rostersync.emulator.server import command as emulator
 
 app = typer.Typer(
@@ -52,12 +52,12 @@ for room in (
     seasons,
     service,
     plans,
-    asked,
+    ordered_plans,
     history,
     people,
-    hand,
+    user,
     conflicts,
-    identity,
+    duplicates,
     files,
     flex,
     plugin,

@@ -14,7 +14,7 @@ from connectors.contract.connector import Capabilities
 from core.database import Database
 from rostersync.cli import door
 from rostersync.cli.door import harmless, json_pieces
-from rostersync.cli.words import CAPABILITIES
+from rostersync.cli.printing.words import CAPABILITIES
 from tests.cli.conftest import Cli
 from tests.sync import directory as given
 

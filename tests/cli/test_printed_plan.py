@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from core.database import Database
-from rostersync.cli import render
-from rostersync.cli.render import held_sentence
+from rostersync.cli.printing import printed_plan
+from rostersync.cli.printing.printed_plan import held_sentence
 from tests.cli.conftest import Cli
 from tests.cli.roster import Folder, Person
 from tests.sync import directory as given
@@ -143,7 +143,7 @@ def test_change_by_change_a_plan_is_printed_page_by_page(cli: Cli) -> None:
 def test_many_schools_are_cut_off_with_their_number(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "SCHOOLS_SHOWN", 1)
+    monkeypatch.setattr(printed_plan, "SCHOOLS_SHOWN", 1)
     called = cli("show", "P12")
     assert "Lincoln High" in called.out
     assert "Without a school" not in called.out
@@ -201,14 +201,14 @@ def test_a_held_plan_that_was_decided_says_so_and_what_its_numbers_count() -> No
         "expires_at": None, "counts": counts, "schools": {},
         "held": [{"limit": "district", "found": 61, "allowed": 20, "people": 402}],
     }  # fmt: skip
-    told = [line.text for line in render.plan_lines(plan, None, "America/Chicago")]
+    told = [line.text for line in printed_plan.plan_lines(plan, None, "America/Chicago")]
     assert told[3:6] == [
         "Was held, because:",
         "  - 61 of 402 people leave, allowed 20",
         "    (those who left in the days before are counted, too)",
     ]
     plan["held"][0]["found"] = 60  # type: ignore[index]
-    told = [line.text for line in render.plan_lines(plan, None, "America/Chicago")]
+    told = [line.text for line in printed_plan.plan_lines(plan, None, "America/Chicago")]
     assert "counted" not in " ".join(told)
 
 

@@ -10,7 +10,7 @@ import pytest
 from connectors.clever import records
 from connectors.oneroster_standard import records
 from core.database import Database
-from rostersync.cli.outcome import met_sentence
+from rostersync.cli.printing.outcomes import met_sentence
 from rostersync.emulator import District
 from rostersync.emulator.vendors import oneroster_service
 from tests.vendors.kit import at_vendor

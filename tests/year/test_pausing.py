@@ -8,7 +8,7 @@ import pytest
 
 from core.database import at_failpoints
 from core.errors import UsageError
-from rostersync.cli.seasons import calendar_lines, season_lines
+from rostersync.cli.commands.seasons import calendar_lines, season_lines
 from sync.acts import pause as pausing
 from sync.rules.return_guard import SeasonState
 from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture

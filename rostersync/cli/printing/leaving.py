@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from rostersync.cli.door import Door, table
-from rostersync.cli.words import count, people, person_name
+from rostersync.cli.printing.words import count, people, person_name
 
 
 def show_leaving(door: Door, district: str, within: int | None) -> None:

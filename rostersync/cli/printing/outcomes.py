@@ -129,7 +129,7 @@ def _held_first(connection: Connection, numbers: list[int]) -> list[int]:
 
 def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
     """Tell one reading of a source: ``sis: read whole, 837 records``."""
-    from rostersync.cli.words import count
+    from rostersync.cli.printing.words import count
 
     records = certificate.get("records")
     read = f", {count(records)} records" if isinstance(records, int) else ""
@@ -167,7 +167,7 @@ def met_sentence(certificate: dict[str, Any]) -> str:
 
 
 def _named(fields: dict[str, int]) -> str:
-    from rostersync.cli.words import count
+    from rostersync.cli.printing.words import count
 
     most = sorted(fields, key=lambda name: (-fields[name], name))
     shown = [f"{name} ({count(fields[name])})" for name in most[:FIELDS_NAMED]]
@@ -177,7 +177,7 @@ def _named(fields: dict[str, int]) -> str:
 
 def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
     """Print one plan; ``whole``: with its changes by school and role."""
-    from rostersync.cli.render import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
+    from rostersync.cli.printing.printed_plan import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
     from sync.views import districts, plan_summary, plans
 
     plan = plans.plan_by_id(connection, number)

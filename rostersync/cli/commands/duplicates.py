@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from rostersync.cli.asked import ApplyOption, ReasonOption, finish
+from rostersync.cli.commands.ordered_plans import ApplyOption, ReasonOption, finish
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
-from rostersync.cli.words import person_name, state
+from rostersync.cli.printing.words import person_name, state
 
 OneArgument = Annotated[
     str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")
@@ -72,7 +72,7 @@ def not_same(
     actor: ActorOption = None,
 ) -> int:
     """Remember that two users are two people."""
-    from rostersync.cli.outcome import show_outcome
+    from rostersync.cli.printing.outcomes import show_outcome
     from sync.acts.duplicates import not_same as remember
 
     two = [_resolve(door, district, word) for word in (one, other)]

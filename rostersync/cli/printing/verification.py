@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rostersync.cli.door import Door
-from rostersync.cli.words import count, things
+from rostersync.cli.printing.words import count, things
 
 NOT_INTACT = 1
 """The exit code of a history that does not verify: nothing of ours may leave one behind."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.outcome import outcome_json, say_outcome, tell_news
-from rostersync.cli.words import count, moment
+from rostersync.cli.printing.outcomes import outcome_json, say_outcome, tell_news
+from rostersync.cli.printing.words import count, moment
 
 if TYPE_CHECKING:
     from connectors.files.inspection import Found

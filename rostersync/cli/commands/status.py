@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from rostersync.cli import words
 from rostersync.cli.door import Door, command, table
-from rostersync.cli.words import count, things
+from rostersync.cli.printing import words
+from rostersync.cli.printing.words import count, things
 
 
 def register(app: typer.Typer) -> None:

@@ -71,7 +71,7 @@ def resolve(
 ) -> int:
     """Decide whose record it is: a known person's, or a new one's."""
     from core.errors import UsageError
-    from rostersync.cli.outcome import outcome_json
+    from rostersync.cli.printing.outcomes import outcome_json
     from sync.people.conflicts import resolve as decide
     from sync.views import districts
 

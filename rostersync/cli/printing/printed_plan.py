@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from rostersync.cli import words
-from rostersync.cli.lines import detail, who
+from rostersync.cli.printing import words
+from rostersync.cli.printing.change_lines import detail, who
 from sync.views.plan_summary import Group, Summary
 
 SCHOOLS_SHOWN = 15

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rostersync.cli import words
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.printing import words
 
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
 
@@ -68,7 +68,7 @@ def retire(
 
     It is printed, and changes nobody until it is applied.
     """
-    from rostersync.cli.outcome import show_outcome
+    from rostersync.cli.printing.outcomes import show_outcome
     from sync.acts.retire import retire_source
 
     outcome = retire_source(door.database, district, source, actor=actor or login_name())

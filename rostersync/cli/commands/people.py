@@ -14,7 +14,7 @@ import typer
 
 from connectors.files.csv_write import new_file, write_csv
 from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
-from rostersync.cli.words import person_name, state
+from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:
     from sync.views.export_sheet import Sheet
@@ -90,12 +90,12 @@ def users(
 ) -> None:
     """List the users of a district."""
     if leaving:
-        from rostersync.cli.leaving import show_leaving
+        from rostersync.cli.printing.leaving import show_leaving
 
         show_leaving(door, district, within)
         return
     from core.models import Role, UserStatus
-    from rostersync.cli.words import count
+    from rostersync.cli.printing.words import count
     from sync.views import districts, people
 
     wanted = people.UserFilter(

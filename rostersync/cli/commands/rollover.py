@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rostersync.cli.door import DistrictArgument, Door, command, table
-from rostersync.cli.words import count, moment
+from rostersync.cli.printing.words import count, moment
 
 
 def register(app: typer.Typer) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rostersync.cli.commands.people import RoleWord
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
-from rostersync.cli.people import RoleWord
-from rostersync.cli.words import person_name, state
+from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:
     from sync.acts.hand_edit import UserEdit
@@ -321,7 +321,7 @@ def _resolve(door: Door, district: str, word: str) -> str:
 
 def _show(door: Door, outcome: Outcome) -> int:
     """Print what one act by hand came to, with the user as they are now."""
-    from rostersync.cli.outcome import outcome_json, say_outcome
+    from rostersync.cli.printing.outcomes import outcome_json, say_outcome
     from sync.views import districts, people
 
     user = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.outcome import (
+from rostersync.cli.printing.outcomes import (
     outcome_json,
     run_act,
     say_outcome,
@@ -119,7 +119,7 @@ def plans(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """List the plans of a district."""
-    from rostersync.cli import words
+    from rostersync.cli.printing import words
     from sync.views import districts
     from sync.views import plans as plan_views
 
@@ -176,7 +176,7 @@ def show(
         elif format_ is Format.CSV:
             _write_csv(plan_views.iter_changes(connection, row.id, offset or 0, limit))
         elif offset is None and limit is None:
-            from rostersync.cli.outcome import say_plan
+            from rostersync.cli.printing.outcomes import say_plan
 
             say_plan(door, connection, row.id, whole=True)
         else:
@@ -229,15 +229,15 @@ def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) 
         empty=empty,
     )
     if found:
-        from rostersync.cli.words import count
+        from rostersync.cli.printing.words import count
 
         door.say(f"{count(len(found))} no longer fit, so {name} would apply nothing.")
     return code
 
 
 def _say_flat(door: Door, connection: Connection, row: Any, offset: int, limit: int) -> None:
-    from rostersync.cli import words
-    from rostersync.cli.lines import change_line
+    from rostersync.cli.printing import words
+    from rostersync.cli.printing.change_lines import change_line
     from sync.views import plans as plan_views
     from sync.views.districts import PLAN, shown_id
 
@@ -257,7 +257,7 @@ _CSV_COLUMNS = (
 
 
 def _write_csv(changes: Iterator[dict[str, Any]]) -> None:
-    from rostersync.cli import words
+    from rostersync.cli.printing import words
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow((*_CSV_COLUMNS, "changes"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
-from rostersync.cli.words import count
+from rostersync.cli.printing.words import count
 
 if TYPE_CHECKING:
     from sync.run.outcome import Outcome
@@ -149,7 +149,7 @@ def _say_left(door: Door, outcome: Outcome, said: str) -> None:
 
 def finish(door: Door, outcome: Outcome, *, apply: bool, actor: str) -> int:
     """Print an asked-for plan; with ``apply`` run it first."""
-    from rostersync.cli.outcome import show_outcome
+    from rostersync.cli.printing.outcomes import show_outcome
     from sync.acts.approval import apply_plan
 
     if apply and outcome.plan_ids:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rostersync.cli import words
 from rostersync.cli.door import Door
-from rostersync.cli.lines import change_line, skipped_line
+from rostersync.cli.printing import words
+from rostersync.cli.printing.change_lines import change_line, skipped_line
 
 _NEXT = {
     "leaves": "What would let them go",

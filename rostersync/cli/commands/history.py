@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli import words
 from rostersync.cli.door import DistrictArgument, Door, command, table
+from rostersync.cli.printing import words
 
 if TYPE_CHECKING:
     from sync.views.skipped import Skipped
@@ -70,7 +70,7 @@ def changes(
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
 ) -> None:
     """Print the applied changes: the feed that an app follows."""
-    from rostersync.cli.lines import change_line
+    from rostersync.cli.printing.change_lines import change_line
     from sync.views import districts, plans
 
     with door.reading() as connection:
@@ -95,7 +95,7 @@ def why(
     ],
 ) -> None:
     """Tell why somebody is an active user, or is not."""
-    from rostersync.cli.timeline import say_timeline
+    from rostersync.cli.printing.timeline import say_timeline
     from sync.views import districts
     from sync.views.why import why as reasons
 
@@ -147,7 +147,7 @@ def skipped(
 
 
 def _say_skipped(door: Door, district: Any, name: str, found: Skipped) -> None:
-    from rostersync.cli.lines import skipped_line
+    from rostersync.cli.printing.change_lines import skipped_line
 
     if found.read_at is None:
         door.say(f"{name}: no row was read yet")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli import words
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+from rostersync.cli.printing import words
 
 DAYS_SHOWN = 7
 

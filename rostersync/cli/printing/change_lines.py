@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rostersync.cli import words
+from rostersync.cli.printing import words
 
 
 def who(change: dict[str, Any]) -> str:

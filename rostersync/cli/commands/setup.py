@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli import words
 from rostersync.cli.door import Door, command, table
+from rostersync.cli.printing import words
 
 if TYPE_CHECKING:
     from sync.sources.district_load import Loaded
@@ -206,6 +206,6 @@ def verify(
     ] = None,
 ) -> int:
     """Check by its hash chain that the history was not altered."""
-    from rostersync.cli.ledger import verify as check
+    from rostersync.cli.printing.verification import verify as check
 
     return check(door, district)
