@@ -48,7 +48,7 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 demo: $(STAMP)  ## Run the main job on a made-up district, in a temporary folder
-	@$(BIN)/python -m rostersync.demo $(ARGS)
+	@$(BIN)/python -m rostersync.tools.demo $(ARGS)
 
 lint: $(STAMP)  ## Check style, types and layers
 	@$(BIN)/ruff check --quiet .
@@ -69,7 +69,7 @@ test-long: lint  ## Lint, then run every test at full size
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
 
 docs: $(STAMP)  ## Write the pages that are made from the program
-	@$(BIN)/python -m rostersync.reference
+	@$(BIN)/python -m rostersync.tools.reference
 
 bench: $(STAMP)  ## Measure speed and memory beside their floors (SIZE=1000000; see docs/performance.md)
 	@$(BIN)/python -m bench --size $(SIZE) $(ARGS)

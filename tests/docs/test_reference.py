@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from core.settings import DistrictSettings
-from rostersync import reference
-from rostersync.reference_words import (
+from rostersync.tools import reference
+from rostersync.tools.reference_words import (
     DISTRICT_KEYS,
     ENVIRONMENT,
     EXIT_CODES,

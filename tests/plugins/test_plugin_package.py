@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rostersync.scaffold import new_connector
+from rostersync.tools.scaffold import new_connector
 
 PROJECT = Path(__file__).parents[2]
 

@@ -34,7 +34,7 @@ from core.settings import (
 )
 from rostersync.cli.app import app
 from rostersync.cli.printing.words import CAPABILITIES
-from rostersync.reference_words import (
+from rostersync.tools.reference_words import (
     DISTRICT_KEYS,
     ENVIRONMENT,
     EXIT_CODES,

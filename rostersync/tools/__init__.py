@@ -1,0 +1,1 @@
+"""Tools for people who work with the program: the demo, the reference pages, a new plugin."""
