@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["FAULTS", "District", "Emulator", "Fault"]
 
 _HOMES = {
-    "District": "generator",
-    "Emulator": "server",
-    "FAULTS": "faults",
-    "Fault": "faults",
+    "District": "district.generator",
+    "Emulator": "server.server",
+    "FAULTS": "server.faults",
+    "Fault": "server.faults",
 }
 
 

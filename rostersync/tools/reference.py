@@ -471,7 +471,7 @@ def _toml(value: Any) -> str:
 
 def main(docs: Path | None = None) -> int:
     """Write every generated page of this checkout; return 0."""
-    for path, text in pages(docs or Path(__file__).parents[1] / "docs").items():
+    for path, text in pages(docs or Path(__file__).parents[2] / "docs").items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             sys.stdout.write(f"wrote {path.name}\n")

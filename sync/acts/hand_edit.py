@@ -35,7 +35,7 @@ from sync.ledger.draft import Draft, Step
 from sync.ledger.seal import seal_whole
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import UserView, stored_profile
-from sync.readers import read_user
+from sync.people.readers import read_user
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import read_district
 from sync.run.open_records import opening
