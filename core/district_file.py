@@ -1,7 +1,7 @@
 """Reading a district file: TOML in, ``DistrictFile`` out, errors that name the key and the line.
 
-``sync/sources/district_load.py`` reads with this, and says in the same words what a connector finds wrong with its
-own config. No error quotes a value, so a secret given in clear is never echoed.
+``sync/sources/district_load.py`` reads with this, and says in the same words what a connector finds
+wrong with its own config. No error quotes a value, so a secret given in clear is never echoed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The tables. Evidence is what sources said; the directory is what applied plans made of it.
 
 ``records``, ``parts``, ``snapshot_chunks`` and ``fetches`` are evidence: each fetch writes them.
-``users``, ``memberships``, ``schools`` and ``links`` are the directory: ``sync/ledger/apply.py`` writes
-them, and nothing else does. ``plans`` and ``changes`` are the ledger: applied changes are history.
-Tables do not validate; whatever is written here has been through a model of ``core/models.py``.
+``users``, ``memberships``, ``schools`` and ``links`` are the directory: ``sync/ledger/apply.py``
+writes them, and nothing else does. ``plans`` and ``changes`` are the ledger: applied changes are
+history. Tables do not validate; whatever is written here has been through a model of
+``core/models.py``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One CSV file, served as pages of whole rows.
 
-Used by ``connectors.files.file_set``. Memory is flat: a file is read in stretches of 2 MiB, never whole.
-Encodings: UTF-8 with or without byte order mark, UTF-16 with one; CRLF, LF and CR line ends. All
-rows come out as UTF-8 with LF, so that a file saved in another encoding holds equal rows.
+Used by ``connectors.files.file_set``. Memory is flat: a file is read in stretches of 2 MiB, never
+whole. Encodings: UTF-8 with or without byte order mark, UTF-16 with one; CRLF, LF and CR line ends.
+All rows come out as UTF-8 with LF, so that a file saved in another encoding holds equal rows.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """CSV rows as bytes: cut a stretch of a file into rows, and read a row by the names of its header.
 
 Used by every file connector. Rows stay bytes until one is parsed, so that an unchanged file is
-never decoded field by field. Bytes are UTF-8 with lone LF as line end, as ``connectors.files.csv_file``
-serves them. The grammar is RFC 4180, read tolerantly: a quote counts only at the start of a field,
-and a line break inside a quoted field belongs to the field.
+never decoded field by field. Bytes are UTF-8 with lone LF as line end, as
+``connectors.files.csv_file`` serves them. The grammar is RFC 4180, read tolerantly: a quote counts
+only at the start of a field, and a line break inside a quoted field belongs to the field.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Picking up a set of files from a directory that somebody else fills.
 
-Used by ``connectors.files.file_connector`` for a local drop directory (``inbound``) and for one on a server
-(``sftp``). A set is chosen, copied to a private folder and read there; only after what it says was
-kept is it moved to ``processed/`` or ``failed/``, with the report beside it. A crash in between
-picks nothing up twice: the set's content is known by its hash, and a move that was begun is ended
-at the next run.
+Used by ``connectors.files.file_connector`` for a local drop directory (``inbound``) and for one on
+a server (``sftp``). A set is chosen, copied to a private folder and read there; only after what it
+says was kept is it moved to ``processed/`` or ``failed/``, with the report beside it. A crash in
+between picks nothing up twice: the set's content is known by its hash, and a move that was begun is
+ended at the next run.
 """
 
 from __future__ import annotations

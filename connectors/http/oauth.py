@@ -1,8 +1,8 @@
 """Credentials on requests: Basic, bearer tokens, OAuth 1.0a, OAuth 2 client credentials.
 
-Each class is an ``Authorizer`` of ``connectors.http.client``. Secrets are kept as ``SecretStr`` and stand
-in no repr. Signatures are ours because ClassLink takes no ``oauth_version`` and compares escaped
-paths byte for byte; the tests check them against oauthlib.
+Each class is an ``Authorizer`` of ``connectors.http.client``. Secrets are kept as ``SecretStr`` and
+stand in no repr. Signatures are ours because ClassLink takes no ``oauth_version`` and compares
+escaped paths byte for byte; the tests check them against oauthlib.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Requests that go over the wire byte for byte as they were asked for.
 
-Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs; a vendor that compares an
-escaped id, or a signature over the URL, byte for byte then refuses what it gets.
+Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs; a vendor that compares
+an escaped id, or a signature over the URL, byte for byte then refuses what it gets.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Notifications: what has changed in a district's standing is told once, to its own addresses.
 
-The standing is ``sync/views/overview.py``; what was last told of each topic stands in ``districts.told``.
-Messages carry counts and ids, never a person. A failing channel never fails anything: what could
-not be told is told the next time.
+The standing is ``sync/views/overview.py``; what was last told of each topic stands in
+``districts.told``. Messages carry counts and ids, never a person. A failing channel never fails
+anything: what could not be told is told the next time.
 """
 
 from __future__ import annotations

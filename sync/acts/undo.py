@@ -1,7 +1,8 @@
 """Undo: a plan, made off the ledger, that puts people back to where they were before a run (P8).
 
 Every change is turned round: fields, links and statuses return, and whoever was created ends
-archived. Whoever was changed since is listed and left. ``sync/ledger/apply.py`` applies it like any plan.
+archived. Whoever was changed since is listed and left. ``sync/ledger/apply.py`` applies it like any
+plan.
 """
 
 from __future__ import annotations

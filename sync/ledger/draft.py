@@ -144,7 +144,7 @@ class Draft:
             )
 
     def mark(self, target: str, source_id: int, mark: str) -> None:
-        """Note why a person is looked at by ``sync/planning/approval_needed.py``, beside what they lose."""
+        """Note why ``approval_needed`` looks at a person, beside what they lose."""
         self._marks.append((target, source_id, mark))
 
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:

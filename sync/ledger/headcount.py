@@ -60,7 +60,7 @@ def held_where(database: Database) -> Held:
 
 
 def brought(database: Database) -> Held:
-    """Ask for the people of a plan that only creates, who are where ``sync/ledger/new_memberships.py`` says."""
+    """Ask for the people of a plan that only creates; ``new_memberships`` says where they are."""
     active = f"{database.json_text('c.after', 'status')} = 'active'"
     return Held(
         text(

@@ -1,8 +1,8 @@
 """Places: the roles and schools that a plan's changes give, a row each, in a table of the moment.
 
-``sync/ledger/apply.py`` makes it; what checks, writes and counts memberships asks it, so that the JSON of
-a large plan is read once and not by each of them. ``sync/views/drift.py``, which writes nothing, asks the
-same query where the others ask the table.
+``sync/ledger/apply.py`` makes it; what checks, writes and counts memberships asks it, so that the
+JSON of a large plan is read once and not by each of them. ``sync/views/drift.py``, which writes
+nothing, asks the same query where the others ask the table.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The outline of a large plan: its groups, how many changes each has, and where its first stand.
 
 Written when a plan is sealed, so that nobody who opens a plan of a million changes waits until all
-are counted. A small plan has none and is counted when it is read. Used by ``sync/ledger/seal.py``, and by
-``sync/views/plan_summary.py``, which shows it.
+are counted. A small plan has none and is counted when it is read. Used by ``sync/ledger/seal.py``,
+and by ``sync/views/plan_summary.py``, which shows it.
 """
 
 from __future__ import annotations

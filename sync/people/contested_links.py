@@ -1,8 +1,8 @@
 """Claims: the links that one source's new people would get in a run, seen together.
 
 One by one each looks right; together they may say that two people are one, or that two of them bear
-each other's numbers. Pure; ``sync/people/matching.py`` asks and takes such links back. What is said does
-not depend on the order in which claims were noted.
+each other's numbers. Pure; ``sync/people/matching.py`` asks and takes such links back. What is said
+does not depend on the order in which claims were noted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Identity: who a new record may be, and the ids under which new people and schools come in.
 
 Pure. Strong keys come first; an address is weak and needs agreeing names (rule 6); whatever is
-weak, contradictory or ambiguous is a conflict that a person decides (I5). ``sync/people/matching.py``
-reads in sets what ``judge`` decides by.
+weak, contradictory or ambiguous is a conflict that a person decides (I5).
+``sync/people/matching.py`` reads in sets what ``judge`` decides by.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Writes ``todo_joins`` (whose record it is) and ``attached`` (whose record it is among those who join
 in this very run), takes conflicts down, and removes from ``todo_records`` whoever does not simply
-join. ``sync/people/identity.py`` decides; what it decides by depends on sets only, never on the order of
-rows or pages. ``sync/people/contested_links.py`` looks at the links of one source together.
+join. ``sync/people/identity.py`` decides; what it decides by depends on sets only, never on the
+order of rows or pages. ``sync/people/contested_links.py`` looks at the links of one source
+together.
 """
 
 from __future__ import annotations

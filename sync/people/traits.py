@@ -1,6 +1,7 @@
 """What is known of somebody, as matching compares it: of new records, and of users.
 
-Reads users in batches, decides nothing. ``sync/people/matching.py`` and ``sync/acts/duplicates.py`` use it.
+Reads users in batches, decides nothing. ``sync/people/matching.py`` and ``sync/acts/duplicates.py``
+use it.
 """
 
 from __future__ import annotations

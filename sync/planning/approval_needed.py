@@ -1,7 +1,7 @@
 """Holds: which people of a draft wait for a person's approval, and because of which limit.
 
-Counts takings in SQL, judges with ``sync/rules/limits.py``, and leaves the held people in the temporary
-table ``holds``. All changes of one person go the same way (P1).
+Counts takings in SQL, judges with ``sync/rules/limits.py``, and leaves the held people in the
+temporary table ``holds``. All changes of one person go the same way (P1).
 """
 
 from __future__ import annotations

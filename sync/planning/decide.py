@@ -1,7 +1,7 @@
 """Decisions: one person and their records in, the steps of a plan out. Pure.
 
-Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and writes it down as
-steps with their preconditions, and as takings where something is taken away (L1).
+Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and writes it down
+as steps with their preconditions, and as takings where something is taken away (L1).
 """
 
 from __future__ import annotations

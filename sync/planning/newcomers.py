@@ -1,7 +1,7 @@
 """The people whom the directory does not know: who joins, and who may be somebody we know.
 
-Used by ``sync/planning/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes the draft
-and the conflicts, changes nobody.
+Used by ``sync/planning/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes
+the draft and the conflicts, changes nobody.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a draft takes back, or holds, because of what people have decided or must decide.
 
 Whoever is named in an open conflict does not leave (rule 6), rejected changes do not come again
-(P4), and what was undone is not redone by itself (P8). Used by ``sync/planning/plan.py`` before it seals.
+(P4), and what was undone is not redone by itself (P8). Used by ``sync/planning/plan.py`` before it
+seals.
 """
 
 from __future__ import annotations

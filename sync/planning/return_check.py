@@ -1,7 +1,8 @@
 """Guarding: what a rollover explains, what waits for it, and what the guard holds (S4-S6).
 
 Works on the draft of a guarded run: it reads grades before and now in one pass, asks
-``sync/rules/rollover.py``, and marks the draft. ``sync/planning/approval_needed.py`` then counts what is left.
+``sync/rules/rollover.py``, and marks the draft. ``sync/planning/approval_needed.py`` then counts
+what is left.
 """
 
 from __future__ import annotations

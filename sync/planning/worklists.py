@@ -1,8 +1,8 @@
 """The lists of a plan: whom it looks at, numbered in temporary tables.
 
 ``todo_users`` has people whom the directory knows, ``todo_joins`` records that join them, and
-``todo_records`` the records of people whom it does not know. ``sync/planning/plan.py`` takes them batch by
-batch. Settles and opens records by what they are and by the calendar; changes nobody.
+``todo_records`` the records of people whom it does not know. ``sync/planning/plan.py`` takes them
+batch by batch. Settles and opens records by what they are and by the calendar; changes nobody.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Drafting: what the rooms of planning share, and how a decision gets into the draft.
 
-``sync/planning/plan.py`` makes it; it, ``sync/planning/newcomers.py`` and ``sync/planning/overrides.py`` work on it.
+``sync/planning/plan.py`` makes it; it, ``sync/planning/newcomers.py`` and
+``sync/planning/overrides.py`` work on it.
 """
 
 from __future__ import annotations

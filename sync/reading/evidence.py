@@ -1,9 +1,9 @@
 """Evidence: the stage becomes what a source last said, in one transaction.
 
-``keep`` is the only writer of records, parts and fetches, and with ``sync/reading/page_order_store.py`` of
-snapshots. A record's ``version`` moves
-with its presence or its normalised fingerprint, never with the raw one (P2); whatever moves is
-open until an applied plan settles it.
+``keep`` is the only writer of records, parts and fetches, and with
+``sync/reading/page_order_store.py`` of snapshots. A record's ``version`` moves with its presence or
+its normalised fingerprint, never with the raw one (P2); whatever moves is open until an applied
+plan settles it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What one reading of a source came to: its certificate and its counts, stream by stream.
 
-Filled by ``sync/reading/stream.py`` while the source is read; ``sync/reading/absence.py`` and ``sync/reading/evidence.py``
-judge and keep it.
+Filled by ``sync/reading/stream.py`` while the source is read; ``sync/reading/absence.py`` and
+``sync/reading/evidence.py`` judge and keep it.
 """
 
 from __future__ import annotations

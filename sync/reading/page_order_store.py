@@ -1,7 +1,8 @@
 """The snapshot as it is kept: the order of a full reading, and of whom it says too much.
 
-Used by ``sync/reading/evidence.py`` inside its transaction, after records and parts are merged. Writes
-``snapshot_chunks`` and ``touched``; ``sync/reading/page_order.py`` compares with them in the next reading.
+Used by ``sync/reading/evidence.py`` inside its transaction, after records and parts are merged.
+Writes ``snapshot_chunks`` and ``touched``; ``sync/reading/page_order.py`` compares with them in the
+next reading.
 """
 
 from __future__ import annotations

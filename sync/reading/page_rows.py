@@ -1,6 +1,7 @@
 """The rows of one page that are looked at one by one: all of them, or those that a cut left.
 
-Used by ``sync/reading/stream.py``. Knows where each row stands in its page, and what the snapshot keeps.
+Used by ``sync/reading/stream.py``. Knows where each row stands in its page, and what the snapshot
+keeps.
 """
 
 from __future__ import annotations

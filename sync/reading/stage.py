@@ -1,7 +1,8 @@
 """The stage: temporary tables where one reading of a source waits until it is kept or thrown away.
 
-``sync/reading/fetch.py`` fills it while the source is read, ``sync/reading/evidence.py`` merges it into the
-evidence in one transaction. Nothing on the stage is evidence yet: dropping it undoes the reading.
+``sync/reading/fetch.py`` fills it while the source is read, ``sync/reading/evidence.py`` merges it
+into the evidence in one transaction. Nothing on the stage is evidence yet: dropping it undoes the
+reading.
 """
 
 from __future__ import annotations

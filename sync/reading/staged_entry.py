@@ -1,6 +1,7 @@
 """Facts: what the stage keeps of one entry that was parsed, or why it cannot be used.
 
-Used by ``sync/reading/stream.py`` for entries of one row and by ``sync/reading/join.py`` for joined ones.
+Used by ``sync/reading/stream.py`` for entries of one row and by ``sync/reading/join.py`` for joined
+ones.
 """
 
 from __future__ import annotations

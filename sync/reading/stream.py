@@ -1,7 +1,7 @@
 """One stream of a reading: its pages are compared with the order it had, and what is new is staged.
 
-``sync/reading/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only those that
-neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
+``sync/reading/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only
+those that neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
 """
 
 from __future__ import annotations

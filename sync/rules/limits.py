@@ -1,6 +1,7 @@
 """Limits: how much a source may take away before a person must approve (SEMANTICS L). Pure.
 
-Numbers in, verdicts out. ``sync/planning/approval_needed.py`` and ``sync/ledger/headcount.py`` do the counting.
+Numbers in, verdicts out. ``sync/planning/approval_needed.py`` and ``sync/ledger/headcount.py`` do
+the counting.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Situations: what the engine finds for one person or school, and what follows from it.
 
 ``TABLE`` is the whole policy, row by row; the first row that fits decides. It is written to be read
-by somebody who does not program. ``sync/planning/plan.py`` collects the facts and asks ``situation_of``.
+by somebody who does not program. ``sync/planning/plan.py`` collects the facts and asks
+``situation_of``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Open records: evidence that moved, or must be looked at again, until a plan settles it.
 
 A table of its own, so that settling somebody does not write their evidence a second time. This is
-how records are opened; ``sync/reading/evidence.py`` opens what moved, ``sync/ledger/apply.py`` and planning close.
+how records are opened; ``sync/reading/evidence.py`` opens what moved, ``sync/ledger/apply.py`` and
+planning close.
 """
 
 from __future__ import annotations

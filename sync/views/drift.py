@@ -1,6 +1,7 @@
 """Drift: whose changes of a plan no longer fit, and what has moved under them (P2, P5).
 
-Used by ``show --drift``. It asks by the preconditions of ``sync/ledger/apply.py``; nothing here writes.
+Used by ``show --drift``. It asks by the preconditions of ``sync/ledger/apply.py``; nothing here
+writes.
 """
 
 from __future__ import annotations

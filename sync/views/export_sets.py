@@ -1,7 +1,7 @@
 """Export of a source whose file is a set of files: Clever CSV and OneRoster CSV, packed as a zip.
 
-Used by ``export``, like ``sync/views/export.py`` for the formats of one file. Who is where is what the
-source said last; a person's fields are what the directory says. Uploaded back, the set changes
+Used by ``export``, like ``sync/views/export.py`` for the formats of one file. Who is where is what
+the source said last; a person's fields are what the directory says. Uploaded back, the set changes
 nobody: other rows of the set (of classes, of people out of scope) are not there, for they make no
 user. Only the order of two schools may differ where the source is restricted to some ``schools``.
 """

@@ -1,7 +1,7 @@
 """The overview: where every district stands, in a few queries for all of them together.
 
-``status`` prints it and ``rostersync/service/notify.py`` tells what has changed in it. Counts only, no people.
-Nothing here writes.
+``status`` prints it and ``rostersync/service/notify.py`` tells what has changed in it. Counts only,
+no people. Nothing here writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rows that could not be used: what the last reading of a source passed over, and why.
 
-The command ``skipped`` lists them, ``sync/views/why_missing.py`` names a few. No value of a row is kept:
-file, line, column and rule lead to it. Reads only.
+The command ``skipped`` lists them, ``sync/views/why_missing.py`` names a few. No value of a row is
+kept: file, line, column and rule lead to it. Reads only.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None
     """Return the page of one user, or of a record ``SOURCE:external_id`` that has no user yet.
 
     For somebody of whom a source says nothing, the page says what is known of that source
-    (``sync/views/why_missing.py``): ``source`` and ``findings`` are then set too. Keys: ``user`` (None
-    without a user), ``situation`` and ``reasons`` (code and sentence), ``next`` (what would let
-    them go, bring them back or bring them in), ``records``, ``matches``, ``fields`` (value,
+    (``sync/views/why_missing.py``): ``source`` and ``findings`` are then set too. Keys: ``user``
+    (None without a user), ``situation`` and ``reasons`` (code and sentence), ``next`` (what would
+    let them go, bring them back or bring them in), ``records``, ``matches``, ``fields`` (value,
     winning source, others), ``locks``, ``protected``, ``conflicts``, ``held``, ``changes``. Times
     are UTC. Raises ``UsageError`` for an unknown district or person.
     """

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connectors.clever import records
-from connectors.oneroster_standard import records
+from connectors.clever import records as clever_records
+from connectors.oneroster_standard import records as oneroster_records
 from core.database import Database
 from rostersync.cli.printing.outcomes import met_sentence
 from rostersync.emulator import District
@@ -21,19 +21,21 @@ def raw(**record: Any) -> bytes:
 
 
 def test_a_field_that_nothing_reads_is_named_and_its_value_is_not() -> None:
-    record = records.parse_user(
+    record = oneroster_records.parse_user(
         raw(sourcedId="1", role="student", orgs=[], nickname="Robin", agents=[], password="x"), None
     )
     assert record.extra == ("nickname",)
     assert "Robin" not in repr(record.extra)
-    school = records.parse_school(raw(sourcedId="1", type="school", name="L", colour="red"))
+    school = oneroster_records.parse_school(
+        raw(sourcedId="1", type="school", name="L", colour="red")
+    )
     assert school.extra == ("colour",)
 
 
 def test_what_clever_documents_is_no_extra_field() -> None:
     data = raw(id="1", created="x", district="d", roles={"student": {}}, house="Red", **{"4711": 1})
-    assert records.parse_user(data).extra == ("house", "other")
-    assert records.parse_school(raw(id="1", name="L", phone="1")).extra == ()
+    assert clever_records.parse_user(data).extra == ("house", "other")
+    assert clever_records.parse_school(raw(id="1", name="L", phone="1")).extra == ()
 
 
 def test_a_vendor_with_a_field_of_its_own_is_read_whole_and_the_field_is_counted_once(
