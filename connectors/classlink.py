@@ -28,7 +28,7 @@ from connectors.contract.json_records import Word, json_of, text
 from connectors.contract.urls import VendorUrl, safe_url, with_query
 from connectors.http.client import Answer, Authorizer
 from connectors.http.oauth import Bearer, OAuth1, SignatureMethod
-from connectors.oneroster import OneRosterFields, OneRosterReader
+from connectors.oneroster_standard.reader import OneRosterFields, OneRosterReader
 from core.errors import ConfigError, Disconnected, RestartFetch, VendorFailure
 
 ONEROSTER = "/ims/oneroster/v1p1"

@@ -39,7 +39,7 @@ from connectors.contract.urls import VendorUrl, safe_url
 from connectors.http.client import Answer, Authorizer
 from connectors.http.http_connector import early_end
 from connectors.http.oauth import ClientCredentials
-from connectors.oneroster import OneRosterFields, OneRosterReader
+from connectors.oneroster_standard.reader import OneRosterFields, OneRosterReader
 from connectors.oneroster_standard.records import is_whole
 from core.errors import ConfigError, CursorLost, Disconnected, SkipRecord
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -468,31 +467,6 @@ _SIZES = text(
     " WHERE oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS TEXT[])) AS name)"
 )
 _RUN_LOCKS = 0x726F7374  # "rost": keeps our advisory locks apart from other programs'
-
-_FAILPOINT = threading.local()
-
-
-def failpoint(name: str) -> None:
-    """Mark a place between two statements where a test may kill the program.
-
-    Does nothing unless ``ROSTERSYNC_FAILPOINT`` names the place: then the process ends at once, as
-    by ``kill -9``.
-    """
-    if os.environ.get("ROSTERSYNC_FAILPOINT") == name:
-        os._exit(137)
-    hook = getattr(_FAILPOINT, "hook", None)
-    if hook is not None:
-        hook(name)
-
-
-@contextmanager
-def at_failpoints(hook: Any) -> Iterator[None]:
-    """Call ``hook(name)`` at every failpoint this thread passes, for tests."""
-    _FAILPOINT.hook = hook
-    try:
-        yield
-    finally:
-        _FAILPOINT.hook = None
 
 
 def open_database(url: str) -> Database:

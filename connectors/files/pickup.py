@@ -23,8 +23,8 @@ from typing import Protocol
 from connectors.contract.connector import Received
 from connectors.files.csv_file import MAX_FILE_BYTES
 from connectors.files.file_set import open_files
-from core.database import failpoint
 from core.errors import FileRefused, IncompleteFetch, NothingNew
+from core.failpoints import failpoint
 
 READABLE = (".csv", ".zip", ".xlsx")
 MAX_ENTRIES = 10_000

@@ -17,8 +17,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import ConfigError
+from core.failpoints import failpoint
 from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
 from sync.planning import grace

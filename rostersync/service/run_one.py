@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from core.database import Database, failpoint, open_database
+from core.database import Database, open_database
 from core.errors import Busy, RosterSyncError
+from core.failpoints import failpoint
 from rostersync.service.due import handled
 from rostersync.service.notify import Send, tell
 from sync.acts.pause import almanac

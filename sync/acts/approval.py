@@ -10,8 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import Drift, Held, RosterSyncError, UsageError
+from core.failpoints import failpoint
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
 from sync.ledger.apply import Drifted, apply_in

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, text
 
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import UsageError
+from core.failpoints import failpoint
 from core.models import (
     PROFILE_FIELDS,
     Kind,
@@ -34,8 +35,7 @@ from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Draft, Step
 from sync.ledger.seal import seal_whole
 from sync.people.identity import USER_PREFIX, new_id
-from sync.people.person import UserView, stored_profile
-from sync.people.readers import read_user
+from sync.people.person import UserView, read_user, stored_profile
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import read_district
 from sync.run.open_records import opening

@@ -14,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import Drift
+from core.failpoints import failpoint
 from core.models import PROFILE_FIELDS
 from core.stored import from_json, utc_text
 from sync.ledger import headcount

@@ -13,7 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database, failpoint
+from core.database import Database
+from core.failpoints import failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text

@@ -16,7 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, String, TextClause, bindparam, text
 
 from connectors.contract.connector import Connector
-from core.database import Database, failpoint
+from core.database import Database
+from core.failpoints import failpoint
 from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text

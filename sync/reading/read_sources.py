@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import text
 
 from connectors.contract.connector import Connector, FetchRequest
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import (
     ConfigError,
     CredentialsRefused,
@@ -23,6 +23,7 @@ from core.errors import (
     VendorFailure,
     WrongDistrict,
 )
+from core.failpoints import failpoint
 from core.models import Kind, Role
 from core.rows import Source
 from core.settings import DistrictSettings

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, text
 
 from connectors.contract.connector import Connector, RowFinding, Settlement
-from core.database import Database, failpoint
+from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
+from core.failpoints import failpoint
 from core.stored import from_json
 
 

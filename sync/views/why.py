@@ -17,8 +17,7 @@ from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
 from core.stored import from_json
 from sync.ledger.domain_moves import read_aliases
-from sync.people.person import RecordView, Sources, UserView, in_precedence, wish_of
-from sync.people.readers import read_user
+from sync.people.person import RecordView, Sources, UserView, in_precedence, read_user, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.rules.reasons import means
 from sync.run.clock import Clock, utc_now

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database, at_failpoints
+from core.database import Database
+from core.failpoints import at_failpoints
 from tests.cli.conftest import Cli
 from tests.cli.roster import HEADER, Folder, Person, students, teachers
 from tests.cli.test_main_job import D, statuses, synced, users

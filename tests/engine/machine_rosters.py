@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import event
 
-from core.database import Database, at_failpoints
+from core.database import Database
 from core.errors import Busy
+from core.failpoints import at_failpoints
 from tests.engine.kit import World, decoded, new_world
 
 STUDENTS = [f"s{number}" for number in range(9)]

@@ -23,8 +23,9 @@ import pytest
 from filelock import FileLock
 from sqlalchemy import text
 
-from core.database import Database, at_failpoints, open_database
+from core.database import Database, open_database
 from core.errors import Busy
+from core.failpoints import at_failpoints
 from sync.ledger import chain
 from tests.conftest import _new_postgres_database
 from tests.engine import ledger_model

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from core.database import at_failpoints
 from core.errors import Busy, UsageError
+from core.failpoints import at_failpoints
 from sync import engine
 from sync.engine import sync_district
 from tests.engine.conftest import NewWorld

@@ -12,8 +12,9 @@ from sqlmodel import col, select
 
 from connectors.files.drop_folder import LocalInbox
 from connectors.files.pickup import JOURNAL, Entry, Rules, pick_up
-from core.database import Database, at_failpoints
+from core.database import Database
 from core.errors import ConfigError, IncompleteFetch, NothingNew
+from core.failpoints import at_failpoints
 from core.tables import Fetch
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome

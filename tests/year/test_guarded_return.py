@@ -410,7 +410,7 @@ def test_the_next_summer_compares_with_the_grades_of_that_june(new_town: NewTown
 
 
 def test_a_run_killed_before_it_applied_leaves_the_guard_for_the_next_one(middle: Town) -> None:
-    from core.database import at_failpoints
+    from core.failpoints import at_failpoints
 
     class Killed(Exception):
         pass

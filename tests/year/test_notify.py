@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from core.database import at_failpoints
 from core.errors import CredentialsRefused, VendorFailure
+from core.failpoints import at_failpoints
 from rostersync.service import notify
 from sync.acts import pause
 from sync.sources.health import resume_source

@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
-from core.database import at_failpoints
 from core.errors import UsageError
+from core.failpoints import at_failpoints
 from rostersync.cli.commands.seasons import calendar_lines, season_lines
 from sync.acts import pause as pausing
 from sync.rules.return_guard import SeasonState
