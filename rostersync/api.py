@@ -124,10 +124,11 @@ def users(
     database: Database, district: str, wanted: UserFilter | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the users of a district in the shape of ``rostersync users --json``."""
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     with database.read() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         yield from people.users(connection, row, wanted)
 
 
@@ -138,15 +139,16 @@ def changes(
 
     Serials only grow: an app that remembers the last one it got misses nothing.
     """
-    from sync.views import districts, plans
+    from sync.run import find
+    from sync.views import plans
 
     with database.read() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         end = plans.feed_end(connection, row, since, limit)
         yield from plans.feed(connection, row, since, end)
 
 
 def _number(plan_id: str | int) -> int:
-    from sync.views.districts import PLAN, parse_id
+    from sync.run.display import PLAN, parse_id
 
     return plan_id if isinstance(plan_id, int) else parse_id(PLAN, plan_id)

@@ -24,9 +24,9 @@ from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
 from sync.planning import grace
 from sync.rules.season import Season, next_change
+from sync.run import find
 from sync.run.calendar import Almanac, almanac_of
 from sync.run.display import local_moment
-from sync.views import districts
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
 
@@ -54,7 +54,7 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     Never raises for a channel. Raises ``UsageError`` for an unknown district.
     """
     with database.read() as connection:
-        row = districts.district_row(connection, slug)
+        row = find.district_row(connection, slug)
         stored: Told = from_json(row.told) or {}
         found = almanac_of(row)
         if _under_way(stored, now):

@@ -159,7 +159,7 @@ class _Demo:
 
     def _held(self) -> str:
         from core.database import open_database
-        from sync.views.districts import PLAN, shown_id
+        from sync.run.display import PLAN, shown_id
 
         database = open_database(os.environ["ROSTERSYNC_DATABASE_URL"])
         with database.read() as connection:

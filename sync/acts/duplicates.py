@@ -17,11 +17,12 @@ from core.stored import utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.people.identity import NUMBERS, Known, evidence_of
 from sync.people.traits import read_known
+from sync.run import find
 from sync.run.clock import Clock, utc_now
+from sync.run.find import Json
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in, open_run
-from sync.views import districts, people
-from sync.views.districts import Json
+from sync.views import people
 
 _PAGE = 500
 
@@ -70,7 +71,7 @@ def not_same(
     """Remember that two users are two people. Raises ``UsageError`` for users that are not two."""
     at = (now or utc_now)()
     with database.write() as connection:
-        district = districts.district_row(connection, slug)
+        district = find.district_row(connection, slug)
         two = sorted({one, other})
         for user in two:
             people.user_json(connection, district, user)

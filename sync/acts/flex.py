@@ -18,8 +18,9 @@ from core.errors import FileRefused, UsageError
 from core.stored import FLEX_DELIVERY, FLEX_REQUEST, to_json, typed, utc_text
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
+from sync.run.display import PLAN, shown_id, shown_time
+from sync.run.find import district_row
 from sync.run.outcome import Outcome
-from sync.views.districts import PLAN, district_row, shown_id, shown_time
 
 PROVISIONING, AVAILABLE = "Provisioning", "Available"
 REQUEST = "F"

@@ -23,18 +23,17 @@ from sync.rules.return_guard import (
 )
 from sync.rules.season import Season, next_change
 from sync.rules.sync_times import calendar, next_run
-from sync.run.calendar import Almanac as Almanac
-from sync.run.calendar import almanac_of as almanac_of
+from sync.run import display, find
+from sync.run.calendar import Almanac, almanac_of
 from sync.run.clock import Clock, utc_now
 from sync.run.run_rows import close_run_in, open_run
-from sync.views import districts
 
 Mode = Literal["paused", "additions_only"]
 
 
 def almanac(connection: Connection, slug: str) -> Almanac:
     """Read a district's calendar. Raises ``UsageError`` for an unknown district."""
-    return almanac_of(districts.district_row(connection, slug))
+    return almanac_of(find.district_row(connection, slug))
 
 
 def pause_district(
@@ -136,7 +135,7 @@ def season_json(found: Almanac, now: datetime, vendors: Mapping[str, str]) -> di
         and returns_from(found.state, on, back) is not None,
         "waiting_schools": len(found.state.waiting),
         "vendors": dict(vendors),
-        "next_run": None if row is None else districts.shown_time(row.starts),
+        "next_run": None if row is None else display.shown_time(row.starts),
     }
 
 
@@ -158,7 +157,7 @@ def calendars(
     rows = (
         connection.execute(text("SELECT * FROM districts ORDER BY slug")).all()
         if slug is None
-        else [districts.district_row(connection, slug)]
+        else [find.district_row(connection, slug)]
     )
     for row in rows:
         found = almanac_of(row)
@@ -188,7 +187,7 @@ def _days(found: Almanac, first: date, last: date) -> list[dict[str, Any]]:
         shown[day]["runs"].append(
             {
                 "at": f"{row.due:%H:%M}",
-                "starts": districts.shown_time(row.starts),
+                "starts": display.shown_time(row.starts),
                 "runs": row.runs,
                 "note": row.note,
             }

@@ -17,9 +17,9 @@ from core.settings import Grace
 from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
 from sync.ledger.draft import Step
 from sync.planning.decide import decide_user
+from sync.run import find
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
-from sync.views import districts
 
 REASON = "source_retired"
 
@@ -40,7 +40,7 @@ def retire_source(
     once the conflict is decided. Raises ``UsageError`` for an unknown district or source.
     """
     with asked_plan(database, slug, "retire", actor=actor, reason=reason, now=now) as asked:
-        row = districts.source_row(asked.connection, asked.district, source)
+        row = find.source_row(asked.connection, asked.district, source)
         _end_people(asked, row.id)
         _end_schools(asked, row.id)
         asked.always = not row.retired

@@ -22,8 +22,8 @@ from sync.acts.ordered_plan import Asked, asked_plan
 from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS
 from sync.run.clock import Clock
+from sync.run.display import RUN, shown_id
 from sync.run.outcome import Outcome
-from sync.views.districts import RUN, shown_id
 
 REASON = "undone"
 _PAGE = 5_000

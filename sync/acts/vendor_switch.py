@@ -24,11 +24,11 @@ from sync.ledger.seal import seal_whole
 from sync.people.identity import NUMBERS
 from sync.planning.plan import PlanRequest, Plans, Switch, make_plans
 from sync.reading.read_sources import read_sources
+from sync.run import find
 from sync.run.clock import Clock
 from sync.run.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in
-from sync.views import districts
 
 
 def switch_source(
@@ -50,7 +50,7 @@ def switch_source(
     """
     with open_district_run(database, slug, "switch", actor, now) as run:
         with database.read() as connection:
-            left = districts.source_row(connection, run.district, old)
+            left = find.source_row(connection, run.district, old)
         joined = next((source for source in run.sources if source.name == new), None)
         if joined is None and _is_retired(run, new):
             raise UsageError(

@@ -25,9 +25,9 @@ from sync.rules.quarantine import (
     is_due,
     read_health,
 )
-from sync.run.display import local_moment
+from sync.run.display import local_moment, shown_time
+from sync.run.find import district_row, source_row
 from sync.sources.connect import open_connector
-from sync.views.districts import district_row, shown_time, source_row
 
 
 def set_aside(

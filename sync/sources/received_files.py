@@ -23,7 +23,7 @@ from core.errors import Busy, ConfigError, RosterSyncError
 from core.rows import Source
 from core.stored import UPLOAD as UPLOAD_TYPES
 from core.stored import to_json, typed, utc_text
-from sync.views.districts import PLAN, RUN, shown_id, shown_time
+from sync.run.display import PLAN, RUN, shown_id, shown_time
 
 UPLOAD = "U"
 KEPT_DAYS = 7

@@ -1,13 +1,12 @@
 """What people and programs may read: the JSON shapes of the outside contract, off the tables.
 
-Rooms: districts, sources, runs and conflicts here; plans and their changes in ``plan_views``;
-people in ``people_views``. Everything long is a generator that reads page by page in the order of a
+Rooms: districts, sources, runs and conflicts here; plans and their changes in ``plans``;
+people in ``people``. Everything long is a generator that reads page by page in the order of a
 key, so a plan of a million changes is never in memory. Nothing here writes.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,14 +15,8 @@ from sqlalchemy import Connection, bindparam, text
 from core import stored
 from core.errors import UsageError
 from core.stored import typed
-from sync.run.display import CONFLICT as CONFLICT
-from sync.run.display import PLAN as PLAN
-from sync.run.display import RUN as RUN
-from sync.run.display import parse_id as parse_id
-from sync.run.display import shown_id as shown_id
-from sync.run.display import shown_time as shown_time
-
-Json = dict[str, Any]
+from sync.run.display import CONFLICT, PLAN, RUN, parse_id, shown_id, shown_time
+from sync.run.find import Json, source_rows
 
 BEYOND = 1 << 62
 """More than any id, seq or number of rows."""
@@ -31,45 +24,12 @@ BEYOND = 1 << 62
 _PAGE = 500
 
 
-def district_row(connection: Connection, slug: str) -> Any:
-    """Return the row of a district. Raises ``UsageError`` with the likely name."""
-    row = connection.execute(_DISTRICT, {"slug": slug}).one_or_none()
-    if row is not None:
-        return row
-    known = list(connection.execute(_SLUGS).scalars())
-    near = difflib.get_close_matches(slug, known, n=1)
-    hint = "Load a district file first: rostersync load FILE.toml."
-    if known:
-        hint = f"Did you mean {near[0]}?" if near else "rostersync districts lists them."
-    raise UsageError(f"There is no district {slug!r}.", hint=hint)
-
-
 def time_zones(connection: Connection) -> dict[str, str]:
     """Return the time zone of every district by its slug."""
     return {row.slug: row.settings["timezone"] for row in connection.execute(_DISTRICTS)}
 
 
-_DISTRICT = typed("SELECT * FROM districts WHERE slug = :slug", stored.DISTRICT)
 _DISTRICTS = typed("SELECT * FROM districts ORDER BY slug", stored.DISTRICT)
-_SLUGS = text("SELECT slug FROM districts ORDER BY slug")
-
-
-def source_row(connection: Connection, district: Any, name: str) -> Any:
-    """Return the row of one source of a district. Raises ``UsageError`` with those there are."""
-    rows = {row.name: row for row in source_rows(connection, district.id)}
-    if name not in rows:
-        raise UsageError(
-            f"{district.slug} has no source {name!r}.",
-            hint=f"Its sources: {', '.join(rows) or 'none yet'}.",
-        )
-    return rows[name]
-
-
-def source_rows(connection: Connection, district_id: int | None) -> list[Any]:
-    """Return the rows of a district's sources, or of all, in the order of their precedence."""
-    where = "" if district_id is None else " WHERE district_id = :district"
-    query = f"SELECT * FROM sources{where} ORDER BY district_id, precedence, id"
-    return list(connection.execute(typed(query, stored.SOURCE), {"district": district_id}))
 
 
 def districts(connection: Connection) -> Iterator[Json]:

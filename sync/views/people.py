@@ -16,7 +16,8 @@ from sqlalchemy import Connection, String, bindparam, text
 from core.errors import UsageError
 from core.models import Role, UserStatus, fold_email
 from core.stored import MEMBERSHIP, USER, typed, utc_text
-from sync.views.districts import BEYOND, Json
+from sync.run.find import Json
+from sync.views.districts import BEYOND
 
 STALE_DAYS = 180
 """Days untouched by hand after which somebody whom no record holds is stale (I6)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, String, bindparam, text
 
 from sync.ledger.outline import FIRST, GroupKey, Outline, stored_outline
-from sync.views.districts import Json
+from sync.run.find import Json
 from sync.views.plans import changes_at, school_names
 
 

@@ -15,7 +15,9 @@ from core import stored
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
 from core.stored import typed
-from sync.views.districts import BEYOND, PLAN, RUN, Json, parse_id, shown_id, shown_time
+from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
+from sync.run.find import Json
+from sync.views.districts import BEYOND
 
 COUNTS: tuple[str, ...] = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",

@@ -14,10 +14,11 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.stored import utc_text
-from sync.acts.pause import almanac_of
-from sync.views import districts
+from sync.run import find
+from sync.run.calendar import almanac_of
+from sync.run.display import shown_time
+from sync.run.find import Json
 from sync.views import people as people_views
-from sync.views.districts import Json, shown_time
 
 KINDS = ("new", "returned", "left", "moved", "held")
 _DEFAULT_DAYS = 30
@@ -36,7 +37,7 @@ def rollover_report(
     ``still_in`` counts those whom no roster has: ``manual``, ``protected`` and ``stale`` (I6).
     Raises ``UsageError`` for an unknown district.
     """
-    row = districts.district_row(connection, slug)
+    row = find.district_row(connection, slug)
     found = almanac_of(row)
     today = found.today(now)
     first = since or found.state.returned or today - timedelta(days=_DEFAULT_DAYS)

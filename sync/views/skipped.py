@@ -13,7 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.stored import FETCH, typed
-from sync.views.districts import BEYOND, Json, shown_time
+from sync.run.display import shown_time
+from sync.run.find import Json
+from sync.views.districts import BEYOND
 
 _PAGE = 1_000
 _FETCHES = 100

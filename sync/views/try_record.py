@@ -12,9 +12,9 @@ from core.database import Database
 from core.errors import SkipRecord, UsageError
 from core.models import PROFILE_FIELDS, Kind
 from sync.reading.staged_entry import main_stream, remapped
+from sync.run.find import Json, district_row, source_row
 from sync.sources.connect import open_connector
 from sync.sources.mapping import Rule, read_rules
-from sync.views.districts import Json, district_row, source_row
 
 Rows = list[tuple[str, bytes, Record | Part]]
 

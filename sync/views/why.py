@@ -20,10 +20,12 @@ from sync.ledger.domain_moves import read_aliases
 from sync.people.person import RecordView, Sources, UserView, in_precedence, read_user, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.rules.reasons import means
+from sync.run import find
 from sync.run.clock import Clock, utc_now
+from sync.run.display import CONFLICT, PLAN, RUN, shown_id, shown_time
+from sync.run.find import Json
 from sync.run.open_records import is_open
 from sync.views import districts, people, plans, why_missing
-from sync.views.districts import CONFLICT, PLAN, RUN, Json, shown_id, shown_time
 
 
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
@@ -38,7 +40,7 @@ def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None
     """
     at = (now or utc_now)()
     with database.read() as connection:
-        district = districts.district_row(connection, slug)
+        district = find.district_row(connection, slug)
         user = read_user(connection, district.id, user_id)
         if user is None and (record := _record_alone(connection, district, user_id)) is not None:
             return _page_of_record(connection, district, record, at)

@@ -19,7 +19,8 @@ from sync.rules import season
 from sync.rules.quarantine import read_health
 from sync.rules.reasons import means
 from sync.rules.return_guard import SeasonState
-from sync.views.districts import Json, shown_time
+from sync.run.display import shown_time
+from sync.run.find import Json
 from sync.views.skipped import skipped
 
 FINDINGS = 10

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sync.views import districts, people
+from sync.run import find
+from sync.views import people
 from sync.views.people import UserFilter
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import SLUG, World
@@ -10,7 +11,7 @@ from tests.engine.kit import SLUG, World
 
 def stale(world: World) -> set[str]:
     with world.database.read() as connection:
-        district = districts.district_row(connection, SLUG)
+        district = find.district_row(connection, SLUG)
         wanted = UserFilter(stale=True, now=world.now)
         return {user["id"] for user in people.users(connection, district, wanted)}
 

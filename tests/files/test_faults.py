@@ -17,8 +17,8 @@ from connectors.user_csv import UserCsv, UserCsvConfig
 from core.database import Database
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
+from sync.run.find import district_row
 from sync.sources.received_files import uploads
-from sync.views.districts import district_row
 from sync.views.skipped import skipped
 from tests.files.kit import HEADER, district, people, row
 from tests.files.test_inbound import active, finished

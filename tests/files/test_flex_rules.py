@@ -27,9 +27,9 @@ from sync.acts.hand_edit import (
 from sync.acts.pause import pause_district
 from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
+from sync.run.find import district_row
 from sync.sources.district_load import load_district_file
 from sync.sources.received_files import uploads
-from sync.views.districts import district_row
 
 from .kit import HEADER, district, row
 from .test_inbound import active

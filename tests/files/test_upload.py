@@ -20,8 +20,8 @@ from sync.acts.approval import apply_plan
 from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.engine import sync_district
 from sync.rules.return_guard import SeasonState, paused_by_hand
+from sync.run.find import district_row
 from sync.sources.received_files import uploads
-from sync.views.districts import district_row
 
 from .kit import HEADER, district, people, row
 from .test_inbound import active

@@ -13,7 +13,7 @@ from sync.acts.duplicates import duplicates, not_same
 from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
 from sync.ledger.chain import verify
-from sync.views import districts
+from sync.run import find
 from tests.identity.town import Town, child
 
 
@@ -34,7 +34,7 @@ def town(database: Database, tmp_path: Path) -> Town:
 
 def pairs(town: Town) -> list[tuple[set[str], list[str]]]:
     with town.database.read() as connection:
-        district = districts.district_row(connection, town.slug)
+        district = find.district_row(connection, town.slug)
         return [
             ({user["id"] for user in pair["users"]}, pair["reasons"])
             for pair in duplicates(connection, district)

@@ -24,9 +24,9 @@ from connectors.contract.connector import (
 from core.database import Database, open_database
 from core.errors import ConfigError, UsageError
 from core.models import Kind
+from sync.run.find import district_row, source_row
 from sync.sources.connect import open_connector, secret_fields
 from sync.sources.district_load import load_district_file
-from sync.views.districts import district_row, source_row
 
 
 class Server(BaseModel):

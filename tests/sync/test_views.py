@@ -11,6 +11,7 @@ import pytest
 from core.database import Database
 from core.errors import UsageError
 from core.models import Role, UserStatus
+from sync.run import display, find
 from sync.views import districts, people, plans
 from sync.views.people import UserFilter
 from tests.sync import directory as given
@@ -97,7 +98,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 def ids(database: Database, **conditions: Any) -> list[str]:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         wanted = UserFilter(**conditions)
         found = [user["id"] for user in people.users(connection, row, wanted)]
         assert people.count_users(connection, row, wanted) == len(found)
@@ -106,13 +107,13 @@ def ids(database: Database, **conditions: Any) -> list[str]:
 
 def resolve(database: Database, word: str) -> str:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         return people.resolve_user(connection, row, word)
 
 
 def test_a_user_has_the_documented_shape(database: Database) -> None:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         user = people.user_json(connection, row, "u1")
     assert user["roles"] == ["contact", "student"]
     assert user["schools"] == [
@@ -158,7 +159,7 @@ def test_users_are_paged_without_loss_or_repeat(
     monkeypatch.setattr(people, "_PAGE", 2)
     assert ids(database) == ["u1", "u2", "u3", "u4"]
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
 
         def some(**how: Any) -> list[str]:
             return [user["id"] for user in people.users(connection, row, **how)]
@@ -202,7 +203,7 @@ def test_a_plan_has_the_documented_shape(database: Database) -> None:
 
 def test_a_draft_is_no_plan_yet(database: Database) -> None:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         assert [plan["id"] for plan in plans.plans(connection, row)] == ["P4", "P3", "P1"]
         with pytest.raises(UsageError, match="There is no plan P2"):
             plans.plan_row(connection, "P2")
@@ -254,7 +255,7 @@ def test_changes_are_paged_by_their_seq(
 
 def test_an_app_that_remembers_the_serial_misses_nothing(database: Database) -> None:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         whole = list(plans.feed(connection, row, 0, plans.feed_end(connection, row, 0, None)))
         for size in (1, 2, 3, 10):
             since, seen = 0, []
@@ -272,7 +273,7 @@ def test_an_app_that_remembers_the_serial_misses_nothing(database: Database) -> 
 
 def test_runs_come_newest_first_with_their_plans_and_certificates(database: Database) -> None:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         newest, first = districts.runs(connection, row)
         assert [run["id"] for run in districts.runs(connection, row, limit=1)] == ["R2"]
     assert (newest["id"], newest["plans"], newest["actor"]) == ("R2", ["P3"], "admin")
@@ -282,9 +283,7 @@ def test_runs_come_newest_first_with_their_plans_and_certificates(database: Data
 def test_districts_and_sources_are_listed_with_what_they_hold(database: Database) -> None:
     with database.read() as connection:
         second, first = districts.districts(connection)
-        sis, clever = districts.sources(
-            connection, districts.district_row(connection, "springfield")
-        )
+        sis, clever = districts.sources(connection, find.district_row(connection, "springfield"))
         assert len(list(districts.sources(connection))) == 2
     assert (first["district"], first["held_plan"], first["sources"]) == (
         "springfield", "P4", ["sis", "clever"],
@@ -296,7 +295,7 @@ def test_districts_and_sources_are_listed_with_what_they_hold(database: Database
 
 def test_open_conflicts_are_listed_and_settled_ones_on_request(database: Database) -> None:
     with database.read() as connection:
-        row = districts.district_row(connection, "springfield")
+        row = find.district_row(connection, "springfield")
         (shown,) = districts.conflicts(connection, row)
         assert [one["id"] for one in districts.conflicts(connection, row, status=None)] == [
             "C1",
@@ -309,21 +308,21 @@ def test_open_conflicts_are_listed_and_settled_ones_on_request(database: Databas
 def test_an_unknown_district_or_source_is_refused_with_the_likely_one(database: Database) -> None:
     with database.read() as connection:
         with pytest.raises(UsageError) as refused:
-            districts.district_row(connection, "springfeild")
+            find.district_row(connection, "springfeild")
         assert refused.value.hint == "Did you mean springfield?"
-        row = districts.district_row(connection, "springfield")
-        assert districts.source_row(connection, row, "sis").connector == "oneroster_csv"
+        row = find.district_row(connection, "springfield")
+        assert find.source_row(connection, row, "sis").connector == "oneroster_csv"
         with pytest.raises(UsageError) as refused:
-            districts.source_row(connection, row, "sys")
+            find.source_row(connection, row, "sys")
         assert "sis, clever" in refused.value.hint
 
 
 @pytest.mark.parametrize(("word", "number"), [("P12", 12), ("p12", 12), ("12", 12), (" P007 ", 7)])
 def test_ids_are_read_as_printed_in_any_case_or_bare(word: str, number: int) -> None:
-    assert districts.parse_id("P", word) == number
+    assert display.parse_id("P", word) == number
 
 
 @pytest.mark.parametrize("word", ["R12", "P", "", "P-1", "P1x", "P٣", "9" * 30])
 def test_what_is_no_plan_id_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="That is not the id of a plan"):
-        districts.parse_id("P", word)
+        display.parse_id("P", word)

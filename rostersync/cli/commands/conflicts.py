@@ -33,10 +33,11 @@ def conflicts(
     all_: Annotated[bool, typer.Option("--all", help="Also those that are settled.")] = False,
 ) -> None:
     """List the records of which a person must decide whose they are."""
+    from sync.run import find
     from sync.views import districts
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         found = districts.conflicts(connection, row, status=None if all_ else "open")
         if door.as_json:
             door.document(found)
@@ -73,6 +74,7 @@ def resolve(
     from core.errors import UsageError
     from rostersync.cli.printing.outcomes import outcome_json
     from sync.people.conflicts import resolve as decide
+    from sync.run import display
     from sync.views import districts
 
     if (link is None) == (not new):
@@ -88,18 +90,19 @@ def resolve(
             door.document(outcome_json(connection, outcome))
     else:
         whose = "somebody new" if target is None else target
-        door.say(f"{districts.shown_id(districts.CONFLICT, row.id)} is decided: {whose}.")
+        door.say(f"{display.shown_id(display.CONFLICT, row.id)} is decided: {whose}.")
         door.say(f"The next run acts on it: rostersync sync {outcome.district}")
     return int(outcome.exit_code)
 
 
 def _target(connection: Connection, row: Any, link: str) -> str:
     """Return the id of the user or school that is meant."""
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     if link in {candidate["id"] for candidate in row.candidates}:
         return link
-    district = districts.district_row(connection, row.slug)
+    district = find.district_row(connection, row.slug)
     if row.kind == "school":
         return people.resolve_school(connection, district, link)
     return people.resolve_user(connection, district, link)

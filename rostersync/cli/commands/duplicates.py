@@ -25,11 +25,11 @@ def register(app: typer.Typer) -> None:
 
 def duplicates(door: Door, district: DistrictArgument) -> None:
     """List users who look like one person, with the reasons."""
-    from sync.acts.duplicates import duplicates as find
-    from sync.views import districts
+    from sync.acts.duplicates import duplicates as resembling
+    from sync.run import find
 
     with door.reading() as connection:
-        found = find(connection, districts.district_row(connection, district))
+        found = resembling(connection, find.district_row(connection, district))
         if door.as_json:
             door.document(found)
             return
@@ -84,7 +84,8 @@ def not_same(
 
 
 def _resolve(door: Door, district: str, word: str) -> str:
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     with door.reading() as connection:
-        return people.resolve_user(connection, districts.district_row(connection, district), word)
+        return people.resolve_user(connection, find.district_row(connection, district), word)

@@ -143,11 +143,11 @@ def _said(one: Found) -> str:
 
 def files(door: Door, district: DistrictArgument) -> None:
     """List the files that were uploaded, and where each stands."""
+    from sync.run import find
     from sync.sources.received_files import uploads
-    from sync.views import districts
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         found = uploads(connection, row)
         if door.as_json:
             door.document(found)

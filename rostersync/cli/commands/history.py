@@ -27,10 +27,11 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
 ) -> None:
     """List the runs of a district."""
+    from sync.run import find
     from sync.views import districts
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         found = districts.runs(connection, row, limit=limit)
         if door.as_json:
             door.document(found)
@@ -71,10 +72,11 @@ def changes(
 ) -> None:
     """Print the applied changes: the feed that an app follows."""
     from rostersync.cli.printing.change_lines import change_line
-    from sync.views import districts, plans
+    from sync.run import find
+    from sync.views import plans
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         end = plans.feed_end(connection, row, since, limit)
         found = plans.feed(connection, row, since, end)
         if door.as_json:
@@ -96,7 +98,7 @@ def why(
 ) -> None:
     """Tell why somebody is an active user, or is not."""
     from rostersync.cli.printing.timeline import say_timeline
-    from sync.views import districts
+    from sync.run import find
     from sync.views.why import why as reasons
 
     told = reasons(door.database, district, user)
@@ -104,7 +106,7 @@ def why(
         door.document(told)
     else:
         with door.reading() as connection:
-            zone = districts.district_row(connection, district).settings["timezone"]
+            zone = find.district_row(connection, district).settings["timezone"]
         say_timeline(door, told, zone)
 
 
@@ -117,15 +119,15 @@ def skipped(
     ] = None,
 ) -> None:
     """List the rows of the last reading that could not be used, and what to do."""
-    from sync.views import districts
+    from sync.run import find
     from sync.views.skipped import skipped as skipped_of
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         if source is not None:
-            wanted = [districts.source_row(connection, row, source)]
+            wanted = [find.source_row(connection, row, source)]
         else:  # of one that is read no more nothing can be put right
-            known = districts.source_rows(connection, row.id)
+            known = find.source_rows(connection, row.id)
             wanted = [one for one in known if one.configured and not one.retired]
         found = ((one.name, skipped_of(connection, one.id, most=limit)) for one in wanted)
         if door.as_json:

@@ -39,7 +39,7 @@ def undo(
 ) -> int:
     """Plan to put everybody back to where they were before a run."""
     from sync.acts.undo import undo_run
-    from sync.views.districts import RUN, parse_id
+    from sync.run.display import RUN, parse_id
 
     who = actor or login_name()
     outcome = undo_run(door.database, parse_id(RUN, run), actor=who, reason=reason)

@@ -96,7 +96,8 @@ def users(
         return
     from core.models import Role, UserStatus
     from rostersync.cli.printing.words import count
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     wanted = people.UserFilter(
         status=None if status is None else UserStatus(status.value),
@@ -107,7 +108,7 @@ def users(
         search=search,
     )
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         if door.as_json:
             door.document(people.users(connection, row, wanted, offset=offset, limit=limit))
             return
@@ -166,13 +167,14 @@ def export(
     as a zip), and uploading that changes nobody. Otherwise a user file. JSON has everything known.
     """
     from core.models import UserStatus
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
     from sync.views.export import sheets
 
     left_out: dict[str, str] = {}
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
-        held_by = None if source is None else districts.source_row(connection, row, source)
+        row = find.district_row(connection, district)
+        held_by = None if source is None else find.source_row(connection, row, source)
         if format_ is ExportFormat.JSON:
             wanted = people.UserFilter(status=UserStatus.ACTIVE, source=source)
             door.document(people.users(connection, row, wanted))

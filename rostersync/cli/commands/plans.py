@@ -120,11 +120,11 @@ def plans(
 ) -> None:
     """List the plans of a district."""
     from rostersync.cli.printing import words
-    from sync.views import districts
+    from sync.run import find
     from sync.views import plans as plan_views
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         found = plan_views.plans(connection, row, limit=limit)
         if door.as_json:
             door.document(found)
@@ -195,8 +195,8 @@ _MOVED = {
 def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) -> int:
     """Print whose changes of a plan no longer fit; return the exit code."""
     from core.errors import Drift
+    from sync.run.display import PLAN, shown_id
     from sync.views import plans as plan_views
-    from sync.views.districts import PLAN, shown_id
     from sync.views.drift import drift_of
 
     name = shown_id(PLAN, row.id)
@@ -238,8 +238,8 @@ def _show_drift(door: Door, connection: Connection, row: Any, *, as_json: bool) 
 def _say_flat(door: Door, connection: Connection, row: Any, offset: int, limit: int) -> None:
     from rostersync.cli.printing import words
     from rostersync.cli.printing.change_lines import change_line
+    from sync.run.display import PLAN, shown_id
     from sync.views import plans as plan_views
-    from sync.views.districts import PLAN, shown_id
 
     last = offset - 1
     for change in plan_views.iter_changes(connection, row.id, offset, limit):
@@ -369,6 +369,7 @@ def sync(
     """
     from core.errors import UsageError
     from sync.engine import sync_district
+    from sync.run import find
     from sync.run.outcome import worst
     from sync.views import districts
 
@@ -382,7 +383,7 @@ def sync(
         slugs = (
             [one["district"] for one in districts.districts(connection)]
             if district is None
-            else [districts.district_row(connection, district).slug]
+            else [find.district_row(connection, district).slug]
         )
 
     def one(slug: str) -> Any:

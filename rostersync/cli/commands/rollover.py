@@ -25,8 +25,8 @@ def rollover(
     ] = None,
 ) -> None:
     """Show who is new, left, moved and returned since the pause, by school and role."""
+    from sync.run import find
     from sync.run.clock import utc_now
-    from sync.views import districts
     from sync.views.rollover_report import rollover_report
 
     with door.reading() as connection:
@@ -37,7 +37,7 @@ def rollover(
             utc_now(),
             None if since is None else _day(since),
         )
-        zone = districts.district_row(connection, district).settings["timezone"]
+        zone = find.district_row(connection, district).settings["timezone"]
     if door.as_json:
         door.document(report)
         return

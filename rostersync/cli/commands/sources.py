@@ -33,10 +33,11 @@ def sources(
     ] = None,
 ) -> None:
     """List the sources of a district, or of all."""
+    from sync.run import find
     from sync.views import districts
 
     with door.reading() as connection:
-        row = None if district is None else districts.district_row(connection, district)
+        row = None if district is None else find.district_row(connection, district)
         found = districts.sources(connection, row)
         if door.as_json:
             door.document(found)
@@ -77,12 +78,13 @@ def retire(
 
 def resume(door: Door, district: DistrictArgument, source: SourceArgument) -> None:
     """Poll a source again that was left alone after failures."""
+    from sync.run import find
     from sync.sources.health import resume_source
     from sync.views import districts
 
     was_set_aside = resume_source(door.database, district, source)
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         shown = next(one for one in districts.sources(connection, row) if one["source"] == source)
     if door.as_json:
         door.document(shown)

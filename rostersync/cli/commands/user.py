@@ -282,7 +282,8 @@ def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
     """Return what was given as an edit. Raises ``UsageError``."""
     from core.errors import UsageError
     from sync.acts.hand_edit import UserEdit
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     given = {name: value for name, value in values.items() if value is not None}
     if not given:
@@ -291,7 +292,7 @@ def _edit(door: Door, district: str, values: dict[str, Any]) -> UserEdit:
     school = given.pop("school", None)
     if school is not None:
         with door.reading() as connection:
-            row = districts.district_row(connection, district)
+            row = find.district_row(connection, district)
             school = people.resolve_school(connection, row, school)
     return UserEdit(fields=given, role=None if role is None else role.value, school=school)
 
@@ -312,21 +313,23 @@ def _day(word: str | None) -> Any:
 
 
 def _resolve(door: Door, district: str, word: str) -> str:
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         return people.resolve_user(connection, row, word)
 
 
 def _show(door: Door, outcome: Outcome) -> int:
     """Print what one act by hand came to, with the user as they are now."""
     from rostersync.cli.printing.outcomes import outcome_json, say_outcome
-    from sync.views import districts, people
+    from sync.run import find
+    from sync.views import people
 
     user = None
     with door.reading() as connection:
-        row = districts.district_row(connection, outcome.district)
+        row = find.district_row(connection, outcome.district)
         if outcome.user_id is not None:
             user = people.user_json(connection, row, outcome.user_id)
         if door.as_json:

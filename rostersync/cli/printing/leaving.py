@@ -11,15 +11,15 @@ from rostersync.cli.printing.words import count, people, person_name
 
 def show_leaving(door: Door, district: str, within: int | None) -> None:
     """List those in grace with the day on which they leave, the nearest first."""
-    from sync.acts.pause import almanac_of
     from sync.planning.grace import leaving, warnings
+    from sync.run import find
+    from sync.run.calendar import almanac_of
     from sync.run.clock import utc_now
-    from sync.views import districts
     from sync.views import people as people_views
 
     now = utc_now()
     with door.reading() as connection:
-        row = districts.district_row(connection, district)
+        row = find.district_row(connection, district)
         found = almanac_of(row)
         leavers = sorted(
             leaving(connection, found, now, within),

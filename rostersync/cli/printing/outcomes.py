@@ -70,8 +70,8 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
 
     ``left`` is there when an undo leaves people as they are: their ids.
     """
+    from sync.run.display import RUN, shown_id
     from sync.views import plans
-    from sync.views.districts import RUN, shown_id
 
     run = outcome.run_id
     return {
@@ -178,10 +178,11 @@ def _named(fields: dict[str, int]) -> str:
 def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
     """Print one plan; ``whole``: with its changes by school and role."""
     from rostersync.cli.printing.printed_plan import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
-    from sync.views import districts, plan_summary, plans
+    from sync.run import find
+    from sync.views import plan_summary, plans
 
     plan = plans.plan_by_id(connection, number)
-    zone = districts.district_row(connection, plan["district"]).settings["timezone"]
+    zone = find.district_row(connection, plan["district"]).settings["timezone"]
     summary = None
     if whole:
         summary = plan_summary.summarize(

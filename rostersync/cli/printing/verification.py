@@ -12,11 +12,11 @@ NOT_INTACT = 1
 def verify(door: Door, district: str | None) -> int:
     """Check the hash chain of one district, or of all."""
     from sync.ledger.chain import verify as check
-    from sync.views import districts
+    from sync.run import find
 
     if district is not None:
         with door.reading() as connection:
-            districts.district_row(connection, district)
+            find.district_row(connection, district)
     report = check(door.database, district)
     if door.as_json:
         door.document(report)
