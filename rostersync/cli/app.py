@@ -31,7 +31,7 @@ from rostersync.cli.commands import (
 from rostersync.cli.door import DatabaseOption, report_error
 from rostersync.cli.printing.command_list import Listing
 from rostersync.cli.printing.outcomes import as_error
-from rostersync.emulator.server import command as emulator
+from rostersync.emulator import command as emulator
 
 app = typer.Typer(
     name="rostersync",

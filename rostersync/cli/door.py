@@ -19,9 +19,8 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from sqlalchemy import Connection
 
-    from core.database import Database
+    from core.database import Connection, Database
 
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
 DEFAULT_URL = "sqlite:///rostersync.db"

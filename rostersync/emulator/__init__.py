@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rostersync.emulator.district.generator import District
+    from rostersync.emulator.emulator import Emulator
     from rostersync.emulator.server.faults import FAULTS, Fault
-    from rostersync.emulator.server.server import Emulator
 
 __all__ = ["FAULTS", "District", "Emulator", "Fault"]
 
 _HOMES = {
     "District": "district.generator",
-    "Emulator": "server.server",
+    "Emulator": "emulator",
     "FAULTS": "server.faults",
     "Fault": "server.faults",
 }

@@ -11,14 +11,16 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.database import Database
-from core.errors import ConfigError
+from core.errors import ConfigError, RosterSyncError
 from core.failpoints import failpoint
 from core.secrets import is_reference, read_secret
 from core.stored import from_json, to_json, utc_text
@@ -46,6 +48,12 @@ class Message:
     topic: str
     title: str
     body: str
+
+
+def tell_if_possible(database: Database, slug: str, now: datetime) -> None:
+    """Tell what has changed in a district; what is in the way of that is left for the next time."""
+    with suppress(RosterSyncError, SQLAlchemyError):
+        tell(database, slug, now)
 
 
 def tell(database: Database, slug: str, now: datetime, send: Send | None = None) -> list[Message]:

@@ -12,7 +12,7 @@ import requests
 
 from rostersync.emulator.district.generator import District
 from rostersync.emulator.district.truth import Truth
-from rostersync.emulator.server.server import Emulator
+from rostersync.emulator.emulator import Emulator
 
 from .conftest import bearer, follow
 

@@ -16,11 +16,11 @@ import pytest
 import requests
 from typer.testing import CliRunner
 
+from rostersync.emulator.command import app, ready_texts
 from rostersync.emulator.district.days import ordinary_week
 from rostersync.emulator.district.generator import District
-from rostersync.emulator.server.command import app, ready_texts
+from rostersync.emulator.emulator import Emulator
 from rostersync.emulator.server.faults import FAULTS
-from rostersync.emulator.server.server import Emulator
 
 from .reading import access_token, bearer
 
@@ -154,7 +154,7 @@ def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
 def test_it_serves_until_interrupted(http: requests.Session, tmp_path: Path) -> None:
     program = (  # what runs in the background ignores interrupts, and so would its children
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "from rostersync.emulator.server.command import app; app()"
+        "from rostersync.emulator.command import app; app()"
     )
     options = ["--users", "50", "--port", "0", "--fault", "html_200:users"]
     options += ["--write", str(tmp_path / "districts.toml")]
@@ -184,7 +184,7 @@ def test_it_serves_until_interrupted(http: requests.Session, tmp_path: Path) -> 
 
 def test_looking_at_the_help_does_not_load_the_server() -> None:
     program = (
-        "import sys; import rostersync.emulator.server.command;"
+        "import sys; import rostersync.emulator.command;"
         "sys.exit(any('emulator.server' in name or name == 'msgspec' for name in sys.modules))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -193,7 +193,7 @@ def test_looking_at_the_help_does_not_load_the_server() -> None:
 
 def test_emulator_and_connectors_do_not_know_each_other() -> None:
     program = (
-        "import sys; import rostersync.emulator.server.server, rostersync.emulator.vendors.files;"
+        "import sys; import rostersync.emulator.emulator, rostersync.emulator.vendors.files;"
         "sys.exit(any(n.split('.')[0] in ('connectors', 'sync', 'core') for n in sys.modules))"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from rostersync.emulator.district.generator import District
+from rostersync.emulator.emulator import Emulator
 from rostersync.emulator.server.faults import FAULTS
-from rostersync.emulator.server.server import Emulator
 
 from .reading import access_token, bearer
 

@@ -18,7 +18,7 @@ import requests
 
 from rostersync.emulator.district.days import Changes, Day
 from rostersync.emulator.district.generator import District
-from rostersync.emulator.server.server import Emulator
+from rostersync.emulator.emulator import Emulator
 from rostersync.emulator.vendors.files import write_oneroster
 
 from .reading import access_token, bearer, escaped, pages, read_back

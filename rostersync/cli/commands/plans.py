@@ -21,8 +21,7 @@ from rostersync.cli.printing.outcomes import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from core.database import Connection
     from sync.run.outcome import Outcome
 
 FLAT_LIMIT = 200

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door, say_on
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
+    from core.database import Connection
     from core.errors import RosterSyncError
     from sync.run.outcome import Outcome
 
@@ -197,11 +195,7 @@ def tell_news(door: Door, slug: str) -> None:
 
     Whatever becomes of it, the run is what it was.
     """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from core.errors import RosterSyncError
-    from rostersync.service.notify import tell
+    from rostersync.service.notify import tell_if_possible
     from sync.run.clock import utc_now
 
-    with suppress(RosterSyncError, SQLAlchemyError):
-        tell(door.database, slug, utc_now())
+    tell_if_possible(door.database, slug, utc_now())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+from array import array
 from collections.abc import Callable
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rostersync.emulator.district import days, people
 from rostersync.emulator.district.days import AnyEdit
@@ -23,14 +24,21 @@ from rostersync.emulator.district.view import (
     Op,
 )
 
-if TYPE_CHECKING:
-    from rostersync.emulator.district.generator import District
+
+class Growing(Protocol):
+    """What the script asks of its district, and adds to it."""
+
+    seed: int
+    persons: int
+    population: people.Population
+    extra_slots: array[int]
+    born: dict[int, int]
 
 
 class Script:
     """Puts the edits of one day on its view, which starts as a copy of the day before."""
 
-    def __init__(self, district: District, view: DayView) -> None:
+    def __init__(self, district: Growing, view: DayView) -> None:
         self.district = district
         self.population = district.population
         self.view = view

@@ -10,13 +10,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from rostersync.emulator.district import people
 from rostersync.emulator.district.people import Changes, Person, School
-
-if TYPE_CHECKING:
-    from rostersync.emulator.district.generator import District
 
 CREATED, UPDATED, DELETED, SCHOOL_UPDATED = range(4)
 GONE, HERE, LEAVING = range(3)
@@ -48,10 +45,37 @@ class RosterEvent:
     slot: int
 
 
+class Register(Protocol):
+    """What a view asks of its district."""
+
+    seed: int
+    name: str
+    users: int
+    split_roles: bool
+    population: people.Population
+
+    @property
+    def base_roles(self) -> bytearray:
+        """The roles everybody began with, one mask for each person."""
+        ...
+
+    def person_of(self, slot: int) -> int:
+        """Return the person whose entry a slot is."""
+        ...
+
+    def first_slot(self, index: int) -> int:
+        """Return the slot that a person had first."""
+        ...
+
+    def view(self, day: int = 0) -> DayView:
+        """Return the district on one day."""
+        ...
+
+
 class DayView:
     """The district on one day. People come in slot order, which is the order of their ids."""
 
-    def __init__(self, district: District, day: int) -> None:
+    def __init__(self, district: Register, day: int) -> None:
         self.district = district
         self.day = day
         self.population = district.population

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import time
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
+from rostersync.emulator.server.desk import Desk, Tenant
 from rostersync.emulator.server.oauth1 import METHODS, Verifier
 from rostersync.emulator.server.wire import Reply, Request
 from rostersync.emulator.vendors.oneroster import origin_of
 from rostersync.emulator.vendors.oneroster_records import Dialect
 from rostersync.emulator.vendors.oneroster_service import Service
-
-if TYPE_CHECKING:
-    from rostersync.emulator.server.server import Emulator, Tenant
 
 _ROOT = "/ims/oneroster/v1p1"
 _encode = msgspec.json.encode
@@ -47,7 +45,7 @@ class ClassLink:
 
     name = "classlink"
 
-    def __init__(self, emulator: Emulator, prefix: str) -> None:
+    def __init__(self, emulator: Desk, prefix: str) -> None:
         self.emulator = emulator
         self.prefix = prefix
         dialect = Dialect(

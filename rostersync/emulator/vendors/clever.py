@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -25,6 +25,7 @@ from rostersync.emulator.district.view import (
     RosterEvent,
     position,
 )
+from rostersync.emulator.server.desk import Desk, Tenant
 from rostersync.emulator.server.wire import Reply, Request
 from rostersync.emulator.vendors.clever_records import (
     district_record,
@@ -34,9 +35,6 @@ from rostersync.emulator.vendors.clever_records import (
     user_record,
 )
 from rostersync.emulator.vendors.paging import page_of, served_slots
-
-if TYPE_CHECKING:
-    from rostersync.emulator.server.server import Emulator, Tenant
 
 MAX_LIMIT = 10_000
 DEFAULT_LIMIT = 100
@@ -57,7 +55,7 @@ class Clever:
 
     name = "clever"
 
-    def __init__(self, emulator: Emulator, prefix: str) -> None:
+    def __init__(self, emulator: Desk, prefix: str) -> None:
         self.emulator = emulator
         self.prefix = prefix
         self._windows: dict[str, tuple[int, int]] = {}

@@ -9,21 +9,19 @@ the district's grant ends), ``completed_spelling`` (``Completed`` or ``Complete`
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
 from rostersync.emulator.district import ids
 from rostersync.emulator.district.view import CREATED, DELETED, SCHOOL_UPDATED, DayView
+from rostersync.emulator.server.desk import Desk, Tenant
 from rostersync.emulator.server.grants import Grants, basic, form, refused
 from rostersync.emulator.server.wire import Reply, Request
 from rostersync.emulator.vendors.oneroster import origin_of
 from rostersync.emulator.vendors.oneroster_records import Dialect, iso, org_records, user_record
 from rostersync.emulator.vendors.oneroster_service import Service
-
-if TYPE_CHECKING:
-    from rostersync.emulator.server.server import Emulator, Tenant
 
 _API = "/datahub/services/ims/oneroster/v1p1"
 _TOKEN = "/datahub/oauth/token"  # noqa: S105  (a path)
@@ -38,7 +36,7 @@ class Gg4l:
 
     name = "gg4l"
 
-    def __init__(self, emulator: Emulator, prefix: str) -> None:
+    def __init__(self, emulator: Desk, prefix: str) -> None:
         self.emulator = emulator
         self.prefix = prefix
         dialect = Dialect(

@@ -10,19 +10,17 @@ Options of ``Emulator``: ``expires_in`` (3600; None leaves it out of the token's
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from rostersync.emulator.server.desk import Desk, Tenant
 from rostersync.emulator.server.grants import Grants, basic, form, refused
 from rostersync.emulator.server.oauth1 import METHODS, Verifier
 from rostersync.emulator.server.wire import Reply, Request
 from rostersync.emulator.vendors.oneroster_records import Dialect
 from rostersync.emulator.vendors.oneroster_service import Service
-
-if TYPE_CHECKING:
-    from rostersync.emulator.server.server import Emulator, Tenant
 
 ROOTS = {"/ims/oneroster/v1p1": False, "/ims/oneroster/rostering/v1p2": True}
 SCOPE = "https://purl.imsglobal.org/spec/or/{}/scope/{}"
@@ -38,7 +36,7 @@ class OneRoster:
 
     name = "oneroster"
 
-    def __init__(self, emulator: Emulator, prefix: str) -> None:
+    def __init__(self, emulator: Desk, prefix: str) -> None:
         self.emulator = emulator
         self.prefix = prefix
         options = emulator.options
@@ -181,7 +179,7 @@ def consumer_key(tenant: Tenant) -> str:
     return f"key-{tenant.seed}"
 
 
-def origin_of(request: Request, emulator: Emulator) -> str:
+def origin_of(request: Request, emulator: Desk) -> str:
     """Return scheme and host as the client named them."""
     host = request.headers.get("host") or urlsplit(emulator.origin).netloc
     return f"http://{host}"

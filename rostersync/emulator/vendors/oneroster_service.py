@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlencode
 
 import msgspec
 
 from rostersync.emulator.district.ids import IDS
 from rostersync.emulator.district.view import SECOND, DayView, position
+from rostersync.emulator.server.desk import Desk, Tenant
 from rostersync.emulator.server.wire import Reply, Request
 from rostersync.emulator.vendors.filtering import Clause, matches, parse_filter
 from rostersync.emulator.vendors.oneroster_records import (
@@ -24,9 +25,6 @@ from rostersync.emulator.vendors.oneroster_records import (
     year_record,
 )
 from rostersync.emulator.vendors.paging import Listing, page_of, served_slots
-
-if TYPE_CHECKING:
-    from rostersync.emulator.server.server import Emulator, Tenant
 
 _encode = msgspec.json.encode
 
@@ -51,7 +49,7 @@ class Service:
 
     def __init__(
         self,
-        emulator: Emulator,
+        emulator: Desk,
         dialect: Dialect,
         headers: Callable[[Tenant, str, int], dict[str, str]] | None = None,
     ) -> None:

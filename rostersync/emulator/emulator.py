@@ -16,7 +16,7 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from rostersync.emulator.district.generator import District
-from rostersync.emulator.district.view import DayView
+from rostersync.emulator.server.desk import Tenant
 from rostersync.emulator.server.faults import FAULTS, Fault, FaultBox
 from rostersync.emulator.server.grants import basic
 from rostersync.emulator.server.wire import Reply, Request, Spool, Stored, WireServer
@@ -62,37 +62,6 @@ class Logged:
     stream: str
     page: int
     bytes: int
-
-
-class Tenant:
-    """One district at the vendor, with the credentials that open it."""
-
-    def __init__(self, emulator: Emulator, district: District, *, main: bool) -> None:
-        self.district = district
-        self.seed = district.seed
-        self.main = main
-        self.turn = 0
-        self._emulator = emulator
-
-    @property
-    def day(self) -> int:
-        """The day that is served; the neighbours stay at day 0."""
-        return self._emulator.day if self.main else 0
-
-    @property
-    def view(self) -> DayView:
-        """The district on that day."""
-        return self.district.view(self.day)
-
-    def secret(self, use: str, size: int = 20) -> str:
-        """Return one of the tenant's (made-up) secrets in hex; another one after a rotation."""
-        text = f"{use} {self.seed} {self.turn}".encode()
-        return blake2b(text, digest_size=size).hexdigest()
-
-    @property
-    def token(self) -> str:
-        """The bearer token of a Clever district app: 40 hex digits."""
-        return self.secret("clever token")
 
 
 class Emulator:

@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rostersync.emulator.district.generator import District
-    from rostersync.emulator.server.server import Emulator
+    from rostersync.emulator.emulator import Emulator
 
 app = typer.Typer(
     add_completion=False,
@@ -84,8 +84,8 @@ def emulate(
     """Serve a synthetic district as every vendor would, until interrupted."""
     from rostersync.emulator.district.days import ordinary_week
     from rostersync.emulator.district.generator import District
+    from rostersync.emulator.emulator import Emulator
     from rostersync.emulator.server.faults import FAULTS
-    from rostersync.emulator.server.server import Emulator
 
     if faults:
         width = max(map(len, FAULTS))
