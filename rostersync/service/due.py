@@ -17,7 +17,7 @@ from core.database import Database
 from core.stored import utc_text
 from sync.rules.season import Season
 from sync.rules.sync_times import catch_up
-from sync.run.calendar import Almanac, almanac_of
+from sync.run.calendar import Calendar, calendar_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Calendars:
     """The calendars of all districts, parsed again only where they changed."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Any, Any, Almanac]] = {}
+        self._known: dict[int, tuple[Any, Any, Calendar]] = {}
 
-    def of(self, row: Any) -> Almanac:
+    def of(self, row: Any) -> Calendar:
         """Return the calendar of a row of ``districts``."""
         known = self._known.get(row.id)
         if known is None or known[0] != row.settings or known[1] != row.season_state:
-            known = (row.settings, row.season_state, almanac_of(row))
+            known = (row.settings, row.season_state, calendar_of(row))
             self._known[row.id] = known
         return known[2]
 
@@ -69,7 +69,7 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
     yield from sorted(found, key=lambda due: (due.at, due.slug))
 
 
-def _today(almanac: Almanac, now: datetime) -> datetime:
+def _today(almanac: Calendar, now: datetime) -> datetime:
     """Return when a district's day began: without sync times its uploads are looked at then."""
     day = almanac.today(now)
     return datetime(day.year, day.month, day.day, tzinfo=almanac.settings.zone).astimezone(UTC)

@@ -27,7 +27,7 @@ from core.stored import from_json, to_json, utc_text
 from sync.planning import grace
 from sync.rules.season import Season, next_change
 from sync.run import find
-from sync.run.calendar import Almanac, almanac_of
+from sync.run.calendar import Calendar, calendar_of
 from sync.run.display import local_moment
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
@@ -64,7 +64,7 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     with database.read() as connection:
         row = find.district_row(connection, slug)
         stored: Told = from_json(row.told) or {}
-        found = almanac_of(row)
+        found = calendar_of(row)
         if _under_way(stored, now):
             return []
         before = _untold(stored)
@@ -180,7 +180,7 @@ def _sent(send: Send, addresses: Sequence[str], message: Message) -> bool:
 
 
 def news(
-    database: Database, connection: Connection, found: Almanac, now: datetime, before: Told
+    database: Database, connection: Connection, found: Calendar, now: datetime, before: Told
 ) -> tuple[Told, list[Message]]:
     """Return what is told from now on, and the messages: one for each change of state."""
     slug = found.settings.slug
@@ -235,7 +235,7 @@ def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
 
 
 def _source(
-    found: Almanac, source: Any, before: Told, told: Told, say: Callable[..., None]
+    found: Calendar, source: Any, before: Told, told: Told, say: Callable[..., None]
 ) -> None:
     slug, zone = found.settings.slug, found.settings.zone
     name, state = source["source"], source["state"]
@@ -283,7 +283,7 @@ _SEASONS = {
 
 
 def _season(
-    found: Almanac, now: datetime, before: Told, told: Told, say: Callable[..., None]
+    found: Calendar, now: datetime, before: Told, told: Told, say: Callable[..., None]
 ) -> None:
     today = found.today(now)
     pauses, state = found.settings.pause, found.state
@@ -302,7 +302,7 @@ def _season(
 def _rollover(
     database: Database,
     connection: Connection,
-    found: Almanac,
+    found: Calendar,
     now: datetime,
     before: Told,
     told: Told,
@@ -340,7 +340,7 @@ def _rollover(
 
 def _grace(
     connection: Connection,
-    found: Almanac,
+    found: Calendar,
     now: datetime,
     before: Told,
     told: Told,

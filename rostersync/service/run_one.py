@@ -17,7 +17,7 @@ from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
 from rostersync.service.due import handled
 from rostersync.service.notify import Send, tell
-from sync.acts.pause import almanac
+from sync.acts.pause import calendar_of_district
 from sync.engine import sync_district
 from sync.run.clock import Clock, utc_now
 from sync.run.outcome import Outcome
@@ -45,7 +45,7 @@ def run_due(
     """
     clock = now or utc_now
     with database.read() as connection:
-        found = almanac(connection, slug)
+        found = calendar_of_district(connection, slug)
     district_id = found.district_id
     outcome = Outcome(slug, "nothing_to_do")
     try:

@@ -15,7 +15,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.stored import utc_text
 from sync.ledger.domain_moves import read_aliases
-from sync.people.identity import NUMBERS, Known, evidence_of
+from sync.people.identity import NUMBERS, Traits, evidence_of
 from sync.people.traits import read_known
 from sync.run import find
 from sync.run.clock import Clock, utc_now
@@ -57,7 +57,7 @@ def duplicates(connection: Connection, district: Any) -> Iterator[Json]:
                 }
 
 
-def _alike(reasons: Sequence[str], one: Known, other: Known) -> bool:
+def _alike(reasons: Sequence[str], one: Traits, other: Traits) -> bool:
     if any(f"same_{name}" in reasons for name in NUMBERS):
         return True
     locals_ = [{email.rpartition("@")[0] for email in known.emails} for known in (one, other)]

@@ -24,16 +24,16 @@ from sync.rules.return_guard import (
 from sync.rules.season import Season, next_change
 from sync.rules.sync_times import calendar, next_run
 from sync.run import display, find
-from sync.run.calendar import Almanac, almanac_of
+from sync.run.calendar import Calendar, calendar_of
 from sync.run.clock import Clock, utc_now
 from sync.run.run_rows import close_run_in, open_run
 
 Mode = Literal["paused", "additions_only"]
 
 
-def almanac(connection: Connection, slug: str) -> Almanac:
+def calendar_of_district(connection: Connection, slug: str) -> Calendar:
     """Read a district's calendar. Raises ``UsageError`` for an unknown district."""
-    return almanac_of(find.district_row(connection, slug))
+    return calendar_of(find.district_row(connection, slug))
 
 
 def pause_district(
@@ -74,14 +74,14 @@ def resume_district(
         return _keep(connection, found, state, "resume", actor, at)
 
 
-def _locked(database: Database, connection: Connection, slug: str) -> Almanac:
-    database.apply_lock(connection, almanac(connection, slug).district_id)
-    return almanac(connection, slug)
+def _locked(database: Database, connection: Connection, slug: str) -> Calendar:
+    database.apply_lock(connection, calendar_of_district(connection, slug).district_id)
+    return calendar_of_district(connection, slug)
 
 
 def _keep(
     connection: Connection,
-    found: Almanac,
+    found: Calendar,
     state: SeasonState,
     act: str,
     actor: str,
@@ -93,7 +93,7 @@ def _keep(
         connection.execute(_KEEP, about)
         run_id = open_run(connection, found.district_id, act, actor, at)
         close_run_in(connection, run_id, "applied", at)
-    after = Almanac(found.district_id, found.settings, state)
+    after = Calendar(found.district_id, found.settings, state)
     vendors = vendor_states(connection, found.district_id)
     return {**season_json(after, at, vendors), "changed": changed}
 
@@ -113,7 +113,7 @@ _VENDORS = text(
 )
 
 
-def season_json(found: Almanac, now: datetime, vendors: Mapping[str, str]) -> dict[str, Any]:
+def season_json(found: Calendar, now: datetime, vendors: Mapping[str, str]) -> dict[str, Any]:
     """Tell a district's season: ours, the vendors' own beside it, and what comes next."""
     on = found.on(now)
     follows = next_change(on.day, found.settings.pause, found.state.hand, found.state.resumed)
@@ -160,7 +160,7 @@ def calendars(
         else [find.district_row(connection, slug)]
     )
     for row in rows:
-        found = almanac_of(row)
+        found = calendar_of(row)
         start = first or found.today(at)
         end = last or start + timedelta(days=days - 1)
         yield {
@@ -170,7 +170,7 @@ def calendars(
         }
 
 
-def _days(found: Almanac, first: date, last: date) -> list[dict[str, Any]]:
+def _days(found: Calendar, first: date, last: date) -> list[dict[str, Any]]:
     shown: dict[date, dict[str, Any]] = {}
     owed = returns_from(found.state, found.state.on(first, found.settings.pause)) is not None
     for row in calendar(found.settings, found.state, first, last):

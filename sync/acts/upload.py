@@ -104,7 +104,7 @@ def upload_file(
             received_files.mark(database, upload_id, status=FAILED, note=refusal.message)
             outcome = Outcome(slug, refusal.status, error=refusal)
             return Uploaded(upload_id, FAILED, outcome)
-        reading = _Reading(database, slug, settings, chosen, upload_id, actor, now, progress)
+        reading = _UploadReading(database, slug, settings, chosen, upload_id, actor, now, progress)
         return reading.read(copy, dry=dry, during_pause=during_pause)
 
 
@@ -133,7 +133,7 @@ def read_waiting(
         with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
             copy = Path(folder, row.title)
             copy.write_bytes(received_files.unlock(database, row.original))
-            reading = _Reading(database, slug, settings, chosen, row.id, actor, now, None)
+            reading = _UploadReading(database, slug, settings, chosen, row.id, actor, now, None)
             done.append(reading.read(copy, dry=row.dry, during_pause=False))
     return done
 
@@ -216,7 +216,7 @@ def _hash(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _UploadReading:
     database: Database
     slug: str
     settings: DistrictSettings

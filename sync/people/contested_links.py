@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sync.people.identity import Known, Verdict, names_agree
+from sync.people.identity import Match, Traits, names_agree
 from sync.people.person import RecordView
 
 Doubtful = dict[str, tuple[str, int, tuple[str, ...]]]
@@ -27,8 +27,8 @@ class _Claim:
     person: str
     target: str
     record_id: int
-    new: Known
-    known: Known
+    new: Traits
+    known: Traits
     links: bool
     evidence: tuple[str, ...]
 
@@ -44,9 +44,9 @@ class Claims:
         person: str,
         records: Sequence[RecordView],
         target: str,
-        new: Known,
-        known: Known,
-        verdict: Verdict,
+        new: Traits,
+        known: Traits,
+        verdict: Match,
     ) -> None:
         """Take a claim down, if it is one by which people could be swapped."""
         if names_agree(new, known) is False and not new.emails & known.emails:

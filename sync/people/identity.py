@@ -120,7 +120,7 @@ def fold_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Traits:
     """What may tell one person from another, of a new record or of a user."""
 
     keys: Mapping[str, frozenset[str]]
@@ -143,7 +143,7 @@ class Candidate:
     """A user, or a newcomer of another source, who may be the person of a new record."""
 
     id: str
-    known: Known
+    known: Traits
     archived: bool = False
     present_here: bool = False
     """Another entry of the record's own source is theirs, and still there."""
@@ -156,7 +156,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Match:
     """Who a new record is: ``new``, ``link`` (to ``target``) or ``conflict``; why; the evidence."""
 
     what: str
@@ -166,12 +166,12 @@ class Verdict:
     """(candidate, slugs) each, in the order of the candidates' ids."""
 
 
-NEW = Verdict("new")
+NEW = Match("new")
 
 
 def judge(
-    new: Known, candidates: Sequence[Candidate], domains: frozenset[str] = frozenset()
-) -> Verdict:
+    new: Traits, candidates: Sequence[Candidate], domains: frozenset[str] = frozenset()
+) -> Match:
     """Decide who a new record is, by its strong keys, then by address and names together.
 
     One candidate by a strong key, whom nothing contradicts, is the person. So is one by a number
@@ -196,13 +196,13 @@ def judge(
     )
     if len(likely) > 1:
         reason = "several_candidates" if strong or by_number else "email_of_another"
-        return Verdict("conflict", None, reason, evidence)
+        return Match("conflict", None, reason, evidence)
     (one,) = likely
     if strong:
         if _contradicts(new, one):
-            return Verdict("conflict", None, "keys_contradict", evidence)
+            return Match("conflict", None, "keys_contradict", evidence)
         reason = "moved" if one.absent_here else f"same_{_strongest(new, one.known)}"
-        return Verdict("link", one.id, reason, evidence)
+        return Match("link", one.id, reason, evidence)
     doubts = {"other_id_in_source", "earlier_id_in_source", "other_role_class", "gains_admin"}
     sure, doubtful = "same_number_elsewhere", "keys_contradict"
     if one.id in by_number:
@@ -212,11 +212,11 @@ def judge(
         sure, doubtful = "same_email", "email_of_another"
     slugs = set(evidence[0][1])
     if slugs & doubts or any(slug.startswith("other_") for slug in slugs):
-        return Verdict("conflict", None, doubtful, evidence)
-    return Verdict("link", one.id, sure, evidence)
+        return Match("conflict", None, doubtful, evidence)
+    return Match("link", one.id, sure, evidence)
 
 
-def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tuple[str, ...]:
+def evidence_of(new: Traits, candidate: Candidate, domains: frozenset[str]) -> tuple[str, ...]:
     """Return what speaks for and against a candidate, as slugs."""
     known = candidate.known
     agreeing, differing = _agreeing(new, known), _differing(new, known)
@@ -248,12 +248,12 @@ def evidence_of(new: Known, candidate: Candidate, domains: frozenset[str]) -> tu
     return tuple(slugs)
 
 
-def _agreeing(new: Known, known: Known) -> list[str]:
+def _agreeing(new: Traits, known: Traits) -> list[str]:
     """Return the kinds of strong keys in which both agree, the strongest first."""
     return _kinds(kind for kind, values in new.keys.items() if values & known.keys.get(kind, _NONE))
 
 
-def _differing(new: Known, known: Known) -> list[str]:
+def _differing(new: Traits, known: Traits) -> list[str]:
     """Return the kinds of strong keys in which they differ, but for a number in another field."""
     crossed = {kind for pair in crossing(new, known) for kind in pair}
     return _kinds(
@@ -263,7 +263,7 @@ def _differing(new: Known, known: Known) -> list[str]:
     )
 
 
-def crossing(new: Known, known: Known) -> list[tuple[str, str]]:
+def crossing(new: Traits, known: Traits) -> list[tuple[str, str]]:
     """Return where a number of ours stands in another field there: (field here, field there).
 
     Only numbers that a district gives, within one role class, and only fields that do not agree
@@ -284,7 +284,7 @@ def crossing(new: Known, known: Known) -> list[tuple[str, str]]:
     return found
 
 
-def _confirmed(new: Known, known: Known) -> bool:
+def _confirmed(new: Traits, known: Traits) -> bool:
     """Say whether a number in another field is borne out by the names, or by the address."""
     if not crossing(new, known):
         return False
@@ -300,18 +300,18 @@ def _kinds(kinds: Iterable[str]) -> list[str]:
     return sorted(names, key=STRONG.index)
 
 
-def _strongest(new: Known, known: Known) -> str:
+def _strongest(new: Traits, known: Traits) -> str:
     return _agreeing(new, known)[0]
 
 
-def names_agree(new: Known, known: Known) -> bool | None:
+def names_agree(new: Traits, known: Traits) -> bool | None:
     """Say whether given and family names agree; None if one side has not both."""
     if not (new.given and new.family and known.given and known.family):
         return None
     return bool(new.given & known.given) and bool(new.family & known.family)
 
 
-def _contradicts(new: Known, one: Candidate) -> bool:
+def _contradicts(new: Traits, one: Candidate) -> bool:
     """Say whether something speaks against a candidate by a strong key."""
     known = one.known
     strangers = (  # but for an id of the source that was theirs: L7 goes by the id alone

@@ -22,16 +22,16 @@ from core.models import Kind
 from sync.ledger.domain_moves import read_aliases
 from sync.people.conflicts import leave_to_a_person
 from sync.people.contested_links import Claims
-from sync.people.identity import NUMBERS, Candidate, Known, Verdict, judge
+from sync.people.identity import NUMBERS, Candidate, Match, Traits, judge
 from sync.people.person import RecordView, read_newcomers
-from sync.people.traits import OwnNumbers, known_of, read_known
+from sync.people.traits import OwnNumbers, read_known, traits_of
 
 BATCH = 1_000
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass(slots=True)
-class Terms:
+class MatchingContext:
     """What matching goes by beside the records."""
 
     district_id: int
@@ -49,7 +49,9 @@ class Terms:
     own: OwnNumbers = field(default_factory=dict)
 
 
-def match(database: Database, transaction: Transaction, terms: Terms, records: int) -> None:
+def match(
+    database: Database, transaction: Transaction, terms: MatchingContext, records: int
+) -> None:
     """Match the records 1 to ``records`` of ``todo_records``; see the module.
 
     ``transaction`` opens one write transaction after the other on the connection that has the
@@ -103,7 +105,7 @@ def match(database: Database, transaction: Transaction, terms: Terms, records: i
 def _contest(
     database: Database,
     connection: Connection,
-    terms: Terms,
+    terms: MatchingContext,
     claims: Claims,
     source_id: int,
 ) -> None:
@@ -132,9 +134,9 @@ def _make_tables(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX ix_attached_record ON attached (record_id)")
 
 
-def _rows(record: RecordView, terms: Terms) -> list[tuple[Any, ...]]:
+def _rows(record: RecordView, terms: MatchingContext) -> list[tuple[Any, ...]]:
     person = person_of(record)
-    known = known_of([record.data], terms.aliases)
+    known = traits_of([record.data], terms.aliases)
     rows = [
         (record.id, record.source_id, person, _word(kind), value)
         for kind, values in known.keys.items()
@@ -168,7 +170,7 @@ class _Batch:
         self,
         database: Database,
         connection: Connection,
-        terms: Terms,
+        terms: MatchingContext,
         claims: Claims,
     ) -> None:
         self.database = database
@@ -244,7 +246,7 @@ class _Batch:
             for query in _UNLINK:
                 self.connection.execute(query, [{"id": row.record_id} for row in ids])
             record = read_records(self.connection, [record_id])[record_id]
-            verdict = Verdict("conflict", None, "keys_contradict", ((target, evidence),))
+            verdict = Match("conflict", None, "keys_contradict", ((target, evidence),))
             self._conflict(record, verdict)
 
     def _records(self, about: Mapping[str, Any]) -> dict[str, list[RecordView]]:
@@ -255,12 +257,12 @@ class _Batch:
             records[row.person].append(views[row.record_id])
         return records
 
-    def _known_of(self, records: Sequence[RecordView]) -> Known:
+    def _known_of(self, records: Sequence[RecordView]) -> Traits:
         source_id = records[0].source_id
         own = self.terms.own.get(source_id, frozenset())
-        return known_of([record.data for record in records], self.terms.aliases, source_id, own)
+        return traits_of([record.data for record in records], self.terms.aliases, source_id, own)
 
-    def _conflict(self, record: RecordView, verdict: Verdict) -> None:
+    def _conflict(self, record: RecordView, verdict: Match) -> None:
         leave_to_a_person(
             self.connection,
             Kind.USER,
@@ -321,7 +323,7 @@ class _Joining:
     id: str
     """The user whom they turned out to be, or the id under which they join."""
     source_id: int
-    known: Known
+    known: Traits
     target: str | None = None
     """The user whom they turned out to be."""
     base: int | None = None
@@ -339,7 +341,7 @@ def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool])
     }
     return replace(
         candidate,
-        known=Known(
+        known=Traits(
             keys, known.emails | more.emails, known.given | more.given,
             known.family | more.family, known.roles | more.roles,
         ),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.rows import Source
 from sync.ledger.domain_moves import spellings
-from sync.people.identity import NUMBERS, Candidate, Known, fold_name, role_class
+from sync.people.identity import NUMBERS, Candidate, Traits, fold_name, role_class
 from sync.people.person import UserData, decode_user
 
 OwnNumbers = Mapping[int, frozenset[str]]
@@ -27,12 +27,12 @@ def own_numbers(sources: Iterable[Source]) -> dict[int, frozenset[str]]:
     return {s.id: frozenset(s.own_numbers) for s in sources if s.own_numbers}
 
 
-def known_of(
+def traits_of(
     entries: Sequence[UserData],
     aliases: Mapping[str, str],
     source_id: int = 0,
     own: frozenset[str] = frozenset(),
-) -> Known:
+) -> Traits:
     """Return what the entries of one person tell about who they are; ``own``: `OwnNumbers`."""
     keys: dict[str, set[str]] = defaultdict(set)
     emails: set[str] = set()
@@ -62,8 +62,8 @@ def _known(
     given: Iterable[str],
     family: Iterable[str],
     roles: Iterable[str],
-) -> Known:
-    return Known(
+) -> Traits:
+    return Traits(
         {kind: frozenset(values) for kind, values in keys.items()},
         frozenset(emails), frozenset(given), frozenset(family), frozenset(roles),
     )  # fmt: skip
@@ -92,7 +92,7 @@ class KnownUser:
     """A user of the directory as matching sees them."""
 
     id: str
-    known: Known
+    known: Traits
     archived: bool
     present_in: set[int] = field(default_factory=set)
     absent_in: set[int] = field(default_factory=set)

@@ -25,7 +25,7 @@ from sync.people.person import (
     stored_profile,
     wish_of,
 )
-from sync.rules.situations import Facts, Situation, situation_of
+from sync.rules.situations import PersonFacts, Situation, situation_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Decision:
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
 _USER = Kind.USER
-_SHARED, _NEVER = Facts(sources="share"), Facts(sources="never")
+_SHARED, _NEVER = PersonFacts(sources="share"), PersonFacts(sources="never")
 
 
 def decide_newcomer(
@@ -233,7 +233,7 @@ def _only_adds(steps: Sequence[Step]) -> bool:
 
 def _facts(
     user: UserView, speaking: Sequence[RecordView], context: Context, in_conflict: bool
-) -> Facts:
+) -> PersonFacts:
     held = [r for r in user.records if r.held]
     if speaking:
         sources = "share"
@@ -244,7 +244,7 @@ def _facts(
     else:
         sources = "never"
     first = speaking[0] if speaking else None
-    return Facts(
+    return PersonFacts(
         user=user.status,  # type: ignore[arg-type]  # the database checks the word
         sources=sources,  # type: ignore[arg-type]
         enabled=first is None

@@ -20,7 +20,7 @@ from core.stored import utc_text
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
 from sync.rules.return_guard import SeasonState, graced_on
 from sync.rules.season import local_day
-from sync.run.calendar import Almanac
+from sync.run.calendar import Calendar
 
 _DAY = timedelta(days=1)
 _HORIZON = 1_000
@@ -56,7 +56,7 @@ class Leaver:
 
 
 def leaving(
-    connection: Connection, found: Almanac, now: datetime, within: int | None = None
+    connection: Connection, found: Calendar, now: datetime, within: int | None = None
 ) -> Iterator[Leaver]:
     """Yield everybody in grace, in the order of their ids; ``within`` days only, if given.
 
@@ -89,7 +89,7 @@ def leaving(
             yield Leaver(user_id, names, since, day, max(left, 0))
 
 
-def _more_today(found: Almanac, now: datetime) -> bool:
+def _more_today(found: Calendar, now: datetime) -> bool:
     """Say whether another sync is due on this local day."""
     from sync.rules.sync_times import next_due
 
@@ -105,7 +105,7 @@ class _Absent:
     absent_fetches: int
 
 
-def _people(connection: Connection, found: Almanac) -> Iterator[tuple[str, list[_Absent]]]:
+def _people(connection: Connection, found: Calendar) -> Iterator[tuple[str, list[_Absent]]]:
     """Yield each user whose every hold is absent, with those holds."""
     rows: list[_Absent] = []
     last: str | None = None
@@ -133,7 +133,7 @@ _ABSENT = text(
 )
 
 
-def warnings(connection: Connection, found: Almanac, now: datetime) -> list[dict[str, Any]]:
+def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dict[str, Any]]:
     """Return the limits that those in grace will pass if nobody of them comes back.
 
     Each ``{"limit", "source", "school", "role", "allowed", "found"}``: counts, no names. The limits

@@ -97,10 +97,10 @@ def make_plans(
 ) -> Plans:
     """Look at everybody who is open and store what follows as sealed plans."""
     with database.engine.connect() as connection, seldom():
-        return _Planner(database, connection, request, progress).make()
+        return _PlanMaker(database, connection, request, progress).make()
 
 
-class _Planner:
+class _PlanMaker:
     def __init__(
         self,
         database: Database,
@@ -153,7 +153,7 @@ class _Planner:
                 self.database, connection, draft, district_id, request.sources, request.now
             )
             draft.flush(connection)
-            worklists.settle_strangers(connection, self.source_ids)
+            worklists.close_strangers(connection, self.source_ids)
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             worklists.open_kept_no_longer(connection, district_id, today)
             empty = connection.execute(_ANYBODY, {"district": district_id}).first() is None
@@ -221,7 +221,7 @@ class _Planner:
 
     def _match(self, work: Drafting, records: int) -> None:
         """Find out who of the new records is somebody we know (I5)."""
-        terms = matching.Terms(
+        terms = matching.MatchingContext(
             district_id=work.district_id,
             now=work.now,
             domains=frozenset(self.request.settings.email_domains),

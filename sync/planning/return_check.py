@@ -21,7 +21,7 @@ from sync.rules.rollover import (
     GuardPolicy,
     Pupil,
     Rollover,
-    Verdict,
+    Ruling,
     explains_newcomer,
     holds_additions,
     judge,
@@ -160,18 +160,18 @@ def _judge_takings(
             guard=Guard.HOLDS if gone and gone < gone_by else watch.guard, state=watch.state,
             policy=watch.policy, day=watch.day, held_before=held_before,
         )  # fmt: skip
-        if verdict is not Verdict.LIMITS:
+        if verdict is not Ruling.LIMITS:
             rows.append((target, verdict.value))
     if not rows:
         return
     database.insert_into(connection, "verdicts", ("target_id", "verdict"), rows)
     connection.exec_driver_sql("CREATE INDEX ix_verdicts ON verdicts (target_id)")
-    counted = dict.fromkeys(Verdict, 0)
+    counted = dict.fromkeys(Ruling, 0)
     for _, word in rows:
-        counted[Verdict(word)] += 1
-    watched.explained = counted[Verdict.EXPLAINED]
-    watched.held = counted[Verdict.HELD]
-    watched.waiting_people = counted[Verdict.WAITING]
+        counted[Ruling(word)] += 1
+    watched.explained = counted[Ruling.EXPLAINED]
+    watched.held = counted[Ruling.HELD]
+    watched.waiting_people = counted[Ruling.WAITING]
     for query in (_EXPLAIN, _GUARD, _MARK):
         connection.execute(query, dict(about))
     if watched.waiting_people:

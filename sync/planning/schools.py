@@ -20,7 +20,7 @@ from core.rows import Source
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id
-from sync.rules.situations import Facts, school_situation_of
+from sync.rules.situations import PersonFacts, school_situation_of
 from sync.run import open_records
 
 FIELDS = ("name", "nces_id", "state_id", "number")
@@ -67,11 +67,11 @@ def plan_schools(
     now: datetime,
 ) -> Schools:
     """Write down what changes about schools; return how the sources' ids lead to them."""
-    planner = _Planner(database, connection, draft, district_id, sources, now)
+    planner = _SchoolPlanner(database, connection, draft, district_id, sources, now)
     return planner.plan()
 
 
-class _Planner:
+class _SchoolPlanner:
     def __init__(
         self,
         database: Database,
@@ -128,7 +128,7 @@ class _Planner:
 
     def _known(self, school: _School, records: Sequence[_Record]) -> None:
         present = [record for record in records if record.present]
-        facts = Facts(
+        facts = PersonFacts(
             user=school.status,  # type: ignore[arg-type]  # the database checks the word
             sources="share" if present else "left",
         )

@@ -31,7 +31,7 @@ def _create(connection: Connection, name: str, columns: str) -> None:
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
-def settle_strangers(connection: Connection, sources: Sequence[int]) -> None:
+def close_strangers(connection: Connection, sources: Sequence[int]) -> None:
     """Close the records of people who never joined and are not shared."""
     connection.execute(_SETTLE_STRANGERS, {"sources": sources})
 

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import Connector
 from core.models import Kind
 from core.rows import Source
-from sync.reading.fetch_result import Reading
-from sync.reading.fingerprints import Terms
+from sync.reading.fetch_result import FetchResult
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries
 from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.reading.stage import FINDING_COLUMNS, Stage, State
@@ -32,7 +32,7 @@ _PLACE_MASK = (1 << 24) - 1
 
 
 @dataclass(slots=True)
-class Verdict:
+class AbsenceProof:
     """Whether a reading proves absence, and why not; what was left out on purpose.
 
     ``withheld`` counts leavers who were not believed because a row's key could not be read (F5).
@@ -53,12 +53,12 @@ def find_absent(
     stage: Stage,
     source: Source,
     connector: Connector,
-    terms: Terms,
-    reading: Reading,
+    terms: ReadingTerms,
+    reading: FetchResult,
     *,
     scope_roles: frozenset[str],
     vendor_trusted: bool,
-) -> Verdict:
+) -> AbsenceProof:
     """Clean up the stage and find out who is gone.
 
     ``scope_roles`` are the roles a file speaks for, empty where it does not say (F6);
@@ -105,14 +105,14 @@ def find_absent(
     return verdict
 
 
-def _join(stage: Stage, source: Source, connector: Connector, terms: Terms) -> None:
+def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
     with stage.transaction() as connection:
         schools = allowed_schools(connection, source, connector)
     join_entries(stage, source, connector, terms, schools)
     stage.ready()
 
 
-def _join_again(stage: Stage, source: Source, connector: Connector, terms: Terms) -> None:
+def _join_again(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
     """Join with the rows that were taken for gone: pages were left out, so they may be there."""
     with stage.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM stage_gone_parts")
@@ -128,18 +128,20 @@ def _count(connection: Connection, table: str) -> int:
 # -- is it complete
 
 
-def _completeness(stage: Stage, source: Source, connector: Connector, reading: Reading) -> Verdict:
+def _completeness(
+    stage: Stage, source: Source, connector: Connector, reading: FetchResult
+) -> AbsenceProof:
     certificate = reading.certificate
     if not certificate.complete:
-        return Verdict(False, certificate.reason or "The reading ended early.")
+        return AbsenceProof(False, certificate.reason or "The reading ended early.")
     for stream, declared in certificate.declared.items():
         counted = reading.counted.get(stream, 0)
         if counted != declared:
-            return Verdict(
+            return AbsenceProof(
                 False, f"{stream}: {declared} rows were declared, {counted} were served."
             )
     if certificate.incremental:
-        return Verdict(True)
+        return AbsenceProof(True)
     with stage.transaction() as connection:
         people = usable = 0
         for stream, kind in connector.streams.items():
@@ -149,16 +151,16 @@ def _completeness(stage: Stage, source: Source, connector: Connector, reading: R
                 usable += counted - reading.unusable.get(stream, 0)
             silent = stream in certificate.absent_streams
             if counted == 0 and not silent and _had_rows(connection, source, connector, stream):
-                return Verdict(
+                return AbsenceProof(
                     False,
                     f"{stream}: no row was served, although this source had some before."
                     " An empty roster is never taken as proof that everybody left.",
                 )
         if people == 0:
-            return Verdict(False, "No person was served.")
+            return AbsenceProof(False, "No person was served.")
         if usable == 0:  # the same holds of rows of which not one is any good
-            return Verdict(False, f"Not one of the {people} rows about people could be used.")
-    return Verdict(True)
+            return AbsenceProof(False, f"Not one of the {people} rows about people could be used.")
+    return AbsenceProof(True)
 
 
 def _had_rows(connection: Connection, source: Source, connector: Connector, stream: str) -> bool:
@@ -174,7 +176,7 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
     return connection.execute(text(query), about).first() is not None
 
 
-def _still_there(stage: Stage, connector: Connector, reading: Reading) -> str | None:
+def _still_there(stage: Stage, connector: Connector, reading: FetchResult) -> str | None:
     """Ask for some of the missing by id (F3); return why the reading is not complete after all."""
     if not connector.capabilities.reads_by_id:
         return None
@@ -201,7 +203,7 @@ _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key L
 
 
 def _drop_repeated(
-    stage: Stage, connection: Connection, source: Source, reading: Reading, *, parts: bool
+    stage: Stage, connection: Connection, source: Source, reading: FetchResult, *, parts: bool
 ) -> None:
     """Keep the first row of each key, list the others, and have them read again next time."""
     table, group = ("stage_parts", "stream") if parts else ("stage_entries", "kind")
@@ -352,7 +354,7 @@ _FINDING = text(
 
 
 def _gone_parts(
-    connection: Connection, source: Source, connector: Connector, reading: Reading
+    connection: Connection, source: Source, connector: Connector, reading: FetchResult
 ) -> None:
     for stream, kind in connector.streams.items():
         silent = stream in reading.certificate.absent_streams or stream in reading.keyless
@@ -374,7 +376,9 @@ def _gone_parts(
         )
 
 
-def _gone(connection: Connection, source: Source, connector: Connector, reading: Reading) -> None:
+def _gone(
+    connection: Connection, source: Source, connector: Connector, reading: FetchResult
+) -> None:
     for stream, kind in connector.streams.items():
         if stream in reading.certificate.absent_streams:
             continue

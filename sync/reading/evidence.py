@@ -21,9 +21,9 @@ from core.failpoints import failpoint
 from core.models import Kind
 from core.rows import Source
 from core.stored import to_json, utc_text
-from sync.reading.absence import Verdict
-from sync.reading.fetch_result import Reading
-from sync.reading.fingerprints import Terms
+from sync.reading.absence import AbsenceProof
+from sync.reading.fetch_result import FetchResult
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.page_order_store import keep_snapshot
 from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
 from sync.reading.staged_entry import main_stream
@@ -49,9 +49,9 @@ def keep(
     stage: Stage,
     source: Source,
     connector: Connector,
-    terms: Terms,
-    reading: Reading,
-    verdict: Verdict,
+    terms: ReadingTerms,
+    reading: FetchResult,
+    verdict: AbsenceProof,
     *,
     run_id: int,
     now: datetime,
@@ -134,7 +134,7 @@ def _snapshot_serial(source: Source, serial: int, full: bool) -> int | None:
     return source.snapshot_serial
 
 
-def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
+def _document(reading: FetchResult, verdict: AbsenceProof) -> dict[str, Any]:
     """Return the certificate as it is kept and shown."""
     certificate = reading.certificate
     return {
@@ -162,7 +162,7 @@ def _document(reading: Reading, verdict: Verdict) -> dict[str, Any]:
 
 
 def _merge_records(
-    connection: Connection, about: dict[str, Any], reading: Reading, *, believed: bool
+    connection: Connection, about: dict[str, Any], reading: FetchResult, *, believed: bool
 ) -> bool:
     """Merge the stage into the records; say whether they are the first of the source: all are open.
 
@@ -341,7 +341,7 @@ _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
 
 
 def _note_unread(
-    connection: Connection, about: dict[str, Any], connector: Connector, reading: Reading
+    connection: Connection, about: dict[str, Any], connector: Connector, reading: FetchResult
 ) -> None:
     """Forget the fingerprints of whoever is there yet and was not read on the new terms.
 
@@ -437,7 +437,7 @@ def _insert_fetch(
     source: Source,
     run_id: int,
     now: datetime,
-    verdict: Verdict,
+    verdict: AbsenceProof,
     document: dict[str, Any],
 ) -> int:
     fetch_id = int(

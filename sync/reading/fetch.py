@@ -9,8 +9,8 @@ from __future__ import annotations
 from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
 from core.rows import Source
-from sync.reading.fetch_result import Reading
-from sync.reading.fingerprints import Terms
+from sync.reading.fetch_result import FetchResult
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import Stage
 from sync.reading.stream import UnderWay
 from sync.run.gc_pause import seldom
@@ -23,9 +23,9 @@ def read_source(
     stage: Stage,
     source: Source,
     connector: Connector,
-    terms: Terms,
+    terms: ReadingTerms,
     request: FetchRequest,
-) -> Reading:
+) -> FetchResult:
     """Read a source onto the stage.
 
     Never raises for a vendor's or a file's failure: the certificate is then incomplete and
@@ -34,14 +34,14 @@ def read_source(
     """
     for _ in range(RESTARTS):
         stage.reset()
-        reading = Reading(Certificate(complete=False))
+        reading = FetchResult(Certificate(complete=False))
         try:
             with seldom():
                 _read(UnderWay(stage, source, connector, terms, request, reading))
                 return reading
         except RestartFetch as error:
             last = error
-    return Reading(
+    return FetchResult(
         Certificate(complete=False, reason=last.message),
         error=IncompleteFetch(last.message, hint="It is read again at the next run."),
     )

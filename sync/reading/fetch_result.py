@@ -13,7 +13,7 @@ from core.errors import RosterSyncError
 
 
 @dataclass(slots=True)
-class Reading:
+class FetchResult:
     """What a reading came to. ``counted`` rows by stream; ``parsed`` how many were not known."""
 
     certificate: Certificate

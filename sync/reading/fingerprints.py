@@ -15,7 +15,7 @@ from sync.sources.mapping import Rule
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReadingTerms:
     """What a source is asked for, beside what its connector does: policy that shapes evidence."""
 
     key: bytes
@@ -30,7 +30,7 @@ class Terms:
 class Prints:
     """Keyed fingerprints of raw bytes: 16 bytes, different for each source's terms and stream."""
 
-    def __init__(self, terms: Terms, stream: str) -> None:
+    def __init__(self, terms: ReadingTerms, stream: str) -> None:
         self._terms = terms
         self._stream = stream
         self._context: bytes | None = None

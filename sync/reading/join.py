@@ -17,10 +17,10 @@ from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
 from core.rows import Source
-from sync.reading.fingerprints import Terms
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped
-from sync.reading.stored_prints import Known
+from sync.reading.stored_prints import StoredPrints
 
 _BATCH = 500
 
@@ -29,7 +29,7 @@ def join_entries(
     stage: Stage,
     source: Source,
     connector: Connector,
-    terms: Terms,
+    terms: ReadingTerms,
     schools: frozenset[str] | None,
 ) -> None:
     """Stage the entry of every owner of whom a row is new, changed or gone."""
@@ -111,9 +111,11 @@ def _owners(stage: Stage) -> Iterator[list[str]]:
         last = owners[-1]
 
 
-def _known(connection: Connection, source: Source, owners: Sequence[str]) -> dict[str, Known]:
+def _known(
+    connection: Connection, source: Source, owners: Sequence[str]
+) -> dict[str, StoredPrints]:
     rows = connection.execute(_KNOWN, {"source": source.id, "owners": owners})
-    return {row[0]: Known(None, None, row[1]) for row in rows}
+    return {row[0]: StoredPrints(None, None, row[1]) for row in rows}
 
 
 def _parts(

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, String, bindparam, text
 
 from connectors.contract.connector import Connector
 from core.models import Kind
-from sync.reading.absence import Verdict
-from sync.reading.fetch_result import Reading
+from sync.reading.absence import AbsenceProof
+from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import UNSETTLED, State, of_unsettled
 
 MANY_TOUCHED = 50_000
@@ -25,8 +25,8 @@ def keep_snapshot(
     connection: Connection,
     about: dict[str, Any],
     connector: Connector,
-    reading: Reading,
-    verdict: Verdict,
+    reading: FetchResult,
+    verdict: AbsenceProof,
     *,
     full: bool,
 ) -> None:
@@ -52,8 +52,8 @@ def _replace_snapshot(
     connection: Connection,
     about: dict[str, Any],
     connector: Connector,
-    reading: Reading,
-    verdict: Verdict,
+    reading: FetchResult,
+    verdict: AbsenceProof,
 ) -> None:
     # of a stream that was silent the snapshot stays, and with it what it must not vouch for
     silent = list(reading.certificate.absent_streams)
@@ -75,7 +75,7 @@ def _replace_snapshot(
             connection.execute(_TOUCH_PARTS if parts else _TOUCH_RECORDS, wanted)
 
 
-def _unread(connection: Connection, about: dict[str, Any], reading: Reading) -> list[str]:
+def _unread(connection: Connection, about: dict[str, Any], reading: FetchResult) -> list[str]:
     """Return the streams that the snapshot has and this reading was silent about or found empty."""
     stored = connection.execute(
         text("SELECT DISTINCT stream FROM snapshot_chunks WHERE source_id = :source"), about

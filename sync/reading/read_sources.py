@@ -28,10 +28,10 @@ from core.models import Kind, Role
 from core.rows import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
-from sync.reading.absence import Verdict, find_absent
+from sync.reading.absence import AbsenceProof, find_absent
 from sync.reading.evidence import keep
 from sync.reading.fetch import read_source
-from sync.reading.fingerprints import Terms
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import open_stage
 from sync.rules.return_guard import (
     TROUBLED_WORDS,
@@ -46,7 +46,7 @@ from sync.sources.connect import open_connector
 from sync.sources.health import note, set_aside
 from sync.sources.mapping import read_rules
 from sync.sources.received_files import list_received
-from sync.sources.settlement import settle
+from sync.sources.settlement import tell_connector
 
 DISCONNECTED = "disconnected"
 """The vendor's state of a district that its discovery no longer lists."""
@@ -101,7 +101,7 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
             except FileRefused as error:
                 result = _failed(run, source, error)
             _list_what_was_sent(run, source, connector, result)
-            settle(run.database, connector, run.run_id, source.id, result)
+            tell_connector(run.database, connector, run.run_id, source.id, result)
             return result
         except NothingNew as nothing:
             return _nothing_new(source, nothing)
@@ -166,7 +166,7 @@ def _read_as(
     run: DistrictRun,
     source: Source,
     connector: Connector,
-    terms: Terms,
+    terms: ReadingTerms,
     request: FetchRequest,
 ) -> SourceResult:
     database = run.database
@@ -175,7 +175,7 @@ def _read_as(
         certificate = reading.certificate
         _check_bound(source, connector, certificate.vendor_district)
         if certificate.unchanged:
-            verdict = Verdict(complete=True)
+            verdict = AbsenceProof(complete=True)
         else:
             verdict = find_absent(
                 stage,
@@ -209,7 +209,7 @@ def _read_as(
 
 def terms_of(
     database: Database, settings: DistrictSettings, source: Source, connector: Connector
-) -> Terms:
+) -> ReadingTerms:
     """Return on what terms a source is read: whatever makes the same bytes read otherwise."""
     domains = settings.email_domains if connector.capabilities.binds_email_domains else ()
     config = connector.config.model_dump(mode="json", include=set(connector.reading_fields))
@@ -217,7 +217,9 @@ def terms_of(
     printed = blake2b(
         msgspec.json.encode(words, order="deterministic"), digest_size=16, key=database.key
     ).digest()
-    return Terms(database.key, printed, read_rules(source.mapping, source.name), frozenset(domains))
+    return ReadingTerms(
+        database.key, printed, read_rules(source.mapping, source.name), frozenset(domains)
+    )
 
 
 def _scope_roles(connector: Connector) -> frozenset[str]:

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from connectors.contract.connector import Connector, Record
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
-from sync.reading.fingerprints import Terms
+from sync.reading.fingerprints import ReadingTerms
 from sync.reading.page_order import WIDTH
 from sync.reading.stage import State
-from sync.reading.stored_prints import Known
+from sync.reading.stored_prints import StoredPrints
 from sync.sources.mapping import Rule
 
 T = TypeVar("T")
@@ -35,13 +35,13 @@ def main_stream(connector: Connector) -> str:
 
 
 def entry_facts(
-    terms: Terms,
+    terms: ReadingTerms,
     connector: Connector,
     stream: str,
     record: Record,
     raw_print: bytes | None,
     gist_print: bytes | None,
-    known: Known | None,
+    known: StoredPrints | None,
     schools: frozenset[str] | None,
 ) -> tuple[Any, ...]:
     """Return what the stage keeps of one parsed entry, after seq and place.
@@ -126,11 +126,11 @@ def remapped(record: Record, mapped: Mapping[str, str | None]) -> Record:
     """Return the record with the fields that mapping rules set, validated anew."""
     assert record.user is not None  # noqa: S101 - the caller looked
     values = record.user.model_dump(exclude_defaults=True) | dict(mapped)
-    user = guard(lambda: NormalizedUser.model_validate(values))
+    user = skip_if_refused(lambda: NormalizedUser.model_validate(values))
     return Record(record.kind, record.key, user=user, former_keys=record.former_keys)
 
 
-def guard(read: Callable[[], T]) -> T:
+def skip_if_refused(read: Callable[[], T]) -> T:
     """Turn a model's refusal of one row into a SkipRecord that names the field, not the value."""
     try:
         return read()

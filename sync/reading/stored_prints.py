@@ -17,7 +17,7 @@ from sync.reading.stage import Stage
 _ROWS_PER_LOOKUP = 5_000
 
 
-class Known(NamedTuple):
+class StoredPrints(NamedTuple):
     """What evidence knows of one row: its fingerprints, raw, of the gist, and normalised."""
 
     raw: bytes | None
@@ -48,13 +48,13 @@ class Records:
             {"source": source.id},
         ).first()
 
-    def look_up(self, keys: Sequence[str]) -> dict[str, Known]:
+    def look_up(self, keys: Sequence[str]) -> dict[str, StoredPrints]:
         """Return those of ``keys`` that are known."""
         if self._empty:
             return {}
-        known: dict[str, Known] = {}
+        known: dict[str, StoredPrints] = {}
         for start in range(0, len(keys), _ROWS_PER_LOOKUP):
             some = self._database.bound_list(keys[start : start + _ROWS_PER_LOOKUP])
             for row in self._connection.execute(self._query, self._about | {"keys": some}):
-                known[row[0]] = Known(row[1], row[2], row[3])
+                known[row[0]] = StoredPrints(row[1], row[2], row[3])
         return known

@@ -18,8 +18,8 @@ from connectors.contract.connector import Connector, FetchRequest, Page, Part
 from core.errors import RosterSyncError, SkipRecord
 from core.models import Kind
 from core.rows import Source
-from sync.reading.fetch_result import Reading
-from sync.reading.fingerprints import Prints, Terms
+from sync.reading.fetch_result import FetchResult
+from sync.reading.fingerprints import Prints, ReadingTerms
 from sync.reading.page_order import NO_KEY, VOID, Chunk, Match, Order, join_keys
 from sync.reading.page_rows import PageRows
 from sync.reading.stage import (
@@ -34,12 +34,12 @@ from sync.reading.staged_entry import (
     NOTHING,
     STATE,
     entry_facts,
-    guard,
     main_stream,
     mapped_fields,
     remapped,
+    skip_if_refused,
 )
-from sync.reading.stored_prints import Known, Records
+from sync.reading.stored_prints import Records, StoredPrints
 
 _PLACE_BITS = 24
 _MAX_KEY = 512
@@ -54,9 +54,9 @@ class UnderWay:
     stage: Stage
     source: Source
     connector: Connector
-    terms: Terms
+    terms: ReadingTerms
     request: FetchRequest
-    reading: Reading
+    reading: FetchResult
     streams: dict[str, Stream] = field(default_factory=dict)
     seq: int = 0
     """How many rows were looked at one by one."""
@@ -333,7 +333,9 @@ class Stream:
             )
         return key
 
-    def _facts(self, key: str, raw: bytes, print_: bytes, known: Known | None) -> tuple[Any, ...]:
+    def _facts(
+        self, key: str, raw: bytes, print_: bytes, known: StoredPrints | None
+    ) -> tuple[Any, ...]:
         """Return what the stage keeps of one missed row, after seq and place."""
         if known is not None and known.raw == print_:
             return self._bare(key, State.SEEN)
@@ -342,7 +344,7 @@ class Stream:
             return self._bare(key, State.SEEN)
         reading = self.under_way.reading
         reading.parsed += 1
-        parsed = guard(lambda: self.connector.parse(self.name, raw))
+        parsed = skip_if_refused(lambda: self.connector.parse(self.name, raw))
         for token in parsed.unknown:
             reading.unknown[token] = reading.unknown.get(token, 0) + 1
         for name in parsed.extra:

@@ -139,7 +139,7 @@ def waiting_schools(
     )
 
 
-class Verdict(StrEnum):
+class Ruling(StrEnum):
     """What the guard says of one taking."""
 
     EXPLAINED = "explained"
@@ -162,7 +162,7 @@ def judge(
     policy: GuardPolicy,
     day: date,
     held_before: bool = False,
-) -> Verdict:
+) -> Ruling:
     """Return what the guard says of one taking (S4-S6).
 
     ``school_ids``: where the person is taken from; none, or "", for district people. ``finished``:
@@ -172,23 +172,23 @@ def judge(
     would let it through.
     """
     if policy == "off":
-        return Verdict.LIMITS
+        return Ruling.LIMITS
     guards = {school_id: _guard_at(school_id, guard, state) for school_id in school_ids or ("",)}
     holds = held_before or Guard.HOLDS in guards.values()
     if policy == "approve":
-        return Verdict.HELD if holds else Verdict.LIMITS
+        return Ruling.HELD if holds else Ruling.LIMITS
     guarded = [
         schools[place] for place in guards if guards[place] is not Guard.NONE and place in schools
     ]
     if any(school.explains(finished) for school in guarded):
-        return Verdict.EXPLAINED
+        return Ruling.EXPLAINED
     if not holds:
-        return Verdict.LIMITS
+        return Ruling.LIMITS
     if not is_late(state, day) and any(
         school.waits and guards[school.school_id] is Guard.HOLDS for school in guarded
     ):
-        return Verdict.WAITING
-    return Verdict.HELD
+        return Ruling.WAITING
+    return Ruling.HELD
 
 
 def explains_newcomer(

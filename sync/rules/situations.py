@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 
-class Facts(NamedTuple):
+class PersonFacts(NamedTuple):
     """What is known of one person before a decision. Each is one column of the table."""
 
     user: Literal["none", "active", "suspended", "archived"] = "none"
@@ -47,7 +47,7 @@ class Situation:
     """The slug that a change carries."""
     means: str
 
-    def fits(self, facts: Facts) -> bool:
+    def fits(self, facts: PersonFacts) -> bool:
         """Say whether the facts are as this row wants them."""
         return all(getattr(facts, name) == wanted for name, wanted in self.when.items())
 
@@ -148,7 +148,7 @@ LEFT = frozenset({"left", "left_in_grace", "left_protected"})
 
 
 @lru_cache(maxsize=4096)
-def situation_of(facts: Facts) -> Situation:
+def situation_of(facts: PersonFacts) -> Situation:
     """Return the first row of the table that fits. Some row always does."""
     for row in TABLE:
         if row.fits(facts):
@@ -190,11 +190,11 @@ SCHOOL_TABLE: tuple[Situation, ...] = (
 )  # fmt: skip
 
 
-def school_situation_of(facts: Facts) -> Situation:
+def school_situation_of(facts: PersonFacts) -> Situation:
     """Return the first row of the school table that fits."""
     return next(row for row in SCHOOL_TABLE if row.fits(facts))
 
 
 assert all(  # noqa: S101 - a misspelt fact would never fit
-    name in Facts._fields for row in (*TABLE, *SCHOOL_TABLE) for name in row.when
+    name in PersonFacts._fields for row in (*TABLE, *SCHOOL_TABLE) for name in row.when
 )

@@ -16,7 +16,7 @@ from sync.rules.season import SeasonOnDay, local_day
 
 
 @dataclass(frozen=True, slots=True)
-class Almanac:
+class Calendar:
     """A district's calendar: its settings and what it remembers of its seasons."""
 
     district_id: int
@@ -32,9 +32,9 @@ class Almanac:
         return self.state.on(self.today(now), self.settings.pause)
 
 
-def almanac_of(row: Any) -> Almanac:
+def calendar_of(row: Any) -> Calendar:
     """Return the calendar of a row of ``districts``."""
-    return Almanac(
+    return Calendar(
         int(row.id),
         DistrictSettings.model_validate(from_json(row.settings)),
         SeasonState.model_validate(from_json(row.season_state) or {}),

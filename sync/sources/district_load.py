@@ -28,7 +28,7 @@ from core.settings import DistrictSettings, SourceSettings
 from core.tables import District, Record, Source
 from core.toml_lines import Path
 from sync.rules.return_guard import with_other_calendar
-from sync.run.calendar import almanac_of
+from sync.run.calendar import calendar_of
 from sync.run.clock import Clock, utc_now
 from sync.run.open_records import open_people_of, open_source
 from sync.sources.connect import check_config
@@ -172,15 +172,15 @@ def _load_district(
         changes = dict(_differences(row.settings, stored))
         action = "updated" if changes else "unchanged"
         if changes and not dry_run:
-            settle(row, settings, now)
+            take_settings(row, settings, now)
     return Loaded(settings.slug, action, changes, tuple(_load_sources(session, row, settings)))
 
 
-def settle(row: District, settings: DistrictSettings, now: datetime) -> None:
+def take_settings(row: District, settings: DistrictSettings, now: datetime) -> None:
     """Give a district the settings of its file; what its old calendar still owes is kept."""
-    old = almanac_of(row)
+    old = calendar_of(row)
     row.name, row.settings = settings.name, settings.stored()
-    new = almanac_of(row)
+    new = calendar_of(row)
     state = with_other_calendar(old.state, old.on(now), new.on(now))
     if state != old.state:
         row.season_state = state.model_dump(mode="json")

@@ -82,7 +82,7 @@ def _discovers(source: Source) -> bool:
     return True
 
 
-class Reading(Protocol):
+class ReadingOutcome(Protocol):
     """What a reading came to, as far as its source's health is concerned."""
 
     @property
@@ -97,7 +97,7 @@ class Reading(Protocol):
     def error(self) -> RosterSyncError | None: ...  # noqa: D102
 
 
-def note(database: Database, now: datetime, reading: Reading) -> None:
+def note(database: Database, now: datetime, reading: ReadingOutcome) -> None:
     """Keep what a reading says of its source.
 
     "Nothing new" is good news from a vendor, who has looked; of a folder it only says that nobody

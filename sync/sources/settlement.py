@@ -25,7 +25,7 @@ class Result(Protocol):
     error: RosterSyncError | None
 
 
-def settle(
+def tell_connector(
     database: Database, connector: Connector, run_id: int, source_id: int, result: Result
 ) -> None:
     """Tell the connector. That it cannot tidy up is noted, and is no failure of the run."""

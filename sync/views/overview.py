@@ -18,7 +18,7 @@ from sync.rules.quarantine import is_stale, read_health
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season
 from sync.rules.sync_times import next_run
-from sync.run.calendar import Almanac, almanac_of
+from sync.run.calendar import Calendar, calendar_of
 from sync.run.display import PLAN, RUN, shown_id, shown_time
 
 Json = dict[str, Any]
@@ -48,7 +48,7 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     runs = {row.district_id: row for row in connection.execute(text(f"{_RUNS}{where}"), about)}
     found = [
         _one(
-            almanac_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
+            calendar_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
             runs.get(row.id), now,
         )
         for row in rows
@@ -77,7 +77,7 @@ _RUNS = (
 
 
 def _one(
-    found: Almanac,
+    found: Calendar,
     sources: Sequence[Any],
     held: Any,
     conflicts: int,
@@ -134,7 +134,7 @@ def _one(
     }
 
 
-def _source(row: Any, found: Almanac, season: Season, now: datetime) -> Json:
+def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
     health = read_health(from_json(row.health))
     complete_at = _time(row.complete_at)
     good = health.good_at or complete_at
@@ -153,7 +153,7 @@ def _source(row: Any, found: Almanac, season: Season, now: datetime) -> Json:
     }
 
 
-def _is_stale(health: Any, complete_at: datetime | None, found: Almanac, now: datetime) -> bool:
+def _is_stale(health: Any, complete_at: datetime | None, found: Calendar, now: datetime) -> bool:
     """Count from the end of a pause at the earliest: in it nothing was read on purpose."""
     hours = found.settings.freshness_hours
     if not is_stale(health, complete_at, hours, now):

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from core.database import Database
 from core.stored import utc_text
 from sync.run import find
-from sync.run.calendar import almanac_of
+from sync.run.calendar import calendar_of
 from sync.run.display import shown_time
 from sync.run.find import Json
 from sync.views import people as people_views
@@ -38,7 +38,7 @@ def rollover_report(
     Raises ``UsageError`` for an unknown district.
     """
     row = find.district_row(connection, slug)
-    found = almanac_of(row)
+    found = calendar_of(row)
     today = found.today(now)
     first = since or found.state.returned or today - timedelta(days=_DEFAULT_DAYS)
     start = datetime(first.year, first.month, first.day, tzinfo=found.settings.zone)

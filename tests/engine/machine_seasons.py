@@ -258,7 +258,7 @@ class Seasons(machine.Engine):
         with Session(self.database.engine) as session:
             row = session.query(District).filter_by(slug=SLUG).one()
             wanted = DistrictSettings.model_validate({**row.settings, **settings})
-            district_load.settle(row, wanted, self.world.clock())
+            district_load.take_settings(row, wanted, self.world.clock())
             session.commit()
 
     @rule(policy=policies)

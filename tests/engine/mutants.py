@@ -24,7 +24,7 @@ from sync.people import moved_people
 from sync.planning import approval_needed, decide, overrides, plan
 from sync.reading import absence, stream
 from sync.reading import read_sources as reading
-from sync.reading.absence import Verdict
+from sync.reading.absence import AbsenceProof
 from sync.reading.stage import State
 from tests.engine import (
     machine_focus,
@@ -157,7 +157,7 @@ def _rejections(patch: pytest.MonkeyPatch) -> None:
     thirty(test_fetches.test_f3_short_of_the_declared_total_is_incomplete),
 )
 def _completeness(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(absence, "_completeness", lambda *_: Verdict(True))
+    patch.setattr(absence, "_completeness", lambda *_: AbsenceProof(True))
 
 
 @without(
@@ -168,9 +168,9 @@ def _completeness(patch: pytest.MonkeyPatch) -> None:
 def _empty(patch: pytest.MonkeyPatch) -> None:
     real = absence._completeness
 
-    def careless(*about: Any) -> Verdict:
+    def careless(*about: Any) -> AbsenceProof:
         verdict = real(*about)
-        return verdict if about[3].error is not None else Verdict(True)
+        return verdict if about[3].error is not None else AbsenceProof(True)
 
     patch.setattr(absence, "_completeness", careless)
 
@@ -511,7 +511,7 @@ def _troubled(patch: pytest.MonkeyPatch) -> None:
 @without("half a file changes nobody", machine_focus.HalfAFile)
 def _half_a_file(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        plan._Planner,
+        plan._PlanMaker,
         "_open_ones",
         lambda self: {
             "sources": self.source_ids, "all": self.source_ids,

@@ -22,7 +22,7 @@ from sync.planning import plan, return_check
 from sync.reading import evidence, read_sources
 from sync.rules import return_guard, rollover, season
 from sync.rules.return_guard import SeasonState
-from sync.rules.rollover import Rollover, Verdict
+from sync.rules.rollover import Rollover, Ruling
 from sync.rules.season import Season
 from sync.sources import district_load
 from tests.engine.machine_seasons import Seasons, modes
@@ -489,9 +489,9 @@ def _students(patch: pytest.MonkeyPatch) -> None:
 def _held(patch: pytest.MonkeyPatch) -> None:
     real = rollover.judge
 
-    def mild(*about: Any, **more: Any) -> Verdict:
+    def mild(*about: Any, **more: Any) -> Ruling:
         verdict = real(*about, **more)
-        return Verdict.LIMITS if verdict is Verdict.HELD else verdict
+        return Ruling.LIMITS if verdict is Ruling.HELD else verdict
 
     patch.setattr(return_check, "judge", mild)
 

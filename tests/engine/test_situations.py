@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sync.rules.situations import SCHOOL_TABLE, TABLE, Facts, situation_of
+from sync.rules.situations import SCHOOL_TABLE, TABLE, PersonFacts, situation_of
 from tests.engine.conftest import NewWorld
 from tests.engine.kit import World
 
@@ -298,8 +298,8 @@ def watch(met: set[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Note which rows decided."""
     from sync.planning import decide, schools
 
-    def noting(real: Callable[[Facts], object]) -> Callable[[Facts], object]:
-        def situation(facts: Facts) -> object:
+    def noting(real: Callable[[PersonFacts], object]) -> Callable[[PersonFacts], object]:
+        def situation(facts: PersonFacts) -> object:
             found = real(facts)
             met.add(found.name)  # type: ignore[attr-defined]
             return found
@@ -324,4 +324,4 @@ def test_the_table_has_an_answer_for_everything() -> None:
         *([(False, True)] * 6),
     )
     for user, sources, match, *flags in words:
-        assert situation_of(Facts(user, sources, match, *flags))  # type: ignore[arg-type]
+        assert situation_of(PersonFacts(user, sources, match, *flags))  # type: ignore[arg-type]

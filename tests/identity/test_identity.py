@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.people.identity import Candidate, Known, crossing, fold_name, judge
+from sync.people.identity import Candidate, Traits, crossing, fold_name, judge
 
 
 def known(
@@ -19,8 +19,8 @@ def known(
     email: str = "sam.lee@a.example",
     role: str = "student",
     **keys: str,
-) -> Known:
-    return Known(
+) -> Traits:
+    return Traits(
         {(k if k == "master" else f"{k}:{role}"): frozenset([v]) for k, v in keys.items()},
         frozenset([email] if email else []),
         frozenset([given] if given else []),
@@ -29,7 +29,7 @@ def known(
     )
 
 
-def one(who: Known, user: str = "u1", **more: Any) -> Candidate:
+def one(who: Traits, user: str = "u1", **more: Any) -> Candidate:
     return Candidate(user, who, **more)
 
 
@@ -114,7 +114,7 @@ def test_archived_users_are_candidates() -> None:
     ],
 )
 def test_an_address_and_a_doubt_are_a_conflict_that_names_the_doubt(
-    new: Known, candidate: Candidate, slug: str
+    new: Traits, candidate: Candidate, slug: str
 ) -> None:
     verdict = judge(new, [candidate])
     assert said(verdict) == ("conflict", None, "email_of_another")
@@ -217,7 +217,7 @@ def _values(candidate: Candidate) -> tuple[Any, ...]:
 
 @given(new=_KNOWN, candidates=_CANDIDATES)
 def test_matching_never_joins_two_people_who_differ_in_a_strong_key(
-    new: Known, candidates: list[Candidate]
+    new: Traits, candidates: list[Candidate]
 ) -> None:
     verdict = judge(new, candidates)
     if verdict.what == "link":
@@ -238,7 +238,7 @@ def test_matching_never_joins_two_people_who_differ_in_a_strong_key(
 
 @given(new=_KNOWN, candidates=_CANDIDATES)
 def test_matching_does_not_depend_on_the_order_of_the_candidates(
-    new: Known, candidates: list[Candidate]
+    new: Traits, candidates: list[Candidate]
 ) -> None:
     verdicts = {judge(new, list(some)) for some in itertools.permutations(candidates)}
     assert len(verdicts) == 1

@@ -15,7 +15,7 @@ from sync.rules.rollover import (
     LADDER,
     Pupil,
     Rollover,
-    Verdict,
+    Ruling,
     explained,
     explains_newcomer,
     holds_additions,
@@ -29,10 +29,10 @@ from sync.rules.rollover import (
 RETURNED = date(2026, 8, 11)
 BACK = SeasonState(returned=RETURNED)
 EXPLAINED, LIMITS, WAITING, HELD = (
-    Verdict.EXPLAINED,
-    Verdict.LIMITS,
-    Verdict.WAITING,
-    Verdict.HELD,
+    Ruling.EXPLAINED,
+    Ruling.LIMITS,
+    Ruling.WAITING,
+    Ruling.HELD,
 )
 
 
@@ -49,7 +49,7 @@ NEW_YEAR = rollovers(school("lincoln", _07=(17, "08"), _08=(5, None)))
 OLD_YEAR = rollovers(school("lincoln", _07=(17, "07"), _08=(5, None)))
 
 
-def verdict(finished: str | None = None, **given: Any) -> Verdict:
+def verdict(finished: str | None = None, **given: Any) -> Ruling:
     values: dict[str, Any] = {
         "schools": NEW_YEAR,
         "guard": Guard.HOLDS,
@@ -222,7 +222,7 @@ def test_s5_what_a_guarded_run_held_the_next_run_does_not_let_through() -> None:
     [("2026-08-11", WAITING), ("2026-08-23", WAITING), ("2026-08-24", HELD), ("2026-10-01", HELD)],
 )
 def test_s6_takings_wait_until_14_days_after_the_end_of_the_pause(
-    day: str, expected: Verdict
+    day: str, expected: Ruling
 ) -> None:
     """The pause ends on 2026-08-10, so that 2026-08-24 is 14 days after it."""
     for finished in ("08", "07", None):

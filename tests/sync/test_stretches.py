@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from connectors.clever.connector import split_listing
 from connectors.contract.connector import Page
 from sync.reading.byte_spans import row_starts
-from sync.reading.fingerprints import Prints, Terms
+from sync.reading.fingerprints import Prints, ReadingTerms
 from sync.reading.page_order import Chunk, Order, join_keys
 from sync.reading.page_rows import PageRows
 
-PRINTS = Prints(Terms(b"k" * 32, b"p" * 16), "users")
+PRINTS = Prints(ReadingTerms(b"k" * 32, b"p" * 16), "users")
 PRINTS.turn(b"")
 
 Row = tuple[str, str]

@@ -29,7 +29,7 @@ def town(new_town: NewTown) -> Town:
 
 def leavers(town: Town, within: int | None = None) -> dict[str, date | None]:
     with town.database.read() as connection:
-        found = pause.almanac(connection, town.slug)
+        found = pause.calendar_of_district(connection, town.slug)
         return {
             one.user_id: one.leaves_on
             for one in grace.leaving(connection, found, town.clock(), within)
@@ -146,7 +146,7 @@ def test_s7_entering_grace_past_a_limit_warns_and_the_limit_holds_when_grace_end
     town.vendor.leave(*(f"s1-teacher-{n:03}" for n in range(5)))
     assert town.sync("2026-05-05 05:00").status in ("nothing_to_do", "waiting")
     with town.database.read() as connection:
-        found = pause.almanac(connection, town.slug)
+        found = pause.calendar_of_district(connection, town.slug)
         warned = grace.warnings(connection, found, town.clock())
     assert {(w["limit"], w["allowed"], w["found"]) for w in warned} == {
         ("school_role", 3, 5),

@@ -121,7 +121,7 @@ def test_a_vendors_own_pause_is_shown_beside_ours(town: Town) -> None:
     town.vendor.state = "paused"
     town.sync("2026-05-05 05:00")
     with town.database.read() as connection:
-        found = pausing.almanac(connection, town.slug)
+        found = pausing.calendar_of_district(connection, town.slug)
         vendors = pausing.vendor_states(connection, found.district_id)
     shown = pausing.season_json(found, town.clock(), vendors)
     assert (shown["season"], shown["vendors"]) == ("normal", {"sis": "paused"})

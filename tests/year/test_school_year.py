@@ -17,7 +17,7 @@ import pytest
 from core.database import Database, open_database
 from core.errors import VendorFailure
 from rostersync.service.run_one import run_due
-from sync.acts.pause import almanac
+from sync.acts.pause import calendar_of_district
 from sync.rules.sync_times import calendar
 from tests.year.kit import Person, Town, staff
 
@@ -66,7 +66,7 @@ class Year:
                 self.data += 1
             town.vendor.revision = f"r{self.data}"
             with town.database.read() as connection:
-                found = almanac(connection, town.slug)
+                found = calendar_of_district(connection, town.slug)
             for row in calendar(found.settings, found.state, day, day):
                 town.now = row.starts
                 if row.runs:

@@ -13,14 +13,14 @@ def show_leaving(door: Door, district: str, within: int | None) -> None:
     """List those in grace with the day on which they leave, the nearest first."""
     from sync.planning.grace import leaving, warnings
     from sync.run import find
-    from sync.run.calendar import almanac_of
+    from sync.run.calendar import calendar_of
     from sync.run.clock import utc_now
     from sync.views import people as people_views
 
     now = utc_now()
     with door.reading() as connection:
         row = find.district_row(connection, district)
-        found = almanac_of(row)
+        found = calendar_of(row)
         leavers = sorted(
             leaving(connection, found, now, within),
             key=lambda one: (one.leaves_on or date.max, one.user_id),
