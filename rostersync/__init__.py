@@ -134,9 +134,13 @@ def __dir__() -> list[str]:
 
 
 def _explain_shadows() -> None:
-    """Refuse to start beside a stranger's package of one of our names, and say which it is."""
+    """Refuse to start beside a stranger's package of one of our names, and say which it is.
+
+    In a checkout the packages that this one stands on lie beside it, under names that others use
+    too. In the wheel they lie inside it (see release/shaded_wheel.py), so nothing can hide them.
+    """
     home = Path(__file__).resolve().parent.parent
-    for name in ("core", "connectors", "sync"):
+    for name in sorted({module.partition(".")[0] for module in _PUBLIC} - {__name__}):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
         if not places and spec is not None and spec.origin:
