@@ -10,7 +10,6 @@ from itertools import pairwise
 import typer
 
 from rostersync.cli.commands import (
-    check,
     conflicts,
     duplicates,
     files,
@@ -20,9 +19,7 @@ from rostersync.cli.commands import (
     people,
     plans,
     plugin,
-    rollover,
     seasons,
-    service,
     setup,
     sources,
     status,
@@ -48,9 +45,7 @@ for room in (
     setup,
     status,
     sources,
-    check,
     seasons,
-    service,
     plans,
     ordered_plans,
     history,
@@ -61,7 +56,6 @@ for room in (
     files,
     flex,
     plugin,
-    rollover,
     emulator,
 ):
     room.register(app)

@@ -1,4 +1,4 @@
-"""Seasons: ``pause``, ``resume`` and ``schedule``."""
+"""Seasons: ``pause``, ``resume``, ``schedule``, and ``rollover`` after a pause."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
 from rostersync.cli.printing import words
+from rostersync.cli.printing.words import count, moment
 
 DAYS_SHOWN = 7
 
@@ -17,6 +18,7 @@ _SEASON_WORDS = {"normal": "normal", "additions_only": "additions only", "paused
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
+    command(app, "rollover")(rollover)
     command(app, "pause")(pause)
     command(app, "resume")(resume)
     command(app, "schedule")(schedule)
@@ -173,3 +175,67 @@ def calendar_lines(one: dict[str, Any]) -> list[str]:
 
 def _day_name(day: date) -> str:
     return f"{day:%a} {day.isoformat()}"
+
+
+# -- rollover
+
+
+def rollover(
+    door: Door,
+    district: DistrictArgument,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="D", help="A day; else the return from the last pause."),
+    ] = None,
+) -> None:
+    """Show who is new, left, moved and returned since the pause, by school and role."""
+    from sync.run import find
+    from sync.run.clock import utc_now
+    from sync.views.rollover_report import rollover_report
+
+    with door.reading() as connection:
+        report = rollover_report(
+            door.database,
+            connection,
+            district,
+            utc_now(),
+            None if since is None else _day(since),
+        )
+        zone = find.district_row(connection, district).settings["timezone"]
+    if door.as_json:
+        door.document(report)
+        return
+    _show_report(door, report, zone)
+
+
+def _show_report(door: Door, report: dict[str, Any], zone: str) -> None:
+    """Tell a report to a person, its times on the clock of ``zone``."""
+    slug = report["district"]
+    door.say(f"{slug}, since {report['since']}")
+    for one in report["sources"]:
+        dated = moment(one["vendor_time"], zone) or "no date given"
+        whole = moment(one["complete_at"], zone) or "never"
+        door.say(f"  {one['source']}: the vendor's data are of {dated}, last read whole {whole}")
+    door.say()
+    kinds = ("new", "returned", "left", "moved", "held")
+    rows = [
+        (
+            group["school"] or "no school",
+            group["role"] or "no role",
+            *(group[kind] for kind in kinds),
+        )
+        for group in report["groups"]
+    ]
+    if rows:
+        rows.append(("all", "", *(report["totals"][kind] for kind in kinds)))
+    table(door, ("school", "role", *kinds), rows, empty="Nobody came, went or moved.")
+    door.say()
+    if report["waiting_schools"]:
+        door.say(f"{count(report['waiting_schools'])} schools still show the old year.")
+    still = report["still_in"]
+    door.say(
+        f"In no roster and still active: {count(still['manual'])} made by hand,"
+        f" {count(still['protected'])} protected, {count(still['stale'])} untouched for 180 days."
+    )
+    door.say(f"See them: rostersync users {slug} --origin manual --stale")
+    door.say("New staff who are in no roster yet: rostersync user add, or a file with upload.")

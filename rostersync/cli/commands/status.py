@@ -1,9 +1,11 @@
-"""``status``: every district on one screen, sorted by what needs a person."""
+"""The service: ``run`` keeps every district in sync, ``status`` shows where each stands."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+import logging
+import signal
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +16,7 @@ from rostersync.cli.printing.words import count, things
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
+    command(app, "run", json=False)(run)
     command(app, "status")(status)
 
 
@@ -96,3 +99,33 @@ def todo(one: dict[str, Any]) -> list[str]:
         waits = things(waiting, "school waits", "schools wait")
         said.append(f"{waits} for {'its' if waiting == 1 else 'their'} rollover")
     return said
+
+
+def run(
+    door: Door,
+    at_once: Annotated[
+        int, typer.Option(min=1, max=64, help="How many districts are synced at once.")
+    ] = 4,
+    timeout: Annotated[
+        int, typer.Option(min=1, metavar="MINUTES", help="A sync that takes longer is ended.")
+    ] = 120,
+) -> None:
+    """Stay up and sync every district at its times. Ends on SIGTERM or Ctrl-C."""
+    from rostersync.service.service import Bounds, Service
+    from sync.run.gc_pause import look_as_usual
+
+    look_as_usual()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    bounds = Bounds(
+        at_once=at_once, at_most=max(16, at_once * 4), timeout=timedelta(minutes=timeout)
+    )
+    service = Service(door.database, bounds=bounds)
+
+    def stop(*_: Any) -> None:
+        service.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    door.err.print("Watching. Ctrl-C or SIGTERM ends it.", markup=False)
+    service.serve()
+    door.err.print("Ended.", markup=False)
