@@ -30,9 +30,8 @@ from core.models import (
 )
 from core.rows import District
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
-from core.stored import utc_text
 from sync.ledger.apply import Drifted, apply_in
-from sync.ledger.draft import Draft, Step
+from sync.ledger.draft import Opening, Step, open_plan
 from sync.ledger.seal import seal_whole
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import UserView, read_user, stored_profile
@@ -299,7 +298,8 @@ def _act(
         if not steps:
             return Outcome(slug, "nothing_to_do", user_id=user_id or None)
         run_id = open_run(connection, district.id, kind, actor, at)
-        plan_id = _seal(database, connection, district, steps, run_id, actor, reason, at)
+        opening = Opening(district.id, run_id, "hand", at, actor=actor, reason=reason)
+        plan_id = _seal(database, connection, opening, steps)
         failpoint("hand.sealed")
         try:
             apply_in(database, connection, plan_id, run_id=run_id, now=at)
@@ -311,42 +311,18 @@ def _act(
 
 
 def _seal(
-    database: Database,
-    connection: Connection,
-    district: District,
-    steps: Sequence[Step],
-    run_id: int,
-    actor: str,
-    reason: str | None,
-    at: datetime,
+    database: Database, connection: Connection, opening: Opening, steps: Sequence[Step]
 ) -> int:
-    plan_id = int(
-        connection.execute(
-            _NEW_PLAN,
-            {
-                "district": district.id, "run": run_id, "now": utc_text(at), "digest": b"",
-                "actor": actor, "reason": reason,
-            },
-        ).scalar_one()
-    )  # fmt: skip
-    draft = Draft(database, plan_id)
+    draft = open_plan(database, connection, opening)
     by_target: dict[str, list[Step]] = {}
     for step in steps:
         by_target.setdefault(step.target, []).append(step)
     for some in by_target.values():
         draft.add(some)
     seal_whole(connection, draft)
-    return plan_id
+    return draft.plan_id
 
 
-_NEW_PLAN = text(
-    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
-    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
-    " approved, size, decided_by, decided_at, decision_reason)"
-    " SELECT id, :run, 'hand', 'planned', FALSE, :digest, :now, serial, 'normal', FALSE, '{}',"
-    " '{}', '[]', '{}', '[]', '{}', FALSE, 0, :actor, :now, :reason FROM districts"
-    " WHERE id = :district RETURNING id"
-)
 _OPEN_AGAIN = text(
     opening(
         "r.id IN (SELECT l.record_id FROM links l"

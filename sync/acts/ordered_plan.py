@@ -17,9 +17,9 @@ from sqlalchemy import Connection, text
 from core.database import Database
 from core.rows import District
 from core.settings import DistrictSettings
-from core.stored import from_json, utc_text
+from core.stored import from_json
 from sync.ledger.domain_moves import read_aliases
-from sync.ledger.draft import Draft
+from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import seal_whole
 from sync.people.person import Sources, UserView, read_users
 from sync.planning.decide import Context
@@ -78,19 +78,14 @@ def asked_plan(
     with database.write() as connection:
         database.apply_lock(connection, district.id)
         run_id = open_run(connection, district.id, kind, actor, at)
-        about = {
-            "district": district.id, "run": run_id, "kind": kind, "now": utc_text(at),
-            "digest": b"", "reason": reason,
-        }  # fmt: skip
-        plan_id = int(connection.execute(_NEW_PLAN, about).scalar_one())
-        asked = Asked(
-            database, connection, district, settings, Draft(database, plan_id), run_id, at
-        )
-        asked.outcome = outcome = Outcome(slug, "planned", run_id, [plan_id])
+        opening = Opening(district.id, run_id, kind, at, reason=reason)
+        draft = open_plan(database, connection, opening)
+        asked = Asked(database, connection, district, settings, draft, run_id, at)
+        asked.outcome = outcome = Outcome(slug, "planned", run_id, [draft.plan_id])
         yield asked
         asked.draft.flush(connection)
         if asked.draft.size == 0 and not asked.always:
-            connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": plan_id})
+            connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
             outcome.status, outcome.plan_ids = "nothing_to_do", []
         else:
             seal_whole(
@@ -98,15 +93,6 @@ def asked_plan(
                 effects=asked.effects or None, extra=asked.extra,
             )  # fmt: skip
         close_run_in(connection, run_id, outcome.status, at)
-
-
-_NEW_PLAN = text(
-    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
-    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
-    " approved, size, decision_reason) SELECT id, :run, :kind, 'draft', FALSE, :digest, :now,"
-    " serial, 'normal', FALSE, '{}', '{}', '[]', '{}', '[]', '{}', FALSE, 0, :reason"
-    " FROM districts WHERE id = :district RETURNING id"
-)
 
 
 # -- what its makers read

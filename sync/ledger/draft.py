@@ -11,14 +11,17 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.models import Kind
+from core.stored import to_json, utc_text
 from sync.ledger.outline import Outline
 
 CHANGE_COLUMNS = (
@@ -78,6 +81,53 @@ def content_of(step: Step, before: bytes, after: bytes, basis: bytes) -> bytes:
         ]
     )  # fmt: skip
     return b"%b%b%b%b" % (head, before, after, basis)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a plan is from its first moment: its district, the run that makes it, its grounds."""
+
+    district_id: int
+    run_id: int
+    kind: str
+    now: datetime
+    season: str = "normal"
+    guarded: bool = False
+    certificates: Mapping[str, Any] = field(default_factory=dict)
+    establishes: Sequence[int] = ()
+    """Sources whose first complete fetch the plan applies (L6)."""
+    actor: str | None = None
+    """The person whose decision the plan is from the start, as a hand act is."""
+    reason: str | None = None
+
+
+def open_plan(database: Database, connection: Connection, opening: Opening) -> Draft:
+    """Store an empty plan as a draft and return what collects its changes."""
+    about = {
+        "district": opening.district_id,
+        "run": opening.run_id,
+        "kind": opening.kind,
+        "digest": b"",
+        "now": utc_text(opening.now),
+        "season": opening.season,
+        "guarded": opening.guarded,
+        "certificates": to_json(opening.certificates),
+        "establishes": to_json(list(opening.establishes)),
+        "actor": opening.actor,
+        "decided": None if opening.actor is None else utc_text(opening.now),
+        "reason": opening.reason,
+    }
+    return Draft(database, int(connection.execute(_NEW_PLAN, about).scalar_one()))
+
+
+_NEW_PLAN = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size, decided_by, decided_at, decision_reason)"
+    " SELECT id, :run, :kind, 'draft', FALSE, :digest, :now, serial, :season, :guarded, '{}',"
+    " '{}', '[]', :certificates, :establishes, '{}', FALSE, 0, :actor, :decided, :reason"
+    " FROM districts WHERE id = :district RETURNING id"
+)
 
 
 class Draft:

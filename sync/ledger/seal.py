@@ -6,6 +6,7 @@ What was reviewed is what runs (rule 2): a sealed plan's changes are never writt
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any
@@ -57,18 +58,60 @@ def digest_of(connection: Connection, plan_id: int) -> tuple[bytes, int]:
     return digest.digest(), size
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names by which a held plan tells of schools and sources."""
+
+    schools: Mapping[str, str]
+    sources: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What judging a draft came to, beside the people whom it left in ``holds``."""
+
+    district_id: int
+    trips: Sequence[Trip]
+    """The limits that tripped: why there is a held plan."""
+    extra: Mapping[str, int]
+    """Counts that are not actions: ``conflict``, ``protected``, ``locked``, ``skipped``."""
+    names: Names
+
+
+@dataclass(slots=True)
+class _Seal:
+    """What is written on a plan when it is closed."""
+
+    digest: bytes
+    size: int
+    counts: Mapping[str, int]
+    schools: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(_SCHOOL_ACTIONS, 0))
+    status: str = "planned"
+    held: Sequence[Mapping[str, Any]] = ()
+    additions: Mapping[int, int] = field(default_factory=dict)
+    """Source id → people created or restored (L6)."""
+    expires: datetime | None = None
+
+    def close(self, connection: Connection, plan_id: int) -> None:
+        """Write it down: from now on nothing changes the plan's list of changes."""
+        connection.execute(
+            _SEAL,
+            {
+                "id": plan_id,
+                "status": self.status,
+                "digest": self.digest,
+                "size": self.size,
+                "counts": to_json(self.counts),
+                "schools": to_json(self.schools),
+                "held": to_json(list(self.held)),
+                "additions": to_json({str(key): n for key, n in self.additions.items() if n}),
+                "expires": None if self.expires is None else utc_text(self.expires),
+            },
+        )
+
+
 def seal(
-    database: Database,
-    connection: Connection,
-    draft: Draft,
-    district_id: int,
-    trips: Sequence[Trip],
-    extra: Mapping[str, int],
-    school_names: Mapping[str, str],
-    source_names: Mapping[int, str],
-    *,
-    now: datetime,
-    expires: datetime,
+    connection: Connection, draft: Draft, judged: Judged, expires: datetime
 ) -> tuple[int | None, int | None]:
     """Split the draft by ``holds`` and seal both parts; return the plan's and the held one's id.
 
@@ -76,54 +119,94 @@ def seal(
     """
     draft.flush(connection)
     if draft.size >= MANY_ROWS:  # this plan's id is one that no statistics know
-        database.analyze(connection, _ANALYZED, "takings")
-    total = {name: draft.counts[name] for name in ACTIONS}
-    schools = {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS}
-    additions = dict(draft.additions)
-    held_id: int | None = None
-    held_size = 0
-    if connection.execute(_ANY_HELD, {"plan": draft.plan_id}).first():
-        held_id = int(connection.execute(_OPEN_HELD, {"plan": draft.plan_id}).scalar_one())
-        about = {"plan": draft.plan_id, "held": held_id}
-        for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARDED):
-            connection.execute(query, about)
-        for plan_id in (draft.plan_id, held_id):
-            _renumber(connection, plan_id)
-        counts = dict.fromkeys(ACTIONS, 0)
-        for action, people in connection.execute(_COUNT, {"plan": held_id}):
-            counts[action] = people
-            total[action] -= people
-        for source_id, people in connection.execute(_COUNT_ADDED):
-            additions[source_id] = additions.get(source_id, 0) - people
-        digest, held_size = digest_of(connection, held_id)
-        digest = _with_moves(connection, held_id, digest)
-        _write_outline(database, connection, held_id, held_size)
-        _close(
-            connection, held_id, "held", digest, held_size,
-            {**counts, **dict.fromkeys(_EXTRA, 0)}, dict.fromkeys(_SCHOOL_ACTIONS, 0),
-            [_trip(trip, school_names, source_names) for trip in trips], {}, expires,
-        )  # fmt: skip
-    if held_id is not None or not draft.in_order:
-        digest, size = digest_of(connection, draft.plan_id)
-        intact = None
+        draft.database.analyze(connection, _ANALYZED, "takings")
+    rest = _Seal(
+        b"",
+        0,
+        {name: draft.counts[name] for name in ACTIONS},
+        {name: draft.school_counts[name] for name in _SCHOOL_ACTIONS},
+        additions=dict(draft.additions),
+        expires=expires,
+    )
+    held_id = _split_off_held(connection, draft.plan_id)
+    if held_id is not None:
+        held = _seal_held(connection, draft, held_id, judged, expires)
+        rest.counts = {name: people - held[name] for name, people in rest.counts.items()}
+        rest.additions = _without_held(connection, rest.additions)
+    return _seal_rest(connection, draft, held_id, judged, rest), held_id
+
+
+def _split_off_held(connection: Connection, plan_id: int) -> int | None:
+    """Move the changes of everybody in ``holds`` to a plan of their own; return its id."""
+    if not connection.execute(_ANY_HELD, {"plan": plan_id}).first():
+        return None
+    held_id = int(connection.execute(_OPEN_HELD, {"plan": plan_id}).scalar_one())
+    for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARDED):
+        connection.execute(query, {"plan": plan_id, "held": held_id})
+    for each in (plan_id, held_id):
+        _renumber(connection, each)
+    return held_id
+
+
+def _seal_held(
+    connection: Connection, draft: Draft, held_id: int, judged: Judged, expires: datetime
+) -> dict[str, int]:
+    """Seal the held plan; return how many people each action has in it."""
+    counts = _counted(connection, held_id)
+    digest, size = digest_of(connection, held_id)
+    digest = _with_moves(connection, held_id, digest)
+    _write_outline(draft.database, connection, held_id, size)
+    trips = [_trip(trip, judged.names) for trip in judged.trips]
+    _Seal(digest, size, counts, status="held", held=trips, expires=expires).close(
+        connection, held_id
+    )
+    return counts
+
+
+def _seal_rest(
+    connection: Connection, draft: Draft, held_id: int | None, judged: Judged, seal: _Seal
+) -> int | None:
+    """Seal what is not held; return its id, or None if nothing is left."""
+    intact = draft if held_id is None and draft.in_order else None
+    if intact is None:
+        seal.digest, seal.size = digest_of(connection, draft.plan_id)
     else:
-        digest, size, intact = draft.digest(), draft.size, draft
-    if size == 0:
+        seal.digest, seal.size = draft.digest(), draft.size
+    if seal.size == 0:
         connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
-        return None, held_id
+        return None
     if draft.counts["update"]:
-        digest = _with_moves(connection, draft.plan_id, digest)
-    _write_outline(database, connection, draft.plan_id, size, intact)
+        seal.digest = _with_moves(connection, draft.plan_id, seal.digest)
+    _write_outline(draft.database, connection, draft.plan_id, seal.size, intact)
+    unchanged = _unchanged(connection, draft, held_id, judged.district_id)
+    seal.counts = {**seal.counts, **judged.extra, "unchanged": unchanged}
+    seal.close(connection, draft.plan_id)
+    return draft.plan_id
+
+
+def _unchanged(connection: Connection, draft: Draft, held_id: int | None, district_id: int) -> int:
+    """Count the people of the directory of whom neither part says anything."""
     people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
     touched = 0
     if any(draft.counts[action] for action in ACTIONS if action not in _COMING):
         plans = {"plan": draft.plan_id, "held": held_id or 0}
         touched = int(connection.execute(_TOUCHED, plans).scalar_one())
-    counts = {**total, **extra, "unchanged": max(0, people - touched)}
-    _close(
-        connection, draft.plan_id, "planned", digest, size, counts, schools, [], additions, expires
-    )
-    return draft.plan_id, held_id
+    return max(0, people - touched)
+
+
+def _counted(connection: Connection, plan_id: int) -> dict[str, int]:
+    """Count the people of a plan by action; what is no action stands at 0."""
+    counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
+    for action, people in connection.execute(_COUNT, {"plan": plan_id}):
+        counts[action] = people
+    return counts
+
+
+def _without_held(connection: Connection, additions: Mapping[int, int]) -> dict[int, int]:
+    left = dict(additions)
+    for source_id, people in connection.execute(_COUNT_ADDED):
+        left[source_id] = left.get(source_id, 0) - people
+    return left
 
 
 def seal_whole(
@@ -148,9 +231,7 @@ def seal_whole(
     if effects:
         digest = with_effects(digest, effects)
         connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": to_json(effects)})
-    _close(
-        connection, draft.plan_id, "planned", digest, draft.size, counts, schools, [], {}, expires
-    )
+    _Seal(digest, draft.size, counts, schools, expires=expires).close(connection, draft.plan_id)
 
 
 def _write_outline(
@@ -184,37 +265,7 @@ def with_effects(digest: bytes, effects: Mapping[str, Any]) -> bytes:
     return blake2b(digest + canonical(effects), digest_size=DIGEST_SIZE).digest()
 
 
-def _close(
-    connection: Connection,
-    plan_id: int,
-    status: str,
-    digest: bytes,
-    size: int,
-    counts: Mapping[str, int],
-    schools: Mapping[str, int],
-    held: Sequence[Mapping[str, Any]],
-    additions: Mapping[int, int],
-    expires: datetime | None,
-) -> None:
-    connection.execute(
-        _SEAL,
-        {
-            "id": plan_id,
-            "status": status,
-            "digest": digest,
-            "size": size,
-            "counts": to_json(counts),
-            "schools": to_json(schools),
-            "held": to_json(held),
-            "additions": to_json({str(key): value for key, value in additions.items() if value}),
-            "expires": utc_text(expires) if expires is not None else None,
-        },
-    )
-
-
-def _trip(
-    trip: Trip, school_names: Mapping[str, str], source_names: Mapping[int, str]
-) -> dict[str, Any]:
+def _trip(trip: Trip, names: Names) -> dict[str, Any]:
     """Return a tripped limit as it is kept and shown."""
     group = trip.group
     shown: dict[str, Any] = {
@@ -223,7 +274,7 @@ def _trip(
         "allowed": trip.allowed,
         "found": trip.found,
         "people": trip.people,
-        "source": source_names.get(trip.source_id or 0),
+        "source": names.sources.get(trip.source_id or 0),
         "school": None,
         "role": None,
     }
@@ -232,7 +283,7 @@ def _trip(
         where = "the district"
         if group.scope == SCHOOL_ROLE:
             shown["school"] = group.school_id or None
-            where = school_names.get(group.school_id, group.school_id) or "no school"
+            where = names.schools.get(group.school_id, group.school_id) or "no school"
         who = {"": "people of no role"}.get(group.role, group.role)
         shown["scope"] = where if group.scope == "district" else f"{who}, {where}"
     return shown
@@ -374,18 +425,14 @@ def reseal_without(
         return None
     digest = _with_moves(connection, held_id, digest)
     _write_outline(database, connection, held_id, size)
-    counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
-    for action, people in connection.execute(_COUNT, {"plan": held_id}):
-        counts[action] = people
+    counts = _counted(connection, held_id)
     trips, expires = connection.execute(
         text("SELECT held, expires_at FROM plans WHERE id = :plan"), about
     ).one()
-    schools = dict.fromkeys(_SCHOOL_ACTIONS, 0)
-    held = from_json(trips)
-    _close(
-        connection, held_id, "held", digest, size, counts, schools, held, {},
-        datetime.fromisoformat(expires) if expires else now,
-    )  # fmt: skip
+    until = datetime.fromisoformat(expires) if expires else now
+    _Seal(digest, size, counts, status="held", held=from_json(trips), expires=until).close(
+        connection, held_id
+    )
     connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
     return held_id
 

@@ -11,16 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.failpoints import failpoint
 from core.rows import District, Source
 from core.settings import DistrictSettings
-from core.stored import to_json, utc_text
 from sync.ledger.domain_moves import read_aliases
-from sync.ledger.draft import Draft
-from sync.ledger.seal import discard_drafts, seal, supersede_standing
+from sync.ledger.draft import Draft, Opening, open_plan
+from sync.ledger.seal import Judged, Names, discard_drafts, seal, supersede_standing
 from sync.people import matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
@@ -146,7 +145,7 @@ class _PlanMaker:
         request, district_id = self.request, self.request.district.id
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
-            draft = Draft(self.database, self._open_plan(connection))
+            draft = open_plan(self.database, connection, self._opening())
             for room in (worklists, approval_needed, moved_people, newcomers, overrides):
                 room.create_tables(connection)
             schools = plan_schools(
@@ -196,22 +195,17 @@ class _PlanMaker:
             taking_nothing=request.taking_nothing,
         )
 
-    def _open_plan(self, connection: Connection) -> int:
+    def _opening(self) -> Opening:
         request = self.request
-        return int(
-            connection.execute(
-                _NEW_PLAN,
-                {
-                    "district": request.district.id,
-                    "run": request.run_id,
-                    "kind": request.kind,
-                    "now": utc_text(request.now),
-                    "season": request.season,
-                    "guarded": request.watch is not None and request.watch.guard is Guard.HOLDS,
-                    "certificates": to_json(request.certificates),
-                    "establishes": to_json(list(request.establishes)),
-                },
-            ).scalar_one()
+        return Opening(
+            district_id=request.district.id,
+            run_id=request.run_id,
+            kind=request.kind,
+            now=request.now,
+            season=request.season,
+            guarded=request.watch is not None and request.watch.guard is Guard.HOLDS,
+            certificates=request.certificates,
+            establishes=request.establishes,
         )
 
     def _open_ones(self) -> worklists.Open:
@@ -347,17 +341,9 @@ class _PlanMaker:
         extra = {word: work.counts[word] for word in ("protected", "locked")}
         extra |= {"skipped": request.skipped, "conflict": plans.conflicts}
         expires = request.now + timedelta(days=HELD_DAYS)
+        names = Names(school_names, {source.id: source.name for source in request.sources})
         plans.plan_id, plans.held_id = seal(
-            self.database,
-            connection,
-            draft,
-            work.district_id,
-            plans.trips,
-            extra,
-            school_names,
-            {source.id: source.name for source in request.sources},
-            now=request.now,
-            expires=expires,
+            connection, draft, Judged(work.district_id, plans.trips, extra, names), expires
         )
         plans.held_id = supersede_standing(
             self.database, connection, work.district_id, plans.held_id, request.now, expires
@@ -366,13 +352,6 @@ class _PlanMaker:
         return plans
 
 
-_NEW_PLAN = text(
-    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
-    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
-    " approved, size) SELECT id, :run, :kind, 'draft', FALSE, :run_digest, :now, serial, :season,"
-    " :guarded, '{}', '{}', '[]', :certificates, :establishes, '{}', FALSE, 0 FROM districts"
-    " WHERE id = :district RETURNING id"
-).bindparams(bindparam("run_digest", value=b""))
 _ANYBODY = text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1")
 _STANDING_TARGETS = text(
     "SELECT DISTINCT c.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
