@@ -8,13 +8,23 @@ unique within one file only: the key of a person carries the file's role (``stud
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.file_exchange import (
+    ExampleFile,
+    ExportedRow,
+    ExportFile,
+    ExportRequest,
+    GivenFiles,
+    LeftOut,
+)
 from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.csv_write import cells_of
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, no_such_set, not_this_set
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
@@ -130,7 +140,9 @@ class CleverCsv(FileConnector):
     title = 'Clever CSV ("Basic Roster"), as a zip or a folder'
     docs = "https://support.clever.com/hc/en-us/articles/203114867"
     config_model = CleverCsvConfig
-    capabilities = Capabilities(origin="file", partial_is_usable=False, joined=True)
+    capabilities = Capabilities(
+        origin="file", partial_is_usable=False, joined=True, takes_uploads=True
+    )
     streams = {  # noqa: RUF012
         "schools": Kind.SCHOOL,
         "students": Kind.USER,
@@ -223,6 +235,50 @@ class CleverCsv(FileConnector):
         )
         return Record(Kind.USER, owner, NormalizedUser(**profile, memberships=memberships))
 
+    # -- files that people give and take
+
+    @classmethod
+    def recognises(cls, files: GivenFiles) -> bool:
+        """Say whether there is a students.csv beside schools or teachers."""
+        return "students.csv" in files and ("schools.csv" in files or "teachers.csv" in files)
+
+    @classmethod
+    def template(cls) -> Mapping[str, ExampleFile]:
+        """Return one school with a student, a teacher and a member of staff."""
+        return {
+            f"{stream}.csv": ExampleFile(tuple(row), [tuple(row.values())])
+            for stream, row in _EXAMPLES.items()
+        }
+
+    @classmethod
+    def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:
+        """Return the schools, and everybody in the file of their role."""
+        return [
+            ExportFile(f"{stream}.csv", shape.columns, partial(_exported, request, stream))
+            for stream, shape in _SHAPES.items()
+        ]
+
+
+def _exported(request: ExportRequest, stream: str) -> Iterator[ExportedRow]:
+    header, columns = _SHAPES[stream].columns, COLUMNS[stream]
+
+    def cells(values: Mapping[str, Any]) -> ExportedRow:
+        return cells_of(header, {columns[name]: values[name] for name in values if name in columns})
+
+    if stream == "schools":
+        yield from map(cells, request.schools())
+        return
+    for person in request.people():
+        kind, _, number = person.said["external_id"].partition(":")
+        if kind != _ROLES[stream]:
+            continue
+        profile = {**person.profile, "external_id": number, "sis_id": number}
+        if not (profile["given_name"] or profile["family_name"]):
+            yield LeftOut(person.user_id, "a Clever file needs a name")
+            continue
+        for member in person.said.get("memberships", []):
+            yield cells(profile | {"school": member.get("school")})
+
 
 def _survey(files: FileSet) -> list[str]:
     """Check that the set is there. Returns notes."""
@@ -280,8 +336,26 @@ COLUMNS: dict[str, dict[str, str]] = {
     "staff": _FROM_ALL | {"external_id": "Staff_id", "sis_id": "Staff_id", "email": "Staff_email"},
 }
 """Our field → the column it is read from, by stream."""
-HEADERS: Mapping[str, tuple[str, ...]] = {name: shape.columns for name, shape in _SHAPES.items()}
-"""The columns that are read, by stream."""
+_EXAMPLES = {
+    "schools": {
+        "School_id": "1", "School_name": "Example School", "School_number": "101", "State_id": "",
+    },
+    "students": {
+        "School_id": "1", "Student_id": "s1", "Student_number": "900001", "State_id": "",
+        "Last_name": "Example", "Middle_name": "", "First_name": "Sam", "Grade": "9",
+        "Graduation_year": "2030", "Student_email": "sam@school.example", "Username": "",
+    },
+    "teachers": {
+        "School_id": "1", "Teacher_id": "t1", "Teacher_number": "", "State_teacher_id": "",
+        "Teacher_email": "kim@school.example", "First_name": "Kim", "Middle_name": "",
+        "Last_name": "Example", "Username": "",
+    },
+    "staff": {
+        "School_id": "1", "Staff_id": "f1", "Staff_email": "lee@school.example",
+        "First_name": "Lee", "Last_name": "Example", "Username": "",
+    },
+}  # fmt: skip
+"""The rows of the template, by stream."""
 
 
 def _filled(value: str, column: str) -> str:

@@ -8,7 +8,7 @@ Docs: https://www.finra.org/events-training/flex ; accounts: https://finra.org/i
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
@@ -25,12 +25,22 @@ from connectors.contract.connector import (
     RowFinding,
     RowsRefused,
 )
+from connectors.contract.file_exchange import (
+    ExampleFile,
+    ExportedRow,
+    ExportFile,
+    ExportRequest,
+    GivenFiles,
+    HeldPerson,
+    LeftOut,
+)
 from connectors.contract.masking import mask
 from connectors.files.csv_file import CsvFile
 from connectors.files.csv_rows import Shape, Table, all_invalid, blank, fields_of
 from connectors.files.csv_write import unguarded
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, open_files, the_one_file
+from connectors.files.recognition import columns_of_the_one_file
 from connectors.files.strict_header import refuse_strangers
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role
@@ -94,6 +104,7 @@ _ALSO_CALLED = {
     "crd": "crd_id", "crdnumber": "crd_id", "individualcrd": "crd_id", "first": "first_name",
     "givenname": "first_name", "last": "last_name", "surname": "last_name", "mail": "email",
 }  # fmt: skip
+_TEMPLATE = "UploadUsersTemplate.csv"
 _CRD = re.compile(r"[0-9]{1,10}")
 _EMAIL = re.compile(r"[^@\s,;<>\"\u2018\u2019\u201c\u201d]+@[^@\s,;<>\"\u2018\u2019\u201c\u201d]+")
 _FROM = {
@@ -184,7 +195,7 @@ class FinraFlex(FileConnector):
     config_model = FinraFlexConfig
     capabilities = Capabilities(
         origin="file", partial_is_usable=False, unique_email=True, upload_only=True,
-        binds_email_domains=True,
+        one_upload=True, takes_uploads=True, binds_email_domains=True,
     )  # fmt: skip
     streams = {"people": Kind.USER}  # noqa: RUF012
     config: FinraFlexConfig
@@ -319,6 +330,30 @@ class FinraFlex(FileConnector):
     def fields(self, stream: str, raw: bytes) -> Mapping[str, str]:
         """Return the row as column → value."""
         return self.tables["people"].mapping(raw)
+
+    @classmethod
+    def recognises(cls, files: GivenFiles) -> bool:
+        """Say whether there is one file, and it has the CRD number and both names."""
+        return columns_of_the_one_file(files) >= {"crd_id", "first_name", "last_name"}
+
+    @classmethod
+    def template(cls) -> Mapping[str, ExampleFile]:
+        """Return one person of a firm."""
+        example = ("1234567", "Sam", "Example", "sam@firm.example")
+        return {_TEMPLATE: ExampleFile(FlexRow._fields, [example])}
+
+    @classmethod
+    def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:
+        """Return the template with everybody in it."""
+        return [ExportFile(_TEMPLATE, FlexRow._fields, lambda: map(_exported, request.people()))]
+
+
+def _exported(person: HeldPerson) -> ExportedRow:
+    given, family = person.profile["given_name"], person.profile["family_name"]
+    email = person.profile["email"]
+    if given and family and email:
+        return (person.said["external_id"], given, family, email)
+    return LeftOut(person.user_id, "a FLEX file needs both names and an email address")
 
 
 def _formula(column: str, key: str | None = None) -> SkipRecord:

@@ -10,7 +10,8 @@ import inspect
 from collections.abc import Mapping
 
 from connectors.contract.connector import Capabilities, Connector, ConnectorConfig
-from core.errors import ConfigError
+from connectors.contract.file_exchange import ExampleFile
+from core.errors import ConfigError, UsageError
 from core.models import Kind
 from core.registry import Registered, find, registered
 
@@ -36,6 +37,34 @@ def problem(entry: Registered) -> str:
     except ConfigError as error:
         return error.message
     return ""
+
+
+def file_formats() -> dict[str, type[Connector]]:
+    """Return every connector that reads files which somebody gives, by name.
+
+    One that is broken is left out: it says why where it is asked for by name.
+    """
+    found = {}
+    for entry in registered():
+        try:
+            connector = entry.load(accept)
+        except ConfigError:
+            continue
+        if connector.capabilities.takes_uploads:
+            found[entry.name] = connector
+    return found
+
+
+def template_of(name: str) -> Mapping[str, ExampleFile]:
+    """Return the template of a file format. Raises ``UsageError`` where there is none."""
+    formats = file_formats()
+    template = formats[name].template() if name in formats else {}
+    if not template:
+        names = [one for one, connector in formats.items() if connector.template()]
+        raise UsageError(
+            f"There is no template {name}.", hint=f"Templates: {', '.join(sorted(names))}."
+        )
+    return template
 
 
 def accept(entry: Registered, loaded: object) -> type[Connector]:

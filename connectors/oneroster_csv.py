@@ -14,7 +14,7 @@ and end dates of roles are not read: what a row says must not depend on the day 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import blake2b
@@ -23,11 +23,13 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
 from connectors.files.csv_file import CsvFile
 from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, not_this_set
 from connectors.oneroster_standard import vocabulary as words
+from connectors.oneroster_standard.csv_export import example_set, export_files
 from connectors.oneroster_standard.manifest import EXPECTED, header_notes, survey
 from core.errors import FileRefused, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
@@ -172,7 +174,9 @@ class OneRosterCsv(FileConnector):
     title = "OneRoster CSV 1.1 and 1.2, as a zip or a folder"
     docs = "https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv"
     config_model = OneRosterCsvConfig
-    capabilities = Capabilities(origin="file", partial_is_usable=False, joined=True)
+    capabilities = Capabilities(
+        origin="file", partial_is_usable=False, joined=True, takes_uploads=True
+    )
     streams = {"schools": Kind.SCHOOL, "users": Kind.USER, "roles": Kind.USER}  # noqa: RUF012
     hidden = ("password",)
     set_files = ("orgs.csv", "users.csv")
@@ -384,6 +388,23 @@ class OneRosterCsv(FileConnector):
         except ValidationError as problem:
             raise all_invalid(problem, owner, COLUMNS)[0] from None
         return Record(Kind.USER, owner, joined)
+
+    # -- files that people give and take
+
+    @classmethod
+    def recognises(cls, files: GivenFiles) -> bool:
+        """Say whether there is a users.csv beside a list of orgs or a manifest."""
+        return "users.csv" in files and ("orgs.csv" in files or "manifest.csv" in files)
+
+    @classmethod
+    def template(cls) -> Mapping[str, ExampleFile]:
+        """Return a set of OneRoster 1.1 with a district, a school and a student."""
+        return example_set()
+
+    @classmethod
+    def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:
+        """Return what a source holds, in the version that was read last."""
+        return export_files(request, COLUMNS)
 
 
 def _not_schools(file: CsvFile, table: Table[OrgRow]) -> frozenset[str]:

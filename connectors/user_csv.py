@@ -8,16 +8,26 @@ only the adults: a file speaks for the roles it has people of (``scoped_by_role`
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Record
+from connectors.contract.file_exchange import (
+    ExampleFile,
+    ExportedRow,
+    ExportFile,
+    ExportRequest,
+    GivenFiles,
+    HeldPerson,
+)
+from connectors.files import user_file
 from connectors.files.csv_rows import Shape, Table, all_invalid
 from connectors.files.csv_write import unguarded
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, the_one_file
+from connectors.files.recognition import columns_of_the_one_file
 from connectors.files.strict_header import refuse_strangers
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
@@ -94,6 +104,7 @@ class UserCsv(FileConnector):
         scoped_by_role=True,
         unique_email=True,
         binds_email_domains=True,
+        takes_uploads=True,
     )
     streams = {"users": Kind.USER}  # noqa: RUF012
     config: UserCsvConfig
@@ -154,6 +165,24 @@ class UserCsv(FileConnector):
         """Return what is wrong with the values of a row."""
         return [*_faults(row, key), *_too_long(row, key)]
 
+    @classmethod
+    def recognises(cls, files: GivenFiles) -> bool:
+        """Say whether there is one file, and it has the three columns that must be there."""
+        return columns_of_the_one_file(files) >= set(_SHAPE.required)
+
+    @classmethod
+    def template(cls) -> Mapping[str, ExampleFile]:
+        """Return one student."""
+        example = ("Sam", "Example", "sam@school.example", "student", "2030", "Active", "900001")
+        return {user_file.NAME: ExampleFile(user_file.HEADER, [example])}
+
+    @classmethod
+    def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:
+        """Return a user file of everybody."""
+        return [
+            ExportFile(user_file.NAME, user_file.HEADER, lambda: map(_exported, request.people()))
+        ]
+
 
 _ALSO_CALLED = {
     "first": "firstname", "given": "firstname", "givenname": "firstname", "forename": "firstname",
@@ -162,6 +191,15 @@ _ALSO_CALLED = {
     "usertype": "role", "graduationyear": "gradyear", "classof": "gradyear",
 }  # fmt: skip
 """Names that people give the columns; they are suggested, never taken."""
+
+
+def _exported(person: HeldPerson) -> ExportedRow:
+    profile, said = person.profile, person.said
+    role = user_file.role_of({member["role"] for member in said.get("memberships", [])})
+    number = said.get("student_number") or said.get("staff_number")
+    # without an idnumber the address is the key: it must be the one that the source knows
+    email = profile["email"] if number else said.get("email")
+    return user_file.user_row(person.user_id, profile, role, email=email, number=number)
 
 
 def _faults(row: UserRow, key: str | None) -> Iterator[SkipRecord]:

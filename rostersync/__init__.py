@@ -1,6 +1,7 @@
 """The one name that strangers import: the public API, for plugins and for apps that embed it.
 
-Names are imported when they are first asked for, so ``import rostersync`` costs nothing.
+Names are imported when they are first asked for, so ``import rostersync`` costs nothing. A public
+name stands in two places here: in the imports, for type checkers, and in ``_HOMES``.
 """
 
 from __future__ import annotations
@@ -11,113 +12,145 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from connectors.contract.ahead import ahead
-    from connectors.contract.connector import (
-        Capabilities,
-        Certificate,
-        Check,
-        Connector,
-        ConnectorConfig,
-        FetchRequest,
-        Page,
-        Part,
-        Record,
-        VendorDistrict,
-    )
-    from connectors.files.csv_file import CsvFile
-    from connectors.files.csv_rows import Header, Shape, Table
-    from connectors.files.file_connector import FileConfig, FileConnector
-    from connectors.files.file_set import open_files
-    from connectors.http.client import Answer, VendorHttp
-    from connectors.http.http_connector import HttpConfig, HttpConnector
-    from connectors.http.oauth import Basic, Bearer, ClientCredentials, OAuth1
-    from core.database import Database, open_database
-    from core.errors import (
-        Busy,
-        ConfigError,
-        CredentialsRefused,
-        Disconnected,
-        Drift,
-        FileRefused,
-        Held,
-        IncompleteFetch,
-        RestartFetch,
-        RetryableError,
-        RosterSyncError,
-        SkipRecord,
-        UsageError,
-        VendorFailure,
-        WrongDistrict,
-    )
-    from core.models import (
-        GRADES,
-        Kind,
-        Membership,
-        NormalizedSchool,
-        NormalizedUser,
-        Origin,
-        Role,
-        UserStatus,
-        ceds_grade,
-    )
-    from rostersync.api import (
-        apply,
-        approve,
-        changes,
-        load_district,
-        plan,
-        reject,
-        sync,
-        upload,
-        users,
-    )
-    from sync.run.outcome import Outcome
-    from sync.views.people import UserFilter
+    from connectors.contract.ahead import ahead as ahead
+    from connectors.contract.connector import Capabilities as Capabilities
+    from connectors.contract.connector import Certificate as Certificate
+    from connectors.contract.connector import Check as Check
+    from connectors.contract.connector import Connector as Connector
+    from connectors.contract.connector import ConnectorConfig as ConnectorConfig
+    from connectors.contract.connector import FetchRequest as FetchRequest
+    from connectors.contract.connector import Page as Page
+    from connectors.contract.connector import Part as Part
+    from connectors.contract.connector import Received as Received
+    from connectors.contract.connector import Record as Record
+    from connectors.contract.connector import RowFinding as RowFinding
+    from connectors.contract.connector import RowsRefused as RowsRefused
+    from connectors.contract.connector import Settlement as Settlement
+    from connectors.contract.connector import VendorDistrict as VendorDistrict
+    from connectors.contract.file_exchange import ExampleFile as ExampleFile
+    from connectors.contract.file_exchange import ExportedRow as ExportedRow
+    from connectors.contract.file_exchange import ExportFile as ExportFile
+    from connectors.contract.file_exchange import ExportRequest as ExportRequest
+    from connectors.contract.file_exchange import GivenFiles as GivenFiles
+    from connectors.contract.file_exchange import HeldPerson as HeldPerson
+    from connectors.contract.file_exchange import LeftOut as LeftOut
+    from connectors.contract.json_records import key_of as key_of
+    from connectors.contract.json_records import split_array as split_array
+    from connectors.contract.pacing import Clock as Clock
+    from connectors.contract.pacing import Pacer as Pacer
+    from connectors.contract.urls import VendorUrl as VendorUrl
+    from connectors.contract.urls import parse_links as parse_links
+    from connectors.contract.urls import same_origin as same_origin
+    from connectors.contract.urls import segment as segment
+    from connectors.contract.urls import with_query as with_query
+    from connectors.files.csv_file import CsvFile as CsvFile
+    from connectors.files.csv_rows import Header as Header
+    from connectors.files.csv_rows import Shape as Shape
+    from connectors.files.csv_rows import Table as Table
+    from connectors.files.csv_write import cells_of as cells_of
+    from connectors.files.file_connector import FileConfig as FileConfig
+    from connectors.files.file_connector import FileConnector as FileConnector
+    from connectors.files.file_set import FileSet as FileSet
+    from connectors.files.file_set import open_files as open_files
+    from connectors.files.file_set import the_one_file as the_one_file
+    from connectors.files.recognition import columns_of_the_one_file as columns_of_the_one_file
+    from connectors.http.client import Action as Action
+    from connectors.http.client import Anonymous as Anonymous
+    from connectors.http.client import Answer as Answer
+    from connectors.http.client import Authorizer as Authorizer
+    from connectors.http.client import Forbidden as Forbidden
+    from connectors.http.client import PageTooLarge as PageTooLarge
+    from connectors.http.client import StatusError as StatusError
+    from connectors.http.client import VendorHttp as VendorHttp
+    from connectors.http.http_connector import HttpConfig as HttpConfig
+    from connectors.http.http_connector import HttpConnector as HttpConnector
+    from connectors.http.http_connector import early_end as early_end
+    from connectors.http.http_connector import failed_check as failed_check
+    from connectors.http.oauth import Basic as Basic
+    from connectors.http.oauth import Bearer as Bearer
+    from connectors.http.oauth import ClientCredentials as ClientCredentials
+    from connectors.http.oauth import OAuth1 as OAuth1
+    from connectors.http.oauth import SignatureMethod as SignatureMethod
+    from core.database import Database as Database
+    from core.database import open_database as open_database
+    from core.errors import Busy as Busy
+    from core.errors import ConfigError as ConfigError
+    from core.errors import CredentialsRefused as CredentialsRefused
+    from core.errors import CursorLost as CursorLost
+    from core.errors import Disconnected as Disconnected
+    from core.errors import Drift as Drift
+    from core.errors import FileRefused as FileRefused
+    from core.errors import Held as Held
+    from core.errors import IncompleteFetch as IncompleteFetch
+    from core.errors import NothingNew as NothingNew
+    from core.errors import RestartFetch as RestartFetch
+    from core.errors import RetryableError as RetryableError
+    from core.errors import RosterSyncError as RosterSyncError
+    from core.errors import SkipRecord as SkipRecord
+    from core.errors import UsageError as UsageError
+    from core.errors import VendorFailure as VendorFailure
+    from core.errors import WrongDistrict as WrongDistrict
+    from core.models import GRADES as GRADES
+    from core.models import Kind as Kind
+    from core.models import Membership as Membership
+    from core.models import NormalizedSchool as NormalizedSchool
+    from core.models import NormalizedUser as NormalizedUser
+    from core.models import Origin as Origin
+    from core.models import Role as Role
+    from core.models import UserStatus as UserStatus
+    from core.models import ceds_grade as ceds_grade
+    from rostersync.api import apply as apply
+    from rostersync.api import approve as approve
+    from rostersync.api import changes as changes
+    from rostersync.api import load_district as load_district
+    from rostersync.api import plan as plan
+    from rostersync.api import reject as reject
+    from rostersync.api import sync as sync
+    from rostersync.api import upload as upload
+    from rostersync.api import users as users
+    from sync.run.outcome import Outcome as Outcome
+    from sync.views.people import UserFilter as UserFilter
 
-_PUBLIC = {
-    "connectors.contract.ahead": ("ahead",),
+_HOMES = {
+    "connectors.contract.ahead": "ahead",
     "connectors.contract.connector": (
-        "Capabilities", "Certificate", "Check", "Connector", "ConnectorConfig", "FetchRequest",
-        "Page", "Part", "Record", "VendorDistrict",
+        "Capabilities Certificate Check Connector ConnectorConfig FetchRequest Page Part "
+        "Record Received RowFinding RowsRefused Settlement VendorDistrict"
     ),
-    "connectors.files.csv_file": ("CsvFile",),
-    "connectors.files.csv_rows": ("Header", "Shape", "Table"),
-    "connectors.files.file_set": ("open_files",),
-    "connectors.files.file_connector": ("FileConfig", "FileConnector"),
-    "connectors.http.client": ("Answer", "VendorHttp"),
-    "connectors.http.oauth": ("Basic", "Bearer", "ClientCredentials", "OAuth1"),
-    "connectors.http.http_connector": ("HttpConfig", "HttpConnector"),
-    "core.database": ("Database", "open_database"),
+    "connectors.contract.file_exchange": (
+        "ExampleFile ExportFile ExportRequest ExportedRow GivenFiles HeldPerson LeftOut"
+    ),
+    "connectors.contract.json_records": "key_of split_array",
+    "connectors.contract.pacing": "Clock Pacer",
+    "connectors.contract.urls": "VendorUrl parse_links same_origin segment with_query",
+    "connectors.files.csv_file": "CsvFile",
+    "connectors.files.csv_rows": "Header Shape Table",
+    "connectors.files.csv_write": "cells_of",
+    "connectors.files.file_connector": "FileConfig FileConnector",
+    "connectors.files.file_set": "FileSet open_files the_one_file",
+    "connectors.files.recognition": "columns_of_the_one_file",
+    "connectors.http.client": (
+        "Action Answer Anonymous Authorizer Forbidden PageTooLarge StatusError VendorHttp"
+    ),
+    "connectors.http.http_connector": "HttpConfig HttpConnector early_end failed_check",
+    "connectors.http.oauth": "Basic Bearer ClientCredentials OAuth1 SignatureMethod",
+    "core.database": "Database open_database",
     "core.errors": (
-        "Busy", "ConfigError", "CredentialsRefused", "Disconnected", "Drift", "FileRefused", "Held",
-        "IncompleteFetch", "RestartFetch", "RetryableError", "RosterSyncError", "SkipRecord",
-        "UsageError", "VendorFailure", "WrongDistrict",
+        "Busy ConfigError CredentialsRefused CursorLost Disconnected Drift FileRefused Held "
+        "IncompleteFetch NothingNew RestartFetch RetryableError RosterSyncError SkipRecord "
+        "UsageError VendorFailure WrongDistrict"
     ),
     "core.models": (
-        "GRADES", "Kind", "Membership", "NormalizedSchool", "NormalizedUser", "Origin", "Role",
-        "UserStatus", "ceds_grade",
+        "GRADES Kind Membership NormalizedSchool NormalizedUser Origin Role UserStatus ceds_grade"
     ),
-    "rostersync.api": (
-        "apply", "approve", "changes", "load_district", "plan", "reject", "sync", "upload",
-        "users",
-    ),
-    "sync.run.outcome": ("Outcome",),
-    "sync.views.people": ("UserFilter",),
-}  # fmt: skip
-_HOME = {name: module for module, names in _PUBLIC.items() for name in names}
+    "rostersync.api": "apply approve changes load_district plan reject sync upload users",
+    "sync.run.outcome": "Outcome",
+    "sync.views.people": "UserFilter",
+}
+"""Module → the public names that live there."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
-__all__ = [
-    "GRADES", "Answer", "Basic", "Bearer", "Busy", "Capabilities", "Certificate", "Check",
-    "ClientCredentials", "ConfigError", "Connector", "ConnectorConfig", "CredentialsRefused",
-    "CsvFile", "Database", "Disconnected", "Drift", "FetchRequest", "FileConfig", "FileConnector",
-    "FileRefused", "Header", "Held", "HttpConfig", "HttpConnector", "IncompleteFetch", "Kind",
-    "Membership", "NormalizedSchool", "NormalizedUser", "OAuth1", "Origin", "Outcome", "Page",
-    "Part", "Record", "RestartFetch", "RetryableError", "Role", "RosterSyncError", "Shape",
-    "SkipRecord", "Table", "UsageError", "UserFilter", "UserStatus", "VendorDistrict",
-    "VendorFailure", "VendorHttp", "WrongDistrict", "ahead", "apply", "approve", "ceds_grade",
-    "changes", "load_district", "open_database", "open_files", "plan", "reject", "sync", "upload",
-    "users",
-]  # fmt: skip
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
@@ -140,7 +173,7 @@ def _explain_shadows() -> None:
     too. In the wheel they lie inside it (see release/shaded_wheel.py), so nothing can hide them.
     """
     home = Path(__file__).resolve().parent.parent
-    for name in sorted({module.partition(".")[0] for module in _PUBLIC} - {__name__}):
+    for name in sorted({module.partition(".")[0] for module in _HOMES} - {__name__}):
         spec = importlib.util.find_spec(name)
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
         if not places and spec is not None and spec.origin:

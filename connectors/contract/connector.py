@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.errors import ConfigError, FileRefused, RosterSyncError
+from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
+from core.errors import ConfigError, FileRefused, RosterSyncError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
 DEFAULT_ROLES: tuple[Role, ...] = (Role.STUDENT, Role.TEACHER, Role.STAFF, Role.ADMIN)
@@ -64,8 +65,12 @@ class Capabilities:
     """A fetch speaks only for the roles it has people of (F6)."""
     unique_email: bool = False
     """An address may stand in one row only; the first row is kept (file-rules.md 3.10)."""
+    takes_uploads: bool = False
+    """``pages()`` reads a file that somebody gave (``FetchRequest.file``)."""
     upload_only: bool = False
     """Fed by upload only: never scheduled, and absence never archives."""
+    one_upload: bool = False
+    """One upload is accepted, once the delivery is available; later changes are asked for."""
     binds_email_domains: bool = False
     """The district's ``email_domains`` bind this source (F9)."""
 
@@ -276,6 +281,9 @@ class Connector(ABC):
     """The streams that pages may carry, and the kind of entry that their rows build. Streams are
     served one after the other, each whole, schools first."""
 
+    people: ClassVar[frozenset[str]] = frozenset()
+    """The streams whose rows are people; empty: all streams that build users."""
+
     reading_fields: ClassVar[frozenset[str]] = frozenset({"roles", "schools"})
     """The config fields that decide how a record reads, beside where it is read from. When one of
     them changes, the engine reads everything anew and labels what changes because of it (L8)."""
@@ -332,6 +340,14 @@ class Connector(ABC):
         decoded = msgspec.json.decode(raw)
         return decoded if isinstance(decoded, dict) else {"value": decoded}
 
+    def faults(self, stream: str, raw: bytes) -> Sequence[SkipRecord]:
+        """Return everything that is wrong with a row that ``identify`` or ``parse`` refused.
+
+        The report of an upload shows all of it, each column once. Empty: nothing more is known
+        than what they raised.
+        """
+        return ()
+
     def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
         """Ask the vendor for single external ids (F3): id → is it still there."""
         raise NotImplementedError(f"{self.name} cannot be asked for single ids")
@@ -350,6 +366,33 @@ class Connector(ABC):
 
     def check(self) -> Iterable[Check]:
         """Try credentials, reach and permissions without changing anything."""
+        return ()
+
+    @classmethod
+    def recognises(cls, files: GivenFiles) -> bool:
+        """Say whether the files that somebody gave are of this format (``takes_uploads``).
+
+        Names and headers decide. Say yes only where no other format is likely to look like it:
+        somebody who uploads a file should not have to say whose it is.
+        """
+        return False
+
+    @classmethod
+    def template(cls) -> Mapping[str, ExampleFile]:
+        """Return the files that somebody may fill in and upload: name → header and example rows.
+
+        The format must recognise them. Empty: there is no template.
+        """
+        return {}
+
+    @classmethod
+    def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:
+        """Return what a source holds as files of its own format; empty: it cannot be written.
+
+        Uploaded back, they change nobody: each key is the source's own, each field is what the
+        directory says. Somebody whom the format cannot carry is a ``LeftOut`` among the rows.
+        Several files are packed as one zip.
+        """
         return ()
 
     @classmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -48,6 +48,13 @@ def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     text = io.StringIO()
     write_csv(text, header, rows)
     return text.getvalue().encode()
+
+
+def cells_of(
+    header: Sequence[str], values: Mapping[str, str | int | None]
+) -> tuple[str | int, ...]:
+    """Return the cells of a row: the ``values`` by their columns, blank where there is none."""
+    return tuple("" if (value := values.get(name)) is None else value for name in header)
 
 
 @contextmanager

@@ -91,8 +91,6 @@ class FileConnector(Connector):
     """Columns that ``fields`` never shows."""
     set_files: ClassVar[tuple[str, ...]] = ()
     """The files that loose files in a drop directory need to be one set; empty: any one file."""
-    people: ClassVar[frozenset[str]] = frozenset()
-    """The streams whose rows are people; empty: all streams that build users."""
     config: FileConfig
 
     def __init__(self, config: ConnectorConfig) -> None:

@@ -16,10 +16,17 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 
-from connectors.contract.connector import FetchRequest, Page, Part, Record, RowFinding, RowsRefused
+from connectors.contract.connector import (
+    Connector,
+    FetchRequest,
+    Page,
+    Part,
+    Record,
+    RowFinding,
+    RowsRefused,
+)
 from connectors.contract.masking import mask
 from connectors.files.csv_write import unguarded
-from connectors.files.file_connector import FileConnector
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 from core.models import Kind, fold_email
 
@@ -99,14 +106,14 @@ class Inspection:
 
 
 def inspect(
-    connector: FileConnector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
+    connector: Connector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
 ) -> Inspection:
     """Read a whole file without keeping anything of it. ``email_domains`` are folded (F9)."""
     return _Inspector(connector, email_domains).read(request)
 
 
 class _Inspector:
-    def __init__(self, connector: FileConnector, email_domains: frozenset[str]) -> None:
+    def __init__(self, connector: Connector, email_domains: frozenset[str]) -> None:
         self.connector = connector
         self.domains = email_domains
         self.people_streams = connector.people or {
@@ -177,7 +184,7 @@ class _Inspector:
             key = self.connector.identify(stream, raw)
             parsed = self.connector.parse(stream, raw)
         except SkipRecord as problem:
-            faults = self.connector.faults(stream, raw) or [problem]
+            faults = [*self.connector.faults(stream, raw)] or [problem]
         if key is not None and (first := self._first(f"{stream}\0{key}", line)) is not None:
             faults.append(
                 SkipRecord(

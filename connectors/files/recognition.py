@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from connectors.contract.connector import Connector
+from connectors.files.csv_file import CsvFile
 from connectors.files.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch
 
-_USER = frozenset({"firstname", "lastname", "email"})
-_FLEX = frozenset({"crd_id", "first_name", "last_name"})
 
-
-def recognise(path: Path) -> list[str]:
-    """Return the names of the connectors whose file this is; none: it is none that is known."""
+def recognise(path: Path, formats: Mapping[str, type[Connector]]) -> list[str]:
+    """Return the names of the formats that say that the file is theirs; none: it is unknown."""
     try:
         with open_files(path) as files:
-            names = {file.name.casefold() for file in files.files()}
-            if {"users.csv"} & names and names & {"orgs.csv", "manifest.csv"}:
-                return ["oneroster_csv"]
-            if "students.csv" in names and names & {"schools.csv", "teachers.csv"}:
-                return ["clever_csv"]
-            found = files.files()
-            if len(found) != 1:
-                return []
-            header = set(found[0].header().folded)
+            given = _Given(files.files())
+            return [name for name, one in formats.items() if one.recognises(given)]
     except (FileRefused, IncompleteFetch):
         return []
-    if header >= _FLEX:
-        return ["finra_flex"]
-    if header >= _USER:
-        return ["user_csv"]
-    return []
+
+
+class _Given(Mapping[str, Sequence[str]]):
+    """Name → header of the files that somebody gave; a header is read when it is asked for."""
+
+    def __init__(self, files: Sequence[CsvFile]) -> None:
+        self._files = {file.name.casefold(): file for file in files}
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        try:
+            return self._files[name].header().folded
+        except (FileRefused, IncompleteFetch):
+            return ()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def columns_of_the_one_file(given: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return the columns of the only file that was given; several files: no columns."""
+    return frozenset(next(iter(given.values()))) if len(given) == 1 else frozenset()

@@ -71,12 +71,14 @@ class Setting:
     """One vendor, up and ready: the config to read it with, as it stands in a district file.
 
     ``directory`` is the working folder of relative paths. ``exchanges`` grows with each request
-    the vendor sees; None where the scenario cannot tell.
+    the vendor sees; None where the scenario cannot tell. ``upload`` is the roster as a file (or a
+    folder of CSV files) that somebody could upload, for a connector that takes uploads.
     """
 
     config: Mapping[str, Any]
     directory: str = "."
     exchanges: Sequence[Exchange] | None = None
+    upload: str | None = None
 
 
 class NotSupplied(Exception):
@@ -144,4 +146,6 @@ class FolderScenario(Scenario):
         if not folder.is_dir():
             raise NotSupplied(situation)
         path = folder / self._file if self._file else folder
-        yield Setting({**self._config, self._key: str(path)}, directory=str(folder))
+        yield Setting(
+            {**self._config, self._key: str(path)}, directory=str(folder), upload=str(path)
+        )

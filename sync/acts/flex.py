@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
+from connectors.installed import load
 from core.database import Database
 from core.errors import FileRefused, UsageError
 from core.stored import FLEX_DELIVERY, FLEX_REQUEST, to_json, typed, utc_text
@@ -92,16 +93,23 @@ def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
 
 
 def _accepted(connection: Connection, district_id: int) -> int | None:
-    found = connection.execute(_ACCEPTED, {"district": district_id}).scalar()
+    """Return the upload that was accepted for a source that takes just one; None: none yet."""
+    sources = [
+        row.id
+        for row in connection.execute(_SOURCES, {"district": district_id})
+        if load(row.connector).capabilities.one_upload
+    ]
+    found = connection.execute(_ACCEPTED, {"sources": sources}).scalar()
     return None if found is None else int(found)
 
 
+_SOURCES = text("SELECT id, connector FROM sources WHERE district_id = :district")
 _ACCEPTED = text(
-    "SELECT MIN(u.id) FROM uploads u WHERE u.district_id = :district AND u.type = 'finra_flex'"
+    "SELECT MIN(u.id) FROM uploads u WHERE u.source_id IN :sources"
     " AND u.status IN ('PENDING', 'QUEUED', 'PROCESSING', 'PROCESSED')"
     " AND (NOT u.dry OR EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id"
     "  AND p.status = 'applied'))"
-)
+).bindparams(bindparam("sources", expanding=True))
 
 
 def _firm(connection: Connection, slug: str) -> Any:

@@ -20,9 +20,9 @@ from typing import Any
 from sqlalchemy import text
 
 from connectors.contract.connector import FetchRequest
-from connectors.files.file_connector import FileConnector
 from connectors.files.inspection import Found, Inspection, inspect
 from connectors.files.recognition import recognise
+from connectors.installed import file_formats, load
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.rows import Source
@@ -145,9 +145,7 @@ def choose_source(
     sources: Sequence[Source], path: Path, settings: DistrictSettings, name: str | None
 ) -> Source:
     """Return the source that takes a file. Raises ``FileRefused`` and ``UsageError``."""
-    from connectors.installed import load
-
-    takers = [one for one in sources if issubclass(load(one.connector), FileConnector)]
+    takers = [one for one in sources if load(one.connector).capabilities.takes_uploads]
     if name is not None:
         takers = [one for one in takers if one.name == name]
         if not takers:
@@ -155,7 +153,7 @@ def choose_source(
                 f"The source {name} reads no files.", hint="Leave --source out, or name another."
             )
         return takers[0]
-    kinds = recognise(path)
+    kinds = recognise(path, file_formats())
     fitting = [one for one in takers if one.connector in kinds]
     if len(fitting) == 1:
         return fitting[0]
@@ -173,15 +171,15 @@ def choose_source(
         return takers[0]  # its own reading says what is wrong
     raise FileRefused(
         f"{path.name} has the headers of no file that is known here.",
-        hint="rostersync template user_csv writes a file with the right headers; or say --source.",
+        hint="rostersync template FORMAT writes a file with the right headers; or say --source.",
     )
 
 
 def _before_taking(
     database: Database, district_id: int, source: Source | None, *, dry: bool
 ) -> None:
-    """Refuse a file that may not be taken in now, whatever it holds (FINRA FLEX, I8)."""
-    if source is not None and source.connector == "finra_flex":
+    """Refuse a file that may not be taken in now, whatever it holds (I8)."""
+    if source is not None and load(source.connector).capabilities.one_upload:
         from sync.acts.flex import refuse_upload
 
         refuse_upload(database, district_id, dry=dry)
@@ -275,7 +273,6 @@ class _UploadReading:
 
     def _inspect(self, path: Path) -> Inspection:
         connector = open_connector(self.source)
-        assert isinstance(connector, FileConnector)  # noqa: S101 - choose_source saw to it
         try:
             terms = terms_of(self.database, self.settings, self.source, connector)
             request = FetchRequest(directory=self.settings.directory, file=str(path))

@@ -1,85 +1,130 @@
 """Export: the people of a district, or of one source, as files that ``upload`` accepts.
 
 Uploaded back into its source, such a file changes nothing: the key of each row is the source's own,
-and its fields are what the directory says. Whom the format cannot carry is named by user id.
+and its fields are what the directory says. The connector knows its format; this module says what
+the source holds. People whom a format cannot carry are named by user id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection
+import msgspec
+from sqlalchemy import Connection, text
 
-from core.models import UserStatus
-from sync.views import people
-from sync.views.export_sets import SETS, set_of
-from sync.views.export_sheet import Exported, LeftOut, Sheet, held_by
+from connectors.contract.file_exchange import ExportedRow, ExportFile, ExportRequest, HeldPerson
+from connectors.files import user_file
+from connectors.installed import load
+from core.errors import UsageError
+from core.models import PROFILE_FIELDS, UserStatus
+from sync.sources.mapping import places_of, read_rules
+from sync.views import people as people_views
 
-USER_FILE = ("firstname", "lastname", "email", "role", "gradyear", "status", "idnumber")
-FLEX_FILE = ("crd_id", "first_name", "last_name", "email")
-ROLES = ("admin", "teacher", "staff", "student")
-"""The roles the user file knows; of a person with several, the first of these."""
+_PAGE = 1_000
 
 
-def sheets(connection: Connection, district: Any, source: Any | None) -> list[Sheet]:
+def export_files(connection: Connection, district: Any, source: Any | None) -> list[ExportFile]:
     """Return the files of an export.
 
-    Of a source that reads files: its own format, with the active and suspended people whom it
-    holds. Else a user file of the active people of the district, or of those whom the source
-    holds. Raises ``UsageError`` where its format cannot give back what it read.
+    Of a source whose connector can write its format: that, with the active and suspended people
+    whom the source holds. Otherwise a user file of the active people of the district, or of those
+    whom the source holds. Raises ``UsageError`` where the format cannot give back what was read.
     """
-    connector = None if source is None else source.connector
-    if connector in SETS:
-        return set_of(connection, district, source)
-    if connector == "finra_flex":
-        return [
-            Sheet("UploadUsersTemplate.csv", FLEX_FILE, lambda: _flex(connection, source)),
-        ]
-    if connector == "user_csv":
-        return [Sheet("users.csv", USER_FILE, lambda: _user_file(connection, source))]
-    return [Sheet("users.csv", USER_FILE, lambda: _anybody(connection, district, source))]
+    if source is not None:
+        request = _request(connection, district, source)
+        if files := load(source.connector).export_rows(request):
+            _refuse_a_mapping_of_more(source, files)
+            return list(files)
+    return [
+        ExportFile(
+            user_file.NAME, user_file.HEADER, lambda: _user_file(connection, district, source)
+        )
+    ]
 
 
-def _anybody(connection: Connection, district: Any, source: Any | None) -> Iterator[Exported]:
+def _user_file(connection: Connection, district: Any, source: Any | None) -> Iterator[ExportedRow]:
     name = None if source is None else source.name
-    wanted = people.UserFilter(status=UserStatus.ACTIVE, source=name)
-    for user in people.users(connection, district, wanted):
-        role = next((role for role in ROLES if role in user["roles"]), None)
+    wanted = people_views.UserFilter(status=UserStatus.ACTIVE, source=name)
+    for user in people_views.users(connection, district, wanted):
+        role = user_file.role_of(user["roles"])
         number = user["student_number"] if role == "student" else user["staff_number"]
-        yield _user_row(
-            user["id"], user, role, user["email"], number or user["sis_id"], user["graduation_year"]
+        yield user_file.user_row(
+            user["id"], user, role, email=user["email"], number=number or user["sis_id"]
         )
 
 
-def _flex(connection: Connection, source: Any) -> Iterator[Exported]:
-    for user, said in held_by(connection, source):
-        if user["given_name"] and user["family_name"] and user["email"]:
-            yield said["external_id"], user["given_name"], user["family_name"], user["email"]
-        else:
-            yield LeftOut(user["user_id"], "a FLEX file needs both names and an email address")
+def _refuse_a_mapping_of_more(source: Any, files: Iterable[ExportFile]) -> None:
+    """Refuse an export without a column that a mapping rule reads: it would read otherwise."""
+    held = {name for file in files for name in file.header}
+    for rule in read_rules(source.mapping, source.name):
+        for place in places_of(rule):
+            if place not in held:
+                raise UsageError(
+                    f"The mapping of {source.name} reads {place}, which an export does not hold:"
+                    " uploaded back, it would change people.",
+                    hint="--format json has everybody; so has an export without --source.",
+                )
 
 
-def _user_file(connection: Connection, source: Any) -> Iterator[Exported]:
-    for user, said in held_by(connection, source):
-        members = said.get("memberships", [])
-        role = next((one for one in ROLES if any(m["role"] == one for m in members)), None)
-        number = said.get("student_number") or said.get("staff_number")
-        # without an idnumber the address is the key: it must be the one that the source knows
-        email = user["email"] if number else said.get("email")
-        year = user["graduation_year"] if role == "student" else None
-        yield _user_row(user["user_id"], user, role, email, number, year)
+# -- what a source holds
 
 
-def _user_row(
-    user_id: str, user: Any, role: str | None, email: Any, number: Any, year: Any
-) -> Exported:
-    if role is None:
-        return LeftOut(user_id, f"a user file knows the roles {', '.join(ROLES)} only")
-    if not email:
-        return LeftOut(user_id, "a user file needs an email address")
-    if not (user["given_name"] and user["family_name"]):
-        return LeftOut(user_id, "a user file needs both names")
-    return (
-        user["given_name"], user["family_name"], email, role, year or "", "Active", number or "",
-    )  # fmt: skip
+def _request(connection: Connection, district: Any, source: Any) -> ExportRequest:
+    about = {"source": source.id}
+    return ExportRequest(
+        district=district.slug,
+        district_name=district.name,
+        source=source.name,
+        joined=connection.execute(_JOINED, about).first() is not None,
+        schools=lambda: _schools(connection, source),
+        people=lambda: _held_by(connection, source),
+        anybody_has=lambda name: _anybody_has(connection, source, name),
+    )
+
+
+_JOINED = text("SELECT 1 FROM parts WHERE source_id = :source LIMIT 1")
+
+
+def _schools(connection: Connection, source: Any) -> Iterator[Mapping[str, Any]]:
+    for (data,) in connection.execute(_SCHOOLS, {"source": source.id}):
+        yield msgspec.json.decode(data)
+
+
+_SCHOOLS = text(
+    "SELECT data FROM records WHERE source_id = :source AND kind = 'school' AND present"
+    " ORDER BY external_id"
+)
+
+
+def _held_by(connection: Connection, source: Any) -> Iterator[HeldPerson]:
+    """Yield everybody active or suspended whom a source holds."""
+    about = {"source": source.id, "after": 0, "size": _PAGE}
+    while page := connection.execute(_HELD, about).mappings().all():
+        about["after"] = page[-1]["record_id"]
+        for row in page:
+            suspended = row["status"] == UserStatus.SUSPENDED.value
+            said = msgspec.json.decode(row["data"])
+            yield HeldPerson(row["user_id"], suspended, dict(row), said)
+
+
+_HELD = text(
+    "SELECT r.id AS record_id, r.data, u.id AS user_id, u.status,"
+    f" {', '.join(f'u.{name}' for name in PROFILE_FIELDS)} FROM records r"
+    " JOIN links l ON l.record_id = r.id JOIN users u ON u.id = l.target_id"
+    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held AND u.status <> 'archived'"
+    " AND r.id > :after ORDER BY r.id LIMIT :size"
+)
+
+
+def _anybody_has(connection: Connection, source: Any, name: str) -> bool:
+    if name == "person_key":
+        query = "SELECT 1 FROM records WHERE source_id = :source AND person_key IS NOT NULL"
+    elif name in PROFILE_FIELDS:
+        query = (
+            "SELECT 1 FROM users u JOIN links l ON l.target_id = u.id JOIN records r"
+            f" ON r.id = l.record_id WHERE r.source_id = :source AND u.{name} IS NOT NULL"
+        )
+    else:
+        raise ValueError(f"{name} is no field of a person")
+    return connection.execute(text(f"{query} LIMIT 1"), {"source": source.id}).first() is not None

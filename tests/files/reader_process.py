@@ -14,6 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from connectors.installed import file_formats
+
+FORMATS = file_formats()  # loaded once, before the processes part
 CPU_SECONDS = 20
 MEMORY = 192 << 20
 """What a reading may take beside the program itself, in bytes of address space."""
@@ -33,13 +36,13 @@ def _bound() -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     from connectors.contract.connector import FetchRequest
-    from connectors.files.inspection import inspect
-    from connectors.files.recognition import recognise
+    from connectors.files.file_connector.inspection import inspect
+    from connectors.files.file_connector.recognition import recognise
     from connectors.user_csv import UserCsv, UserCsvConfig
 
     before, peak = _used(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        kinds = recognise(path)
+        kinds = recognise(path, FORMATS)
         report = inspect(UserCsv(UserCsvConfig()), FetchRequest(file=str(path)))
     except MemoryError:
         return {"failed": "it ran out of memory"}
@@ -55,7 +58,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def main(paths: list[str]) -> None:
-    for module in ("openpyxl", "connectors.files.inspection", "connectors.user_csv"):
+    for module in ("openpyxl", "connectors.files.file_connector.inspection", "connectors.user_csv"):
         import_module(module)  # once, before the processes part
     for path in paths:
         sys.stdout.flush()

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from connectors.files.csv_write import csv_bytes, guarded, unguarded
 from connectors.files.recognition import recognise
-from connectors.files.templates import TEMPLATES, write_template
+from connectors.files.templates import write_template
+from connectors.installed import file_formats, template_of
 from core.database import Database
 from core.errors import UsageError
 from rostersync.cli.app import run
@@ -26,6 +27,13 @@ from tests.connectors.reading import FIXTURES
 from .kit import HEADER, district, people, row
 from .test_flex import available, make_firm, staff
 from .test_inbound import active
+
+FORMATS = file_formats()
+TEMPLATES = {name: one.template() for name, one in FORMATS.items()}
+
+
+def formats_of(path: Path) -> list[str]:
+    return recognise(path, FORMATS)
 
 
 def exported(
@@ -179,7 +187,7 @@ def test_an_export_of_a_set_comes_in_its_own_format_and_uploaded_back_changes_no
     before = everything(database)
     path = tmp_path / "out.zip"
     assert write_set(database, capsys, path) == (0, f"{path} is written.\n")
-    assert recognise(path) == [name.split(" ")[0]]
+    assert formats_of(path) == [name.split(" ")[0]]
     with zipfile.ZipFile(path) as archive:
         cells = [
             cell
@@ -258,7 +266,7 @@ def test_without_output_a_set_is_named_after_its_district_and_source(
     monkeypatch.chdir(tmp_path)
     url = database.url.render_as_string(hide_password=False)
     assert run(["export", "springfield", "--source", "people", "--database", url]) == 0
-    assert recognise(tmp_path / "springfield-people.zip") == ["clever_csv"]
+    assert formats_of(tmp_path / "springfield-people.zip") == ["clever_csv"]
 
 
 def test_an_export_of_a_firm_is_a_template_that_says_the_same(
@@ -279,12 +287,12 @@ def test_an_export_of_a_firm_is_a_template_that_says_the_same(
 @pytest.mark.parametrize("name", sorted(TEMPLATES))
 def test_flex_2_12_a_template_is_recognised_as_its_own_format(tmp_path: Path, name: str) -> None:
     path = tmp_path / "template.zip"
-    write_template(name, path)
-    assert recognise(path) == [name]
+    write_template(TEMPLATES[name], path)
+    assert formats_of(path) == [name]
     if len(TEMPLATES[name]) == 1:
         for kind in ("csv", "xlsx"):
-            write_template(name, tmp_path / f"t.{kind}")
-            assert recognise(tmp_path / f"t.{kind}") == [name]
+            write_template(TEMPLATES[name], tmp_path / f"t.{kind}")
+            assert formats_of(tmp_path / f"t.{kind}") == [name]
 
 
 @pytest.mark.parametrize("name", ["user_csv", "clever_csv", "oneroster_csv"])
@@ -293,7 +301,7 @@ def test_a_template_is_read_without_a_finding(
 ) -> None:
     (tmp_path / "district.toml").unlink(missing_ok=True)
     district(database, tmp_path, connector=name)
-    write_template(name, tmp_path / "template.zip")
+    write_template(TEMPLATES[name], tmp_path / "template.zip")
     done = upload_file(database, "springfield", tmp_path / "template.zip", actor="x")
     rules = {one.rule for one in done.found}
     assert rules <= {"email-domain"}, "only the example's address is not the district's"
@@ -301,7 +309,7 @@ def test_a_template_is_read_without_a_finding(
 
 
 def test_flex_11_2_the_flex_template_has_its_four_columns(tmp_path: Path) -> None:
-    write_template("finra_flex", tmp_path / "UploadUsersTemplate.zip")
+    write_template(TEMPLATES["finra_flex"], tmp_path / "UploadUsersTemplate.zip")
     with zipfile.ZipFile(tmp_path / "UploadUsersTemplate.zip") as archive:
         content = archive.read("UploadUsersTemplate.csv").decode()
     assert content.splitlines()[0] == "crd_id,first_name,last_name,email"
@@ -309,8 +317,8 @@ def test_flex_11_2_the_flex_template_has_its_four_columns(tmp_path: Path) -> Non
 
 def test_a_template_that_does_not_exist_or_would_overwrite_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no template nonsense"):
-        write_template("nonsense", tmp_path / "x.csv")
+        template_of("nonsense")
     (tmp_path / "x.csv").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
-        write_template("user_csv", tmp_path / "x.csv")
+        write_template(TEMPLATES["user_csv"], tmp_path / "x.csv")
     assert (tmp_path / "x.csv").read_text() == "mine"

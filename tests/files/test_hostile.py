@@ -23,6 +23,7 @@ from connectors.files.inspection import inspect
 from connectors.files.recognition import recognise
 from connectors.files.templates import write_template
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
+from connectors.installed import file_formats, template_of
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
 
@@ -282,9 +283,12 @@ def test_a_device_is_no_file(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------- fuzz
 
 
+FORMATS = file_formats()
+
+
 def _any_reader(path: Path) -> None:
     """Read a file as every format; whatever is wrong must be an answer, never an exception."""
-    recognise(path)
+    recognise(path, FORMATS)
     for connector in (
         UserCsv(UserCsvConfig()), FinraFlex(FinraFlexConfig()), OneRosterCsv(OneRosterCsvConfig()),
     ):  # fmt: skip
@@ -328,7 +332,7 @@ def test_no_damaged_archive_breaks_a_reader(
     folder = tmp_path_factory.getbasetemp()
     whole = folder / f"whole_{kind}"
     if not whole.exists():
-        write_template(kind.partition(".")[0], whole)
+        write_template(template_of(kind.partition(".")[0]), whole)
     content = bytearray(whole.read_bytes()[:length])
     for place, value in damage:
         if content:

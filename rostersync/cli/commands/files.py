@@ -183,13 +183,13 @@ def template(
     ] = None,
 ) -> None:
     """Write a file with the right headers and an example."""
-    from connectors.files.csv_write import csv_bytes
-    from connectors.files.templates import sheets, write_template
+    from connectors.files.templates import template_csv, write_template
+    from connectors.installed import template_of
 
-    files = sheets(name)
+    files = template_of(name)
     if output is None and len(files) == 1:
-        sys.stdout.write(csv_bytes(*next(iter(files.values()))).decode())
+        sys.stdout.write(template_csv(files).decode())
         return
     output = output or Path(f"{name}.zip")
-    write_template(name, output)
+    write_template(files, output)
     door.say(f"{output} is written. Replace the example row, and upload it.")

@@ -17,7 +17,7 @@ from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
 from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:
-    from sync.views.export_sheet import Sheet
+    from connectors.contract.file_exchange import ExportFile
 
 SHOWN = 50
 """How many users the table shows when no limit is given."""
@@ -169,7 +169,7 @@ def export(
     from core.models import UserStatus
     from sync.run import find
     from sync.views import people
-    from sync.views.export import sheets
+    from sync.views.export import export_files
 
     left_out: dict[str, str] = {}
     with door.reading() as connection:
@@ -179,7 +179,7 @@ def export(
             wanted = people.UserFilter(status=UserStatus.ACTIVE, source=source)
             door.document(people.users(connection, row, wanted))
             return
-        found = sheets(connection, row, held_by)
+        found = export_files(connection, row, held_by)
         if len(found) > 1:
             output = output or Path(f"{district}-{source}.zip")
             _write_zip(output, found, left_out)
@@ -196,23 +196,23 @@ def export(
             say_on(door.err, f"  {user_id}: {reason}")
 
 
-def _write_zip(path: Path, found: Sequence[Sheet], left_out: dict[str, str]) -> None:
+def _write_zip(path: Path, found: Sequence[ExportFile], left_out: dict[str, str]) -> None:
     with new_file(path) as packed, ZipFile(packed, "w", ZIP_DEFLATED) as archive:
-        for sheet in found:
-            member = archive.open(sheet.file, "w", force_zip64=True)
+        for file in found:
+            member = archive.open(file.name, "w", force_zip64=True)
             with TextIOWrapper(member, "utf-8", newline="") as lines:
-                _write(lines, sheet, left_out)
+                _write(lines, file, left_out)
 
 
-def _write(lines: IO[str], sheet: Sheet, left_out: dict[str, str]) -> None:
+def _write(lines: IO[str], file: ExportFile, left_out: dict[str, str]) -> None:
     """Write one file, and note whom it cannot carry: user id → reason."""
-    from sync.views.export_sheet import LeftOut
+    from connectors.contract.file_exchange import LeftOut
 
     def carried() -> Iterator[tuple[str | int, ...]]:
-        for one in sheet.rows():
+        for one in file.rows():
             if isinstance(one, LeftOut):
                 left_out[one.user_id] = one.reason
             else:
                 yield one
 
-    write_csv(lines, sheet.header, carried())
+    write_csv(lines, file.header, carried())

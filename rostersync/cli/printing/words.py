@@ -75,7 +75,9 @@ CAPABILITIES = {
     "joined": "joins a person from several rows",
     "scoped_by_role": "a file speaks only for the roles it has people of",
     "unique_email": "an email address may stand in one row only",
+    "takes_uploads": "reads a file that somebody uploads",
     "upload_only": "fed by upload only, never scheduled",
+    "one_upload": "accepts one upload; later changes are asked for one by one",
     "binds_email_domains": "the district's email_domains bind it",
 }
 """What a connector can do, by the name of its flag."""
