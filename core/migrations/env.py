@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import JSON
-from sqlmodel import SQLModel
-from sqlmodel.sql.sqltypes import AutoString
 
-import core.tables  # noqa: F401 - the tables that a migration is compared with
+import core.schema  # noqa: F401 - the tables that a migration is compared with
+from core.columns import Json, every_table
 from core.stored import UtcTime
 
 
@@ -18,17 +16,14 @@ def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     if kind == "type":
         if isinstance(item, UtcTime):
             return "sa.String(length=32)"
-        if isinstance(item, AutoString):
-            length = getattr(item.impl_instance, "length", None)
-            return f"sa.String(length={length})" if length else "sa.String()"
-        if isinstance(item, JSON):
+        if isinstance(item, Json):
             return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql')"
     return False
 
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=SQLModel.metadata,
+    target_metadata=every_table(),
     render_as_batch=True,
     render_item=render_item,
     compare_type=True,

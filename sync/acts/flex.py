@@ -14,9 +14,11 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, text
 
 from connectors.installed import load
+from core.columns import typed
 from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.stored import FLEX_DELIVERY, FLEX_REQUEST, to_json, typed, utc_text
+from core.schema import FlexDelivery, FlexRequest
+from core.stored import to_json, utc_text
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.display import PLAN, shown_id, shown_time
@@ -48,7 +50,7 @@ def delivery(connection: Connection, slug: str) -> dict[str, Any]:
     }
 
 
-_DELIVERY = typed("SELECT * FROM flex_deliveries WHERE district_id = :district", FLEX_DELIVERY)
+_DELIVERY = typed("SELECT * FROM flex_deliveries WHERE district_id = :district", FlexDelivery)
 
 
 def set_delivery(
@@ -199,7 +201,7 @@ def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
 
 
 _REQUESTS = typed(
-    "SELECT * FROM flex_requests WHERE district_id = :district ORDER BY id", FLEX_REQUEST
+    "SELECT * FROM flex_requests WHERE district_id = :district ORDER BY id", FlexRequest
 )
 
 
@@ -247,7 +249,7 @@ def confirm(
 
 
 _ASKED = typed(
-    "SELECT * FROM flex_requests WHERE district_id = :district AND id = :id", FLEX_REQUEST
+    "SELECT * FROM flex_requests WHERE district_id = :district AND id = :id", FlexRequest
 )
 _CONFIRMED = text(
     "UPDATE flex_requests SET status = 'confirmed', confirmed_by = :actor, confirmed_at = :now,"

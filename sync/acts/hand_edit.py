@@ -28,7 +28,7 @@ from core.models import (
     ceds_grade,
     fold_email,
 )
-from core.rows import District
+from core.schema import District
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Opening, Step, open_plan

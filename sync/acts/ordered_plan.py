@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.database import Database
-from core.rows import District
+from core.schema import District
 from core.settings import DistrictSettings
 from core.stored import from_json
 from sync.ledger.domain_moves import read_aliases

@@ -25,7 +25,7 @@ from connectors.files.recognition import recognise
 from connectors.installed import file_formats, load
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
-from core.rows import Source
+from core.schema import Source
 from core.settings import DistrictSettings
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.errors import UsageError
-from core.rows import Source
+from core.schema import Source
 from core.stored import from_json
 from sync.acts.ordered_plan import STANDS_DAYS
 from sync.ledger.draft import Draft

@@ -52,7 +52,7 @@ Basis = Sequence[Sequence[int | None]]
 
 
 class Step(NamedTuple):
-    """One change before it is written down; see ``core.tables.Change`` for the fields."""
+    """One change before it is written down; see ``core.schema.Change`` for the fields."""
 
     kind: Kind
     action: str

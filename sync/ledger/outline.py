@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from core.columns import typed
 from core.database import Database
 from core.models import Kind
-from core.stored import PLAN_GROUP, to_json, typed
+from core.schema import PlanGroup
+from core.stored import to_json
 
 LARGE = 10_000
 """A plan of so many changes has an outline."""
@@ -84,4 +86,4 @@ def stored_outline(connection: Connection, plan_id: int) -> Outline | None:
 _CHANGES = text(
     "SELECT kind, action, school_id, role, seq FROM changes WHERE plan_id = :plan ORDER BY seq"
 )
-_GROUPS = typed("SELECT * FROM plan_groups WHERE plan_id = :plan", PLAN_GROUP)
+_GROUPS = typed("SELECT * FROM plan_groups WHERE plan_id = :plan", PlanGroup)

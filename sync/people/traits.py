@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.rows import Source
+from core.schema import Source
 from sync.ledger.domain_moves import spellings
 from sync.people.identity import NUMBERS, Candidate, Traits, fold_name, role_class
 from sync.people.person import UserData, decode_user

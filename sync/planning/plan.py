@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from core.database import Database
 from core.failpoints import failpoint
-from core.rows import District, Source
+from core.schema import District, Source
 from core.settings import DistrictSettings
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import Database
 from core.models import Kind
-from core.rows import Source
+from core.schema import Source
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id

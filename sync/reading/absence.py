@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from connectors.contract.connector import Connector
 from core.models import Kind
-from core.rows import Source
+from core.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries

@@ -19,7 +19,7 @@ from connectors.contract.connector import Connector
 from core.database import Database
 from core.failpoints import failpoint
 from core.models import Kind
-from core.rows import Source
+from core.schema import Source
 from core.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof
 from sync.reading.fetch_result import FetchResult

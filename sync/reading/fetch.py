@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
-from core.rows import Source
+from core.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import Stage

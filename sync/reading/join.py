@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, text
 from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
-from core.rows import Source
+from core.schema import Source
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped

@@ -25,7 +25,7 @@ from core.errors import (
 )
 from core.failpoints import failpoint
 from core.models import Kind, Role
-from core.rows import Source
+from core.schema import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof, find_absent

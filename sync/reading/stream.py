@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import Connector, FetchRequest, Page, Part
 from core.errors import RosterSyncError, SkipRecord
 from core.models import Kind
-from core.rows import Source
+from core.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import Prints, ReadingTerms
 from sync.reading.page_order import NO_KEY, VOID, Chunk, Match, Order, join_keys

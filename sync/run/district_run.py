@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core import rows
 from core.database import Database
 from core.errors import (
     RosterSyncError,
     UsageError,
 )
-from core.rows import District, Source
+from core.schema import District, Source
 from core.settings import DistrictSettings
 from sync.rules import season
 from sync.rules.return_guard import (
@@ -23,6 +22,7 @@ from sync.rules.return_guard import (
 )
 from sync.rules.season import SeasonOnDay
 from sync.run.clock import Clock, utc_now
+from sync.run.find import find_district, sources_in_force
 from sync.run.run_rows import close_killed, close_run_in, open_run
 
 Progress = Callable[[str, int], None]
@@ -99,13 +99,13 @@ def open_district_run(
 def read_district(database: Database, slug: str) -> tuple[District, DistrictSettings, list[Source]]:
     """Return a district, its settings and its sources in precedence. Raises ``UsageError``."""
     with database.read() as connection:
-        district = rows.find_district(connection, slug)
+        district = find_district(connection, slug)
         if district is None:
             raise UsageError(
                 f"There is no district {slug}.",
                 hint="rostersync districts lists them; rostersync load FILE.toml adds one.",
             )
-        sources = rows.read_sources(connection, district.id)
+        sources = sources_in_force(connection, district.id)
     return district, DistrictSettings.model_validate(district.settings), sources
 
 

@@ -1,6 +1,6 @@
 """Finding a district or a source by its name, with a likely name where there is none.
 
-Used wherever a person or a program names one. Reads only.
+Used wherever a person or a program names one, and by a run for what it works on. Reads only.
 """
 
 from __future__ import annotations
@@ -8,19 +8,23 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
-from core import stored
 from core.errors import UsageError
-from core.stored import typed
+from core.schema import District, Source
 
 Json = dict[str, Any]
 """One JSON object of the outside contract."""
 
 
-def district_row(connection: Connection, slug: str) -> Any:
-    """Return the row of a district. Raises ``UsageError`` with the likely name."""
-    row = connection.execute(_DISTRICT, {"slug": slug}).one_or_none()
+def find_district(connection: Connection, slug: str) -> District | None:
+    """Return the district of this name, if there is one."""
+    return District.one_of(connection.execute(_DISTRICT, {"slug": slug}))
+
+
+def district_row(connection: Connection, slug: str) -> District:
+    """Return the district of this name. Raises ``UsageError`` with the likely name."""
+    row = find_district(connection, slug)
     if row is not None:
         return row
     known = list(connection.execute(_SLUGS).scalars())
@@ -31,8 +35,8 @@ def district_row(connection: Connection, slug: str) -> Any:
     raise UsageError(f"There is no district {slug!r}.", hint=hint)
 
 
-def source_row(connection: Connection, district: Any, name: str) -> Any:
-    """Return the row of one source of a district. Raises ``UsageError`` with those there are."""
+def source_row(connection: Connection, district: District, name: str) -> Source:
+    """Return one source of a district. Raises ``UsageError`` with those there are."""
     rows = {row.name: row for row in source_rows(connection, district.id)}
     if name not in rows:
         raise UsageError(
@@ -42,12 +46,20 @@ def source_row(connection: Connection, district: Any, name: str) -> Any:
     return rows[name]
 
 
-def source_rows(connection: Connection, district_id: int | None) -> list[Any]:
-    """Return the rows of a district's sources, or of all, in the order of their precedence."""
-    where = "" if district_id is None else " WHERE district_id = :district"
-    query = f"SELECT * FROM sources{where} ORDER BY district_id, precedence, id"
-    return list(connection.execute(typed(query, stored.SOURCE), {"district": district_id}))
+def source_rows(connection: Connection, district_id: int | None) -> list[Source]:
+    """Return a district's sources, or those of all districts, in the order of their precedence."""
+    if district_id is None:
+        return Source.all_of(connection.execute(_ALL_SOURCES))
+    return Source.all_of(connection.execute(_SOURCES, {"district": district_id}))
 
 
-_DISTRICT = typed("SELECT * FROM districts WHERE slug = :slug", stored.DISTRICT)
-_SLUGS = text("SELECT slug FROM districts ORDER BY slug")
+def sources_in_force(connection: Connection, district_id: int) -> list[Source]:
+    """Return the sources of a district that a run reads, in the order of their precedence."""
+    return Source.all_of(connection.execute(_IN_FORCE, {"district": district_id}))
+
+
+_DISTRICT = select(District.table).where(District.slug == bindparam("slug"))
+_SLUGS = select(District.slug).order_by(District.slug)
+_ALL_SOURCES = select(Source.table).order_by(Source.district_id, Source.precedence, Source.id)
+_SOURCES = _ALL_SOURCES.where(Source.district_id == bindparam("district"))
+_IN_FORCE = _SOURCES.where(Source.configured, ~Source.retired)

@@ -14,11 +14,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from connectors.contract.connector import Connector
+from core.columns import typed
 from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
-from core.rows import Source
-from core.stored import SOURCE, typed
+from core.schema import Source
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
 from sync.run.outcome import worst
@@ -241,7 +241,7 @@ _READERS = typed(
     "SELECT d.slug, s.name, s.vendor_district, s.config FROM sources s"
     " JOIN districts d ON d.id = s.district_id"
     " WHERE s.connector = :connector AND s.configured AND NOT s.retired",
-    SOURCE,
+    Source,
 )
 
 

@@ -15,21 +15,20 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic_core import to_jsonable_python
-from sqlalchemy import Connection
-from sqlalchemy.orm import Session
-from sqlmodel import col, select
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connectors.contract.connector import Connector
 from connectors.installed import load as load_connector
 from core.database import Database
 from core.district_file import DistrictDocument, Problem, read_district_file
 from core.errors import ConfigError, UsageError
+from core.schema import District, Record, Source
 from core.settings import DistrictSettings, SourceSettings
-from core.tables import District, Record, Source
 from core.toml_lines import Path
 from sync.rules.return_guard import with_other_calendar
 from sync.run.calendar import calendar_of
 from sync.run.clock import Clock, utc_now
+from sync.run.find import find_district
 from sync.run.open_records import open_people_of, open_source
 from sync.sources.connect import check_config
 from sync.sources.mapping import read_rules
@@ -145,35 +144,31 @@ def _check_mapping(source: SourceSettings, under: Path) -> Iterator[Problem]:
 def _load_all(
     connection: Connection, document: DistrictDocument, dry_run: bool, now: datetime
 ) -> tuple[Loaded, ...]:
-    # A dry run is the same path; its session is left without ever having written.
-    with Session(connection, autoflush=False) as session:
-        loaded = tuple(
-            _load_district(session, settings, dry_run, now) for settings in document.file.district
-        )
-        if not dry_run:
-            session.flush()
-    return loaded
+    return tuple(
+        _load_district(connection, settings, dry_run, now) for settings in document.file.district
+    )
 
 
 def _load_district(
-    session: Session, settings: DistrictSettings, dry_run: bool, now: datetime
+    connection: Connection, settings: DistrictSettings, dry_run: bool, now: datetime
 ) -> Loaded:
     stored = settings.stored()
-    row = session.execute(
-        select(District).where(col(District.slug) == settings.slug)
-    ).scalar_one_or_none()
+    row = find_district(connection, settings.slug)
     if row is None:
-        row = District(slug=settings.slug, name=settings.name, settings=stored)
-        if not dry_run:
-            session.add(row)
-            session.flush()
         action, changes = "created", dict[str, list[Any]]()
+        district_id = None  # as it stays in a dry run
+        if not dry_run:
+            about = {"slug": settings.slug, "name": settings.name, "settings": stored}
+            district_id = connection.execute(_NEW_DISTRICT, about).scalar_one()
     else:
+        district_id = row.id
         changes = dict(_differences(row.settings, stored))
         action = "updated" if changes else "unchanged"
         if changes and not dry_run:
             take_settings(row, settings, now)
-    return Loaded(settings.slug, action, changes, tuple(_load_sources(session, row, settings)))
+            _write(connection, row, "name", "settings", "season_state")
+    sources = tuple(_load_sources(connection, district_id, settings, dry_run))
+    return Loaded(settings.slug, action, changes, sources)
 
 
 def take_settings(row: District, settings: DistrictSettings, now: datetime) -> None:
@@ -186,51 +181,81 @@ def take_settings(row: District, settings: DistrictSettings, now: datetime) -> N
         row.season_state = state.model_dump(mode="json")
 
 
-def _load_sources(session: Session, row: District, settings: DistrictSettings) -> Iterator[Loaded]:
-    query = select(Source).where(col(Source.district_id) == row.id).order_by(col(Source.precedence))
-    known = {source.name: source for source in session.execute(query).scalars()}
+def _load_sources(
+    connection: Connection, district_id: int | None, settings: DistrictSettings, dry_run: bool
+) -> Iterator[Loaded]:
+    rows = Source.all_of(connection.execute(_SOURCES, {"district": district_id}))
+    known = {source.name: source for source in rows}
     for wanted in settings.source:
-        yield _load_source(session, row, known.pop(wanted.name, None), wanted)
+        row = known.pop(wanted.name, None)
+        if row is None:
+            values = _wanted_values(wanted)
+            if district_id is not None and not dry_run:
+                about = {"district_id": district_id, "name": wanted.name, **values}
+                connection.execute(_NEW_SOURCE, about)
+            yield Loaded(wanted.name, "created")
+        else:
+            yield _load_source(connection, row, wanted, dry_run)
     for gone in known.values():
         if gone.configured:
             gone.configured = False
+            if not dry_run:
+                _write(connection, gone, "configured")
             yield Loaded(gone.name, "not_in_file", {"configured": [True, False]})
 
 
-def _load_source(
-    session: Session, district: District, row: Source | None, wanted: SourceSettings
-) -> Loaded:
+def _wanted_values(wanted: SourceSettings) -> dict[str, Any]:
     values: dict[str, Any] = to_jsonable_python(wanted.model_dump(include=set(_SOURCE_KEYS)))
-    if row is None:
-        if district.id is not None:  # it is None in the dry run of a new district only
-            session.add(Source(district_id=district.id, name=wanted.name, **values))
-        return Loaded(wanted.name, "created")
+    return values
+
+
+def _load_source(
+    connection: Connection, row: Source, wanted: SourceSettings, dry_run: bool
+) -> Loaded:
+    values = _wanted_values(wanted)
     before = {key: getattr(row, key) for key in _SOURCE_KEYS}
     changes = dict(_differences(before, values))
     if "connector" in changes:
-        _refuse_other_connector(session, row, wanted)
+        _refuse_other_connector(connection, row, wanted)
     for key, value in values.items():
-        if before[key] != value:
-            setattr(row, key, value)
+        setattr(row, key, value)
     if not row.configured:
         row.configured = True
         changes["configured"] = [False, True]
-    if row.id is not None and ("precedence" in changes or "configured" in changes):
-        open_people_of(session.connection(), row.id)
-    if row.id is not None and "keep_when_missing" in changes:
-        open_source(session.connection(), row.id)
+    if changes and not dry_run:
+        _write(connection, row, *_SOURCE_KEYS, "configured")
+        if "precedence" in changes or "configured" in changes:
+            open_people_of(connection, row.id)
+        if "keep_when_missing" in changes:
+            open_source(connection, row.id)
     return Loaded(wanted.name, "updated" if changes else "unchanged", changes)
 
 
-def _refuse_other_connector(session: Session, row: Source, wanted: SourceSettings) -> None:
+def _write(connection: Connection, row: District | Source, *names: str) -> None:
+    """Write some columns of a row as they now are."""
+    values = {name: getattr(row, name) for name in names}
+    connection.execute(update(row.table).where(row.table.c.id == row.id).values(values))
+
+
+def _refuse_other_connector(connection: Connection, row: Source, wanted: SourceSettings) -> None:
     """Another vendor's ids are other ids: under the old name everybody would leave and join."""
-    if session.execute(select(Record.id).where(col(Record.source_id) == row.id).limit(1)).first():
+    if connection.execute(_ANY_RECORD, {"source": row.id}).first():
         raise UsageError(
             f"The source {row.name} has been read with the connector {row.connector};"
             f" it cannot become a {wanted.connector} source.",
             hint="Give the new vendor a source of its own name, and retire the old one afterwards"
             " (rostersync source retire).",
         )
+
+
+_NEW_DISTRICT = insert(District.table).returning(District.id)
+_NEW_SOURCE = insert(Source.table)
+_SOURCES = (
+    select(Source.table)
+    .where(Source.district_id == bindparam("district"))
+    .order_by(Source.precedence)
+)
+_ANY_RECORD = select(Record.id).where(Record.source_id == bindparam("source")).limit(1)
 
 
 def _differences(

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 from connectors.installed import load
 from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
-from core.rows import Source
+from core.schema import Source
 from core.stored import to_json
 from sync.rules.quarantine import (
     Health,

@@ -18,11 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from connectors.contract.connector import Received
+from core.columns import typed
 from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
-from core.rows import Source
-from core.stored import UPLOAD as UPLOAD_TYPES
-from core.stored import to_json, typed, utc_text
+from core.schema import Source, Upload
+from core.stored import to_json, utc_text
 from sync.run.display import PLAN, RUN, shown_id, shown_time
 
 UPLOAD = "U"
@@ -172,7 +172,7 @@ def waiting(connection: Connection, district_id: int) -> list[Any]:
 _WAITING = typed(
     "SELECT * FROM uploads WHERE district_id = :district AND status IN ('PENDING', 'QUEUED')"
     " AND original IS NOT NULL ORDER BY id",
-    UPLOAD_TYPES,
+    Upload,
 )
 
 
@@ -185,9 +185,7 @@ def uploads(connection: Connection, district: Any) -> Iterator[dict[str, Any]]:
 
 
 _SOURCES = text("SELECT id, name FROM sources WHERE district_id = :district")
-_UPLOADS = typed(
-    "SELECT * FROM uploads WHERE district_id = :district ORDER BY id DESC", UPLOAD_TYPES
-)
+_UPLOADS = typed("SELECT * FROM uploads WHERE district_id = :district ORDER BY id DESC", Upload)
 
 
 def upload_by_id(connection: Connection, upload_id: int) -> dict[str, Any]:
@@ -199,7 +197,7 @@ def upload_by_id(connection: Connection, upload_id: int) -> dict[str, Any]:
 _UPLOAD = typed(
     "SELECT u.*, s.name AS source FROM uploads u LEFT JOIN sources s ON s.id = u.source_id"
     " WHERE u.id = :upload",
-    UPLOAD_TYPES,
+    Upload,
 )
 
 

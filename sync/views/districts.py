@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core import stored
+from core import schema
+from core.columns import typed
 from core.errors import UsageError
-from core.stored import typed
 from sync.run.display import CONFLICT, PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json, source_rows
 
@@ -29,7 +29,7 @@ def time_zones(connection: Connection) -> dict[str, str]:
     return {row.slug: row.settings["timezone"] for row in connection.execute(_DISTRICTS)}
 
 
-_DISTRICTS = typed("SELECT * FROM districts ORDER BY slug", stored.DISTRICT)
+_DISTRICTS = typed("SELECT * FROM districts ORDER BY slug", schema.District)
 
 
 def districts(connection: Connection) -> Iterator[Json]:
@@ -133,7 +133,7 @@ _RUN_IDS: Any = bindparam("runs", expanding=True)
 _RUNS = typed(
     "SELECT * FROM runs WHERE district_id = :district AND id < :before ORDER BY id DESC"
     " LIMIT :size",
-    stored.RUN,
+    schema.Run,
 )
 _PLANS_OF_RUNS = text(
     "SELECT run_id, applied_run_id, id FROM plans WHERE (run_id IN :runs"
@@ -142,7 +142,7 @@ _PLANS_OF_RUNS = text(
 _FETCHES_OF_RUNS = typed(
     "SELECT f.run_id, s.name, f.certificate FROM fetches f JOIN sources s ON s.id = f.source_id"
     " WHERE f.run_id IN :runs ORDER BY f.id",
-    stored.FETCH,
+    schema.Fetch,
 ).bindparams(_RUN_IDS)
 
 
@@ -151,7 +151,7 @@ def conflicts(
 ) -> Iterator[Json]:
     """Yield the conflicts of a district, the oldest first; ``status`` None: also the settled."""
     wanted = "" if status is None else " AND c.status = :status"
-    query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", stored.CONFLICT)
+    query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", schema.Conflict)
     about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}
     while page := connection.execute(query, about).all():
         about["after"] = page[-1].id
@@ -197,5 +197,5 @@ def conflict_row(connection: Connection, word: str) -> Any:
 _CONFLICT = typed(
     "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id"
     " WHERE c.id = :conflict",
-    stored.CONFLICT,
+    schema.Conflict,
 )

@@ -13,9 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, String, bindparam, text
 
+from core.columns import typed
 from core.errors import UsageError
 from core.models import Role, UserStatus, fold_email
-from core.stored import MEMBERSHIP, USER, typed, utc_text
+from core.schema import Membership, User
+from core.stored import utc_text
 from sync.run.find import Json
 from sync.views.districts import BEYOND
 
@@ -70,7 +72,7 @@ def users(
     order = "LOWER(u.family_name), LOWER(u.given_name), u.id" if by_name else "u.id"
     cut = "" if limit is None and not offset else " LIMIT :limit OFFSET :offset"
     about |= {"limit": BEYOND if limit is None else limit, "offset": offset}
-    query = typed(f"SELECT u.* FROM users u WHERE {where} ORDER BY {order}{cut}", USER)
+    query = typed(f"SELECT u.* FROM users u WHERE {where} ORDER BY {order}{cut}", User)
     if by_name:
         yield from _page(connection, connection.execute(query, about).all())
         return
@@ -88,7 +90,7 @@ def user_json(connection: Connection, district: Any, user_id: str) -> Json:
     return next(_page(connection, page))
 
 
-_USER = typed("SELECT * FROM users WHERE district_id = :district AND id = :user", USER)
+_USER = typed("SELECT * FROM users WHERE district_id = :district AND id = :user", User)
 
 
 def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> tuple[str, Json]:
@@ -162,7 +164,7 @@ _MEMBERS = typed(
     "SELECT m.user_id, m.role, m.school_id, m.is_primary, s.name FROM memberships m"
     " LEFT JOIN schools s ON s.id = m.school_id WHERE m.user_id IN :users"
     " ORDER BY m.is_primary DESC, s.name, m.role",
-    MEMBERSHIP,
+    Membership,
 ).bindparams(_IDS)
 _HOLDERS = text(
     "SELECT l.target_id, s.name FROM links l JOIN records r ON r.id = l.record_id"

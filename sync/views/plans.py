@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core import stored
+from core import schema
+from core.columns import typed
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
-from core.stored import typed
 from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -44,7 +44,7 @@ def plan_row(connection: Connection, word: str) -> Any:
     return row
 
 
-_PLAN = typed("SELECT * FROM plans WHERE id = :plan AND status <> 'draft'", stored.PLAN)
+_PLAN = typed("SELECT * FROM plans WHERE id = :plan AND status <> 'draft'", schema.Plan)
 
 
 def plan_json(connection: Connection, plan: Any) -> Json:
@@ -128,7 +128,7 @@ def plans(connection: Connection, district: Any, *, limit: int | None = None) ->
 _PLANS = typed(
     "SELECT * FROM plans WHERE district_id = :district AND status <> 'draft' AND id < :before"
     " ORDER BY id DESC LIMIT :size",
-    stored.PLAN,
+    schema.Plan,
 )
 
 
@@ -141,7 +141,7 @@ def certificates(connection: Connection, plan_ids: list[int]) -> Json:
 
 
 _CERTIFICATES = typed(
-    "SELECT certificates FROM plans WHERE id IN :plans ORDER BY id", stored.PLAN
+    "SELECT certificates FROM plans WHERE id IN :plans ORDER BY id", schema.Plan
 ).bindparams(bindparam("plans", expanding=True))
 
 
@@ -181,8 +181,8 @@ _CHANGES = (
     " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
     " WHERE c.plan_id = :plan"
 )
-_CHANGES_FROM = typed(f"{_CHANGES} AND c.seq >= :at ORDER BY c.seq LIMIT :size", stored.CHANGE)
-_CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", stored.CHANGE).bindparams(
+_CHANGES_FROM = typed(f"{_CHANGES} AND c.seq >= :at ORDER BY c.seq LIMIT :size", schema.Change)
+_CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", schema.Change).bindparams(
     bindparam("seqs", expanding=True)
 )
 
@@ -225,7 +225,7 @@ _SCHOOLS_MADE = typed(  # they stand before people: of a million changes the fir
     "SELECT target_id, after FROM changes WHERE plan_id = :plan AND kind = 'school'"
     " AND action = 'create' AND seq < COALESCE((SELECT seq FROM changes WHERE plan_id = :plan"
     " AND kind = 'user' ORDER BY seq LIMIT 1), :beyond)",
-    stored.CHANGE,
+    schema.Change,
 )
 
 
@@ -347,5 +347,5 @@ _NEXT_APPLIED = typed(
     " LEFT JOIN runs r ON r.id = p.applied_run_id WHERE p.district_id = :district"
     " AND p.status = 'applied' AND p.first_serial + p.size > :next AND p.first_serial <= :end"
     " AND p.size > 0 ORDER BY p.first_serial LIMIT 1",
-    stored.PLAN,
+    schema.Plan,
 )

@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.stored import FETCH, typed
+from core.columns import typed
+from core.schema import Fetch
 from sync.run.display import shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -115,5 +116,5 @@ def _newest_first(connection: Connection, source_id: int) -> Iterator[Any]:
 
 _PAGE_OF_FETCHES = typed(
     "SELECT * FROM fetches WHERE source_id = :source AND id < :before ORDER BY id DESC LIMIT :size",
-    FETCH,
+    Fetch,
 )

@@ -17,9 +17,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
-from sqlmodel import SQLModel
 
-import core.tables
+import core.schema
+from core.columns import every_table
 from core.database import SCHEMA_REVISION, Database, open_database
 from core.errors import Busy, ConfigError
 from core.stored import utc_text
@@ -42,14 +42,14 @@ def opened() -> Iterator[Opener]:
 
 def _revisions() -> list[str]:
     """Every migration of ours, oldest first."""
-    scripts = ScriptDirectory(str(Path(core.tables.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(core.schema.__file__).parent / "migrations"))
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
 
 
 def _differences(database: Database) -> list[object]:
     with database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, SQLModel.metadata))
+        return list(compare_metadata(context, every_table()))
 
 
 # -- migrations
