@@ -9,7 +9,7 @@ import pytest
 
 from tests.docs.console import ROOT
 
-PAGE = ROOT / "docs" / "file-rules.md"
+PAGE = ROOT / "docs" / "design" / "file-rules.md"
 RULES = {2: 13, 3: 11, 4: 10, 5: 14, 6: 5, 9: 10, 11: 13}
 """Section → how many rules it has, numbered from 1."""
 WHERE = (ROOT / "tests" / "files", ROOT / "tests" / "connectors" / "test_user_csv.py")
