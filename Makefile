@@ -19,7 +19,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long lint format docs bench bench-model bench-peers clean
+.PHONY: help venv demo test test-long lint format docs picture site bench bench-model bench-peers clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
@@ -70,6 +70,13 @@ test-long: lint  ## Lint, then run every test at full size
 
 docs: $(STAMP)  ## Write the pages that are made from the program
 	@$(BIN)/python -m rostersync.tools.reference
+
+picture: $(STAMP)  ## Draw the picture of the rooms from the imports of the code
+	@$(BIN)/python docs/picture.py
+
+site: $(STAMP)  ## Build the pages of docs/ as a site in build/site; every warning is an error
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/site
+	@echo "site: open build/site/index.html"
 
 bench: $(STAMP)  ## Measure speed and memory beside their floors (SIZE=1000000; see docs/performance.md)
 	@$(BIN)/python -m bench --size $(SIZE) $(ARGS)

@@ -2,7 +2,7 @@
 
 project = "rostersync"
 author = "The rostersync engineers"
-copyright = "the rostersync engineers, Apache-2.0"  # noqa: A001 (the name that Sphinx reads)
+copyright = "the rostersync engineers, Apache-2.0"
 
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}

@@ -1,15 +1,17 @@
 """Draws the rooms of the repository from the imports of its code: ``make picture``.
 
 A box is a room, an arrow says "imports". An arrow that follows from others is left out, so a room
-may also import what its arrows lead to further down. Every arrow runs downward; if the rooms import
-each other in a circle there is no picture, only a sentence that names the circle.
+may also import what its arrows lead to further down. Where two rooms import each other, the rarer
+of the two imports is a dashed arrow that runs upward.
 """
 
 from __future__ import annotations
 
 import graphlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -20,85 +22,103 @@ PICTURE = ROOT / "docs" / "design" / "rooms.svg"
 PACKAGES = ("rostersync", "sync", "connectors", "core")
 """From the top down: a package imports only those after it."""
 
-WIDTH, LEFT, BOX, ROW, BAND = 1000, 130, (118, 44), 84, 24
+MACHINERY = {"contract", "http", "files", "oneroster_standard"}
+"""The rooms of ``connectors`` that are no vendor and no format."""
+
+WIDTH, LEFT, BOX, ROW, BAND = 1000, 130, (150, 36), 72, 24
 
 _STYLE = """
   text { font: 13px sans-serif; fill: #1b2733; text-anchor: middle }
-  .count { font-size: 11px; fill: #5a6b7b }
   .package { font-weight: bold; text-anchor: start; fill: #44566a }
   .band { fill: #f2f5f8 } .band.odd { fill: #e7edf3 }
   .room { fill: #fff; stroke: #44566a }
   .arrow { stroke: #7b8fa3; fill: none; marker-end: url(#tip) }
+  .upward { stroke: #b3402a; stroke-dasharray: 5 4 }
 """
 
 
 def room_of(module: str) -> str | None:
     """Return the room of a module: its folder, or the module itself if it stands above the folders.
 
-    The vendors and formats at the top of ``connectors`` are drawn as one room: none of them imports
+    The vendors and formats of ``connectors`` are drawn as one room, for none of them imports
     another. A package's own ``__init__`` is no room.
     """
     package, *inside = module.split(".")
     if not inside:
         return None
-    if package != "core" and ROOT.joinpath(package, inside[0]).is_dir():
-        return f"{package}/{inside[0]}"
-    if package == "connectors":
+    if package == "core":
+        return package
+    if package == "connectors" and inside[0] not in MACHINERY:
         return "connectors/vendors"
-    return package if package == "core" else f"{package}/{inside[0]}.py"
+    is_folder = ROOT.joinpath(package, inside[0]).is_dir()
+    return f"{package}/{inside[0]}" if is_folder else f"{package}/{inside[0]}.py"
 
 
-def read_rooms() -> tuple[dict[str, int], dict[str, set[str]]]:
-    """Return room → number of its files, and room → the rooms that it imports."""
+def read_rooms() -> dict[str, Counter[str]]:
+    """Return room → how often it imports which other room."""
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
-    files: dict[str, int] = {}
-    imports: dict[str, set[str]] = {}
+    imports: dict[str, Counter[str]] = {}
     for module in sorted(graph.modules):
         if (room := room_of(module)) is not None:
-            files[room] = files.get(room, 0) + 1
             found = map(room_of, graph.find_modules_directly_imported_by(module))
-            imports.setdefault(room, set()).update({other for other in found if other} - {room})
-    return files, imports
+            imports.setdefault(room, Counter()).update(other for other in found if other)
+            del imports[room][room]
+    return imports
 
 
-def layers(imports: Mapping[str, set[str]]) -> list[list[str]]:
+def without_circles(
+    imports: Mapping[str, Counter[str]],
+) -> tuple[dict[str, set[str]], list[tuple[str, str]]]:
+    """Return the imports that run downward, and those that close a circle, the rarest of each."""
+    down = {room: set(found) for room, found in imports.items()}
+    upward: list[tuple[str, str]] = []
+    while True:
+        try:
+            graphlib.TopologicalSorter(down).prepare()
+        except graphlib.CycleError as error:
+            imported_by = error.args[1]  # each one is imported by the next
+            circle = [(room, other) for other, room in pairwise(imported_by)]
+            rarest = min(circle, key=lambda edge: (imports[edge[0]][edge[1]], edge))
+            down[rarest[0]].discard(rarest[1])
+            upward.append(rarest)
+        else:
+            return down, sorted(upward)
+
+
+def layers(down: Mapping[str, set[str]]) -> list[list[str]]:
     """Return the rooms in rows from the top down, each package a block of rows of its own.
 
-    A room stands below every room of its package that imports it. Raises ``SystemExit`` for a circle.
+    A room stands below every room of its package that imports it.
     """
     rows: list[list[str]] = []
     for package in PACKAGES:
         inside = {
             room: {other for other in found if other.split("/")[0] == package}
-            for room, found in imports.items()
+            for room, found in down.items()
             if room.split("/")[0] == package
         }
-        try:
-            order = list(graphlib.TopologicalSorter(inside).static_order())
-        except graphlib.CycleError as circle:
-            raise SystemExit(f"These rooms import each other: {' → '.join(circle.args[1])}") from None
         height: dict[str, int] = {}
-        for room in order:  # what is imported comes first
+        for room in graphlib.TopologicalSorter(inside).static_order():  # the imported ones first
             height[room] = 1 + max((height[other] for other in inside[room]), default=-1)
         rows += [
-            sorted(room for room in order if height[room] == level)
+            sorted(room for room in height if height[room] == level)
             for level in range(max(height.values()), -1, -1)
         ]
     return rows
 
 
-def arrows(imports: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
+def arrows(down: Mapping[str, set[str]]) -> Iterator[tuple[str, str]]:
     """Yield the imports that do not follow from others."""
     below: dict[str, set[str]] = {}
-    for room in graphlib.TopologicalSorter(imports).static_order():
-        below[room] = set().union(*({other} | below[other] for other in imports.get(room, ())))
-    for room, found in sorted(imports.items()):
+    for room in graphlib.TopologicalSorter(down).static_order():
+        below[room] = set().union(*({other} | below[other] for other in down.get(room, ())))
+    for room, found in sorted(down.items()):
         indirect = set().union(*(below[other] for other in found))
         yield from ((room, other) for other in sorted(found - indirect))
 
 
 def in_order(rows: list[list[str]], drawn: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """Put the rooms of each row where their arrows are short: near the rooms that they belong to."""
+    """Put the rooms of each row near those that they share an arrow with."""
     near: dict[str, list[str]] = {}
     for room, other in drawn:
         near.setdefault(room, []).append(other)
@@ -107,7 +127,8 @@ def in_order(rows: list[list[str]], drawn: Iterable[tuple[str, str]]) -> list[li
     for _ in range(8):
         for row in rows:
             wished = {
-                room: sum(place[other] for other in near.get(room, [room])) / len(near.get(room, [1]))
+                room: sum(place[other] for other in near.get(room, [room]))
+                / len(near.get(room, [1]))
                 for room in row
             }
             row.sort(key=lambda room: (round(wished[room], 6), room))
@@ -116,10 +137,40 @@ def in_order(rows: list[list[str]], drawn: Iterable[tuple[str, str]]) -> list[li
     return rows
 
 
-def draw(files: Mapping[str, int], imports: Mapping[str, set[str]]) -> str:
+def route(room: str, other: str, at: Mapping[str, tuple[float, float]]) -> str:
+    """Return a curve from one room down to another that runs behind as few boxes as it can."""
+    wide, high = BOX
+    (x1, y1), (x2, y2) = at[room], at[other]
+    y1, y2 = y1 + high / 2, y2 - high / 2
+    bend = (y2 - y1) / 2
+
+    def behind(aside: float) -> int:
+        """Count the points of the curve that lie behind a box."""
+        count = 0
+        for step in range(1, 40):
+            t = step / 40
+            a, b, c, d = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+            x = (a + b) * x1 + (c + d) * x2 + (b + c) * aside
+            y = a * y1 + b * (y1 + bend) + c * (y2 - bend) + d * y2
+            count += any(
+                abs(x - left) < wide / 2 + 4 and abs(y - top) < high / 2
+                for name, (left, top) in at.items()
+                if name not in (room, other)
+            )
+        return count
+
+    aside = min((0, 130, -130, 200, -200, 280, -280), key=lambda one: (behind(one), abs(one)))
+    return (
+        f"M{x1:.0f} {y1:.0f} C{x1 + aside:.0f} {y1 + bend:.0f}"
+        f" {x2 + aside:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
+    )
+
+
+def draw(imports: Mapping[str, Counter[str]]) -> str:
     """Return the picture as SVG."""
-    drawn = list(arrows(imports))
-    rows = in_order(layers(imports), drawn)
+    down, upward = without_circles(imports)
+    drawn = list(arrows(down))
+    rows = in_order(layers(down), drawn)
     wide, high = BOX
     at: dict[str, tuple[float, float]] = {}
     bands: dict[str, list[float]] = {}
@@ -149,24 +200,23 @@ def draw(files: Mapping[str, int], imports: Mapping[str, set[str]]) -> str:
             f'<text class="package" x="14" y="{first + 24:.0f}">{package}/</text>',
         ]
     for room, other in drawn:
+        parts.append(f'<path class="arrow" d="{route(room, other, at)}"/>')
+    for room, other in upward:
         (x1, y1), (x2, y2) = at[room], at[other]
-        y1, y2 = y1 + high / 2, y2 - high / 2
-        bend = (y2 - y1) / 2
         parts.append(
-            f'<path class="arrow" d="M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f}'
-            f' {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"/>'
+            f'<path class="arrow upward" d="M{x1 + 14:.0f} {y1 - high / 2:.0f}'
+            f' L{x2 + 14:.0f} {y2 + high / 2:.0f}"/>'
         )
     for room, (x, y) in at.items():
         name = escape(room.partition("/")[2] or room)
         parts += [
             f'<rect class="room" x="{x - wide / 2:.0f}" y="{y - high / 2:.0f}" width="{wide}"'
             f' height="{high}" rx="5"/>',
-            f'<text x="{x:.0f}" y="{y - 2:.0f}">{name}</text>',
-            f'<text class="count" x="{x:.0f}" y="{y + 14:.0f}">{files[room]} files</text>',
+            f'<text x="{x:.0f}" y="{y + 5:.0f}">{name}</text>',
         ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(draw(*read_rooms()), encoding="utf-8")
+    PICTURE.write_text(draw(read_rooms()), encoding="utf-8")
     sys.stdout.write(f"{PICTURE.relative_to(ROOT)} is drawn.\n")
