@@ -1,7 +1,7 @@
-"""The connectors that are installed, ours and strangers', each judged before it is used.
+"""The connectors that are installed, built-in and third-party, each checked before it is used.
 
-``core.registry`` finds the names; what makes a class a connector is this layer's knowledge, so the
-judging stands here.
+``core.registry`` finds the names. This layer knows what makes a class a connector, so the check is
+here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load(name: str) -> type[Connector]:
     """Return the connector class of that name.
 
     Raise ConfigError when no connector has the name, when two distributions claim it, or when its
-    package is broken; the sentence says which and whose.
+    package is broken; the sentence names the connector and its package.
     """
     return find(name).load(accept)
 

@@ -1,8 +1,8 @@
 """One door to SQLite and PostgreSQL: connections, transactions, bulk loading, locks, JSON in SQL.
 
 A write transaction on SQLite takes the write lock at its start (``BEGIN IMMEDIATE``), so that two
-writers wait for each other instead of failing half way. Whatever else differs between the dialects
-is spelled once, here.
+writers wait for each other instead of failing half way. Everything else that differs between the
+dialects is written once, here.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ SCHEMA_REVISION = "0005"
 KEY_VARIABLE = "ROSTERSYNC_KEY"
 
 WAIT_SECONDS = 30
-"""How long a writer waits for another one on SQLite: the longest of them applies a whole plan."""
+"""How long a writer waits for another one on SQLite; applying a whole plan takes the longest."""
 
 AT_ONCE = 500
-"""Rows that SQLite is given together: they are still in the processor's cache."""
+"""How many rows SQLite is given at a time: so many fit into the processor's cache."""
 
 MANY_ROWS = 1_000
-"""Of fewer new rows PostgreSQL's statistics need not know at once."""
+"""Below this number of new rows, PostgreSQL's statistics need no immediate update."""
 
 
-# The driver of SQLite takes half a microsecond for each None and bytes to find out that nothing is
-# to be done to them, a fifth of a first sync's inserts: say so.
+# For each None and bytes, SQLite's driver takes half a microsecond to find out that no adapter
+# applies: a fifth of the time of a first sync's inserts. These adapters tell it at once.
 sqlite3.register_adapter(NoneType, {None: None}.get)
 sqlite3.register_adapter(bytes, bytes)
 
@@ -92,7 +92,7 @@ class Database:
 
         @event.listens_for(engine, "connect")
         def _configure(dbapi: Any, _record: object) -> None:
-            dbapi.isolation_level = None  # transactions begin where we say so, below
+            dbapi.isolation_level = None  # we begin transactions ourselves, below
             for pragma in (
                 "journal_mode=WAL",
                 "foreign_keys=ON",
@@ -133,7 +133,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a read transaction on one consistent state; what it writes is thrown away."""
+        """Open a read transaction on one consistent state; anything written in it is discarded."""
         with self.engine.connect() as connection, connection.begin() as transaction:
             if not self.is_sqlite:
                 connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
@@ -171,9 +171,9 @@ class Database:
     # -- schema
 
     def prepare(self) -> None:
-        """Make sure the schema is there and current.
+        """Make sure that the schema exists and is current.
 
-        A new SQLite file gets its tables at once. Anything else that is not current raises
+        A new SQLite file gets its tables at once. Any other schema that is not current raises
         ``ConfigError`` and names the command that upgrades it.
         """
         revision = self.revision()
@@ -207,7 +207,7 @@ class Database:
 
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to ``revision``, from nothing or from any earlier one."""
-        from alembic import command  # imported late: it costs a tenth of a second at each start
+        from alembic import command  # imported late: it takes a tenth of a second
 
         if self.is_sqlite:
             folder = Path(str(self.url.database)).parent
@@ -241,8 +241,8 @@ class Database:
     ) -> None:
         """Load ``rows`` (in stored form: times and JSON as text) into ``table``, streamed.
 
-        ``types`` are PostgreSQL's of the columns, of a table that holds long bytes: they are then
-        sent as they are. Anything else goes faster as text.
+        ``types`` are PostgreSQL's types of the columns; give them for a table that holds long
+        bytes, which are then sent in binary form. Everything else is faster as text.
         """
         with self.loading(connection, table, columns, types) as put:
             for row in rows:
@@ -256,10 +256,10 @@ class Database:
         columns: Sequence[str],
         types: Sequence[str] = (),
     ) -> Iterator[Callable[[Sequence[Any]], None]]:
-        """Load the rows that the block puts, as ``insert_into`` does, while they are being made.
+        """Load rows as ``insert_into`` does, while the block is still making them.
 
-        PostgreSQL takes in the one while the next is thought about; nothing else may be asked on
-        the connection in the meantime. SQLite gets them some hundred at a time.
+        PostgreSQL stores one row while the next is being made, so the connection cannot be used for
+        anything else in the meantime. SQLite gets a few hundred rows at a time.
         """
         names = ", ".join(f'"{name}"' for name in columns)
         raw: Any = connection.connection.driver_connection
@@ -287,14 +287,14 @@ class Database:
             yield copy.write_row
 
     def analyze(self, connection: Connection, *tables: str) -> None:
-        """Let PostgreSQL's planner see what ``tables`` hold now; its daemon looks once a minute.
+        """Update PostgreSQL's statistics of ``tables`` now; its own daemon is slower.
 
-        A table may be followed by some of its columns in brackets: only they are looked at. SQLite
-        plans our statements as they are written.
+        A table may be followed by some of its columns in brackets, to update only those. SQLite
+        needs no statistics for our statements.
         """
         if self.is_sqlite:
             return
-        # sizes are what counts: a tenth of the usual sample tells them
+        # only sizes matter here, and a tenth of the usual sample is enough for them
         connection.exec_driver_sql("SET LOCAL default_statistics_target = 10")
         for name in tables:
             connection.exec_driver_sql(f"ANALYZE {name}")
@@ -302,10 +302,11 @@ class Database:
     def analyze_after_load(
         self, connection: Connection, rows: int, *tables: str, new: bool = False
     ) -> None:
-        """Let PostgreSQL's planner see new sizes at once after ``rows`` were loaded, if many.
+        """Update PostgreSQL's statistics if ``rows`` new rows are many for this table.
 
-        A plan made for an empty table is quadratic; a table that grew by less than a tenth is still
-        what it was, unless the rows are of a source or district that is ``new`` to it.
+        A query plan made for an empty table is quadratic on a full one. A table that grew by less
+        than a tenth keeps its statistics, unless the rows belong to a source or district that is
+        ``new`` to it.
         """
         if rows < MANY_ROWS or self.is_sqlite:
             return
@@ -332,7 +333,7 @@ class Database:
         return f"({column} ->> '{name}')"
 
     def json_has(self, column: str, name: str) -> str:
-        """SQL: does the JSON ``column`` have the member ``name``, null or not."""
+        """SQL: whether the JSON ``column`` has the member ``name``, even if it is null."""
         if self.is_sqlite:
             return f"(json_type({column}, '$.{name}') IS NOT NULL)"
         return f"jsonb_exists({column}, '{name}')"
@@ -344,7 +345,7 @@ class Database:
         return f"({column} -> '{name}')"
 
     def json_true(self, column: str, name: str) -> str:
-        """SQL: is the member ``name`` of the JSON ``column`` true."""
+        """SQL: whether the member ``name`` of the JSON ``column`` is true."""
         if self.is_sqlite:
             return f"(json_extract({column}, '$.{name}') = 1)"
         return f"(({column} ->> '{name}')::boolean)"
@@ -356,7 +357,7 @@ class Database:
         return f"jsonb_array_length({column} -> '{name}')"
 
     def json_each(self, column: str, name: str, alias: str) -> str:
-        """SQL, to follow a FROM item and a comma: one row for each element of a JSON list.
+        """SQL, after a FROM item and a comma: one row for each element of a JSON list.
 
         Without a name the column itself is the list.
         """
@@ -370,7 +371,7 @@ class Database:
         return f"jsonb_array_elements({inner}) AS {alias}(value)"
 
     def json_keys(self, column: str, alias: str) -> str:
-        """SQL, to follow a FROM item and a comma: one row for each ``key`` of a JSON object."""
+        """SQL, after a FROM item and a comma: one row for each ``key`` of a JSON object."""
         if self.is_sqlite:
             return f"json_each({column}) AS {alias}"
         return f"jsonb_object_keys({column}) AS {alias}(key)"
@@ -388,20 +389,21 @@ class Database:
         return f"({alias}.value ->> {index})"
 
     def among(self, column: str, name: str) -> str:
-        """SQL: is ``column`` one of the texts bound as ``name`` by ``bound_list``, however many."""
+        """SQL: whether ``column`` is one of the texts bound as ``name`` by ``bound_list``."""
         if self.is_sqlite:
             return f"{column} IN (SELECT value FROM json_each(:{name}))"
         return f"{column} = ANY(:{name})"
 
     def one_of(self, column: str, query: str) -> str:
-        """SQL: is ``column`` among the numbers that ``query`` selects.
+        """SQL: whether ``column`` is among the numbers that ``query`` selects.
 
-        It is asked once, and rows are looked up by it, however many PostgreSQL believes there are.
+        The query runs once and rows are looked up by its result, whatever number of rows PostgreSQL
+        expects.
         """
         return f"{column} IN ({query})" if self.is_sqlite else f"{column} = ANY(ARRAY({query}))"
 
     def bound_list(self, values: Sequence[str]) -> Any:
-        """Return texts as ``among`` wants them bound: one parameter, however many."""
+        """Return texts as ``among`` takes them: one parameter for all of them."""
         return msgspec.json.encode(values).decode() if self.is_sqlite else list(values)
 
     def to_int(self, expression: str) -> str:
@@ -414,7 +416,7 @@ class Database:
     def run_lock(self, district: str, district_id: int) -> Iterator[None]:
         """Hold the run lock of a district: two runs of one district never overlap.
 
-        The operating system or the server lets go of it when the holder dies. Raises ``Busy``.
+        The operating system or the server releases it when its holder dies. Raises ``Busy``.
         """
         busy = Busy(
             f"Another run of {district} is under way.",
@@ -443,17 +445,17 @@ class Database:
 
     def apply_lock(self, connection: Connection, district_id: int) -> None:
         """Take the apply lock of a district until the write transaction ends; waits for it."""
-        if not self.is_sqlite:  # on SQLite a write transaction is alone already
+        if not self.is_sqlite:  # on SQLite a write transaction excludes every other one already
             connection.execute(
                 text("SELECT id FROM districts WHERE id = :id FOR UPDATE"), {"id": district_id}
             )
 
 
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:
-    """Tell PostgreSQL that a row is found fast, on a disk without arms or in memory.
+    """Tell PostgreSQL that single rows are cheap to find, on a solid-state disk or in memory.
 
-    By its own default it reads whole tables where a run looks up a few thousand people. What a
-    server, database, role or URL is set to holds.
+    With its own default it reads whole tables where a run looks up a few thousand people. A value
+    that is set for the server, database, role or URL stays in force.
     """
     with dbapi.cursor() as cursor:
         cursor.execute(

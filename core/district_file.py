@@ -21,7 +21,7 @@ from core.settings import DistrictFile
 from core.toml_lines import Path, TomlLines
 
 _SHOWN = 10
-"""How many problems one error lists: more than an admin corrects at one sitting."""
+"""How many problems one error lists; an admin corrects fewer than that at a time."""
 
 
 class Problem(NamedTuple):
@@ -45,7 +45,7 @@ class DistrictDocument:
 
 
 def read_district_file(path: FilePath) -> DistrictDocument:
-    """Read and check a district file, all but the config of its connectors.
+    """Read and check a district file, except for the config of its connectors.
 
     UTF-8, with or without a byte order mark. Raises ``ConfigError``.
     """
@@ -82,7 +82,7 @@ def read_district_file(path: FilePath) -> DistrictDocument:
 def problems_of(
     error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], under: Path = ()
 ) -> list[Problem]:
-    """Put what ``model`` found wrong with ``values`` into our words; ``under`` is their place."""
+    """Translate what ``model`` found wrong with ``values``; ``under`` is where they stand."""
     return [
         Problem((*under, *place), _sentence(detail, model, place))
         for detail in error.errors(include_url=False, include_input=False)
@@ -158,5 +158,5 @@ def _refusal(name: str, lines: TomlLines, problems: Iterable[Problem]) -> Config
 
 
 def _key_name(path: Path) -> str:
-    """Write a path as the file does: the numbers of tables are left to the line."""
+    """Write a path as the file does, without the numbers of tables: the line tells those."""
     return ".".join(str(step) for step in path if not isinstance(step, int)) or "The file"

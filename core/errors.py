@@ -11,7 +11,7 @@ from typing import ClassVar
 
 
 class RosterSyncError(Exception):
-    """An error of ours that has no better name: please report it."""
+    """An internal error without a more specific name: please report it."""
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1
@@ -56,7 +56,7 @@ class CredentialsRefused(RosterSyncError):
 
 
 class FileRefused(RosterSyncError):
-    """The input file cannot be read as what it should be: say why, change nothing."""
+    """The input file is not what it should be: say why, change nothing."""
 
     code = "file_refused"
     exit_code = 15
@@ -82,7 +82,7 @@ class RetryableError(VendorFailure):
 
 
 class IncompleteFetch(VendorFailure):
-    """The reading of a source ended early: what was read whole may be used, nobody leaves."""
+    """The reading of a source ended early: complete records may be used, nobody leaves."""
 
     code = "incomplete"
 
@@ -94,7 +94,7 @@ class Disconnected(VendorFailure):
 
 
 class NothingNew(RosterSyncError):
-    """A place where files are dropped holds no new set: nothing is wrong, nothing is read (F7)."""
+    """A drop folder holds no new set: nothing is wrong, and nothing is read (F7)."""
 
     code = "nothing_new"
     exit_code = 0
@@ -102,7 +102,7 @@ class NothingNew(RosterSyncError):
 
 
 class RestartFetch(RosterSyncError):
-    """The roster changed under the reading: throw away what was read and start again."""
+    """The roster changed during the reading: discard what was read and start again."""
 
     code = "restart_fetch"
     exit_code = 12

@@ -26,7 +26,7 @@ def failpoint(name: str) -> None:
 
 @contextmanager
 def at_failpoints(hook: Any) -> Iterator[None]:
-    """Call ``hook(name)`` at every failpoint this thread passes, for tests."""
+    """Call ``hook(name)`` at every failpoint that this thread passes. For tests."""
     _FAILPOINT.hook = hook
     try:
         yield

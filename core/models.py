@@ -1,7 +1,7 @@
 """The one user model that every roster is normalised into, and its parts.
 
-A connector makes these, the engine compares them, nothing else reaches a table. There is no place
-here for demographics or passwords: what has no field is dropped on reading.
+A connector makes these, the engine compares them, nothing else reaches a table. There is no field
+here for demographics or passwords: data without a field are dropped while reading.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Role(StrEnum):
 
 
 class UserStatus(StrEnum):
-    """Where a user of the directory stands. Nobody is ever deleted, but by a purge."""
+    """The status of a user of the directory. Nobody is ever deleted, except by a purge."""
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -82,12 +82,12 @@ def ceds_grade(token: str) -> str | None:
 
 
 def fold_email(email: str) -> str:
-    """Return the form of an address that matching compares; the address itself is kept as given."""
+    """Return the form of an address that matching compares; the address is stored as given."""
     return email.strip().casefold()
 
 
 def _clean(value: object) -> object:
-    """Make absent, null, empty and blank one (AC6); refuse what no database stores."""
+    """Treat absent, null, empty and blank alike (AC6); refuse what no database can store."""
     if isinstance(value, str):
         value = value.strip()
         if not value:
@@ -127,7 +127,7 @@ class Membership(BaseModel):
 
 
 class NormalizedUser(BaseModel):
-    """One user entry of a roster in our words. Email is optional: schools have people without."""
+    """One user entry of a roster in our words. Email is optional: some people have none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -153,7 +153,8 @@ class NormalizedUser(BaseModel):
     """False: present, but must not sign in (OneRoster ``enabledUser``): the user is suspended."""
     person_key: Text = None
     """What joins several entries of one person in one source (I5): ``master:ID`` for OneRoster's
-    userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins."""
+    userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins
+    entries."""
 
 
 PROFILE_FIELDS: tuple[str, ...] = (

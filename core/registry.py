@@ -1,9 +1,9 @@
 """The registry: which connectors are installed, and where each comes from.
 
-Built-in connectors and plugins enter by the same door, the entry point group
-``rostersync.connectors``. Finding them imports none of them, so that the command line starts at
-once; what is wrong with one (it cannot be imported, its name is taken twice) is said when that one
-is asked for, and never keeps the others from working.
+Built-in connectors and plugins use the same entry point group, ``rostersync.connectors``. Finding
+them imports none of them, so that the command line starts quickly. A fault in one of them (it
+cannot be imported, its name is taken twice) is reported when that one is asked for, and never keeps
+the others from working.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONNECTORS = "rostersync.connectors"
 
 Loaded = TypeVar("Loaded")
 Accept = Callable[["Registered", object], Loaded]
-"""Judges what an entry point loaded: returns it typed, or raises ConfigError with a sentence."""
+"""Checks what an entry point loaded: returns it typed, or raises ConfigError with a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Registered:
         try:
             loaded = reduce(getattr, attributes.split("."), importlib.import_module(module))
         except (Exception, SystemExit) as error:
-            # A stranger's module may fail in any way, an exit included, and must stop nobody else.
+            # A plugin's module may fail in any way, even exit, and must not stop anybody else.
             raise ConfigError(
                 f"{self.name}, from {self.distribution} {self.version}, is disabled: "
                 f"{self.target} cannot be imported ({_cause(error)}).",
@@ -65,7 +65,7 @@ class Registered:
 
 
 def _cause(error: BaseException) -> str:
-    # Other errors may quote values they met; these name modules and attributes only.
+    # Other errors may quote values; these name modules and attributes only.
     if isinstance(error, ImportError | AttributeError):
         return f"{type(error).__name__}: {error}"
     return type(error).__name__

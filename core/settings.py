@@ -21,7 +21,7 @@ LOCKABLE_FIELDS: tuple[str, ...] = (*PROFILE_FIELDS, "role")
 """The fields that may be locked against the sources; ``role`` stands for all memberships."""
 
 NUMBER_FIELDS: tuple[str, ...] = ("sis_id", "student_number", "staff_number", "state_id", "crd_id")
-"""The numbers by which people are known again across sources."""
+"""The numbers by which people are recognised across sources."""
 
 _SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _SOURCE_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
@@ -134,7 +134,7 @@ class _Settings(BaseModel):
 
 
 class Grace(_Settings):
-    """How long somebody absent stays: both numbers must be reached (S7)."""
+    """How long an absent person stays active: both numbers must be reached (S7)."""
 
     days: Count = 0
     fetches: Annotated[StrictInt, Field(ge=1)] = 1
@@ -170,7 +170,7 @@ class LimitRule(_Settings):
 
 
 class LimitOverride(LimitRule):
-    """Another rule for one school, one role or both, perhaps for some days of the year."""
+    """A different rule for one school, one role or both, perhaps for some days of the year."""
 
     school: str | None = None
     """A school's id or name; None: every school."""
@@ -205,16 +205,16 @@ class SourceSettings(_Settings):
     name: SourceName
     connector: Annotated[str, Field(min_length=1, max_length=64)]
     precedence: Annotated[StrictInt, Field(ge=1)] = 1
-    """Of two sources that speak of one person, the lower number wins."""
+    """If two sources disagree about a person, the lower number wins."""
     config: dict[str, Any] = Field(default_factory=dict)
     mapping: dict[str, Any] = Field(default_factory=dict)
     """Our field = rule; ``sync/sources/mapping.py`` reads the rules."""
     keep_when_missing: tuple[Annotated[str, BeforeValidator(_profile_field)], ...] = ()
-    """Profile fields that stay as they are when the source stops saying them (AC6); all others
+    """Profile fields that keep their value when the source stops sending them (AC6); all others
     follow the source and are cleared."""
     own_numbers: tuple[Annotated[str, BeforeValidator(_number_field)], ...] = ()
-    """Numbers of a scheme that only this source knows: they are compared among its own records and
-    with nobody else's, so that they neither join nor tell apart people of other sources."""
+    """Numbers of a scheme that only this source uses. They are compared only among its own records,
+    so they neither join nor separate people of other sources."""
 
 
 class DistrictSettings(_Settings):
@@ -225,8 +225,8 @@ class DistrictSettings(_Settings):
     kind: Literal["school", "firm"] = "school"
     timezone: Annotated[str, BeforeValidator(_timezone)]
     directory: str = "."
-    """Where relative paths in the configs of its sources start. In the file: relative to the file,
-    and by default its folder; in the database: absolute."""
+    """Where relative paths in the configs of its sources begin. In the file: relative to the file,
+    by default its folder; in the database: absolute."""
     email_domains: tuple[Annotated[str, BeforeValidator(_domain)], ...] = ()
     """Lower case. They bind files and hand entry (F9); empty binds nothing."""
     sync_times: tuple[Annotated[str, BeforeValidator(_clock)], ...] = ()
@@ -236,7 +236,7 @@ class DistrictSettings(_Settings):
     retention_days: Count = 0
     """Days after which archived people may be purged; 0 keeps them."""
     notify: tuple[Annotated[str, BeforeValidator(_secret_reference)], ...] = ()
-    """Secret references to the addresses to tell, never the addresses."""
+    """Secret references to the notification addresses, never the addresses themselves."""
     lock_on_edit: tuple[Annotated[str, BeforeValidator(_lockable)], ...] = ("role",)
     pause: tuple[Pause, ...] = ()
     limits: Limits = Limits()

@@ -1,4 +1,4 @@
-"""Where a key stands in a TOML file: ``tomllib`` reads the values and forgets the lines.
+"""The lines of keys in a TOML file; ``tomllib`` reads only the values.
 
 Used by ``core/settings.py`` to name the line in its errors. It takes text that ``tomllib`` has
 accepted, so it checks nothing: it only follows tables, keys, arrays and inline tables.
@@ -30,14 +30,14 @@ class TomlLines:
         return path in self._lines
 
     def line(self, path: Path) -> int:
-        """Return the line of ``path``, or of the nearest thing around it that the text holds."""
+        """Return the line of ``path``, or of the nearest table around it."""
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)
 
     @property
     def paths(self) -> Mapping[Path, int]:
-        """Every path that was met, with its line."""
+        """Every path that was found, with its line."""
         return self._lines
 
     def _scan(self) -> None:
@@ -132,7 +132,7 @@ class TomlLines:
                 self._at += 1
 
     def _skip(self, chars: str) -> bool:
-        """Go past ``chars`` and comments. False: the text has ended."""
+        """Skip ``chars`` and comments. Return False at the end of the text."""
         while self._at < len(self._text):
             if self._text[self._at] == "#":
                 self._to_line_end()

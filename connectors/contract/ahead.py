@@ -1,7 +1,7 @@
-"""Reading ahead: the next page of a vendor is on its way while this one is compared.
+"""Reading ahead: the next page of a vendor is fetched while the current one is compared.
 
-Used by connectors over HTTP, around the loop that asks for pages. The vendor is still asked one
-question after the other, in the same order, and hears of nothing but the order of our work.
+Used by connectors over HTTP, around the loop that asks for pages. The vendor still gets one request
+at a time, in the same order, and notices nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _END = object()
 
 
 def ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
-    """Yield what ``pages`` yields, and raise what it raises, where it does.
+    """Yield what ``pages`` yields, and raise what it raises, in the same places.
 
-    From the second page on the next one is asked for before it is wanted, by another thread; never
-    two at a time. Not before, for the first page may show that nothing is new. Whoever stops early
-    waits for the question that is under way.
+    From the second page on, another thread asks for the next page in advance; never two at a time.
+    It does not begin earlier, because the first page may show that nothing is new. A caller that
+    stops early waits for the request that is under way.
     """
     try:
         for first in pages:
@@ -39,7 +39,7 @@ def ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
 
 
 class _Coming(Generic[T]):
-    """The next page, on its way."""
+    """The next page, while it is being fetched."""
 
     def __init__(self, pages: Generator[T, None, None]) -> None:
         self._pages = pages
@@ -55,11 +55,11 @@ class _Coming(Generic[T]):
             self._error = error
 
     def wait(self) -> None:
-        """Return when the question under way is answered."""
+        """Return when the request under way is answered."""
         self._thread.join()
 
     def page(self) -> object:
-        """Return the page, or ``_END``; raise what came instead."""
+        """Return the page or ``_END``, or raise the error that came instead."""
         if self._error is not None:
             raise self._error
         return self._page

@@ -2,8 +2,8 @@
 
 A connector reads one vendor or file format, in two steps, so that unchanged records are never
 parsed: ``pages()`` serves raw records as bytes and ends with a certificate; ``identify()`` and
-``parse()`` are pure, and the engine calls them only for the raw records whose bytes it has not met
-before. The engine reads a connector's flags, never its class. A connector knows nothing of
+``parse()`` are pure, and the engine calls them only for raw records whose bytes it has not seen
+before. The engine reads a connector's flags, never its class. A connector knows nothing about
 storage, policy or other vendors.
 """
 
@@ -45,12 +45,12 @@ class ConnectorConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a connector can do. The engine asks these flags, never the connector's name."""
+    """What a connector can do. The engine reads these flags, never the connector's name."""
 
     origin: Literal["sync", "file"] = "sync"
     """The origin of users whom this connector brings in first."""
     partial_is_usable: bool = True
-    """True: an incomplete fetch may still create and update from records read whole (F1)."""
+    """True: an incomplete fetch may still create and update from complete records (F1)."""
     incremental: bool = False
     """``pages()`` accepts a cursor and then serves only what changed since."""
     skips_unchanged: bool = False
@@ -58,7 +58,7 @@ class Capabilities:
     discovery: bool = False
     """``districts()`` lists the districts a vendor account may read."""
     reads_by_id: bool = False
-    """``exists()`` can be asked for single external ids (F3)."""
+    """``exists()`` answers for single external ids (F3)."""
     joined: bool = False
     """Users are joined from several rows: ``parse`` gives Parts and ``combine`` joins them."""
     scoped_by_role: bool = False
@@ -68,11 +68,11 @@ class Capabilities:
     takes_uploads: bool = False
     """``pages()`` reads a file that somebody gave (``FetchRequest.file``)."""
     upload_only: bool = False
-    """Fed by upload only: never scheduled, and absence never archives."""
+    """Reads uploads only: it is never scheduled, and absence never archives."""
     one_upload: bool = False
     """One upload is accepted, once the delivery is available; later changes are asked for."""
     binds_email_domains: bool = False
-    """The district's ``email_domains`` bind this source (F9)."""
+    """Addresses of this source must be at one of the district's ``email_domains`` (F9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +89,11 @@ class Page:
 
     ``stream`` names the kind of rows (``users``, ``schools``, ``roles`` …); it is one of the
     connector's ``streams``. ``body`` is what was served: equal bodies hold equal records, so the
-    engine splits a page only when its body is new. ``split(body)`` gives the raw records, each
-    standing alone; a body from which rows were cut, from the start of one to the start of another,
-    is split into the others. ``context`` is whatever else decides how a raw record reads (a CSV
-    header): a new context makes every record of the stream new. ``file`` says of
-    which file the page is; ``lines(rows)`` is asked for line numbers only when one is needed.
+    engine splits a page only when its body is new. ``split(body)`` gives the raw records, each on
+    its own; a body from which whole rows were cut is split into the remaining ones. ``context`` is
+    everything else that decides how a raw record is read (a CSV header): a new context makes every
+    record of the stream new. ``file`` says of which file the page is; ``lines(rows)`` is asked for
+    line numbers only when one is needed.
     """
 
     stream: str
@@ -108,11 +108,11 @@ class Page:
 class Record:
     """What one raw record (or the joined rows of one entry) says: a user or a school.
 
-    Just one of ``user`` and ``school`` is set, unless ``deleted`` is true (the vendor's own word
-    that the entry is gone, ``tobedeleted``), when both may be None. ``former_keys`` are ids under
-    which the same source may have known the entry before (F9). ``unknown`` lists vocabulary that
-    was met and not understood, as ``field=token``; it never holds personal data. ``extra`` names
-    the fields of the record that nothing of ours reads, without their values.
+    Exactly one of ``user`` and ``school`` is set, unless ``deleted`` is true (the vendor says that
+    the entry is gone, ``tobedeleted``); then both may be None. ``former_keys`` are ids under which
+    the same source may have known the entry before (F9). ``unknown`` lists words that were not
+    understood, as ``field=token``; it never holds personal data. ``extra`` names the fields of the
+    record that we do not read, without their values.
     """
 
     kind: Kind
@@ -182,10 +182,10 @@ class RowsRefused(FileRefused):
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What became of a reading, told to the connector once it is kept (``Connector.settled``).
+    """How a reading ended, passed to the connector once it is kept (``Connector.settled``).
 
-    ``complete``: it was read whole. ``error`` is what ended it, if something did. ``findings``
-    are the rows that could not be used.
+    ``complete``: everything was read. ``error`` is what ended it early, if anything did.
+    ``findings`` are the rows that could not be used.
     """
 
     complete: bool
@@ -195,10 +195,10 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The files that somebody sent and a reading was made of, for the list of files.
+    """The files that somebody sent and that a reading used, for the list of files.
 
-    ``digest`` names their content whatever they are called, ``size`` is in bytes, ``modified`` the
-    newest file's own time (aware, UTC).
+    ``digest`` identifies their content, whatever they are called, ``size`` is in bytes,
+    ``modified`` the newest file's own time (aware, UTC).
     """
 
     title: str
@@ -211,13 +211,13 @@ class Received:
 class Certificate:
     """What a fetch proves. Only a complete one can show that somebody left (rule 3).
 
-    ``reason`` says in a sentence why it is incomplete. ``declared`` maps a stream to the total
-    that the vendor declared for it; the engine counts for itself and compares. ``by_stream`` is
-    not needed: the engine counts. ``absent_streams`` are streams of which this fetch says nothing
-    (delta files): nobody is missed in them. ``unchanged``: the vendor says nothing is new and
-    nothing was read. ``revision`` is the vendor's own mark of its data, ``cursor`` where an
-    incremental fetch goes on, ``vendor_time`` (aware, UTC) the date of the vendor's data,
-    ``vendor_state`` the vendor's own word on its season (``paused``, ``pending``, ``error`` …).
+    ``reason`` says in a sentence why it is incomplete. ``declared`` maps a stream to the total that
+    the vendor declared for it; the engine counts for itself and compares. ``by_stream`` is not
+    needed: the engine counts. ``absent_streams`` are streams about which this fetch says nothing
+    (delta files): nobody counts as missing in them. ``unchanged``: the vendor says that nothing is
+    new, and nothing was read. ``revision`` is the vendor's own mark of its data, ``cursor`` where
+    an incremental fetch continues, ``vendor_time`` (aware, UTC) the date of the vendor's data,
+    ``vendor_state`` the vendor's own word for its state (``paused``, ``pending``, ``error`` …).
     """
 
     complete: bool
@@ -233,7 +233,7 @@ class Certificate:
     revision: str | None = None
     cursor: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
-    """Sentences for the admin that name no person (a column out of order, a blank mode …)."""
+    """Sentences for the admin that name no person (a column out of order, an empty mode …)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ class Connector(ABC):
     read through ``pages``; everything the engine keeps comes out of ``parse`` (and ``combine``).
     Errors raised: ``ConfigError``, ``CredentialsRefused``, ``WrongDistrict``, ``FileRefused``,
     ``VendorFailure``, ``IncompleteFetch``, ``Disconnected``, ``RestartFetch``, ``NothingNew`` (a
-    drop directory without a new set: nothing is read, nobody is missed); ``SkipRecord`` from
+    drop folder without a new set: nothing is read, nobody counts as missing); ``SkipRecord`` from
     ``identify``, ``parse`` and ``combine`` only. None of their messages holds personal data.
     """
 
@@ -272,11 +272,11 @@ class Connector(ABC):
     title: ClassVar[str]
     """One line for ``rostersync connectors``."""
     docs: ClassVar[str] = ""
-    """Where the vendor describes its side."""
+    """The vendor's documentation."""
     config_model: ClassVar[type[ConnectorConfig]]
     capabilities: Capabilities
-    """Set on the class. A connector whose format decides (OneRoster 1.1 or 1.2) may narrow it on
-    the instance, at the latest before its first page: the engine reads it there."""
+    """Set on the class. If they depend on the format (OneRoster 1.1 or 1.2), a connector may narrow
+    them on the instance before its first page; the engine reads them there."""
     streams: ClassVar[Mapping[str, Kind]]
     """The streams that pages may carry, and the kind of entry that their rows build. Streams are
     served one after the other, each whole, schools first."""
@@ -285,8 +285,8 @@ class Connector(ABC):
     """The streams whose rows are people; empty: all streams that build users."""
 
     reading_fields: ClassVar[frozenset[str]] = frozenset({"roles", "schools"})
-    """The config fields that decide how a record reads, beside where it is read from. When one of
-    them changes, the engine reads everything anew and labels what changes because of it (L8)."""
+    """The config fields that decide how a record is read (not where it is read from). When one of
+    them changes, the engine reads everything again and labels the changes that follow (L8)."""
 
     def __init__(self, config: ConnectorConfig) -> None:
         self.config = config
@@ -302,8 +302,8 @@ class Connector(ABC):
     def vendor_district(self) -> str | None:
         """Ask for the vendor's own id of the district (L9), before any person is read.
 
-        It is what the certificate says as ``vendor_district``, and asked for once in a reading.
-        None: this vendor or these credentials do not tell; that binds and refuses nothing.
+        The certificate holds it as ``vendor_district``. It is asked for once in a reading. None:
+        this vendor, or these credentials, do not tell it; then nothing is bound or refused.
         """
         return None
 
@@ -323,16 +323,16 @@ class Connector(ABC):
         """Return what one raw record says. Pure: the same bytes give the same answer."""
 
     def gist(self, stream: str, raw: bytes) -> bytes | None:
-        """Return what ``parse`` reads of one raw record, as bytes; None: it cannot be told apart.
+        """Return what ``parse`` reads of one raw record, as bytes, or None if that is unknown.
 
-        Records with equal gists parse alike (``extra`` apart), so that a vendor that touches dates
-        on everybody's record costs a look at each and no parsing. Pure, cheap beside ``parse``, and
-        raises nothing: a record it cannot read has no gist. By default nothing has.
+        Records with equal gists parse to the same result (except for ``extra``), so a vendor that
+        touches the date of every record costs no parsing. Pure, much cheaper than ``parse``, and
+        raises nothing: a record that it cannot read has no gist. By default no record has one.
         """
         return None
 
     def combine(self, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
-        """Join the rows of one entry, given as (stream, part). None: they do not make an entry."""
+        """Join the rows of one entry, given as (stream, part). None: they do not form an entry."""
         raise NotImplementedError(f"{self.name} does not join rows")
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
@@ -349,23 +349,24 @@ class Connector(ABC):
         return ()
 
     def exists(self, keys: Iterable[str]) -> Mapping[str, bool]:
-        """Ask the vendor for single external ids (F3): id → is it still there."""
+        """Ask the vendor for single external ids (F3): id → whether it still exists."""
         raise NotImplementedError(f"{self.name} cannot be asked for single ids")
 
     def received(self) -> Received | None:
-        """Return what was sent and read, once ``pages()`` began; None: nothing that was sent."""
+        """Return the sent files that are being read, once ``pages()`` has begun; None if there are
+        none."""
         return None
 
     def settled(self, settlement: Settlement) -> None:
-        """Tidy up at the source after what was read is kept, and committed. By default: nothing.
+        """Tidy up at the source after the reading is kept and committed. Does nothing by default.
 
-        Called at most once after each ``pages()`` that did not fail by itself. It may be called
-        again for the same roster after a crash, so it must end what was begun. A
-        ``VendorFailure`` raised here is told and otherwise ignored: the next run ends the work.
+        Called at most once after each ``pages()`` that did not itself fail. It may be called again
+        for the same roster after a crash, so it must finish what was begun. A ``VendorFailure``
+        raised here is reported and otherwise ignored: the next run finishes the work.
         """
 
     def check(self) -> Iterable[Check]:
-        """Try credentials, reach and permissions without changing anything."""
+        """Try connectivity, credentials and permissions without changing anything."""
         return ()
 
     @classmethod
@@ -404,4 +405,4 @@ class Connector(ABC):
         )
 
     def close(self) -> None:
-        """Let go of connections and files. Called once, after the last page."""
+        """Close connections and files. Called once, after the last page."""

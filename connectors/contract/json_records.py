@@ -1,7 +1,7 @@
 """From a raw JSON record to our model, or to a ``SkipRecord`` that names rule and column.
 
-Used by every connector that reads JSON. A wire shape is a msgspec Struct that names only the
-fields we use: what has no field is never decoded. No message here holds a value of a record.
+Used by every connector that reads JSON. A wire shape is a msgspec Struct that names only the fields
+we use; other fields are never decoded. No message here holds a value of a record.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
 
 Word = str | int | float | bool | None
-"""A field that should be a string; numbers and booleans are met and read as their words."""
+"""A field that should be a string; vendors also send numbers and booleans, read as text."""
 
 _AT = re.compile(r"at `\$\.?([^`]*)`")
 
 
 class Keyed(msgspec.Struct):
-    """The id of a record, for telling records apart without reading them."""
+    """The id of a record, to tell records apart without decoding them fully."""
 
     id: Word = None
     sourcedId: Word = None
@@ -41,9 +41,9 @@ _packed = msgspec.msgpack.Encoder().encode
 
 
 class Reader(Generic[T]):
-    """Decodes records of one shape; the last one is kept for who looks at it next.
+    """Decodes records of one shape, and keeps the last one for the next caller.
 
-    A record's gist is taken, then it is parsed: it is decoded once.
+    A record's gist is taken and then it is parsed; this way it is decoded only once.
     """
 
     def __init__(self, struct: type[T]) -> None:
@@ -64,7 +64,7 @@ def text(value: Word) -> str | None:
 
 
 def key_of(raw: bytes, column: str) -> str:
-    """Return a raw record's id, which stands in ``id`` or ``sourcedId``."""
+    """Return a raw record's id, which is in ``id`` or ``sourcedId``."""
     try:
         keyed = _keyed.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -85,8 +85,8 @@ def extra_fields(
 ) -> tuple[str, ...]:
     """Return the names of a record's fields that ``shape`` does not read, never their values.
 
-    Without those of ``left_out``, which the vendor documents and we leave out on purpose. A name
-    that does not look like one is told as ``other``.
+    Fields in ``left_out``, which the vendor documents and we ignore on purpose, are not named. A
+    name that does not look like a field name is returned as ``other``.
     """
     names = _members.decode(raw).keys()
     known = _fields_of(shape, left_out)
@@ -104,7 +104,7 @@ def _fields_of(shape: type[msgspec.Struct], left_out: frozenset[str]) -> frozens
 
 
 def decode(reader: Reader[T], raw: bytes, column: str) -> T:
-    """Decode a raw record into its wire shape; ``column`` is where its id stands."""
+    """Decode a raw record into its wire shape; ``column`` is the field with its id."""
     try:
         return reader.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -120,7 +120,7 @@ def decode(reader: Reader[T], raw: bytes, column: str) -> T:
 
 
 def gist_of(reader: Reader[T], raw: bytes) -> bytes | None:
-    """Return what a wire shape has of a raw record; None for one that it cannot read."""
+    """Return a raw record in its wire shape, or None if it cannot be read."""
     try:
         return _packed(reader.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -128,8 +128,8 @@ def gist_of(reader: Reader[T], raw: bytes) -> bytes | None:
 
 
 def build(model: type[ModelT], key: str, values: dict[str, Any]) -> ModelT:
-    """Make a model of ours, or say which field does not fit."""
-    # The model need not look at what is blank: that is half of its work.
+    """Build one of our models, or say which field does not fit."""
+    # Blank values need no validation, and are half of the work.
     said = {name: value for name, value in values.items() if value is not None}
     try:
         made: ModelT = model.__pydantic_validator__.validate_python(said)  # `model(**said)`, sooner
@@ -139,7 +139,7 @@ def build(model: type[ModelT], key: str, values: dict[str, Any]) -> ModelT:
 
 
 def unusable(error: ValidationError, key: str) -> SkipRecord:
-    """Return what a model's refusal means for its record: the column, never the value."""
+    """Translate a model's refusal for its record: the column, never the value."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     column = str(first["loc"][0]) if first["loc"] else ""
     return SkipRecord(
@@ -152,7 +152,7 @@ def unusable(error: ValidationError, key: str) -> SkipRecord:
 
 
 def json_of(decoder: msgspec.json.Decoder[T], body: bytes, vendor: str) -> T:
-    """Decode an answer's envelope; one that is cut, or a web page, may be whole the next time."""
+    """Decode an answer's envelope; a truncated one, or a web page, may be complete next time."""
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -178,7 +178,7 @@ def read_time(word: Word) -> datetime | None:
 
 
 def without(fields: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:
-    """Return a record without some keys, however deep they stand."""
+    """Return a record without some keys, however deeply nested they are."""
     return {
         name: without(value, dropped) if isinstance(value, dict) else value
         for name, value in fields.items()

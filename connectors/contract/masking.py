@@ -1,4 +1,4 @@
-"""Masking: enough of a value to find it again in its line, and no more. Used by reports."""
+"""Masking: enough of a value to find it in its line, and no more. Used by reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 
 
 def mask(value: str) -> str:
-    """Return enough of a value to find it again in its line, and no more.
+    """Return enough of a value to find it in its line, and no more.
 
-    Short numbers and what a spreadsheet has made of a number are shown whole; of an address the
-    domain is, for it is what may be wrong with it.
+    Short numbers, and numbers that a spreadsheet has changed, are shown in full. Of an address the
+    domain is shown, because that may be what is wrong with it.
     """
     if re.fullmatch(r"[\d.,/+-]{1,4}|\d([.,]\d+)?[eE]\+?\d{1,3}", value):
         return value

@@ -1,4 +1,4 @@
-"""Where a connector's time comes from, and how it keeps below a vendor's rate of requests."""
+"""The clock of a connector, and how it stays below a vendor's limit of requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MINUTE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where time comes from: seconds that only grow, unix seconds, and a way to wait."""
+    """A clock: monotonic seconds, unix seconds, and a way to wait."""
 
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], float] = time.time
@@ -20,10 +20,10 @@ class Clock:
 
 
 class Pacer:
-    """Keeps below a vendor's rate: at most ``per_minute`` requests in any 60 seconds.
+    """Stays below a vendor's limit: at most ``per_minute`` requests in any 60 seconds.
 
-    Remembers when each of the last ones went out, so that a reading of a few hundred requests goes
-    at full speed. Used by one client, for one token.
+    Remembers when each of the last requests was sent, so a reading of a few hundred runs at full
+    speed. Used by one client, for one token.
     """
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
@@ -31,7 +31,7 @@ class Pacer:
         self._sent: deque[float] = deque(maxlen=per_minute)
 
     def wait(self) -> None:
-        """Return when the next request may go out."""
+        """Return when the next request may be sent."""
         if len(self._sent) == self._sent.maxlen:
             pause = self._sent[0] + _MINUTE - self._clock.monotonic()
             if pause > 0:

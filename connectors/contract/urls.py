@@ -1,4 +1,4 @@
-"""What a URL of a vendor may be, and how one is built and compared."""
+"""Which URLs of a vendor are allowed, and how URLs are built and compared."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def same_origin(one: str, other: str) -> bool:
 
 
 def with_query(url: str, params: Mapping[str, str | int]) -> str:
-    """Add a query, escaped as RFC 3986 says (a blank is %20), so that it can be signed as sent."""
+    """Add a query, escaped by RFC 3986 (a space is %20), so that it can be signed as it is sent."""
     if not params:
         return url
     query = "&".join(f"{quote(k, safe='~')}={quote(str(v), safe='~')}" for k, v in params.items())

@@ -1,7 +1,7 @@
 """HTTP as every vendor connector uses it: one client with one table from status to action.
 
-What it promises: connections are reused; every request ends within its time-outs; a body never
-grows past a cap; TLS certificates are always verified, and plain ``http`` reaches loopback only; no
+It promises that connections are reused; every request ends within its time-outs; a body never grows
+beyond a limit; TLS certificates are always verified, and plain ``http`` reaches loopback only; no
 answer can send a request, and with it the credentials, to another host; URLs go over the wire byte
 for byte as given; retries, waits and pacing happen here and nowhere else. Messages and logs name
 the vendor and the collection, never a URL, a header or a piece of a body that could hold a name.
@@ -43,7 +43,7 @@ _PLAIN = re.compile(r"[!-~]+")
 
 
 class Action(StrEnum):
-    """What an HTTP status asks of us."""
+    """What an HTTP status asks us to do."""
 
     READ = "read"
     RETRY = "retry"
@@ -53,9 +53,9 @@ class Action(StrEnum):
     FORBIDDEN = "forbidden"
     """The credentials are good, the permission is missing: ``Forbidden``."""
     SHRINK = "shrink"
-    """The page is too heavy: ``PageTooLarge``, the connector asks for half."""
+    """The page is too large: ``PageTooLarge``, and the connector asks for half of it."""
     FAIL = "fail"
-    """Trying again cannot help: ``StatusError``."""
+    """Trying again would not help: ``StatusError``."""
 
 
 STATUSES: Mapping[int, Action] = {
@@ -79,7 +79,7 @@ STATUSES: Mapping[int, Action] = {
 
 
 class StatusError(VendorFailure):
-    """The vendor answered with a status that trying again cannot help; see ``http_status``."""
+    """The vendor answered with a status that retrying would not change; see ``http_status``."""
 
     def __init__(self, message: str, *, http_status: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -96,7 +96,7 @@ class Forbidden(CredentialsRefused):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, read whole. ``headers`` ignore case, ``body`` is decompressed."""
+    """One complete answer. ``headers`` ignore case, ``body`` is decompressed."""
 
     url: str
     status: int
@@ -119,7 +119,7 @@ class Authorizer(Protocol):
         """Return the header's value for one request."""
 
     def renew(self, refused: Answer) -> bool:
-        """After a 401: get fresh credentials. False: there are none, the refusal stands."""
+        """After a 401, get new credentials. Return False if there are none: the refusal stands."""
 
 
 class Anonymous:
@@ -141,15 +141,15 @@ _PRIVATE = re.compile(
     r"\S*@\S*"  # addresses
     r"|[A-Za-z0-9+/_=.~%-]*\d[A-Za-z0-9+/_=.~%-]{7,}"  # ids, tokens, keys, dates
     r"|https?://\S*"
-    r"|(['\"`“‘]).*?['\"`”’]"  # whatever is quoted may be a name
+    r"|(['\"`“‘]).*?['\"`”’]"  # quoted text may be a name
 )
 
 
 def vendor_words(body: bytes) -> str:
-    """Return what an error body says, cut and cleaned of whatever could be personal or secret.
+    """Return what an error body says, shortened and without anything personal or secret.
 
-    Never fails on a shape: OneRoster's ``imsx_*`` objects bare, wrapped or in lists, OAuth errors,
-    ``{"message"}``, HTML, nothing (oneroster.md 4).
+    Never fails, whatever the shape: OneRoster's ``imsx_*`` objects bare, wrapped or in lists, OAuth
+    errors, ``{"message"}``, HTML, nothing.
     """
     try:
         found: object = msgspec.json.decode(body[:65536])
@@ -171,7 +171,7 @@ def vendor_words(body: bytes) -> str:
 
 @cache
 def user_agent() -> str:
-    """Return the name under which we call: ``rostersync/VERSION``."""
+    """Return our user agent: ``rostersync/VERSION``."""
     try:
         return f"rostersync/{version('rostersync')}"
     except PackageNotFoundError:  # a checkout that was not installed
@@ -179,11 +179,11 @@ def user_agent() -> str:
 
 
 class VendorHttp:
-    """One vendor's HTTP client: signs, paces, retries, and reads whole answers.
+    """One vendor's HTTP client: signs, paces, retries, and reads complete answers.
 
     Errors raised by its requests: ``CredentialsRefused`` (401 that renewing did not cure),
     ``Forbidden`` (403), ``PageTooLarge``, ``StatusError`` (with ``http_status``), and
-    ``RetryableError`` when retrying was in vain.
+    ``RetryableError`` when retrying did not help.
     """
 
     def __init__(
@@ -235,8 +235,8 @@ class VendorHttp:
         """GET ``url`` and return what ``read`` makes of its answer.
 
         ``what`` names the collection in messages, ``statuses`` overrides rows for this request.
-        ``read`` raises ``RetryableError`` for a body that it cannot understand: a cut body may be
-        whole the next time.
+        ``read`` raises ``RetryableError`` for a body that it cannot understand: a truncated body
+        may be complete next time.
         """
         result: T = self._retrying()(self._attempt, "GET", url, what, None, read, statuses)
         return result
@@ -244,7 +244,7 @@ class VendorHttp:
     def post_form(
         self, url: str, what: str, form: Mapping[str, str], read: Callable[[Answer], T]
     ) -> T:
-        """POST a form, as a token endpoint wants it; otherwise as ``get``."""
+        """POST a form, as token endpoints expect it; the rest is as in ``get``."""
         body = "&".join(f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in form.items())
         result: T = self._retrying()(self._attempt, "POST", url, what, body.encode(), read, None)
         return result
@@ -306,7 +306,7 @@ class VendorHttp:
             request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         if (authorization := self.authorizer.header(method, url)) is not None:
             request.headers["Authorization"] = authorization
-        # Proxies of the environment hold, but never between us and our own machine.
+        # Proxies from the environment are used, but never for our own machine.
         self._session.trust_env = not is_loopback(url)
         settings = self._session.merge_environment_settings(url, {}, True, True, None)
         self.requests += 1
@@ -375,7 +375,7 @@ class VendorHttp:
             return None
         if reset < 1_000_000_000:
             return float(reset)
-        # A time by the vendor's clock, so it is compared with the vendor's clock.
+        # A time on the vendor's clock, so it is compared with the vendor's clock.
         theirs = http_date(answer.headers.get("Date", ""))
         return max(0.0, reset - (theirs if theirs is not None else self._clock.now()))
 

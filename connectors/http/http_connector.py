@@ -92,7 +92,7 @@ class HttpConnector(Connector):
 
 
 def failed_check(error: RosterSyncError) -> Check:
-    """Return what ended a check before anything was shown, under the name of what it is about."""
+    """Return the failed check for an error that ended checking, under the name of what failed."""
     if isinstance(error, CredentialsRefused):
         name = "credentials"
     elif isinstance(error, WrongDistrict):
@@ -106,7 +106,7 @@ def failed_check(error: RosterSyncError) -> Check:
 
 @contextmanager
 def early_end() -> Iterator[None]:
-    """Turn a vendor's failure into ``IncompleteFetch``: what was served so far counts as read."""
+    """Turn a vendor's failure into ``IncompleteFetch``: pages served so far count as read."""
     try:
         yield
     except (IncompleteFetch, Disconnected):

@@ -1,7 +1,7 @@
 """Credentials on requests: Basic, bearer tokens, OAuth 1.0a, OAuth 2 client credentials.
 
 Each class is an ``Authorizer`` of ``connectors.http.client``. Secrets are kept as ``SecretStr`` and
-stand in no repr. Signatures are ours because ClassLink takes no ``oauth_version`` and compares
+appear in no repr. We sign ourselves because ClassLink accepts no ``oauth_version`` and compares
 escaped paths byte for byte; the tests check them against oauthlib.
 """
 
@@ -50,12 +50,12 @@ class Basic:
         return f"Basic {base64.b64encode(':'.join(parts).encode()).decode()}"
 
     def renew(self, refused: Answer) -> bool:
-        """A refused pair stays refused."""
+        """Return False: a refused pair stays refused."""
         return False
 
 
 class Bearer:
-    """A static bearer token; ``look_up`` asks for the one that holds now, after a 401."""
+    """A static bearer token; after a 401, ``look_up`` asks for the current one."""
 
     def __init__(self, token: SecretStr, look_up: Callable[[], SecretStr] | None = None) -> None:
         self._token = token
@@ -66,7 +66,7 @@ class Bearer:
         return f"Bearer {self._token.get_secret_value()}"
 
     def renew(self, refused: Answer) -> bool:
-        """Look the token up again; true if it was another one."""
+        """Look the token up again; return True if it has changed."""
         if self._look_up is None:
             return False
         fresh = self._look_up()
@@ -76,7 +76,7 @@ class Bearer:
 
 
 class OAuth1:
-    """Two-legged OAuth 1.0a in the header (RFC 5849), signing each request afresh.
+    """Two-legged OAuth 1.0a in the header (RFC 5849); each request is signed anew.
 
     ``version`` adds ``oauth_version="1.0"``, which plain OneRoster servers expect and ClassLink
     does not send. After a 401 the server's ``Date`` tells whether our clock is wrong; if so, the
@@ -105,7 +105,7 @@ class OAuth1:
         return self.sign(method, url, nonce, int(self._clock.now() + self._skew))
 
     def renew(self, refused: Answer) -> bool:
-        """Set our time right by the server's, if that is what was wrong."""
+        """Adjust our time to the server's, if that was the cause."""
         theirs = http_date(refused.headers.get("Date", ""))
         if theirs is None or abs(theirs - self._clock.now() - self._skew) < _SKEW:
             return False
@@ -130,7 +130,7 @@ class OAuth1:
 
 
 def base_string(method: str, url: str, oauth: dict[str, str]) -> str:
-    """Return the signature base string of RFC 5849 3.4.1. The path is taken as it is written."""
+    """Return the signature base string of RFC 5849 3.4.1. The path is used exactly as written."""
     parts = urlsplit(url)
     scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
     if ":" in host:
@@ -147,7 +147,7 @@ def base_string(method: str, url: str, oauth: dict[str, str]) -> str:
 
 
 class TokenAnswer(msgspec.Struct):
-    """What a token endpoint answers (RFC 6749 5.1). Only the token itself is always there."""
+    """The answer of a token endpoint (RFC 6749 5.1). Only the token itself is always present."""
 
     access_token: str
     expires_in: int | float | str | None = None
@@ -159,8 +159,8 @@ _token_answer = msgspec.json.Decoder(TokenAnswer)
 class ClientCredentials:
     """OAuth 2 client credentials (RFC 6749 4.4): a token that is renewed before it expires.
 
-    Without ``expires_in`` a token is kept until a 401. A 401 renews it once. ``look_up`` may
-    answer with other credentials when even a new token is refused (rotated by the vendor).
+    Without ``expires_in`` a token is kept until a 401. A 401 renews it once. ``look_up`` may return
+    other credentials when even a new token is refused (the vendor rotated them).
     """
 
     def __init__(
@@ -190,7 +190,7 @@ class ClientCredentials:
         self._until: float | None = None
 
     def header(self, method: str, url: str) -> str:
-        """Return the header for any request, with a token that holds for another minute."""
+        """Return the header for any request, with a token that is valid for another minute."""
         expired = self._until is not None and self._clock.monotonic() >= self._until
         if self._token is None or expired:
             self._fetch()

@@ -1,7 +1,7 @@
-"""Requests that go over the wire byte for byte as they were asked for.
+"""Requests that go over the wire byte for byte as they were given.
 
-Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs; a vendor that compares
-an escaped id, or a signature over the URL, byte for byte then refuses what it gets.
+Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs. A vendor that compares
+an escaped id, or a signature over the URL, byte for byte would then refuse the request.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class VendorSession(requests.Session):
 
 
 def keep_target(request: requests.PreparedRequest, url: str) -> None:
-    """Make a prepared request go to just this URL, escapes and all."""
+    """Make a prepared request go to exactly this URL, with its escapes."""
     request.url = url  # requests has unescaped what needs no escape (%43)
     if _SMALL_ESCAPE.search(url):
         parts = urlsplit(url)
