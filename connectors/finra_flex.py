@@ -1,7 +1,7 @@
 """The FINRA FLEX upload of a firm: the template UploadUsersTemplate, taken whole or not at all.
 
 Header ``crd_id,first_name,last_name,email``. Everything is checked before anybody is taken in, and
-one person without a FinPro account refuses the whole file and lists all of them (SEMANTICS I8).
+one person without a FinPro account refuses the whole file and lists all of them (I8).
 Docs: https://www.finra.org/events-training/flex ; accounts: https://finra.org/industry/finpro
 """
 

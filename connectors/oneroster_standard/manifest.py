@@ -1,7 +1,7 @@
 """What a OneRoster CSV set holds: its version, its files with their modes, its headers.
 
 Used by ``oneroster_csv`` only. Where manifest and files differ the files are believed, and the
-difference becomes a note (oneroster.md 8.1).
+difference becomes a note.
 Docs: https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv (1.2) and
 https://www.imsglobal.org/oneroster-v11-final-csv-tables (1.1).
 """

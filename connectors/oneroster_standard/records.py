@@ -121,8 +121,7 @@ def rows_of(body: bytes, keys: Sequence[str]) -> list[msgspec.Raw]:
     """Return the records of an answer.
 
     They stand under the resource's own name, else under the path's, else under the only list that
-    there is (oneroster.md 1). Raises ``RetryableError`` for an answer without them: status 200 may
-    hide an error.
+    there is. Raises ``RetryableError`` for an answer without them: status 200 may hide an error.
     """
     try:
         envelope = _envelope.decode(body)

@@ -1,4 +1,4 @@
-"""Approval: a sealed plan is applied, released, or refused by a person (SEMANTICS P3-P6).
+"""Approval: a sealed plan is applied, released, or refused by a person (P3-P6).
 
 None of these takes the run lock: they hold the apply lock for the length of their transaction.
 """

@@ -408,7 +408,7 @@ def _check_email(hand: _Hand, email: str) -> None:
     if domains and domain not in domains:
         raise UsageError(
             "The address is outside the district's email domains.",
-            hint="Use an address of the district, or add its domain to email_domains (F9).",
+            hint="Use an address of the district, or add its domain to email_domains.",
         )
 
 

@@ -1,7 +1,8 @@
-"""Apply: the one write path. Nothing else changes a user, a school, a membership or a link.
+"""Apply: nothing else changes a user, a school, a membership or a link (rule 1).
 
-A sealed plan runs whole, in one transaction and in sets, or not at all. Every precondition of every
-change is checked first; if one does not hold, ``Drift`` names whom, and nothing has happened.
+A sealed plan runs as a whole, in one transaction and in sets, or not at all (rule 8). Every
+precondition of every change is checked first; if one does not hold, ``Drift`` names the people
+concerned, and nothing has happened.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Limits: how much a source may take away before a person must approve (SEMANTICS L). Pure.
+"""Limits: how much a source may take away before a person must approve (L1 to L8). Pure.
 
 Numbers in, verdicts out. ``sync/planning/approval_needed.py`` and ``sync/ledger/headcount.py`` do
 the counting.

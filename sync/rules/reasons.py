@@ -23,10 +23,10 @@ KEY_WORDS: Mapping[str, str] = {
 
 CHANGES: Mapping[str, str] = {
     "by_hand": "An admin did it by hand.",
-    "domain_change": "The addresses move to another email domain, by a plan of a person (P7).",
-    "merged": "A person said that two users are one (P7).",
+    "domain_change": "The addresses move to another email domain; a person ordered this plan.",
+    "merged": "A person said that two users are one.",
     "retention": "Archived for longer than the district keeps people.",
-    "moved": "Somebody left and the same person joined under another record: one update (L7).",
+    "moved": "Somebody left and the same person joined under another record: one update.",
     "same_crd_id": "The same CRD number: the same person.",
     "same_email": "The same address and names, and nobody else with either: the same person.",
     "same_master": "The same userMasterIdentifier: the same person.",
@@ -37,76 +37,77 @@ CHANGES: Mapping[str, str] = {
     "same_staff_number": "The same staff number: the same person.",
     "same_student_number": "The same student number: the same person.",
     "same_userid": "The same id of a configured type: the same person.",
-    "resolved": "A person decided whose record it is.",
+    "resolved": "A person decided who this record is.",
     "same_person": "The record is this person's: by a key of the source, a strong key, or its"
     " address and names together.",
     "same_nces_id": "The same NCES id: the same school.",
     "same_state_id": "The same state id: the same person, or the same school.",
-    "source_retired": "The source was retired: its hold ended (P7).",
-    "undone": "A run was undone: back to what it was before (P8).",
+    "source_retired": "The source was retired: its hold ended.",
+    "undone": "A run was undone: back to what it was before.",
 }
 """Reasons of changes that no situation names."""
 
 HELD: Mapping[str, str] = {
-    "school_role": "Too many people of one role at one school would be taken away at once (L3).",
-    "district_role": "Too many people of one role would be taken away at once (L3).",
-    "district": "Too many people of the district would be taken away at once (L3).",
-    "additions": "Too many people would come in at once (L6).",
-    "settings": "A new connector version, mapping or filter would change many people (L8).",
-    "leaves_scope": "The source was narrowed and no longer speaks of them (F10, L8).",
-    "shrunk_role": "Their role shrank by more than half in the file (F6).",
-    "resembling": "Somebody who joins resembles somebody who leaves (L7).",
-    "standing": "Their source failed in this run; they were held before and still are (P3).",
-    "guard": "The first run after a pause holds what no rollover explains (S5).",
-    "undone": "The last run would redo what a person has undone: held once (P8).",
+    "school_role": "Too many people of one role at one school would be taken away at once.",
+    "district_role": "Too many people of one role would be taken away at once.",
+    "district": "Too many people of the district would be taken away at once.",
+    "additions": "Too many people would be added at once.",
+    "settings": "A new connector version, mapping or filter would change many people.",
+    "leaves_scope": "The source was narrowed and no longer covers them.",
+    "shrunk_role": "Their role shrank by more than half in the file.",
+    "resembling": "Somebody who joins resembles somebody who leaves.",
+    "standing": "Their source failed in this run; their changes were held before and still are.",
+    "guard": "The first run after a pause holds what no rollover explains.",
+    "undone": "This run would do again what a person has undone; it is held once, to be confirmed.",
 }
 """Why changes wait for approval."""
 
 CONFLICTS: Mapping[str, str] = {
     "several_candidates": "The record's keys, or its address and names, are those of several"
-    " people (I5).",
+    " people.",
     "keys_contradict": "A strong key agrees, but another one, the names, or a second entry of the"
-    " same source speaks against it (I5).",
-    "email_of_another": "Somebody else of the district has the record's email address (I5).",
+    " same source speaks against it.",
+    "email_of_another": "Somebody else of the district has the record's email address.",
     "resembles_lost": "Somebody new at the new vendor of a switch has the names, or the local part"
-    " of the address, of somebody whom it does not share (L7).",
-    "resembles_leaver": "Somebody new resembles somebody who leaves (L7).",
-    "same_name": "A school is known by this name only: a person confirms that it is the same.",
+    " of the address, of somebody whom it does not share.",
+    "resembles_leaver": "Somebody new resembles somebody who leaves.",
+    "same_name": "Only the name of the school agrees: a person confirms that it is the same.",
 }
 """Why a person must decide."""
 
 EVIDENCE: Mapping[str, str] = {
     "same_key": "A strong key agrees.",
     "same_local_part": "The part of the address before the @ is the same.",
-    "names_agree": "Given and family names agree, accents, case and signs aside.",
+    "names_agree": "Given and family names agree, apart from accents, case and punctuation.",
     "names_differ": "The names do not agree.",
-    "names_unknown": "One side has not both names.",
-    "names_of_another": "The names are those of somebody else whose numbers are claimed: swapped?",
-    "shared_email": "The address is that of several people.",
-    "shared_key": "Somebody else who is new has the same strong key.",
-    "foreign_domain": "The address is at no domain of the district.",
-    "other_id_in_source": "Another entry of the same source is theirs.",
-    "earlier_id_in_source": "Another entry of the same source was theirs, and is gone.",
+    "names_unknown": "One side lacks a name.",
+    "names_of_another": "The names belong to somebody else whose numbers are claimed; were they"
+    " swapped?",
+    "shared_email": "Several people have this address.",
+    "shared_key": "Another new person has the same strong key.",
+    "foreign_domain": "The address is not at a domain of the district.",
+    "other_id_in_source": "They have another entry in the same source.",
+    "earlier_id_in_source": "They had another entry in the same source, which is gone.",
     "other_role_class": "A student here, an adult there.",
-    "gains_admin": "They would become an admin by it.",
+    "gains_admin": "This would make them an admin.",
     "archived": "They are archived.",
     **{f"other_{kind}": f"Another {word}." for kind, word in KEY_WORDS.items()},
 }
 """What speaks for and against a candidate of a conflict, beside the ``same_…`` of changes."""
 
 STANDINGS: Mapping[str, str] = {
-    "open": "Their data changed since the last applied plan: the next run looks at them.",
+    "open": "Their data changed since the last applied plan: the next run will look at them.",
     "held": "A change of theirs waits for approval.",
-    "rejected": "A change of theirs was rejected; it stays out until their data change (P4).",
-    "incomplete": "The last reading of a source was not whole: nobody leaves because of it.",
-    "in_conflict": "A person must decide first whose record it is.",
+    "rejected": "A change for them was rejected; it is left out until their data change.",
+    "incomplete": "The last reading of a source was not complete: nobody leaves because of it.",
+    "in_conflict": "A person must first decide who this record is.",
     "not_shared": "No source shares this record now.",
     "not_seen": "The last reading was whole and had no such record, unless it is of a role or"
     " school that the source is not asked for.",
     "rows_skipped": "Some rows of the last reading could not be used; theirs may be one of them.",
     "never_read": "The source has not been read yet.",
     "not_configured": "The source is no longer in the district file.",
-    "quarantined": "The source failed again and again and is left alone until a person resumes it.",
+    "quarantined": "The source failed repeatedly and is not read until a person resumes it.",
     "paused": "The district is paused: no source changes anybody.",
     "outside_scope": "The record is outside what its source is asked for.",
 }
@@ -128,7 +129,6 @@ def as_markdown() -> str:
         "# Reason codes",
         "",
         "Printed from the program by `python -m sync.rules.reasons`; do not edit by hand.",
-        "Numbers like L3 are those of the rules in the handbook.",
         "",
         "## People: what is found, and what follows",
         "",

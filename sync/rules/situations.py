@@ -110,7 +110,7 @@ TABLE: tuple[Situation, ...] = (
     Situation(
         "leaves_scope", {"sources": "out_of_scope"},
         "leaves_scope", "leaves_scope",
-        "The source was narrowed and no longer speaks of them: always held.",
+        "The source was narrowed and no longer covers them: always held.",
     ),
     Situation(
         "gone_already", {"user": "archived", "sources": "left"},

@@ -1,4 +1,4 @@
-"""What an act came to, as a value: status, exit code, plans, certificates, error."""
+"""The result of a run or an act: status, exit code, plans, certificates, error (rule 9)."""
 
 from __future__ import annotations
 

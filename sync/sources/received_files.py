@@ -1,4 +1,4 @@
-"""Uploads: the list of files that people gave or sent, and where each stands (rules 4).
+"""Uploads: the list of files that people gave or sent, and where each stands (file-rules.md 4).
 
 ``sync/acts/upload.py`` takes them in and reads them, the engine asks which were only to be looked
 at, and the command line lists them. The original is kept encrypted, and only while it waits and for

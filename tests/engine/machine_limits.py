@@ -1,4 +1,4 @@
-"""What a source may take or add by itself, counted a second time (SEMANTICS L).
+"""What a source may take or add by itself, counted a second time (L1 to L9).
 
 ``Limited`` is the fourth part of the state machine. It counts from the ledger and from its own
 census, and never asks ``sync/rules/limits.py`` or ``sync/planning/approval_needed.py``.

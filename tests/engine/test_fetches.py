@@ -1,4 +1,4 @@
-"""Fetches and files (SEMANTICS F): what a reading proves, and what it does not."""
+"""Fetches and files (F1 to F10): what a reading proves, and what it does not."""
 
 from __future__ import annotations
 

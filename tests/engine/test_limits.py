@@ -1,4 +1,4 @@
-"""Limits (SEMANTICS L): what counts as taking away, and when a person must approve."""
+"""Limits (L1 to L9): what counts as taking away, and when a person must approve."""
 
 from __future__ import annotations
 

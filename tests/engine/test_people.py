@@ -1,4 +1,4 @@
-"""People (SEMANTICS I) and the rules that never bend: ids, protection, locks, conflicts."""
+"""People (I1 to I5) and the rules that never bend: ids, protection, locks, conflicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plans (SEMANTICS P): what is sealed is what runs, and what stands while it waits."""
+"""Plans (P1 to P7): what is sealed is what runs, and what stands while it waits."""
 
 from __future__ import annotations
 

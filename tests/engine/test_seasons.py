@@ -1,4 +1,4 @@
-"""Seasons (SEMANTICS S1, S2) and what August makes of the first worked example."""
+"""Seasons (S1, S2) and what August makes of the first worked example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is stale (SEMANTICS I6): in the directory, and nobody speaks of them any more."""
+"""Who is stale (I6): in the directory, and nobody speaks of them any more."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The rules of the upload and of what it does to people, each with its number (sections 3-6, 9).
 
-The numbers are those of ``docs/file-rules.md``. Section 2 (the shape of the file) is tested with
-the connector, section 11 in ``test_flex.py``.
+The numbers are those of ``docs/design/file-rules.md``. Section 2 (the shape of the file) is tested
+with the connector, section 11 in ``test_flex.py``.
 """
 
 from __future__ import annotations

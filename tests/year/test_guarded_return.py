@@ -1,4 +1,4 @@
-"""The first run after a pause, through the whole engine (SEMANTICS S3-S6), on both stores."""
+"""The first run after a pause, through the whole engine (S3-S6), on both stores."""
 
 from __future__ import annotations
 

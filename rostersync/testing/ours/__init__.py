@@ -65,4 +65,4 @@ def finra_flex() -> FolderScenario:
     )
 
 
-_WHOLE = "one bad row refuses the whole file, and the refusal lists it (SEMANTICS I8)"
+_WHOLE = "one bad row refuses the whole file, and the refusal lists it"
