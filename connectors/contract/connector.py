@@ -353,8 +353,7 @@ class Connector(ABC):
         raise NotImplementedError(f"{self.name} cannot be asked for single ids")
 
     def received(self) -> Received | None:
-        """Return the sent files that are being read, once ``pages()`` has begun; None if there are
-        none."""
+        """Return the sent files being read, once ``pages()`` has begun; None if nobody sent any."""
         return None
 
     def settled(self, settlement: Settlement) -> None:
