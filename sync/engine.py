@@ -36,7 +36,7 @@ from sync.season_memory import (
 from sync.sources.received_files import only_looked_at
 
 REPLANS = 3
-"""How often a run plans again when somebody was edited by hand while it planned."""
+"""How often a run plans again because somebody was edited by hand while it was planning."""
 
 
 # -- the two runs that read
@@ -57,11 +57,11 @@ def plan_district(
 
     ``upload`` is the path of a file to be read instead of the place of the one source named; its
     plan is of the kind ``upload``. Raises ``UsageError`` for an unknown district or source and
-    ``Busy``; what befalls a source is in the outcome.
+    ``Busy``; a failing source is reported in the outcome.
     """
     with open_district_run(database, slug, "upload" if upload else "plan", actor, now) as run:
         run.upload, run.keep = upload, False
-        run.during_pause = True  # whoever applies it in a pause has to ask for that (S1)
+        run.during_pause = True  # applying it in a pause has to be asked for (S1)
         read_sources(run, sources, full=full, progress=progress)
         plans = _make_plans(run, progress)
         status = "planned" if plans.plan_id is not None else "nothing_to_do"
@@ -83,7 +83,7 @@ def sync_district(
 ) -> Outcome:
     """Read the sources, plan, and apply what is not held.
 
-    ``scheduled``: nobody asked for it, so sources in quarantine are left alone.
+    ``scheduled``: the schedule started it, so sources in quarantine are not read.
 
     In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``.
     ``upload`` is as in ``plan_district``. Raises ``UsageError`` for an unknown district or source
@@ -95,7 +95,7 @@ def sync_district(
         run.scheduled = scheduled
         if run.season.season is Season.PAUSED and not during_pause:
             advance_season(run)
-            with suppress(Drifted):  # resumed in this moment: the next run sees to it
+            with suppress(Drifted):  # resumed at this very moment: the next run handles it
                 keep_season(run, Plans(), afresh=has_turned(run))
             return _close(run, "paused", Plans())
         read_sources(run, sources, full=full, progress=progress)
@@ -121,7 +121,7 @@ def sync_district(
 def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
     advance_season(run)
     failed = {r.source.id for r in run.results if not r.complete}
-    # what was uploaded only to be looked at counts once its own plan is applied
+    # a file that was uploaded only for a plan counts once that plan is applied
     looked_at = only_looked_at(run.database, run.district.id)
     looked_at -= {r.source.id for r in run.results if not r.nothing_new}
     request = PlanRequest(
@@ -178,7 +178,7 @@ def _apply(run: DistrictRun, plans: Plans) -> bool:
 
 
 def mark_plan(connection: Connection, plan_id: int, status: str) -> None:
-    """Give a plan that will not run its last status."""
+    """Give a plan that will not run its final status."""
     connection.execute(
         text("UPDATE plans SET status = :status, standing = FALSE WHERE id = :id"),
         {"id": plan_id, "status": status},
@@ -186,7 +186,7 @@ def mark_plan(connection: Connection, plan_id: int, status: str) -> None:
 
 
 def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
-    """Say what the run came to: the most serious thing that happened gives the status."""
+    """Close the run and return its outcome; the most serious event decides the status."""
     outcome = Outcome(
         run.district.slug,
         status,

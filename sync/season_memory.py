@@ -1,4 +1,4 @@
-"""What a district's calendar remembers of a run: guards owed, schools that wait, days of grace."""
+"""What a district's calendar remembers: guards still due, schools that wait, days of grace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sync.run.district_run import (
 
 
 def advance_season(run: DistrictRun) -> None:
-    """Let the calendar see this run: whether it is guarded, and what is remembered after it."""
+    """Work out whether this run is guarded, and what the calendar remembers after it."""
     read = {r.source.name: r for r in run.results}
     state, run.guard = advance(
         run.state,
@@ -59,12 +59,12 @@ _LAST_CHANGE = text(
 
 
 def has_turned(run: DistrictRun) -> bool:
-    """Say whether a pause has begun or ended since the last run that was kept."""
+    """Return whether a pause has begun or ended since the last stored run."""
     return run.state.returned is not None and run.season_after.returned != run.state.returned
 
 
 def keep_season(run: DistrictRun, plans: Plans, *, afresh: bool = False) -> None:
-    """Remember what the calendar has seen in a run that applies nothing. Raises ``Drifted``."""
+    """Store what the calendar remembers after a run that applies nothing. Raises ``Drifted``."""
     with run.database.write() as connection:
         run.database.apply_lock(connection, run.district.id)
         check_season(connection, run)
@@ -80,9 +80,9 @@ def check_season(connection: Connection, run: DistrictRun) -> None:
 
 
 def write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None:
-    """Remember what the calendar has seen, and which schools wait for their rollover.
+    """Store what the calendar remembers, and which schools wait for their rollover.
 
-    It commits with what the run applies: a guard is used up only by a run that came to its end.
+    It commits together with what the run applies: only a finished run uses up a guard.
     """
     after = run.season_after
     complete = after.complete_on == run.season.day
@@ -102,7 +102,7 @@ def write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None
 
 
 def gives_grace(run: DistrictRun) -> bool:
-    """Say whether the district lets people stay for a while after they are gone (S7)."""
+    """Return whether the district keeps people for a while after they are gone (S7)."""
     return run.settings.grace.days > 0 or run.settings.grace.fetches > 1
 
 
@@ -120,7 +120,7 @@ def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
 
 
 def paused_meanwhile(run: DistrictRun) -> bool:
-    """Read the season anew, and say whether it keeps this run from going on (rule 7)."""
+    """Read the season again, and return whether it stops this run (rule 7)."""
     with run.database.read() as connection:
         run.state = _stored_season(connection, run)
     run.season = run.state.on(run.season.day, run.settings.pause)

@@ -1,6 +1,6 @@
-"""The almanac: one district's calendar, as its row keeps it.
+"""One district's calendar, as its row stores it.
 
-Light to import: ``status`` reads a thousand of them, and ``run`` looks into each every few seconds.
+Cheap to import: ``status`` reads a thousand of them, and ``run`` looks at each every few seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The clock: one place that asks what time it is, so that every act can be told another time."""
+"""The clock: the only place that asks for the time, so that tests can give every act another."""
 
 from __future__ import annotations
 

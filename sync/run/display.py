@@ -1,4 +1,4 @@
-"""How ids and times are written for people and programs, and read back."""
+"""How ids and times are written for people and programs, and how ids are read back."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shown_time(value: datetime | None) -> str | None:
 
 
 def local_moment(shown: str | None, zone: str | ZoneInfo) -> str:
-    """Return a time as JSON has it on a district's own clock: ``2026-08-11 05:00 CDT``."""
+    """Return a time from JSON on a district's own clock: ``2026-08-11 05:00 CDT``."""
     if shown is None:
         return ""
     at = datetime.fromisoformat(shown).astimezone(

@@ -1,4 +1,4 @@
-"""One run of a district under way: what it works on, and the row that says how it ended."""
+"""One run of a district under way: what it works on, and its row in the table ``runs``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class SourceResult:
-    """What one source gave in a run."""
+    """The result of reading one source in a run."""
 
     source: Source
     certificate: dict[str, Any]
@@ -41,7 +41,7 @@ class SourceResult:
     skipped: int = 0
     withheld: int = 0
     nothing_new: bool = False
-    """There was nothing to read (F7): what the source said before still stands."""
+    """There was nothing to read (F7): what the source said before is still valid."""
 
 
 @dataclass(slots=True)
@@ -59,12 +59,12 @@ class DistrictRun:
     state: SeasonState
     during_pause: bool = False
     keep: bool = True
-    """False for a dry plan: what the calendar remembers stays as it was."""
+    """False for a dry plan: what the calendar remembers is not changed."""
     guard: Guard = Guard.NONE
     season_after: SeasonState = field(default_factory=SeasonState)
     upload: str | None = None
     scheduled: bool = False
-    """Nobody asked for it: sources in quarantine are left alone."""
+    """Started by the schedule, not by a person: sources in quarantine are not read."""
     results: list[SourceResult] = field(default_factory=list)
 
 
@@ -72,7 +72,7 @@ class DistrictRun:
 def open_district_run(
     database: Database, slug: str, kind: str, actor: str, now: Clock | None
 ) -> Iterator[DistrictRun]:
-    """Hold the district's run lock, and leave a row that says how the run ended."""
+    """Hold the district's run lock, and record in ``runs`` how the run ended."""
     started = (now or utc_now)()
     district, settings, sources = read_district(database, slug)
     with database.run_lock(slug, district.id):

@@ -1,4 +1,4 @@
-"""Finding a district or a source by its name, with a likely name where there is none.
+"""Finding a district or a source by its name; if there is none, a similar name is suggested.
 
 Used wherever a person or a program names one, and by a run for what it works on. Reads only.
 """

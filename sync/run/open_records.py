@@ -1,8 +1,8 @@
-"""Open records: evidence that moved, or must be looked at again, until a plan settles it.
+"""Open records: evidence that changed, or must be looked at again, until a plan settles it.
 
-A table of its own, so that settling somebody does not write their evidence a second time. This is
-how records are opened; ``sync/reading/evidence.py`` opens what moved, ``sync/ledger/apply.py`` and
-planning close.
+They have a table of their own, so that settling somebody does not write their evidence again. The
+functions here open records; ``sync/reading/evidence.py`` opens what changed, and
+``sync/ledger/apply.py`` and planning close.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _OPEN = "INSERT INTO open_records (record_id, source_id, kind, cause)"
 
 
 def is_open(record: str) -> str:
-    """SQL: is the record open whose id the expression is."""
+    """SQL: whether the record with this id (an expression) is open."""
     return f"EXISTS (SELECT 1 FROM open_records AS is_open WHERE is_open.record_id = {record})"
 
 
 def opening(which: str, cause: str = "NULL") -> str:
-    """SQL: open the records ``r`` of which ``which`` holds; whoever is open already stays so."""
+    """SQL: open the records ``r`` that meet the condition ``which``; open ones stay open."""
     return (
         f"{_OPEN} SELECT r.id, r.source_id, r.kind, {cause} FROM records r WHERE {which}"
         " ON CONFLICT (record_id) DO NOTHING"
@@ -28,10 +28,10 @@ def opening(which: str, cause: str = "NULL") -> str:
 
 
 def opening_moved(found: str, cause: str, again: str) -> str:
-    """SQL: open the records ``r`` that the FROM and WHERE ``found`` have, each once.
+    """SQL: open the records ``r`` that the FROM and WHERE in ``found`` select, each once.
 
-    Expressions: ``cause`` says why a record moved, ``again`` what is kept of that
-    (``excluded.cause``) where it is open already.
+    Two expressions: ``cause`` says why a record changed; ``again`` says which cause is kept
+    (``excluded.cause`` is the new one) if it is open already.
     """
     return (
         f"{_OPEN} SELECT DISTINCT r.id, r.source_id, r.kind, {cause}{found}"
@@ -40,12 +40,12 @@ def opening_moved(found: str, cause: str, again: str) -> str:
 
 
 def open_people_of(connection: Connection, source_id: int) -> None:
-    """Open everybody of whom this source and another one speak: who wins has changed."""
+    """Open everybody who is in this source and in another one: the order of precedence changed."""
     connection.execute(_OPEN_SHARED, {"source": source_id})
 
 
 def open_source(connection: Connection, source_id: int) -> None:
-    """Open everybody of whom this source speaks: what follows from its word has changed."""
+    """Open everybody who is in this source: what follows from its data has changed."""
     connection.execute(_OPEN_SOURCE, {"source": source_id})
 
 
@@ -60,7 +60,7 @@ _OPEN_SHARED = text(
 
 
 def close(connection: Connection, records: Sequence[int]) -> None:
-    """Close records about which there is nothing to do."""
+    """Close records that need nothing to be done."""
     if records:
         connection.execute(_CLOSE, [{"id": record} for record in records])
 

@@ -9,7 +9,7 @@ from typing import Any
 from core.errors import RosterSyncError
 
 SERIOUS_FIRST = (1, 2, 14, 15, 12, 11, 10, 13, 0)
-"""Of several exit codes the most serious wins, in this order."""
+"""All exit codes, the most serious first; of several, the most serious wins."""
 
 CODES = {
     "applied": 0, "nothing_to_do": 0, "planned": 0, "paused": 0, "waiting": 0, "rejected": 0,
@@ -24,7 +24,7 @@ def worst(codes: Iterable[int]) -> int:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a sync, a plan, an apply or a hand act came to."""
+    """The result of a sync, a plan, an apply or an act by hand."""
 
     district: str
     status: str
@@ -35,11 +35,11 @@ class Outcome:
     codes: tuple[int, ...] = ()
     """Exit codes of parts of the act (a held plan, a source), beside the status's own."""
     user_id: str | None = None
-    """The user whom a hand act was about."""
+    """The user concerned, for an act by hand."""
     report: dict[str, Any] | None = None
-    """Of a vendor switch: who goes over, for each school."""
+    """For a vendor switch: who moves to the new vendor, for each school."""
     left: list[str] = field(default_factory=list)
-    """Whom an undo leaves as they are, because they were changed since: user and school ids."""
+    """For an undo: the ids of users and schools that were changed since and are left alone."""
 
     @property
     def exit_code(self) -> int:

@@ -1,4 +1,4 @@
-"""Runs: the row that says who did what when, and how it ended."""
+"""Rows of ``runs``: who did what and when, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.stored import to_json, utc_text
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:
-    """Write down that a run begins; return its id."""
+    """Record that a run begins, and return its id."""
     about = {"district": district_id, "kind": kind, "actor": actor[:255], "now": utc_text(now)}
     return int(connection.execute(_OPEN, about).scalar_one())
 
@@ -23,16 +23,16 @@ def close_run_in(
     now: datetime,
     error: RosterSyncError | None = None,
 ) -> None:
-    """Write down how a run ended."""
+    """Record how a run ended."""
     document = None if error is None else to_json(error.as_json())
     about = {"id": run_id, "status": status, "now": utc_text(now), "error": document}
     connection.execute(_CLOSE, about)
 
 
 def close_killed(connection: Connection, district_id: int, now: datetime) -> None:
-    """Write down of the runs that never ended that they were killed.
+    """Record that runs without an end were killed.
 
-    Only whoever holds the district's run lock knows: any other run is over then.
+    Call it only while holding the district's run lock: then no other run can be under way.
     """
     about = {"district": district_id, "now": utc_text(now), "error": to_json(_KILLED)}
     connection.execute(_CLOSE_KILLED, about)

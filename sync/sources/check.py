@@ -1,7 +1,7 @@
-"""Looking at a district's sources without changing anything: ``check`` and ``discover``.
+"""Checks of a district's sources that change nothing: ``check`` and ``discover``.
 
-Every finding is a ``Line`` in words for an admin. What a vendor refuses, or fails at, is a line
-too; its exit code is that of the run which would meet the same.
+Every finding is a ``Line`` in words for an admin. A vendor's refusal or failure is a line too, with
+the exit code that a run would have.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ DISTRICT_KEYS = ("district_id", "tenant_id", "district_guid")
 """The config fields in which a source names its district at the vendor."""
 
 _CODES = {"config": 2, "district": 2, "credentials": 14, "connection": 12, "sharing": 12}
-"""What a failed line of that name makes of the exit code; any other failed line makes 12."""
+"""The exit code of a failed line with that name; any other failed line gives 12."""
 _ROLES = frozenset(role.value for role in Role) | {"students", "teachers"}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing that was tried: whether it is as it should be, and a sentence."""
+    """One thing that was tried: whether it works, and a sentence."""
 
     name: str
     passed: bool
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(slots=True)
 class SourceCheck:
-    """What looking at one source found."""
+    """The result of checking one source."""
 
     source: str
     connector: str
@@ -51,7 +51,7 @@ class SourceCheck:
 
     @property
     def exit_code(self) -> int:
-        """The most serious of what was found. A role of which nobody is shared is no failure."""
+        """The most serious finding. A role that nobody is shared with is not a failure."""
         return worst(
             _CODES.get(line.name, 12)
             for line in self.lines
@@ -71,7 +71,7 @@ class SourceCheck:
 def check_district(
     database: Database, slug: str, sources: Sequence[str] = ()
 ) -> Iterator[SourceCheck]:
-    """Try each source of a district: reach, credentials, district, what is shared, the season.
+    """Try each source: connectivity, credentials, district, shared roles, vendor pause status.
 
     Raises ``UsageError`` for an unknown district or source; a failing source is a result.
     """
@@ -120,7 +120,7 @@ def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]
 
 
 def line_of(error: RosterSyncError) -> Line:
-    """Return an error as the line that it is."""
+    """Return an error as a line of the report."""
     name = {14: "credentials", 2: "config"}.get(error.exit_code, "connection")
     if isinstance(error, Disconnected):
         name = "sharing"
@@ -148,7 +148,7 @@ def _district(source: Source, connector: Connector, found: str | None) -> Iterat
 
 
 def _last_seen(source: Source, zone: ZoneInfo, *, told: bool) -> Iterator[Line]:
-    """Say of when the vendor's data was, and its own season, as the last reading saw them."""
+    """Yield the date of the vendor's data and the vendor's state, as of the last reading."""
     state = source.vendor_state
     if not told:
         at = source.vendor_time
@@ -174,14 +174,14 @@ def _last_seen(source: Source, zone: ZoneInfo, *, told: bool) -> Iterator[Line]:
 
 
 def _others(database: Database, source: Source, connector: Connector) -> Iterator[Line]:
-    """Say which further districts share with the account that finds this one."""
+    """Yield a line about further districts that share with the same account."""
     named = any(getattr(connector.config, key, None) for key in DISTRICT_KEYS)
     if not connector.capabilities.discovery or not named:
         return
     try:
         listed = listed_districts(database, type(connector), connector.config)
     except RosterSyncError:
-        return  # the lines above say what is wrong
+        return  # earlier lines say what is wrong
     free = [one["id"] for one in listed if one["status"] == "available"]
     if free:
         yield Line(
@@ -212,7 +212,7 @@ def discover(database: Database, name: str, path: Path) -> list[dict[str, Any]]:
 def listed_districts(
     database: Database, kind: type[Connector], config: Any
 ) -> list[dict[str, Any]]:
-    """List the districts of an account, and which source of ours reads each."""
+    """List the districts of an account, and which of our sources reads each."""
     readers = _readers(database, kind.name)
     return [
         {
@@ -226,7 +226,7 @@ def listed_districts(
 
 
 def _readers(database: Database, connector: str) -> dict[str, str]:
-    """Return the vendor's id of a district → the source of ours that reads it."""
+    """Return the vendor's id of a district → our source that reads it."""
     found: dict[str, str] = {}
     with database.read() as connection:
         for row in connection.execute(_READERS, {"connector": connector}):
@@ -247,7 +247,7 @@ _READERS = typed(
 
 @dataclass(frozen=True, slots=True)
 class _Config:
-    """A config that stands in a file of its own, as ``open_connector`` takes it."""
+    """A config in a file of its own, in the form that ``open_connector`` takes."""
 
     name: str
     connector: str

@@ -1,7 +1,7 @@
-"""From a source's config to its connector: checked when it is loaded, opened when it is read.
+"""From a source's config to its connector: checked when loaded, opened when read.
 
-A secret stands in the config as a reference (``env:NAME``, ``file:PATH``) and becomes a
-``SecretStr`` only in ``open_connector``, at the moment of use.
+In the config a secret is a reference (``env:NAME``, ``file:PATH``); it becomes a ``SecretStr`` only
+in ``open_connector``, when it is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Replace = Callable[[Path, object], object]
 
 
 class SourceRow(Protocol):
-    """What is needed of a row of the ``sources`` table."""
+    """The columns of ``sources`` that are needed here."""
 
     @property
     def name(self) -> str: ...  # noqa: D102 - as the column
@@ -35,8 +35,8 @@ class SourceRow(Protocol):
 def open_connector(source: SourceRow) -> Connector:
     """Return the connector of a source, with its secrets read now. Close it after use.
 
-    Raises ``ConfigError``: no such connector, a config it does not take, a secret that is not
-    there. No message holds a secret.
+    Raises ``ConfigError``: an unknown connector, a config that it does not accept, a missing
+    secret. No message holds a secret.
     """
     kind = load(source.connector)
     config = _replace_secrets(
@@ -57,9 +57,9 @@ def open_connector(source: SourceRow) -> Connector:
 def check_config(
     kind: type[Connector], config: Mapping[str, Any], under: Path = ()
 ) -> list[Problem]:
-    """Return what is wrong with a config as it stands in the district file; ``under`` is its place.
+    """Return what is wrong with a config in the district file; ``under`` is where it stands.
 
-    Secrets are not read: where this is checked they need not be there.
+    Secrets are not read, because they may not exist on the machine that checks.
     """
     in_clear: dict[Path, Problem] = {}
 
@@ -81,7 +81,7 @@ def check_config(
 
 
 def secret_fields(model: type[ConnectorConfig]) -> list[str]:
-    """Return the names of the config fields that hold secrets, those of inner tables dotted."""
+    """Return the names of the config fields that hold secrets; those of inner tables are dotted."""
     return list(_secret_fields(model))
 
 
@@ -120,7 +120,7 @@ def _replaced(annotation: object, value: Any, replace: Replace, path: Path) -> A
         ]
     if isinstance(value, Mapping):
         models = list(models_in(annotation))
-        for model in models:  # of a union, what one of its models calls secret is secret
+        for model in models:  # in a union, a field is secret if any of its models says so
             value = _replace_secrets(model, value, replace, path)
         if not models and _is_secret(annotation):
             value = {key: _replaced(annotation, item, replace, path) for key, item in value.items()}

@@ -1,9 +1,9 @@
 """Loading a district file: districts and sources are created or updated, nothing is removed.
 
-A source that is no longer in the file keeps everything it said and held (F10); a changed config
+A source that is no longer in the file keeps its evidence and its holds (F10); a changed config
 keeps the source's evidence. Paths in a config are kept as given; a relative one starts at the
 district's ``directory``, which is the district file's folder and becomes absolute here, so that a
-run reads the same files from whatever folder it is started.
+run reads the same files, whatever folder it is started from.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sync.sources.connect import check_config
 from sync.sources.mapping import read_rules
 
 Differences = dict[str, list[Any]]
-"""A dotted key and its value before and after; None where it was not or is no longer there."""
+"""A dotted key and its value before and after; None where it does not exist."""
 
 _SOURCE_KEYS = (
     "connector", "precedence", "config", "mapping", "keep_when_missing", "own_numbers",
@@ -56,14 +56,14 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What loading a file did, or with ``dry_run`` would do."""
+    """What loading a file has done, or would do with ``dry_run``."""
 
     dry_run: bool
     districts: tuple[Loaded, ...]
 
     @property
     def changed(self) -> bool:
-        """Whether anything was, or would be, different afterwards."""
+        """Whether anything has changed, or would change."""
         return any(
             one.action != "unchanged" for top in self.districts for one in (top, *top.sources)
         )
@@ -91,7 +91,7 @@ class LoadResult:
 def load_district_file(
     database: Database, path: FilePath, dry_run: bool = False, now: Clock | None = None
 ) -> LoadResult:
-    """Create or update the districts and sources of a district file; the same file again: nothing.
+    """Create or update the districts and sources of a district file. Idempotent.
 
     All or nothing. Raises ``ConfigError`` naming key and line, ``UsageError`` for a change that
     needs another command.
@@ -115,7 +115,7 @@ def _at_home(document: DistrictDocument, folder: FilePath) -> DistrictDocument:
 
 
 def _check_sources(document: DistrictDocument) -> None:
-    """Let each source's connector judge its config, and refuse the file with all that is wrong."""
+    """Let each source's connector check its config; refuse the file with all faults together."""
     problems: list[Problem] = []
     for number, district in enumerate(document.file.district):
         for index, source in enumerate(district.source):
@@ -172,7 +172,7 @@ def _load_district(
 
 
 def take_settings(row: District, settings: DistrictSettings, now: datetime) -> None:
-    """Give a district the settings of its file; what its old calendar still owes is kept."""
+    """Give a district the settings of its file, and keep what its old calendar still requires."""
     old = calendar_of(row)
     row.name, row.settings = settings.name, settings.stored()
     new = calendar_of(row)
@@ -238,7 +238,7 @@ def _write(connection: Connection, row: District | Source, *names: str) -> None:
 
 
 def _refuse_other_connector(connection: Connection, row: Source, wanted: SourceSettings) -> None:
-    """Another vendor's ids are other ids: under the old name everybody would leave and join."""
+    """Refuse another connector: with other ids, everybody would leave and join."""
     if connection.execute(_ANY_RECORD, {"source": row.id}).first():
         raise UsageError(
             f"The source {row.name} has been read with the connector {row.connector};"

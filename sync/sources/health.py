@@ -1,4 +1,4 @@
-"""Health: what a reading did to its source's standing, kept in ``sources.health``.
+"""Health: failures of a source and what follows from them, kept in ``sources.health``.
 
 The engine calls ``set_aside`` before it reads a source in a scheduled run and ``note`` after it.
 """
@@ -35,9 +35,8 @@ def set_aside(
 ) -> RosterSyncError | None:
     """Return why a scheduled run leaves a source alone, or None if it is read.
 
-    What is returned tells its times on the clock of ``zone``, the time zone of the district.
-    A stopped source whose vendor can list districts is asked for them once a day; once that works,
-    it is read again.
+    Times in the returned sentence are in ``zone``, the time zone of the district. A stopped source
+    whose vendor can list districts is asked for them once a day; once that works, it is read again.
     """
     health = read_health(source.health)
     if is_due(health, now):
@@ -83,7 +82,7 @@ def _discovers(source: Source) -> bool:
 
 
 class ReadingOutcome(Protocol):
-    """What a reading came to, as far as its source's health is concerned."""
+    """The result of a reading, as far as the health of its source is concerned."""
 
     @property
     def source(self) -> Source: ...  # noqa: D102
@@ -98,10 +97,10 @@ class ReadingOutcome(Protocol):
 
 
 def note(database: Database, now: datetime, reading: ReadingOutcome) -> None:
-    """Keep what a reading says of its source.
+    """Record what a reading says about its source.
 
-    "Nothing new" is good news from a vendor, who has looked; of a folder it only says that nobody
-    has put a file there (F7), and the freshness alarm goes on counting.
+    "Nothing new" from a vendor is a good reading, because the vendor has looked. From a folder it
+    only means that nobody has put a file there (F7), so the freshness alarm continues.
     """
     source = reading.source
     before = read_health(source.health)
@@ -131,7 +130,7 @@ _KEEP = text("UPDATE sources SET health = :health WHERE id = :id")
 
 
 def resume_source(database: Database, slug: str, name: str) -> bool:
-    """Forget the failures of a source that was left alone, so that the next run polls it.
+    """Forget the failures of a quarantined source, so that the next run reads it.
 
     Return whether there were any. Raises ``UsageError``.
     """

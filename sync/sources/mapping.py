@@ -1,8 +1,8 @@
-"""Mapping rules: ``our field = rule``, declared for a source, over the raw record's own fields.
+"""Mapping rules of a source: ``our field = rule``, over the fields of the raw record.
 
 A rule is text with places in braces: ``"{credentials.district_username}"``. A place names a path
-into the raw record and may be piped through words: ``{email|before:@|lower}``. Several rules in a
-list mean the first that gives something. A rule that gives nothing leaves the field empty.
+into the raw record and may be piped through functions: ``{email|before:@|lower}``. In a list of
+rules, the first that gives a value is used. A rule that gives nothing leaves the field empty.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WORDS: dict[str, Callable[[str, str], str]] = {
     "after": lambda value, mark: value.split(mark, 1)[1] if mark and mark in value else "",
     "zeros": lambda value, width: value.zfill(int(width or "0")) if value else "",
 }
-"""What a place may be piped through, with what may follow the colon: text, or a width."""
+"""The functions that a place may be piped through, with the kind of their argument."""
 
 
 @dataclass(frozen=True, slots=True)

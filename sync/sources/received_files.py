@@ -1,8 +1,8 @@
 """Uploads: the list of files that people gave or sent, and where each stands (file-rules.md 4).
 
-``sync/acts/upload.py`` takes them in and reads them, the engine asks which were only to be looked
-at, and the command line lists them. The original is kept encrypted, and only while it waits and for
-``KEPT_DAYS`` afterwards (rule 10).
+``sync/acts/upload.py`` takes them in and reads them, the engine asks which were given for a plan
+only, and the command line lists them. The original is kept encrypted, and only while it waits and
+for ``KEPT_DAYS`` afterwards (rule 10).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class NewUpload:
-    """What is known of a file when it comes in. ``modified_at`` is the file's own time, aware."""
+    """What is known of a file when it arrives. ``modified_at`` is the file's own time, aware."""
 
     title: str
     actor: str
@@ -57,7 +57,7 @@ class NewUpload:
 def open_upload(
     database: Database, district_id: int, new: NewUpload, original: bytes | None, now: datetime
 ) -> int:
-    """Write down that a file came in, QUEUED, and return its id. Old originals are erased."""
+    """Record a new file as QUEUED, and return its id. Old originals are erased."""
     with database.write() as connection:
         connection.execute(_ERASE, {"now": utc_text(now)})
         about = {
@@ -92,11 +92,11 @@ def list_received(
     run_id: int,
     now: datetime,
 ) -> None:
-    """Put what was sent to a drop directory or a server on the list, beside the uploads (4.9).
+    """List the files that were sent to a drop folder or server, beside the uploads (4.9).
 
-    What is still lying there, or was sent again just as it was, is on the list already.
+    A file that is still there, or was sent again unchanged, is on the list already.
     """
-    read = error is None or 0 < counts["rows"] <= counts["errors"]  # 4.4: of bad rows only
+    read = error is None or 0 < counts["rows"] <= counts["errors"]  # 4.4: every row is bad
     about = {
         "district": source.district_id, "source": source.id, "title": received.title[:255],
         "actor": actor[:255], "now": utc_text(now), "modified": utc_text(received.modified),
@@ -146,9 +146,9 @@ def mark(database: Database, upload_id: int, **values: Any) -> None:
 
 
 def only_looked_at(database: Database, district_id: int) -> set[int]:
-    """Return the sources whose last word is a file that was uploaded only to be looked at.
+    """Return the sources whose latest data come from a file that was uploaded for a plan only.
 
-    Nobody may change because of it, until its plan is applied or the source says something else.
+    It changes nobody until its plan is applied or the source says something else.
     """
     with database.read() as connection:
         return set(connection.execute(_LOOKED_AT, {"district": district_id}).scalars())

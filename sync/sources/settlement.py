@@ -1,4 +1,4 @@
-"""Settling: a source is told what became of its reading, once it is kept.
+"""Settling: a source learns how its reading ended, once it is kept.
 
 Used by the engine after evidence is committed: a file connector then moves the set away, with the
 report beside it.
@@ -18,7 +18,7 @@ from core.stored import from_json
 
 
 class Result(Protocol):
-    """What is needed of the result of a source."""
+    """The attributes of a source's result that are needed here."""
 
     certificate: dict[str, Any]
     complete: bool
@@ -28,7 +28,7 @@ class Result(Protocol):
 def tell_connector(
     database: Database, connector: Connector, run_id: int, source_id: int, result: Result
 ) -> None:
-    """Tell the connector. That it cannot tidy up is noted, and is no failure of the run."""
+    """Tell the connector. If it cannot tidy up, that is noted and does not fail the run."""
     with database.read() as connection:
         if result.certificate.get("unchanged"):
             run_id = _run_that_read_it(connection, source_id)
@@ -42,7 +42,7 @@ def tell_connector(
 
 
 def _run_that_read_it(connection: Connection, source_id: int) -> int:
-    """Return the run that read what is now served again: its findings are still the findings."""
+    """Return the run that read the same data before: its findings are still valid."""
     for run_id, certificate in connection.execute(_FETCHES, {"source": source_id}):
         document = from_json(certificate)
         if not document.get("unchanged"):

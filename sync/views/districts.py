@@ -1,8 +1,7 @@
-"""What people and programs may read: the JSON shapes of the outside contract, off the tables.
+"""Districts, sources, runs and conflicts as JSON, in the shapes of the reference.
 
-Rooms: districts, sources, runs and conflicts here; plans and their changes in ``plans``;
-people in ``people``. Everything long is a generator that reads page by page in the order of a
-key, so a plan of a million changes is never in memory. Nothing here writes.
+Plans and their changes are in ``plans``, people in ``people``. Long lists are generators that read
+page by page in the order of a key, so a million rows are never in memory. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from sync.run.display import CONFLICT, PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json, source_rows
 
 BEYOND = 1 << 62
-"""More than any id, seq or number of rows."""
+"""Greater than any id, seq or number of rows."""
 
 _PAGE = 500
 
@@ -149,7 +148,7 @@ _FETCHES_OF_RUNS = typed(
 def conflicts(
     connection: Connection, district: Any, *, status: str | None = "open"
 ) -> Iterator[Json]:
-    """Yield the conflicts of a district, the oldest first; ``status`` None: also the settled."""
+    """Yield the conflicts of a district, the oldest first; ``status`` None: the settled ones too."""
     wanted = "" if status is None else " AND c.status = :status"
     query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", schema.Conflict)
     about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}

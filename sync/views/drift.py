@@ -1,6 +1,6 @@
-"""Drift: whose changes of a plan no longer fit, and what has moved under them (P2, P5).
+"""Drift: which people's changes no longer fit in a plan, and what has changed since (P2, P5).
 
-Used by ``show --drift``. It asks by the preconditions of ``sync/ledger/apply.py``; nothing here
+Used by ``show --drift``. It checks the preconditions of ``sync/ledger/apply.py``; nothing here
 writes.
 """
 
@@ -24,9 +24,9 @@ _PAGE = 500
 class Drifting:
     """One person or school whose changes would not be applied.
 
-    ``moved`` is what is no longer as the plan saw it, sorted: ``revision`` (the user or school
-    itself), ``evidence`` (what a source says of them), ``link`` (whose record it is), ``school``
-    (one that they are to be at).
+    ``moved`` lists, sorted, what has changed since the plan was made: ``revision`` (the user or
+    school itself), ``evidence`` (what a source says about them), ``link`` (whose record it is),
+    ``school`` (a school that they are to join).
     """
 
     target: str
@@ -36,7 +36,7 @@ class Drifting:
 
 
 def drift_of(database: Database, connection: Connection, plan: Any) -> Iterator[Drifting]:
-    """Yield whoever has drifted since a plan was made, by id; nobody, once it was applied.
+    """Yield the people and schools that have drifted, by id; nobody once the plan was applied.
 
     ``plan`` is its row. A plan with one of them applies nothing.
     """

@@ -2,7 +2,7 @@
 
 Uploaded back into its source, such a file changes nothing: the key of each row is the source's own,
 and its fields are what the directory says. The connector knows its format; this module says what
-the source holds. People whom a format cannot carry are named by user id.
+the source holds. People that a format cannot carry are named by user id.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _PAGE = 1_000
 def export_files(connection: Connection, district: Any, source: Any | None) -> list[ExportFile]:
     """Return the files of an export.
 
-    Of a source whose connector can write its format: that, with the active and suspended people
-    whom the source holds. Otherwise a user file of the active people of the district, or of those
-    whom the source holds. Raises ``UsageError`` where the format cannot give back what was read.
+    If the source's connector can write its format, the export has that format, with the active and
+    suspended people that the source holds. Otherwise it is a user file with the active people of
+    the district, or with those that the source holds. Raises ``UsageError`` if the format cannot
+    carry what was read.
     """
     if source is not None:
         request = _request(connection, district, source)
@@ -55,7 +56,7 @@ def _user_file(connection: Connection, district: Any, source: Any | None) -> Ite
 
 
 def _refuse_a_mapping_of_more(source: Any, files: Iterable[ExportFile]) -> None:
-    """Refuse an export without a column that a mapping rule reads: it would read otherwise."""
+    """Refuse an export that lacks a column of a mapping rule: it would be read differently."""
     held = {name for file in files for name in file.header}
     for rule in read_rules(source.mapping, source.name):
         for place in places_of(rule):
@@ -98,7 +99,7 @@ _SCHOOLS = text(
 
 
 def _held_by(connection: Connection, source: Any) -> Iterator[HeldPerson]:
-    """Yield everybody active or suspended whom a source holds."""
+    """Yield every active or suspended person that a source holds."""
     about = {"source": source.id, "after": 0, "size": _PAGE}
     while page := connection.execute(_HELD, about).mappings().all():
         about["after"] = page[-1]["record_id"]

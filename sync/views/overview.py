@@ -1,7 +1,7 @@
-"""The overview: where every district stands, in a few queries for all of them together.
+"""The overview: the state of every district, in a few queries for all of them together.
 
-``status`` prints it and ``rostersync/service/notify.py`` tells what has changed in it. Counts only,
-no people. Nothing here writes.
+``status`` prints it, and ``rostersync/service/notify.py`` reports what has changed in it. Counts
+only, no people. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ NEEDS = ("stopped", "failed", "held", "drifted", "stale", "conflicts")
 """What needs a person, the most pressing first."""
 
 WATCH = ("slowed", "failing", "vendor", "waiting")
-"""What passes by itself, and is worth a look."""
+"""What ends by itself but is worth a look."""
 
 
 def overview(connection: Connection, now: datetime, slug: str | None = None) -> list[Json]:
-    """Return where each district stands, or one, sorted by what needs a person.
+    """Return the state of each district, or of one, sorted by what needs a person.
 
     ``needs`` and ``watch`` list slugs of ``NEEDS`` and ``WATCH``; times are UTC.
     """
@@ -154,7 +154,7 @@ def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
 
 
 def _is_stale(health: Any, complete_at: datetime | None, found: Calendar, now: datetime) -> bool:
-    """Count from the end of a pause at the earliest: in it nothing was read on purpose."""
+    """Count from the end of a pause at the earliest, because nothing is read in a pause."""
     hours = found.settings.freshness_hours
     if not is_stale(health, complete_at, hours, now):
         return False

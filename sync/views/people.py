@@ -1,7 +1,7 @@
-"""People as JSON: the list of users with its filters, and who is meant by USER on a command line.
+"""People as JSON: the list of users with its filters, and the user that a word refers to.
 
 Everything long is a generator that reads page by page, in the order of the user ids. Nothing here
-writes, and no error names a person but by user id.
+writes, and errors name people only by user id.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.run.find import Json
 from sync.views.districts import BEYOND
 
 STALE_DAYS = 180
-"""Days untouched by hand after which somebody whom no record holds is stale (I6)."""
+"""Days without an act by hand after which a person without a present record is stale (I6)."""
 
 _PAGE = 500
 _SEARCHED = (
@@ -33,7 +33,7 @@ _SEARCHED = (
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
-    """Which users to list; None and False leave a condition out. ``school`` is an id or a name."""
+    """Which users to list; None and False mean no condition. ``school`` is an id or a name."""
 
     status: UserStatus | None = None
     role: Role | None = None
@@ -43,13 +43,13 @@ class UserFilter:
     search: str | None = None
     """A part of a name, email address, username or number, in any case."""
     source: str | None = None
-    """The name of a source that holds them."""
+    """Only users that the source of this name holds."""
     now: datetime | None = None
-    """The moment *stale* is judged at; None: this one."""
+    """The time at which *stale* is judged; None means now."""
 
 
 def count_users(connection: Connection, district: Any, wanted: UserFilter | None = None) -> int:
-    """Return how many users of a district the filter leaves."""
+    """Return how many users of a district match the filter."""
     where, about = _conditions(connection, district, wanted or UserFilter())
     query = text(f"SELECT COUNT(*) FROM users u WHERE {where}")
     return int(connection.execute(query, about).scalar_one())
@@ -64,7 +64,7 @@ def users(
     limit: int | None = None,
     by_name: bool = False,
 ) -> Iterator[Json]:
-    """Yield the users of a district whom the filter leaves, streamed in the order of their ids.
+    """Yield the users of a district that match the filter, streamed in the order of their ids.
 
     ``by_name`` orders by family name instead, for a page that a person reads: give a ``limit``.
     """
@@ -76,7 +76,7 @@ def users(
     if by_name:
         yield from _page(connection, connection.execute(query, about).all())
         return
-    # sorted once and streamed: page after page by the last id would sort all the rest each time
+    # sorted once and streamed: reading page by page would sort all the rest each time
     rows = connection.execute(query, about, execution_options={"yield_per": _PAGE})
     for page in rows.partitions():
         yield from _page(connection, page)
@@ -130,7 +130,7 @@ def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> tu
     return " AND ".join(conditions), about
 
 
-# As given too: SQLite folds no letter beyond ASCII.
+# Also unfolded, because SQLite folds only ASCII letters.
 _SEARCH = "({})".format(
     " OR ".join(
         f"u.{name} LIKE :given ESCAPE '\\' OR LOWER(u.{name}) LIKE :folded ESCAPE '\\'"
@@ -213,9 +213,9 @@ def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
 
 
 def resolve_user(connection: Connection, district: Any, word: str) -> str:
-    """Return the id of the user that ``word`` means: a user id, an email, SOURCE:external_id.
+    """Return the id of the user that ``word`` names: a user id, an email, SOURCE:external_id.
 
-    Raises ``UsageError``: nobody, or several people with one address, listed by user id only.
+    Raises ``UsageError`` for nobody and for several people with one address (by user id only).
     """
     word = word.strip()
     by_id = connection.execute(_USER, {"district": district.id, "user": word}).one_or_none()
@@ -265,7 +265,7 @@ def _nobody(district: Any) -> UsageError:
 
 
 def resolve_school(connection: Connection, district: Any, word: str) -> str:
-    """Return the id of the school that ``word`` means, an id or a name. Raises ``UsageError``."""
+    """Return the id of the school that ``word`` names, an id or a name. Raises ``UsageError``."""
     rows = connection.execute(_SCHOOLS, {"district": district.id})
     names = {str(row.id): str(row.name) for row in rows}
     if word in names:

@@ -1,7 +1,7 @@
 """A plan in groups, as people read it: who joins, changes and leaves, by school and role.
 
-Used by the command line. A large plan has an outline of its groups; of any other the changes are
-counted and cut off by the database. So a plan of a million changes costs what one of ten costs.
+Used by the command line. A large plan has a stored outline of its groups; for other plans the
+database counts the changes. So a plan of a million changes opens as fast as one of ten.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _first_of(outline: Outline, schools: Collection[str], each: int) -> First:
 
 
 def _first(connection: Connection, plan_id: int, schools: Collection[str], each: int) -> First:
-    """Return the same of a plan without an outline."""
+    """Return the same for a plan without an outline."""
     found: First = {}
     about = {"plan": plan_id, "schools": schools, "places": each + 1}
     for row in connection.execute(_FIRST, about):
@@ -136,5 +136,5 @@ def _samples(
 
 
 def _by_name(change: Json) -> tuple[str, int]:
-    """Sort people as they are looked for, not by their id; the plan keeps its own order."""
+    """Sort people by name for reading; the plan itself keeps its own order."""
     return (change["name"] or "").casefold(), change["seq"]

@@ -23,7 +23,7 @@ COUNTS: tuple[str, ...] = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
     "merge", "purge", "leaves_scope", "conflict", "protected", "locked", "unchanged", "skipped",
 )  # fmt: skip
-"""What ``counts`` of a plan always has; people, not steps."""
+"""The keys that ``counts`` of a plan always has; they count people, not steps."""
 
 _SCHOOL_COUNTS = ("create", "update", "archive")
 _PAGE = 1000
@@ -84,7 +84,7 @@ _SLUG = text("SELECT slug FROM districts WHERE id = :district")
 
 
 def _held(connection: Connection, groups: list[Json]) -> list[Json]:
-    """Return the limits that tripped, with the names of their schools."""
+    """Return the limits that were exceeded, with the names of their schools."""
     wanted = {group["school"] for group in groups if group.get("school")}
     if not wanted:
         return groups
@@ -106,7 +106,7 @@ _SCHOOLS = text("SELECT id, name FROM schools WHERE id IN :schools").bindparams(
 
 
 def plan_by_id(connection: Connection, number: int) -> Json:
-    """Return the head of the plan with this number."""
+    """Return the head of the plan with this id."""
     return plan_json(connection, plan_row(connection, str(number)))
 
 
@@ -133,7 +133,7 @@ _PLANS = typed(
 
 
 def certificates(connection: Connection, plan_ids: list[int]) -> Json:
-    """Return the certificates that plans rest on, by the name of the source."""
+    """Return the certificates that plans are based on, by name of the source."""
     found: Json = {}
     for kept in connection.execute(_CERTIFICATES, {"plans": plan_ids}).scalars():
         found |= kept or {}
@@ -194,7 +194,7 @@ def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Ite
 
 
 def _named_by_basis(connection: Connection, page: Any) -> dict[int, tuple[str, str]]:
-    """Return source and external id of the records that changes rest on without naming them."""
+    """Return source and external id of the records behind changes that do not name them."""
     wanted = {row.basis[0][0] for row in page if row.record_id is None and row.basis}
     if not wanted:
         return {}
@@ -221,7 +221,7 @@ _SCHOOLS_THERE = text(
     "SELECT id, name FROM schools"
     " WHERE district_id = (SELECT district_id FROM plans WHERE id = :plan)"
 )
-_SCHOOLS_MADE = typed(  # they stand before people: of a million changes the first few are read
+_SCHOOLS_MADE = typed(  # schools come first, so of a million changes only a few are read
     "SELECT target_id, after FROM changes WHERE plan_id = :plan AND kind = 'school'"
     " AND action = 'create' AND seq < COALESCE((SELECT seq FROM changes WHERE plan_id = :plan"
     " AND kind = 'user' ORDER BY seq LIMIT 1), :beyond)",
@@ -253,7 +253,7 @@ def _change_json(
 
 
 def _person(row: Any) -> str | None:
-    """Return the name of the person of a change: as it becomes, else as the directory has it."""
+    """Return the name of a change's person: the new one, or else the one in the directory."""
     after, before = row.after or {}, row.before or {}
     names = [after.get(name) or before.get(name) or getattr(row, name) for name in _NAMES]
     return " ".join(name for name in names if name) or None
@@ -295,7 +295,7 @@ def _memberships(
         shown["schools"] = [names(old), names(new)]
     if max(len(names(old)), len(names(new))) > 1 and primary(old) != primary(new):
         shown["primary_school"] = [primary(old), primary(new)]
-    if not shown and old != new:  # the same roles and schools, put together otherwise
+    if not shown and old != new:  # the same roles and schools in another combination
         shown["memberships"] = [
             sorted(f"{row[0]} at {schools.get(row[1], row[1]) or 'no school'}" for row in rows)
             for rows in (old, new)
@@ -304,7 +304,7 @@ def _memberships(
 
 
 def feed_end(connection: Connection, district: Any, since: int, limit: int | None) -> int:
-    """Return the serial up to which one answer of the feed goes, which the app remembers."""
+    """Return the serial at which one answer of the feed ends; the app remembers it."""
     newest = connection.execute(_NEWEST, {"district": district.id}).scalar() or 0
     return max(since, newest if limit is None else min(newest, since + limit))
 

@@ -1,7 +1,7 @@
-"""The rollover report: what the first weeks after a pause came to, for the admin who confirms it.
+"""The rollover report: what happened in the first weeks after a pause, for the admin to confirm.
 
-Counts by school and role, the date of the vendors' data, and who is still in though no roster has
-them. Nothing here writes.
+Counts by school and role, the date of the vendors' data, and active people who are in no roster.
+Nothing here writes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def rollover_report(
     """Return the report since the district came back from its last pause, or since a local day.
 
     ``groups`` are ``{"school", "role", "new", "returned", "left", "moved", "held"}``, people each;
-    ``still_in`` counts those whom no roster has: ``manual``, ``protected`` and ``stale`` (I6).
-    Raises ``UsageError`` for an unknown district.
+    ``still_in`` counts active people who are in no roster: ``manual``, ``protected`` and ``stale``
+    (I6). Raises ``UsageError`` for an unknown district.
     """
     row = find.district_row(connection, slug)
     found = calendar_of(row)

@@ -1,7 +1,7 @@
-"""Rows that could not be used: what the last reading of a source passed over, and why.
+"""Rows that could not be used: what the last reading of a source skipped, and why.
 
 The command ``skipped`` lists them, ``sync/views/why_missing.py`` names a few. No value of a row is
-kept: file, line, column and rule lead to it. Reads only.
+stored; file, line, column and rule lead to it. Reads only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _FETCHES = 100
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What could not be used of a source.
+    """The rows of a source that could not be used.
 
-    ``read_at`` is the time of the last reading that came to any row, in UTC; None: there was none
-    yet. ``complete`` says whether it was whole. ``of`` counts the rows that could not be used,
-    ``rows`` yields them, all but the last ``left``.
+    ``read_at`` is the time (UTC) of the last reading that reached any row, None if there was none.
+    ``complete`` says whether it was complete. ``of`` counts the rows that could not be used;
+    ``rows`` yields them, except for the last ``left``.
     """
 
     read_at: str | None
@@ -40,7 +40,7 @@ class Skipped:
 
 
 def skipped(connection: Connection, source_id: int, *, most: int | None = None) -> Skipped:
-    """Return what could not be used of a source; ``rows`` yields at most ``most`` of it.
+    """Return the rows of a source that could not be used; ``rows`` yields at most ``most``.
 
     Keys of a row: ``stream``, ``file`` and ``line`` (None for a vendor's record), ``column`` (may
     be empty), ``rule``, ``message``, ``hint``.
@@ -66,7 +66,7 @@ _COUNT = text("SELECT COUNT(*) FROM findings WHERE fetch_id IN :fetches").bindpa
 
 
 def _rows(connection: Connection, fetches: Sequence[int], most: int) -> Iterator[Json]:
-    """Yield the findings of some fetches page by page: a broken export may have a million."""
+    """Yield the findings of some fetches page by page; a broken export may have a million."""
     for fetch in fetches:
         last = 0
         while most > 0:
@@ -89,11 +89,11 @@ _FINDINGS = text(
 
 
 def _readings(connection: Connection, source_id: int) -> list[Any]:
-    """Return the fetches whose findings stand, the newest first; none if no row was read yet.
+    """Return the fetches with valid findings, the newest first; none if no row was read yet.
 
-    It is the last one that came to a row: one that found nothing new, or failed before, says
-    nothing of rows. Where it asked for the latest changes only, what was wrong with the other rows
-    still is: those before it count too, up to the last that read everything.
+    That is the last fetch that reached a row; one that found nothing new, or failed earlier, says
+    nothing about rows. If it asked only for changes, findings about other rows are still valid:
+    earlier fetches count too, back to the last full one.
     """
     found: list[Any] = []
     for fetch in _newest_first(connection, source_id):

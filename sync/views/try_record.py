@@ -1,6 +1,6 @@
-"""One record on trial: how a source's connector and mapping read it. Nothing is kept.
+"""Try one record: how a source's connector and mapping read it. Nothing is stored.
 
-Used by ``source try``, before a mapping is trusted with everybody.
+Used by ``source try``, before a mapping is used for everybody.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Rows = list[tuple[str, bytes, Record | Part]]
 
 
 def try_record(database: Database, slug: str, name: str, key: str) -> Json:
-    """Read a source until the user entry ``key`` is found, and show how it reads.
+    """Read a source until the user entry ``key`` is found, and show how it is read.
 
     ``fields`` are the record's own fields by stream, ``record`` what we make of it, ``mapped`` the
-    fields that the mapping set, ``skipped`` why it cannot be used, if so. Raises ``UsageError``
-    where the source has no such record, and whatever its connector raises.
+    fields that the mapping set, ``skipped`` why it cannot be used, if that is so. Raises
+    ``UsageError`` if the source has no such record, and everything that its connector raises.
     """
     with database.read() as connection:
         district = district_row(connection, slug)
@@ -67,7 +67,7 @@ def _tried(connector: Connector, rules: Sequence[Rule], key: str, request: Fetch
 
 
 def _rows_of(connector: Connector, key: str, request: FetchRequest) -> Rows:
-    """Return the rows of one entry. Of an entry of one row, the reading stops there."""
+    """Return the rows of one entry. If entries have one row, the reading stops after it."""
     pages = connector.pages(request)
     joined = connector.capabilities.joined
     found: Rows = []

@@ -31,7 +31,7 @@ from sync.views import districts, people, plans, why_missing
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
     """Return the page of one user, or of a record ``SOURCE:external_id`` that has no user yet.
 
-    For somebody of whom a source says nothing, the page says what is known of that source
+    For a record that a source does not have, the page says what is known about that source
     (``sync/views/why_missing.py``): ``source`` and ``findings`` are then set too. Keys: ``user``
     (None without a user), ``situation`` and ``reasons`` (code and sentence), ``next`` (what would
     let them go, bring them back or bring them in), ``records``, ``matches``, ``fields`` (value,
@@ -99,7 +99,7 @@ def _told(codes: Sequence[str]) -> list[Json]:
 
 
 def _context(connection: Connection, district: Any, at: datetime) -> Context:
-    """Return what a run of this moment would decide by."""
+    """Return the context by which a run would decide now."""
     settings = DistrictSettings.model_validate(district.settings)
     sources = connection.execute(_SOURCES, {"district": district.id}).all()
     schools = connection.execute(_SCHOOLS, {"district": district.id})
@@ -162,7 +162,7 @@ def _matches(history: Sequence[Json]) -> list[Json]:
 def _fields(
     user: UserView, speaking: Sequence[RecordView], context: Context, history: Sequence[Json]
 ) -> dict[str, Json]:
-    """Return each field that has a value or a say: whose word counts, and who says otherwise."""
+    """Return each field with a value: which source decides it, and which ones disagree."""
     wish = wish_of(speaking, context.sources) if speaking else None
     shown: dict[str, Json] = {}
     for name in PROFILE_FIELDS:
@@ -241,7 +241,7 @@ def _next(
 
 
 def _record_alone(connection: Connection, district: Any, word: str) -> Any | None:
-    """Return the record that a word means and nobody is linked to: by its id, or its address."""
+    """Return the unlinked record that a word names, by its id or its address."""
     source, colon, external_id = word.strip().partition(":")
     if not colon:
         about = {"district": district.id, "email": fold_email(word)}
@@ -377,7 +377,7 @@ def _rejected_record(connection: Connection, district_id: int, record_id: int) -
 
 
 def _conflicts_naming(connection: Connection, district: Any, user_id: str) -> list[Json]:
-    """Return the conflicts that name this person, settled ones too, with the evidence."""
+    """Return the conflicts that name this person, including settled ones, with the evidence."""
     like = f"%{user_id}%"
     return [
         {

@@ -1,7 +1,7 @@
-"""Why not: somebody is expected from a source, and there is no record of them.
+"""Why somebody is missing: they are expected from a source, and it has no record of them.
 
-Tells what is known: how the source stands, whom it is asked for, and the rows of its last reading
-that could not be used. ``sync/views/why.py`` shows it; nothing is decided or written here.
+Tells what is known: the state of the source, the people it is asked for, and the rows of its last
+reading that could not be used. ``sync/views/why.py`` shows it; nothing is decided or written here.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from sync.run.find import Json
 from sync.views.skipped import skipped
 
 FINDINGS = 10
-"""How many unusable rows are named; the rest is counted."""
+"""How many unusable rows are named; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a source stands: codes, and what has to happen before anybody can come from it."""
+    """The state of a source: codes, and what must happen before anybody can come from it."""
 
     codes: list[str] = field(default_factory=list)
     comes_in: str | None = None
 
 
 def page(connection: Connection, district: Any, word: str, at: datetime) -> Json | None:
-    """Return the page of ``SOURCE:external_id`` of whom the source says nothing; else None."""
+    """Return the page of a ``SOURCE:external_id`` that the source does not have; else None."""
     name, colon, external_id = word.strip().partition(":")
     if not colon or not external_id:
         return None
@@ -83,7 +83,7 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
 
 
 def standing_of_source(connection: Connection, district: Any, name: str, at: datetime) -> Standing:
-    """Return what keeps a source from bringing anybody in at this moment, the first thing first."""
+    """Return what prevents a source from bringing anybody in now, in order."""
     about = {"district": district.id, "name": name, "external_id": ""}
     source = connection.execute(_SOURCE, about).one()
     if source.retired:
