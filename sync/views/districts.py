@@ -148,7 +148,7 @@ _FETCHES_OF_RUNS = typed(
 def conflicts(
     connection: Connection, district: Any, *, status: str | None = "open"
 ) -> Iterator[Json]:
-    """Yield the conflicts of a district, the oldest first; ``status`` None: the settled ones too."""
+    """Yield the conflicts of a district, the oldest first; ``status`` None: also settled ones."""
     wanted = "" if status is None else " AND c.status = :status"
     query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", schema.Conflict)
     about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}
