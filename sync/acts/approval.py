@@ -5,8 +5,9 @@ None of these takes the run lock: they hold the apply lock for the length of the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
@@ -40,7 +41,8 @@ def apply_plan(
     A held plan: status ``held``. Applied already: ``nothing_to_do``. Rejected: ``UsageError``.
     Superseded, expired or no longer fitting: ``drifted``.
     """
-    return _decide(database, plan_id, "apply", actor, None, during_pause, now, apply=True)
+    at = (now or utc_now)()
+    return _carry_out(database, _Order(plan_id, "apply", actor, at, during_pause=during_pause))
 
 
 def approve_plan(
@@ -58,7 +60,11 @@ def approve_plan(
     If somebody in it changed since, nothing is applied; a new held plan without them is stored, and
     the outcome names it.
     """
-    return _decide(database, plan_id, "approve", actor, reason, during_pause, now, apply=apply)
+    at = (now or utc_now)()
+    order = _Order(
+        plan_id, "approve", actor, at, reason=reason, during_pause=during_pause, apply=apply
+    )
+    return _carry_out(database, order)
 
 
 def reject_plan(
@@ -67,9 +73,7 @@ def reject_plan(
     """Refuse a plan. Each of its changes stays refused until its evidence changes (P4)."""
     at = (now or utc_now)()
     with database.write() as connection:
-        plan = _plan(connection, plan_id)
-        database.apply_lock(connection, plan.district_id)
-        plan = _plan(connection, plan_id)
+        plan = _locked_plan(database, connection, plan_id)
         if plan.status not in ("planned", "held", "approved"):
             raise UsageError(
                 f"The plan P{plan_id} is {plan.status}; only a plan that waits can be rejected.",
@@ -103,72 +107,104 @@ _APPROVE = text(
 )
 
 
-def _decide(
-    database: Database,
-    plan_id: int,
-    act: str,
-    actor: str,
-    reason: str | None,
-    during_pause: bool,
-    now: Clock | None,
-    *,
-    apply: bool,
-) -> Outcome:
-    at = (now or utc_now)()
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What a person wants done with a plan, and when they said so."""
+
+    plan_id: int
+    act: Literal["apply", "approve"]
+    actor: str
+    at: datetime
+    reason: str | None = None
+    during_pause: bool = False
+    apply: bool = True
+    """False: approve only."""
+
+
+def _carry_out(database: Database, order: _Order) -> Outcome:
+    """Release and apply a plan as ordered, or answer why not; one transaction either way."""
     with database.write() as connection:
-        plan = _plan(connection, plan_id)
-        database.apply_lock(connection, plan.district_id)
-        plan = _plan(connection, plan_id)
-        outcome = Outcome(plan.slug, "applied", None, [plan_id], _certificates(plan))
-        if act == "approve" and plan.status in ("held", "planned"):
-            approving = True
-        elif act == "apply" and plan.status == "held":
-            outcome.status = "held"
-            outcome.error = Held(
-                f"The plan P{plan_id} is held: it waits for a person's approval.",
-                hint=f"Review it with rostersync show P{plan_id}, then rostersync approve"
-                f" P{plan_id} or rostersync reject P{plan_id} --reason ….",
-            )
+        plan = _locked_plan(database, connection, order.plan_id)
+        outcome = Outcome(plan.slug, "applied", None, [plan.id], _certificates(plan))
+        if _is_in_the_way(connection, plan, order, outcome):
             return outcome
-        elif plan.status in ("planned", "approved"):
-            approving = False
-        else:
-            return _not_waiting(connection, plan, outcome)
-        if plan.expires_at is not None and plan.expires_at < utc_text(at):
-            connection.execute(_EXPIRE, {"plan": plan_id})
-            return _drifted(outcome, f"The plan P{plan_id} has expired.", plan)
-        if _paused(plan, at):
-            if not during_pause:
-                outcome.status = "paused"
-                return outcome
-            if not (approving or plan.approved or plan.guarded) and _takes(connection, plan_id):
-                outcome.status = "held"
-                outcome.error = Held(
-                    f"The plan P{plan_id} takes people away, was made before the pause and was"
-                    " not judged as one in a pause is.",
-                    hint=f"Review it with rostersync show P{plan_id} and release it with"
-                    f" rostersync approve P{plan_id} --during-pause, or make a new plan.",
-                )
-                return outcome
-        run_id = outcome.run_id = open_run(connection, plan.district_id, act, actor, at)
-        about = {"plan": plan_id, "actor": actor, "now": utc_text(at), "reason": reason}
-        if approving:
-            connection.execute(_APPROVE, about)
-            connection.execute(_DECIDE_PAIRS, about)
-        if not apply:
+        outcome.run_id = open_run(connection, plan.district_id, order.act, order.actor, order.at)
+        if order.act == "approve" and plan.status != "approved":
+            _release(connection, order)
+        if not order.apply:
             outcome.status = "planned"
-            close_run_in(connection, run_id, "planned", at)
+            close_run_in(connection, outcome.run_id, "planned", order.at)
             return outcome
-        _check_seal(connection, plan)
-        approved = approving or bool(plan.approved)
-        try:
-            apply_in(database, connection, plan_id, run_id=run_id, now=at, approved=approved)
-        except Drifted as drift:
-            return _after_drift(database, connection, plan, outcome, drift, run_id, at)
-        close_run_in(connection, run_id, "applied", at)
+        _run_sealed(database, connection, plan, order, outcome)
         failpoint("approval.done")
     failpoint("approval.committed")
     return outcome
+
+
+def _is_in_the_way(connection: Connection, plan: Any, order: _Order, outcome: Outcome) -> bool:
+    """Say whether a plan cannot run now; the outcome then tells why and what to do."""
+    if plan.status not in ("planned", "held", "approved"):
+        _not_waiting(connection, plan, outcome)
+    elif plan.status == "held" and order.act == "apply":
+        _held(
+            outcome,
+            f"The plan P{plan.id} is held: it waits for a person's approval.",
+            f"Review it with rostersync show P{plan.id}, then rostersync approve P{plan.id}"
+            f" or rostersync reject P{plan.id} --reason ….",
+        )
+    elif plan.expires_at is not None and plan.expires_at < utc_text(order.at):
+        connection.execute(_EXPIRE, {"plan": plan.id})
+        _drifted(outcome, f"The plan P{plan.id} has expired.", plan)
+    elif _paused(plan, order.at) and not order.during_pause:
+        outcome.status = "paused"
+    elif _paused(plan, order.at) and not _judged_as_in_a_pause(connection, plan, order):
+        _held(
+            outcome,
+            f"The plan P{plan.id} takes people away, was made before the pause and was not judged"
+            " as one in a pause is.",
+            f"Review it with rostersync show P{plan.id} and release it with rostersync approve"
+            f" P{plan.id} --during-pause, or make a new plan.",
+        )
+    else:
+        return False
+    return True
+
+
+def _judged_as_in_a_pause(connection: Connection, plan: Any, order: _Order) -> bool:
+    """Say whether a person, or the guard, has looked at whatever the plan takes away (S1)."""
+    seen = order.act == "approve" or plan.approved or plan.guarded
+    return bool(seen) or not _takes(connection, plan.id)
+
+
+def _held(outcome: Outcome, message: str, hint: str) -> None:
+    outcome.status = "held"
+    outcome.error = Held(message, hint=hint)
+
+
+def _release(connection: Connection, order: _Order) -> None:
+    about = {
+        "plan": order.plan_id, "actor": order.actor, "now": utc_text(order.at),
+        "reason": order.reason,
+    }  # fmt: skip
+    connection.execute(_APPROVE, about)
+    connection.execute(_DECIDE_PAIRS, about)
+
+
+def _run_sealed(
+    database: Database, connection: Connection, plan: Any, order: _Order, outcome: Outcome
+) -> None:
+    """Apply the plan as it was sealed, or say who drifted."""
+    assert outcome.run_id is not None  # noqa: S101 - the caller opened it
+    _check_seal(connection, plan)
+    approved = order.act == "approve" or bool(plan.approved)
+    try:
+        apply_in(
+            database, connection, plan.id, run_id=outcome.run_id, now=order.at, approved=approved
+        )
+    except Drifted as drift:
+        _after_drift(database, connection, plan, outcome, drift, order.at)
+        return
+    close_run_in(connection, outcome.run_id, "applied", order.at)
 
 
 _EXPIRE = text("UPDATE plans SET status = 'expired', standing = FALSE WHERE id = :plan")
@@ -192,6 +228,12 @@ def _plan(connection: Connection, plan_id: int) -> Any:
     return plan
 
 
+def _locked_plan(database: Database, connection: Connection, plan_id: int) -> Any:
+    """Take the apply lock of the plan's district and return the plan as it is then."""
+    database.apply_lock(connection, _plan(connection, plan_id).district_id)
+    return _plan(connection, plan_id)
+
+
 def _certificates(plan: Any) -> dict[str, dict[str, Any]]:
     return dict(from_json(plan.certificates))
 
@@ -211,22 +253,22 @@ def _paused(plan: Any, at: datetime) -> bool:
     return on.season is Season.PAUSED
 
 
-def _not_waiting(connection: Connection, plan: Any, outcome: Outcome) -> Outcome:
+def _not_waiting(connection: Connection, plan: Any, outcome: Outcome) -> None:
     """Answer for a plan that has run, was refused, or was overtaken."""
     if plan.status == "applied":
         outcome.status = "nothing_to_do"
-        return outcome
+        return
     if plan.status == "rejected":
         raise UsageError(
             f"The plan P{plan.id} was rejected.",
             hint="Run rostersync plan again; what was rejected stays out until its data change.",
         )
-    return _drifted(outcome, f"The plan P{plan.id} is {plan.status}.", plan, connection)
+    _drifted(outcome, f"The plan P{plan.id} is {plan.status}.", plan, connection)
 
 
 def _drifted(
     outcome: Outcome, message: str, plan: Any, connection: Connection | None = None
-) -> Outcome:
+) -> None:
     outcome.status = "drifted"
     hint = f"Run rostersync plan {plan.slug} and review the new plan."
     if connection is not None:
@@ -243,7 +285,6 @@ def _drifted(
             )
             hint = f"Review it with rostersync show P{standing}, then approve that one."
     outcome.error = Drift(message, hint=hint)
-    return outcome
 
 
 def _difference(connection: Connection, old: int, new: int) -> tuple[int, int]:
@@ -279,9 +320,8 @@ def _after_drift(
     plan: Any,
     outcome: Outcome,
     drift: Drifted,
-    run_id: int,
     at: datetime,
-) -> Outcome:
+) -> None:
     """Apply nothing; of a held plan store a new one without the drifted people (P5)."""
     outcome.status = "drifted"
     error = drift.as_error(f"P{plan.id}")
@@ -299,5 +339,5 @@ def _after_drift(
                 error.message,
                 hint=f"Without them the plan is P{held}: rostersync show P{held}, then approve it.",
             )
-    close_run_in(connection, run_id, "drifted", at, outcome.error)
-    return outcome
+    assert outcome.run_id is not None  # noqa: S101 - the caller opened it
+    close_run_in(connection, outcome.run_id, "drifted", at, outcome.error)

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
@@ -15,6 +16,15 @@ from sync.run.open_records import is_open, opening
 
 SOURCE_KINDS = ("sync", "upload")
 """Plans that sources made: their takings count in the limits (L4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Applying:
+    """The plan that is being applied; ``about`` binds ``plan``, ``district`` and ``now``."""
+
+    database: Database
+    connection: Connection
+    about: Mapping[str, Any]
 
 
 def take_effect(
@@ -28,30 +38,74 @@ def take_effect(
 
     ``about`` binds ``plan``, ``district`` and ``now``.
     """
+    applying = _Applying(database, connection, about)
     if kind in SOURCE_KINDS:
         connection.execute(_REDONE, about)
     elif kind != "hand":
-        for query in _open_again(database):
-            connection.execute(text(query), about)
-    if sources := effects.get("retire"):
-        connection.execute(_RETIRE, {"sources": sources})
-        connection.execute(_CONFLICTS_GONE, {"sources": sources, "now": about["now"]})
-    if sources := effects.get("unretire"):
-        connection.execute(_UNRETIRE, {"sources": sources})
-        connection.execute(_OPEN_SOURCE, {"sources": sources})
-    if domains := effects.get("domains"):
-        _alias(connection, domains, about)
-    for old in effects.get("unalias", ()):
-        connection.execute(_NO_ALIAS, {**about, "old": old})
-    if effects.get("purge"):
-        for erase in _PURGE:
-            connection.execute(text(erase.format(people=_PURGED)), about)
-    if effects.get("undone"):
-        for query in _remember_undone(database):
-            connection.execute(text(query), about)
-    elif effects.get("redone"):
-        for query in _forget_undone(database):
-            connection.execute(text(query), about)
+        _open_again(applying)
+    for name, take in _EFFECTS.items():
+        if given := effects.get(name):
+            take(applying, given)
+
+
+def _retire(applying: _Applying, sources: Sequence[int]) -> None:
+    """Sources hold nobody any more, and whatever was asked about their records is settled."""
+    about = {"sources": sources, "now": applying.about["now"]}
+    applying.connection.execute(_RETIRE, {"sources": sources})
+    applying.connection.execute(_CONFLICTS_GONE, about)
+
+
+def _unretire(applying: _Applying, sources: Sequence[int]) -> None:
+    """Sources speak again; the next run looks at everybody whom they share."""
+    applying.connection.execute(_UNRETIRE, {"sources": sources})
+    applying.connection.execute(_OPEN_SOURCE, {"sources": sources})
+
+
+def _alias(applying: _Applying, domains: Sequence[Mapping[str, Any]]) -> None:
+    """Remember for matching which email domain came after which."""
+    for move in domains:
+        if move["alias"]:
+            # a move back ends the alias of the move there
+            _unalias(applying, (move["from"], move["to"]))
+            about = {**applying.about, "old": move["from"], "new": move["to"]}
+            applying.connection.execute(_ALIAS, about)
+
+
+def _unalias(applying: _Applying, domains: Iterable[str]) -> None:
+    """Forget what came after these domains."""
+    for old in domains:
+        applying.connection.execute(_NO_ALIAS, {**applying.about, "old": old})
+
+
+def _purge(applying: _Applying, _: object) -> None:
+    """Erase everything that tells of the people whom the plan purges, but for the digests."""
+    for erase in _PURGE:
+        applying.connection.execute(text(erase.format(people=_PURGED)), applying.about)
+
+
+def _forget_undone(applying: _Applying, _: object) -> None:
+    """What was undone is done again: nothing is held because of the undoing."""
+    for ids in _touched(applying.database):
+        query = f"DELETE FROM undone WHERE record_id IN ({ids})"
+        applying.connection.execute(text(query), applying.about)
+
+
+def _remember_undone(applying: _Applying, _: object) -> None:
+    """What the plan undoes is held once when a run would redo it (P8)."""
+    _forget_undone(applying, _)
+    for ids in _touched(applying.database):
+        applying.connection.execute(text(_INSERT_UNDONE.format(ids=ids)), applying.about)
+
+
+_EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
+    "retire": _retire,
+    "unretire": _unretire,
+    "domains": _alias,
+    "unalias": _unalias,
+    "purge": _purge,
+    "redone": _forget_undone,
+    "undone": _remember_undone,
+}
 
 
 _REDONE = text(  # settled: done again, or nothing left to do
@@ -70,17 +124,6 @@ _CONFLICTS_GONE = text(
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE status = 'open'"
     " AND record_id IN (SELECT id FROM records WHERE source_id IN :sources)"
 ).bindparams(bindparam("sources", expanding=True))
-
-
-def _alias(
-    connection: Connection, domains: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
-) -> None:
-    """Remember for matching which domain came after which."""
-    for move in domains:
-        if move["alias"]:
-            for old in (move["from"], move["to"]):  # a move back ends the alias of the move there
-                connection.execute(_NO_ALIAS, {**about, "old": old})
-            connection.execute(_ALIAS, {**about, "old": move["from"], "new": move["to"]})
 
 
 _NO_ALIAS = text("DELETE FROM domain_aliases WHERE district_id = :district AND old = :old")
@@ -129,22 +172,15 @@ def _touched(database: Database) -> tuple[str, ...]:
     )
 
 
-def _open_again(database: Database) -> tuple[str, ...]:
-    return tuple(opening(f"r.id IN ({ids})") for ids in _touched(database))
+def _open_again(applying: _Applying) -> None:
+    """Let the next run look at every record that the plan's changes speak of."""
+    for ids in _touched(applying.database):
+        applying.connection.execute(text(opening(f"r.id IN ({ids})")), applying.about)
 
 
-def _remember_undone(database: Database) -> tuple[str, ...]:
-    insert = (
-        "INSERT INTO undone (record_id, district_id, version, plan_id)"
-        " SELECT r.id, CAST(:district AS BIGINT), r.version, CAST(:plan AS BIGINT)"
-        " FROM records r WHERE r.kind = 'user' AND r.id IN ({ids})"
-        " AND NOT EXISTS (SELECT 1 FROM undone u WHERE u.record_id = r.id)"
-    )
-    return (
-        *_forget_undone(database),
-        *(insert.format(ids=ids) for ids in _touched(database)),
-    )
-
-
-def _forget_undone(database: Database) -> tuple[str, ...]:
-    return tuple(f"DELETE FROM undone WHERE record_id IN ({ids})" for ids in _touched(database))
+_INSERT_UNDONE = (
+    "INSERT INTO undone (record_id, district_id, version, plan_id)"
+    " SELECT r.id, CAST(:district AS BIGINT), r.version, CAST(:plan AS BIGINT)"
+    " FROM records r WHERE r.kind = 'user' AND r.id IN ({ids})"
+    " AND NOT EXISTS (SELECT 1 FROM undone u WHERE u.record_id = r.id)"
+)

@@ -6,7 +6,7 @@ as steps with their preconditions, and as takings where something is taken away 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -83,6 +83,7 @@ class Decision:
 
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
 ADDITIONS = frozenset({"create", "restore", "link", "adopt"})
+_LEAVING = ("archive", "leaves_scope")
 _USER = Kind.USER
 _SHARED, _NEVER = PersonFacts(sources="share"), PersonFacts(sources="never")
 
@@ -151,49 +152,19 @@ def decide_user(
     if situation.action == "nothing":  # an entry that is not linked yet waits until they are back
         decision.settles = [r.id for r in user.records if r.held is not None]
         return decision
-    role, school = _about(user.memberships)
-    steps: list[Step] = []
-
-    def step(action: str, reason: str, **more: Any) -> None:
-        steps.append(
-            Step(
-                Kind.USER, action, user.id, user.revision, reason, role=role, school=school, **more
-            )
-        )
-
-    by_hand = user.origin == Origin.MANUAL and all(r.held is None for r in user.records)
-    for record in user.records:
-        if record.held is None:
-            step(
-                "adopt" if by_hand else "link", record.join_reason or link_reason,
-                record_id=record.id, record_version=record.version,
-            )  # fmt: skip
-    match situation.action:
-        case "restore" | "suspend" | "unsuspend":
-            status = UserStatus.ACTIVE if facts.enabled else UserStatus.SUSPENDED
-            step(
-                situation.action, situation.reason,
-                before={"status": user.status}, after={"status": status.value},
-            )  # fmt: skip
-        case "archive" | "leaves_scope":
-            step(
-                situation.action, situation.reason,
-                before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
-            )  # fmt: skip
+    ended = [r for r in user.records if r.held and not r.speaks]
+    decision.protected = situation.name == "left_protected" and bool(ended)
+    steps = [*_links(user, link_reason), *_status_change(user, situation, facts)]
     unproven = False
     if speaking:
         before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
-            step("update", "changed_in_source", before=before, after=after)
-    ended = [r for r in user.records if r.held and not r.speaks]
+            steps.append(_step(user, "update", "changed_in_source", before=before, after=after))
     waiting: list[RecordView] = []
-    if context.taking_nothing:  # whoever is linked is so at once; what they lose waits (S2)
+    if context.taking_nothing:  # new entries are linked at once; what a person loses waits (S2)
         waiting, ended = ended, waiting
-    if situation.action not in ("archive", "leaves_scope"):
-        for record in ended:
-            reason = "absent" if not record.present else "leaves_scope"
-            step("unlink", reason, record_id=record.id, record_version=record.version)
-    decision.protected = situation.name == "left_protected" and bool(ended)
+    if situation.action not in _LEAVING:
+        steps += _unlinks(user, ended)
     returning = [r for r in speaking if r.held is False]
     if context.taking_nothing and not _only_adds(steps):
         return Decision(situation)
@@ -204,14 +175,9 @@ def decide_user(
             decision.settles = [r.id for r in user.records]
         return decision
     if not steps:
-        step("link", "returned")
-    settles = int(not unproven)
-    basis = [
-        [r.id, r.version, None, 0] if r in waiting else [r.id, r.version, _hold(r), settles]
-        for r in user.records
-    ]
-    steps[0] = steps[0]._replace(basis=basis)
-    decision.steps = steps
+        steps.append(_step(user, "link", "returned"))
+    basis = _basis(user, waiting, settles=not unproven)
+    decision.steps = [steps[0]._replace(basis=basis), *steps[1:]]
     decision.taken = _takings(user, situation, speaking, ended, steps)
     decision.shrunk = any(r.cause == "shrunk_role" for r in ended)
     decision.narrowed = any(s.reason == "leaves_scope" for s in steps)
@@ -220,8 +186,55 @@ def decide_user(
     return decision
 
 
+def _step(user: UserView, action: str, reason: str, **more: Any) -> Step:
+    role, school = _about(user.memberships)
+    return Step(_USER, action, user.id, user.revision, reason, role=role, school=school, **more)
+
+
+def _links(user: UserView, link_reason: str) -> Iterator[Step]:
+    """Yield a step for each record that is not linked yet; it adopts a person added by hand."""
+    by_hand = user.origin == Origin.MANUAL and all(r.held is None for r in user.records)
+    for record in user.records:
+        if record.held is None:
+            yield _step(
+                user, "adopt" if by_hand else "link", record.join_reason or link_reason,
+                record_id=record.id, record_version=record.version,
+            )  # fmt: skip
+
+
+def _status_change(user: UserView, situation: Situation, facts: PersonFacts) -> Iterator[Step]:
+    """Yield the step that the situation asks for, if it changes the status."""
+    if situation.action in _LEAVING:
+        status = UserStatus.ARCHIVED.value
+    elif situation.action in ("restore", "suspend", "unsuspend"):
+        status = _ACTIVE if facts.enabled else _SUSPENDED
+    else:
+        return
+    yield _step(
+        user, situation.action, situation.reason,
+        before={"status": user.status}, after={"status": status},
+    )  # fmt: skip
+
+
+def _unlinks(user: UserView, ended: Sequence[RecordView]) -> Iterator[Step]:
+    """Yield a step for each hold that has ended."""
+    for record in ended:
+        reason = "absent" if not record.present else "leaves_scope"
+        yield _step(user, "unlink", reason, record_id=record.id, record_version=record.version)
+
+
+def _basis(
+    user: UserView, waiting: Sequence[RecordView], *, settles: bool
+) -> list[list[int | None]]:
+    """Return what the decision rests on: each record, its version, its hold, whether it settles."""
+    return [
+        [r.id, r.version, None, 0] if r in waiting else [r.id, r.version, _hold(r), int(settles)]
+        for r in user.records
+    ]
+
+
 def _hold(record: RecordView) -> int | None:
-    """Return what the record's hold becomes; None where it is so already, so an undo knows."""
+    """Return what the record's hold becomes; None if unchanged, which undo relies on."""
     return None if record.held is record.speaks else int(record.speaks)
 
 

@@ -45,83 +45,115 @@ class Kept:
     certificate: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class EndedReading:
+    """A reading that has ended: whose, on which terms, what was read, and what that proves."""
+
+    source: Source
+    connector: Connector
+    terms: ReadingTerms
+    result: FetchResult
+    proof: AbsenceProof
+
+    @property
+    def usable(self) -> bool:
+        """What was read may change records: all of it was, or the connector says so (F1)."""
+        return self.proof.complete or self.connector.capabilities.partial_is_usable
+
+    @property
+    def full(self) -> bool:
+        """Everybody was read, so that an absence is proven."""
+        return self.proof.complete and not self.result.certificate.incremental
+
+    @property
+    def believed(self) -> bool:
+        """The source's own word that somebody is gone holds: a file's in a delta, too (F4)."""
+        by_file = self.proof.complete and self.connector.capabilities.origin == "file"
+        return (self.full or by_file) and not self.proof.troubled
+
+    @property
+    def reread(self) -> bool:
+        """It was read on other terms than before: what moves is a change of our own (L8)."""
+        before = self.source.settings_print
+        return before is not None and before != self.terms.print
+
+
 def keep(
-    stage: Stage,
-    source: Source,
-    connector: Connector,
-    terms: ReadingTerms,
-    reading: FetchResult,
-    verdict: AbsenceProof,
-    *,
-    run_id: int,
-    now: datetime,
-    paused: bool = False,
+    stage: Stage, ended: EndedReading, *, run_id: int, now: datetime, paused: bool = False
 ) -> Kept:
     """Merge the stage into the evidence and record the fetch.
 
     An incomplete reading changes records only where the connector says that what was read whole is
     usable (F1), and then ends nothing. In a pause absences do not age (S7).
     """
-    certificate = reading.certificate
-    usable = verdict.complete or connector.capabilities.partial_is_usable
-    full = verdict.complete and not certificate.incremental
-    reread = source.settings_print is not None and source.settings_print != terms.print
+    source = ended.source
     with stage.merge() as connection:
         stage.database.apply_lock(connection, source.district_id)
-        # a file's word that somebody is gone holds in a delta too; a vendor's only in full (F4)
-        believed = full or (verdict.complete and connector.capabilities.origin == "file")
-        believed = believed and not verdict.troubled
-        about = {
-            "source": source.id,
-            "now": utc_text(now),
-            "cause": SETTINGS if reread else None,
-            "no_print": NO_PRINT,
-            "unsettled": [State.UNREADABLE] if believed else [State.UNREADABLE, State.DELETED],
-        }
         serial = source.evidence_serial
-        if usable and not certificate.unchanged:
+        if ended.usable and not ended.result.certificate.unchanged:
             serial += 1
-            first = _merge_records(connection, about, reading, believed=believed)
-            connection.execute(_KEEP_GISTS, about)
-            failpoint("evidence.records")
-            if connector.capabilities.joined:
-                _merge_parts(connection, about)
-            stage.database.analyze_after_load(
-                connection, reading.parsed, "records", "parts", new=source.complete_at is None
-            )
-            if not first:
-                _open_members(stage.database, connection, about)
-                if full:
-                    connection.execute(_AGE_FIRST if paused else _AGE, about)
-                if full and reread:
-                    _note_unread(connection, about, connector, reading)
-            keep_snapshot(connection, about, connector, reading, verdict, full=full)
+            _merge(stage.database, connection, ended, now, paused=paused)
         failpoint("evidence.snapshot")
-        document = _document(reading, verdict)
-        fetch_id = _insert_fetch(connection, source, run_id, now, verdict, document)
-        moved_on = verdict.complete and not certificate.unchanged
-        cursor = certificate.cursor if moved_on else source.cursor
-        connection.execute(
-            _SOURCE,
-            {
-                "id": source.id,
-                "serial": serial,
-                "print": terms.print if full else source.settings_print,
-                "complete_at": utc_text(now) if verdict.complete else _text(source.complete_at),
-                "full_at": utc_text(now)
-                if full and not certificate.unchanged
-                else _text(source.full_at),
-                "vendor_district": source.vendor_district or certificate.vendor_district,
-                "vendor_state": certificate.vendor_state,
-                "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
-                "revision": certificate.revision if verdict.complete else source.revision,
-                "cursor": None if cursor is None else to_json(cursor),
-                "snapshot": _snapshot_serial(source, serial, full),
-            },
-        )
+        document = _document(ended.result, ended.proof)
+        fetch_id = _insert_fetch(connection, source, run_id, now, ended.proof, document)
+        connection.execute(_SOURCE, _source_after(ended, serial, now))
         failpoint("evidence.source")
     failpoint("evidence.committed")
-    return Kept(fetch_id, verdict.complete, document)
+    return Kept(fetch_id, ended.proof.complete, document)
+
+
+def _merge(
+    database: Database,
+    connection: Connection,
+    ended: EndedReading,
+    now: datetime,
+    *,
+    paused: bool,
+) -> None:
+    """Merge records, parts and the page order; open whatever moved."""
+    source, connector, result = ended.source, ended.connector, ended.result
+    about = {
+        "source": source.id,
+        "now": utc_text(now),
+        "cause": SETTINGS if ended.reread else None,
+        "no_print": NO_PRINT,
+        "unsettled": [State.UNREADABLE] if ended.believed else [State.UNREADABLE, State.DELETED],
+    }
+    first = _merge_records(connection, about, result, believed=ended.believed)
+    connection.execute(_KEEP_GISTS, about)
+    failpoint("evidence.records")
+    if connector.capabilities.joined:
+        _merge_parts(connection, about)
+    database.analyze_after_load(
+        connection, result.parsed, "records", "parts", new=source.complete_at is None
+    )
+    if not first:
+        _open_members(database, connection, about)
+        if ended.full:
+            connection.execute(_AGE_FIRST if paused else _AGE, about)
+        if ended.full and ended.reread:
+            _note_unread(connection, about, connector, result)
+    keep_snapshot(connection, about, connector, result, ended.proof, full=ended.full)
+
+
+def _source_after(ended: EndedReading, serial: int, now: datetime) -> dict[str, Any]:
+    """Return what the source's row says after the reading."""
+    source, certificate, complete = ended.source, ended.result.certificate, ended.proof.complete
+    moved_on = complete and not certificate.unchanged
+    cursor = certificate.cursor if moved_on else source.cursor
+    return {
+        "id": source.id,
+        "serial": serial,
+        "print": ended.terms.print if ended.full else source.settings_print,
+        "complete_at": utc_text(now) if complete else _text(source.complete_at),
+        "full_at": utc_text(now) if ended.full and moved_on else _text(source.full_at),
+        "vendor_district": source.vendor_district or certificate.vendor_district,
+        "vendor_state": certificate.vendor_state,
+        "vendor_time": _text(certificate.vendor_time) or _text(source.vendor_time),
+        "revision": certificate.revision if complete else source.revision,
+        "cursor": None if cursor is None else to_json(cursor),
+        "snapshot": _snapshot_serial(source, serial, ended.full),
+    }
 
 
 def _text(value: datetime | None) -> str | None:

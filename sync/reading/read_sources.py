@@ -29,7 +29,7 @@ from core.schema import Source
 from core.settings import DistrictSettings
 from core.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof, find_absent
-from sync.reading.evidence import keep
+from sync.reading.evidence import EndedReading, keep
 from sync.reading.fetch import read_source
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import open_stage
@@ -187,9 +187,12 @@ def _read_as(
                 vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
             )
         kept = keep(
-            stage, source, connector, terms, reading, verdict,
-            run_id=run.run_id, now=run.now, paused=run.season.season is not Season.NORMAL,
-        )  # fmt: skip
+            stage,
+            EndedReading(source, connector, terms, reading, verdict),
+            run_id=run.run_id,
+            now=run.now,
+            paused=run.season.season is not Season.NORMAL,
+        )
     error = reading.error
     if not kept.complete and error is None:
         error = VendorFailure(
