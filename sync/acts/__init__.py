@@ -1,5 +1,5 @@
 """What a person asks for: approve, undo, edit, merge, switch vendors, upload.
 
-In: a wish, with who has it and why. Out: an applied plan, or one that waits to be applied. Never:
-a write of a user except through ``sync/ledger``.
+In: what somebody asks for, who it is, and why. Out: an applied plan, or one that waits to be
+applied. Never: a write of a user except through ``sync/ledger``.
 """

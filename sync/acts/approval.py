@@ -1,6 +1,6 @@
 """Approval: a sealed plan is applied, released, or refused by a person (P3-P6).
 
-None of these takes the run lock: they hold the apply lock for the length of their transaction.
+None of these takes the run lock; each holds the apply lock during its transaction.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def approve_plan(
 ) -> Outcome:
     """Release the district's held plan and, unless told otherwise, apply it (P5).
 
-    If somebody in it changed since, nothing is applied; a new held plan without them is stored, and
-    the outcome names it.
+    If somebody in it has changed since, nothing is applied; a new held plan without them is stored,
+    and the outcome names it.
     """
     at = (now or utc_now)()
     order = _Order(
@@ -70,7 +70,7 @@ def approve_plan(
 def reject_plan(
     database: Database, plan_id: int, *, actor: str, reason: str, now: Clock | None = None
 ) -> Outcome:
-    """Refuse a plan. Each of its changes stays refused until its evidence changes (P4)."""
+    """Reject a plan. Each of its changes stays rejected until its evidence changes (P4)."""
     at = (now or utc_now)()
     with database.write() as connection:
         plan = _locked_plan(database, connection, plan_id)
@@ -244,7 +244,7 @@ def _takes(connection: Connection, plan_id: int) -> bool:
 
 
 def _paused(plan: Any, at: datetime) -> bool:
-    """Say whether a pause keeps a plan that sources made from running (S1)."""
+    """Return whether a pause keeps a plan that sources made from running (S1)."""
     if plan.kind not in SOURCE_KINDS:
         return False
     settings = DistrictSettings.model_validate(from_json(plan.district_settings))
@@ -254,7 +254,7 @@ def _paused(plan: Any, at: datetime) -> bool:
 
 
 def _not_waiting(connection: Connection, plan: Any, outcome: Outcome) -> None:
-    """Answer for a plan that has run, was refused, or was overtaken."""
+    """Return the outcome for a plan that was already applied, rejected or superseded."""
     if plan.status == "applied":
         outcome.status = "nothing_to_do"
         return
@@ -322,7 +322,7 @@ def _after_drift(
     drift: Drifted,
     at: datetime,
 ) -> None:
-    """Apply nothing; of a held plan store a new one without the drifted people (P5)."""
+    """Apply nothing; in place of a held plan, store a new one without the drifted people (P5)."""
     outcome.status = "drifted"
     error = drift.as_error(f"P{plan.id}")
     outcome.error = error

@@ -1,7 +1,7 @@
-"""Duplicates: users who look like one person, with the reasons; and who was told apart.
+"""Duplicates: users who look like one person, with the reasons, and who was told apart.
 
-Read in sets off the directory. ``merge`` makes one of two, ``not_same`` remembers that they are
-two; nothing here joins anybody.
+Read from the directory in sets. ``merge`` joins two users, ``not_same`` remembers that they are two
+people; nothing here joins anybody.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def duplicates(connection: Connection, district: Any) -> Iterator[Json]:
     """Yield pairs of users who look like one person: ``{"users": [two], "reasons": [slugs]}``.
 
     They share a strong key of one role class, or an address, or its local part, and names that
-    agree. Pairs that a person told apart are left out; so is whoever was merged.
+    agree. Pairs that a person told apart are left out, and so are merged users.
     """
     aliases = read_aliases(connection, district.id)
     about = {"district": district.id}
@@ -68,7 +68,7 @@ def _alike(reasons: Sequence[str], one: Traits, other: Traits) -> bool:
 def not_same(
     database: Database, slug: str, one: str, other: str, *, actor: str, now: Clock | None = None
 ) -> Outcome:
-    """Remember that two users are two people. Raises ``UsageError`` for users that are not two."""
+    """Remember that two users are two people. Raises ``UsageError`` if they are one user."""
     at = (now or utc_now)()
     with database.write() as connection:
         district = find.district_row(connection, slug)
@@ -104,7 +104,7 @@ _PAIRS = (
         f" WHERE {_BOTH} AND a.email_folded IS NOT NULL AND b.email_folded IS NOT NULL"
     ),
 )
-"""The last one finds equal names: alone they are nothing, beside one local part they are."""
+"""The last one finds equal names, which count only together with an equal local part."""
 _TOLD_APART = text("SELECT one, other FROM not_same WHERE district_id = :district")
 _KNOWN = text("SELECT 1 FROM not_same WHERE one = :one AND other = :other")
 _REMEMBER = text(

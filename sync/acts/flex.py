@@ -1,9 +1,9 @@
-"""FINRA FLEX: where the delivery to a firm stands, its one upload, and changes after it.
+"""FINRA FLEX: the status of the delivery to a firm, its one upload, and changes after it.
 
 A firm's status goes Provisioning → Available (file-rules.md 11.3); then one upload is accepted
-(11.6), and every later change is asked of the help desk: recorded here, written as the text of a
-mail, and applied as a plan when the help desk has confirmed it. Which courses somebody takes is no
-matter of this program.
+(11.6). Later changes go to the help desk: they are recorded here, written as the text of a mail,
+and applied as a plan when the help desk has confirmed them. Courses are not assigned by this
+program.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Kind = Literal["add", "remove", "update"]
 
 
 def delivery(connection: Connection, slug: str) -> dict[str, Any]:
-    """Return where the delivery stands, as ``flex status --json`` shows it. ``UsageError``."""
+    """Return the status of the delivery, as ``flex status --json`` shows it. ``UsageError``."""
     district = _firm(connection, slug)
     row = connection.execute(_DELIVERY, {"district": district.id}).one_or_none()
     return {
@@ -56,7 +56,7 @@ _DELIVERY = typed("SELECT * FROM flex_deliveries WHERE district_id = :district",
 def set_delivery(
     database: Database, slug: str, status: str, *, actor: str, now: Clock | None = None
 ) -> None:
-    """Note that the delivery stands elsewhere now. Raises ``UsageError``."""
+    """Record the new status of the delivery. Raises ``UsageError``."""
     with database.write() as connection:
         district = _firm(connection, slug)
         about = {
@@ -76,7 +76,7 @@ def set_delivery(
 def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
     """Raise ``FileRefused`` if no upload may be accepted now.
 
-    A check (``dry``) may be made at any time before the one upload was accepted.
+    A check (``dry``) is allowed at any time before the one upload is accepted.
     """
     with database.read() as connection:
         row = connection.execute(_DELIVERY, {"district": district_id}).one_or_none()
@@ -95,7 +95,7 @@ def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
 
 
 def _accepted(connection: Connection, district_id: int) -> int | None:
-    """Return the upload that was accepted for a source that takes just one; None: none yet."""
+    """Return the accepted upload of a source that takes only one; None if there is none yet."""
     sources = [
         row.id
         for row in connection.execute(_SOURCES, {"district": district_id})
@@ -137,9 +137,9 @@ def ask(
     actor: str,
     now: Clock | None = None,
 ) -> str:
-    """Record a change to ask for, and return its id. ``fields`` are columns of the template.
+    """Record a change to request, and return its id. ``fields`` are columns of the template.
 
-    Raises ``UsageError`` for somebody who is not there (or is there already), or a missing field.
+    Raises ``UsageError`` if the person does not exist (or exists already), or a field is missing.
     """
     crd_id = crd_id.strip().lstrip("0")
     if not (crd_id.isascii() and crd_id.isdigit() and len(crd_id) <= 10):
@@ -206,7 +206,7 @@ _REQUESTS = typed(
 
 
 def mail_text(connection: Connection, slug: str) -> str:
-    """Return the text of a mail that asks the help desk for every open change, or nothing."""
+    """Return a mail to the help desk that requests every open change, or nothing."""
     asked = [one for one in requests(connection, slug) if one["status"] == "open"]
     if not asked:
         return ""

@@ -1,7 +1,7 @@
-"""Hand acts: what an admin does to one person, each an applied plan of one person (P7).
+"""Acts by hand: what an admin does to one person, each an applied plan of one person (P7).
 
-They work in every season and never wait for a run: they take the apply lock only. Whoever is
-edited is open, so that the next run looks at them again.
+They work in every season and never wait for a run: they take only the apply lock. An edited person
+becomes open, so that the next run looks at them again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sync.run.run_rows import close_run_in, open_run
 
 @dataclass(frozen=True, slots=True)
 class UserEdit:
-    """What is to be set: field → value; an empty text clears a field. Schools are our ids."""
+    """What to set: field → value; an empty text clears a field. Schools are our own ids."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
     role: str | None = None
@@ -53,7 +53,7 @@ class UserEdit:
 
 @dataclass(slots=True)
 class _Hand:
-    """One hand act under way, inside its transaction."""
+    """One act by hand under way, inside its transaction."""
 
     database: Database
     connection: Connection
@@ -74,9 +74,9 @@ def add_user(
     reason: str | None = None,
     now: Clock | None = None,
 ) -> Outcome:
-    """Add somebody whom no source brings. They are protected (I4); their origin stays manual.
+    """Add somebody who is in no source. They are protected (I4); their origin stays manual.
 
-    Raises ``UsageError`` if somebody active has that address already, or a field cannot be used.
+    Raises ``UsageError`` if an active person has that address, or a field cannot be used.
     """
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
@@ -155,7 +155,7 @@ def archive_user(
     reason: str | None = None,
     now: Clock | None = None,
 ) -> Outcome:
-    """Archive somebody, protected or not. Still shared, they return unless ``keep`` (I2)."""
+    """Archive somebody, protected or not. If still shared, they return unless ``keep`` (I2)."""
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
         user = _user(hand, user_id)
@@ -183,7 +183,7 @@ def restore_user(
     reason: str | None = None,
     now: Clock | None = None,
 ) -> Outcome:
-    """Bring somebody back. Whom no source holds is protected, unless ``protect`` is False (I1)."""
+    """Restore somebody. Without a source they are protected, unless ``protect`` is False (I1)."""
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
         user = _user(hand, user_id)
@@ -238,8 +238,8 @@ def lock_fields(
 ) -> Outcome:
     """Lock fields of somebody against the sources, or release them.
 
-    Without a user the fields are released (or locked) for everybody of the district who has them
-    the other way. Without fields all locks of that user are released.
+    Without a user, the fields are unlocked for everybody in the district who has them locked.
+    Without fields, all locks of that user are released.
     """
     unknown = sorted(set(fields) - set(LOCKABLE_FIELDS))
     if unknown:
@@ -303,7 +303,7 @@ def _act(
         failpoint("hand.sealed")
         try:
             apply_in(database, connection, plan_id, run_id=run_id, now=at)
-        except Drifted as drift:  # pragma: no cover - the lock keeps everybody else away
+        except Drifted as drift:  # pragma: no cover - the lock keeps everybody else out
             raise drift.as_error(f"P{plan_id}") from None
         connection.execute(_OPEN_AGAIN, {"plan": plan_id})
         close_run_in(connection, run_id, "applied", at)
@@ -413,7 +413,7 @@ def _check_email(hand: _Hand, email: str) -> None:
 
 
 def _refuse_known_email(hand: _Hand, email: str | None) -> None:
-    """Refuse an address that somebody has: adding them again would double them."""
+    """Refuse an address that somebody has already: adding them again would double them."""
     if email is None:
         return
     about = {"district": hand.district.id, "email": fold_email(email)}

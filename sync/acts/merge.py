@@ -1,4 +1,4 @@
-"""Merge: a plan that makes one user of two who are one person (P7). Undoable.
+"""Merge: a plan that makes one user of two who are one person (P7). It can be undone.
 
 The first stays, with their id and history; the other is archived, and their records move.
 """
@@ -34,8 +34,8 @@ def merge_users(
 ) -> Outcome:
     """Store a ``planned`` plan that makes ``goes`` part of ``stays``; nobody is changed yet.
 
-    Fields follow the records of both, by precedence; where no record speaks, gaps are filled from
-    the one who goes. Either's protection stays. Raises ``UsageError`` for users that are not two.
+    Fields follow the records of both, by precedence; fields without any record are filled from the
+    one who goes. If either is protected, the result is. Raises ``UsageError`` if they are one user.
     """
     with asked_plan(database, slug, "merge", actor=actor, reason=reason, now=now) as asked:
         about = {"one": stays, "other": goes, "district": asked.district_id}
@@ -54,7 +54,7 @@ def merge_users(
 
 
 def _go(asked: Asked, user: UserView, into: str) -> None:
-    """Archive the one who goes, and let their records go over."""
+    """Archive the one who goes, and move their records."""
     before: dict[str, Any] = {"merged_into": None}
     after: dict[str, Any] = {"merged_into": into}
     if user.status != UserStatus.ARCHIVED:

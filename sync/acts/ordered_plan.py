@@ -1,7 +1,7 @@
-"""Asked-for plans: what a person orders beyond one user, stored as a ``planned`` plan (P7).
+"""Ordered plans: what a person orders beyond one user, stored as a ``planned`` plan (P7).
 
 ``asked_plan`` opens a draft, its maker adds steps, and it is sealed when they are done. Limits do
-not hold it, preconditions do; ``apply PLAN`` runs it. Nobody is changed here.
+not apply to it, preconditions do; ``apply PLAN`` runs it. Nobody is changed here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sync.run.run_rows import close_run_in, open_run
 
 BATCH = 1_000
 STANDS_DAYS = 7
-"""How long an asked-for plan may wait before it expires, as a held one (P3)."""
+"""How long an ordered plan may wait before it expires, as a held one (P3)."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Asked:
     run_id: int
     now: datetime
     effects: dict[str, Any] = field(default_factory=dict)
-    """What applying it does beside its changes (``sync/ledger/effects.py``)."""
+    """What applying it does in addition to its changes (``sync/ledger/effects.py``)."""
     extra: dict[str, int] = field(default_factory=dict)
     """Counts that are not actions: ``conflict``, ``protected`` …"""
     always: bool = False
@@ -99,7 +99,7 @@ def asked_plan(
 
 
 def context_of(asked: Asked, **more: Any) -> Context:
-    """Return what a run of this moment would decide by, over all sources that still speak."""
+    """Return the context by which a run would decide now, over all sources in force."""
     _, _, sources = read_district(asked.database, asked.district.slug)
     return Context(
         sources=Sources(

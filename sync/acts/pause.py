@@ -1,7 +1,7 @@
-"""Pausing: ``pause`` and ``resume`` by hand, and what a district's season is right now.
+"""Pausing: ``pause`` and ``resume`` by hand, and the current season of a district.
 
-Both take the apply lock for one moment and never wait for a run: a run under way sees the pause
-before it applies anything, and then changes nobody (rule 7).
+Both take the apply lock briefly and never wait for a run: a run under way notices the pause before
+it applies anything, and then changes nobody (rule 7).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def pause_district(
     actor: str,
     now: Clock | None = None,
 ) -> dict[str, Any]:
-    """Pause a district from this moment, and return its season as ``season_json`` tells it.
+    """Pause a district from now on, and return its season as ``season_json`` gives it.
 
     ``until`` is the last day, None: until ``resume_district``. A pause by hand replaces the one
     before it. Raises ``UsageError``.
@@ -55,7 +55,7 @@ def pause_district(
         found = _locked(database, connection, slug)
         new = found.on(at).season is Season.NORMAL
         state = paused_by_hand(found.state, found.today(at), until, mode)
-        if new:  # what was remembered is of another pause
+        if new:  # what was remembered belongs to another pause
             forget_pupils(connection, found.district_id)
         return _keep(connection, found, state, "pause", actor, at)
 
@@ -63,7 +63,7 @@ def pause_district(
 def resume_district(
     database: Database, slug: str, *, actor: str, now: Clock | None = None
 ) -> dict[str, Any]:
-    """End today's pause, by hand or of the calendar, and return the season afterwards.
+    """End today's pause, by hand or by the calendar, and return the season afterwards.
 
     The next complete run is guarded. Without a pause today nothing changes (``changed`` False).
     """
@@ -102,7 +102,7 @@ _KEEP = text("UPDATE districts SET season_state = :state WHERE id = :id")
 
 
 def vendor_states(connection: Connection, district_id: int) -> dict[str, str]:
-    """Return source → its vendor's own word on its season, of those that have said one."""
+    """Return source → the vendor's own state, for vendors that told one."""
     rows = connection.execute(_VENDORS, {"district": district_id}).all()
     return {name: state for name, state in rows}  # noqa: C416 - rows are not pairs to mypy
 
@@ -114,7 +114,7 @@ _VENDORS = text(
 
 
 def season_json(found: Calendar, now: datetime, vendors: Mapping[str, str]) -> dict[str, Any]:
-    """Tell a district's season: ours, the vendors' own beside it, and what comes next."""
+    """Return a district's season: ours, the vendors' own, and what comes next."""
     on = found.on(now)
     follows = next_change(on.day, found.settings.pause, found.state.hand, found.state.resumed)
     row = next_run(found.settings, found.state, now)

@@ -1,7 +1,7 @@
 """Purge: a plan that erases people who have been archived longer than the district keeps them.
 
-What the ledger says of them is erased with them; its digests stay, so the chain still verifies and
-counts what is gone. A purge cannot be undone.
+What the ledger says about them is erased with them; its digests stay, so the chain still verifies
+and counts what was erased. A purge cannot be undone.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def purge(
     reason: str | None = None,
     now: Clock | None = None,
 ) -> Outcome:
-    """Store a ``planned`` plan that erases whom ``retention_days`` lets go; nobody is erased yet.
+    """Store a ``planned`` plan to erase people beyond ``retention_days``; nobody is erased yet.
 
-    Left are people whom a source shares (they were archived to stay so), who stand in the held
-    plan, or whom an open conflict names. Raises ``UsageError`` if the district keeps everybody.
+    It leaves out people that a source still shares (archived by hand, to be kept so), who are in
+    the held plan, or whom an open conflict names. Raises ``UsageError`` if the district keeps
+    everybody.
     """
     with asked_plan(database, slug, "purge", actor=actor, reason=reason, now=now) as asked:
         days = asked.settings.retention_days

@@ -1,4 +1,4 @@
-"""Email domains: a district that moves from one to another, found in a plan or asked for ahead.
+"""Email domains: a district that moves from one to another, found in a plan or ordered ahead.
 
 A sync in which people move to a new domain says so in one step of its plan; ``rename_domain`` does
 the same ahead of the vendor. The old domain stays an alias for matching either way.
@@ -35,9 +35,9 @@ def rename_domain(
 ) -> Outcome:
     """Store a ``planned`` plan that moves every address from one domain to another.
 
-    Nobody is changed yet. Once applied, a source that still says the old address changes nobody
-    back. ``outcome.left`` names people whose new address somebody else has; locked addresses are
-    counted and stay. Raises ``UsageError`` for domains that are not two.
+    Nobody is changed yet. Once it is applied, a source that still sends the old address changes
+    nobody back. ``outcome.left`` names people whose new address somebody else has; locked addresses
+    are counted and stay. Raises ``UsageError`` if the domains are not two different ones.
     """
     old, new = (fold_email(domain).removeprefix("@") for domain in (old, new))
     if old == new or "." not in old or "." not in new:

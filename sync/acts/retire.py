@@ -1,4 +1,4 @@
-"""Retire a source: a plan that ends its holds and archives whom nobody else holds (P7, F10).
+"""Retire a source: a plan that ends its holds and archives people nobody else holds (P7, F10).
 
 Used by ``source retire`` and by the end of a vendor switch. Applying the plan marks the source as
 retired; from then on it shares nobody.
@@ -35,9 +35,9 @@ def retire_source(
 ) -> Outcome:
     """Store a ``planned`` plan that ends everything a source holds; nobody is changed yet.
 
-    Whom nobody else holds is archived when it is applied; protected people stay, and so does
-    whoever is named in an open conflict: they are left out, and a second retirement takes them
-    once the conflict is decided. Raises ``UsageError`` for an unknown district or source.
+    When it is applied, people that nobody else holds are archived. Protected people stay. People in
+    an open conflict are left out; a second retirement takes them once the conflict is decided.
+    Raises ``UsageError`` for an unknown district or source.
     """
     with asked_plan(database, slug, "retire", actor=actor, reason=reason, now=now) as asked:
         row = find.source_row(asked.connection, asked.district, source)
@@ -49,7 +49,7 @@ def retire_source(
 
 
 def _end_people(asked: Asked, source_id: int) -> None:
-    """End the source's hold on everybody, as if its every record were gone."""
+    """End the source's hold on everybody, as if all of its records were gone."""
     about = {"source": source_id}
     context = replace(context_of(asked), grace=Grace(days=0, fetches=1))
     named = named_in_conflicts(asked.connection, asked.district_id)

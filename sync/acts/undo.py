@@ -1,8 +1,7 @@
-"""Undo: a plan, made off the ledger, that puts people back to where they were before a run (P8).
+"""Undo: a plan made from the ledger that puts people back to what they were before a run (P8).
 
-Every change is turned round: fields, links and statuses return, and whoever was created ends
-archived. Whoever was changed since is listed and left. ``sync/ledger/apply.py`` applies it like any
-plan.
+Every change is reversed: fields, links and statuses return, and created people end archived. People
+who were changed since are listed and left alone. ``sync/ledger/apply.py`` applies it like any plan.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from sync.run.outcome import Outcome
 REASON = "undone"
 _PAGE = 5_000
 _OF_STATUS = frozenset({"kept_archived", "kept_until", "protected"})
-"""What belongs to an archive or a return by hand: that it stays so, until when, protected."""
+"""What belongs to an archive or a restore by hand: whether it is kept, until when, protected."""
 _STATUS = {
     ("archived", "active"): "restore",
     ("archived", "suspended"): "restore",
@@ -47,10 +46,10 @@ def undo_run(
     reason: str | None = None,
     now: Clock | None = None,
 ) -> Outcome:
-    """Store a ``planned`` plan that undoes what a run applied; ``outcome.left`` names who stays.
+    """Store a ``planned`` plan that undoes a run; ``outcome.left`` names who is left alone.
 
-    Left are people and schools that were changed after the run, or whose history was purged.
-    Raises ``UsageError`` for a run that is not there, that applied nothing, or that purged.
+    Left alone are people and schools that were changed after the run, or whose history was purged.
+    Raises ``UsageError`` for a run that does not exist, that applied nothing, or that purged.
     """
     with database.read() as connection:
         slug = connection.execute(_RUN, {"run": run_id}).scalar()
@@ -70,7 +69,7 @@ def undo_run(
 
 
 def _plans(connection: Connection, district_id: int, slug: str, run_id: int) -> Sequence[Any]:
-    """Return what a run applied, the last first."""
+    """Return the plans that a run applied, the last one first."""
     plans = connection.execute(_PLANS, {"run": run_id, "district": district_id}).all()
     if not plans:
         raise UsageError(
@@ -91,7 +90,7 @@ def _undo_plan(asked: Asked, plan_id: int) -> None:
     for (kind, target), rows in groupby(
         _changes(connection, plan_id), key=lambda row: (row.kind, row.target_id)
     ):
-        if kind == Kind.SCHOOL:  # two records may have spoken of one school
+        if kind == Kind.SCHOOL:  # two records may describe one school
             schools.setdefault(target, []).extend(rows)
         else:
             _turn(asked, Kind.USER, target, list(rows), connection, plan_id)
@@ -109,7 +108,7 @@ def _turn(
     connection: Connection,
     plan_id: int,
 ) -> None:
-    """Write down the way back for one person or school, or list them as left."""
+    """Write the reverse changes of one person or school, or list them as left alone."""
     first = rows[0]
     expected = 1 if first.revision is None else first.revision + 1
     if first.now_revision != expected or any(row.salt is None for row in rows):
@@ -126,7 +125,7 @@ def _turn(
 
 
 def _archived_at(asked: Asked, target: str, plan_id: int) -> str | None:
-    """Return since when somebody had been archived before a plan brought them back."""
+    """Return since when somebody was archived before a plan restored them."""
     about = {"target": target, "plan": plan_id, "district": asked.district_id}
     row = asked.connection.execute(_ARCHIVED_AT, about).one_or_none()
     return None if row is None else (from_json(row.after) or {}).get("archived_at", row.applied_at)
@@ -134,20 +133,20 @@ def _archived_at(asked: Asked, target: str, plan_id: int) -> str | None:
 
 @dataclass(slots=True)
 class _Back:
-    """What leads one person back: collected over their changes, the last first."""
+    """The reverse of one person's changes, collected from the last to the first."""
 
     before: dict[str, Any] = field(default_factory=dict)
     after: dict[str, Any] = field(default_factory=dict)
     links: list[tuple[str, int, dict[str, Any] | None, dict[str, Any] | None]] = field(
         default_factory=list
     )
-    """(action, record, before, after) of links that come, go or move."""
+    """(action, record, before, after) of links that are made, ended or moved."""
     holds: dict[int, int] = field(default_factory=dict)
-    """Record → what its hold becomes again."""
+    """Record → the value that its hold returns to."""
     created: bool = False
 
     def over(self, row: Any) -> None:
-        """Take one change back."""
+        """Reverse one change."""
         before, after = (from_json(row.before) or {}), (from_json(row.after) or {})
         if row.action == "create":
             self.created = True
@@ -171,9 +170,9 @@ class _Back:
     def _link_over(
         self, action: str, record: int, target: str, before: dict[str, Any], after: dict[str, Any]
     ) -> None:
-        if "target" in after and after["target"] is None:  # a link that was ended comes again
+        if "target" in after and after["target"] is None:  # a link that was ended returns
             self.links.append(("link", record, None, None))
-        elif "target" in after:  # a link that went to somebody else comes back, in a merge
+        elif "target" in after:  # in a merge, a link that moved to somebody else returns
             other = "link" if action == "unlink" else "unlink"
             self.links.append((other, record, after, before))
         elif action != "unlink":
@@ -182,7 +181,7 @@ class _Back:
     def steps(
         self, kind: Kind, target: str, revision: int, role: str | None, school: str | None
     ) -> list[Step]:
-        """Return the way back as steps."""
+        """Return the reverse as steps."""
         steps: list[Step] = []
 
         def step(action: str, **more: Any) -> None:
@@ -197,7 +196,7 @@ class _Back:
         if None not in status and status[0] != status[1]:
             was = {"status": status[0]}
             is_now = {"status": status[1]} | ({"archived_at": at} if at else {})
-            if changed.keys() <= _OF_STATUS:  # one act, as it was
+            if changed.keys() <= _OF_STATUS:  # one act, as before
                 was |= {name: old.get(name) for name in changed}
                 is_now |= changed
                 changed = {}
@@ -206,7 +205,7 @@ class _Back:
             step("update", before={name: old.get(name) for name in changed}, after=changed)
         for action, record, before, after_link in self.links:
             if self.created and action == "unlink":
-                self.holds[record] = 0  # they keep their records, held no more, to come back by
+                self.holds[record] = 0  # they keep their records, not held, to return by
                 continue
             step(action, record_id=record, before=before, after=after_link)
         ended = {record for action, record, _, _ in self.links if action == "unlink"}
@@ -221,7 +220,7 @@ class _Back:
 
 
 def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
-    """Yield the changes of a plan in their order, each with its target's revision of now."""
+    """Yield the changes of a plan in order, each with its target's current revision."""
     last = -1
     while rows := connection.execute(
         _CHANGES, {"plan": plan_id, "last": last, "page": _PAGE}
@@ -231,7 +230,7 @@ def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
 
 
 def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
-    """Turn round what the plans did beside their changes."""
+    """Reverse the effects that the plans had in addition to their changes."""
     for plan in plans:
         done: Mapping[str, Any] = from_json(plan.effects) or {}
         for name, other in (("retire", "unretire"), ("unretire", "retire")):
@@ -258,7 +257,7 @@ _CHANGES = text(
     " LEFT JOIN schools s ON s.id = c.target_id AND c.kind = 'school'"
     " WHERE c.plan_id = :plan AND c.seq > :last ORDER BY c.seq LIMIT :page"
 )
-_ARCHIVED_AT = text(  # they were archived before the run: since when, says the ledger
+_ARCHIVED_AT = text(  # they were archived before the run; the ledger says since when
     "SELECT p.applied_at, c.after FROM changes c JOIN plans p ON p.id = c.plan_id"
     " JOIN plans undone ON undone.id = :plan WHERE c.target_id = :target AND p.status = 'applied'"
     " AND p.first_serial < undone.first_serial AND c.action IN ('archive', 'leaves_scope', 'merge')"

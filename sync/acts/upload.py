@@ -1,8 +1,8 @@
-"""The upload: a person gives a file, sees at once what is wrong in which line, and it is read.
+"""The upload: a person gives a file, sees what is wrong in which line, and the file is read.
 
 ``upload_file`` is the library call behind ``rostersync upload``; ``read_waiting`` is what the
-scheduler calls when a pause has ended. A file goes the way of every source: inspected, read,
-planned, and applied but for what is held.
+scheduler calls when a pause has ended. A file is treated like every source: inspected, read,
+planned, and applied except for what is held.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from sync.sources.settlement import findings_of
 
 @dataclass(slots=True)
 class Uploaded:
-    """What became of one upload: its row, what was found in it, and what it changed."""
+    """The result of one upload: its row, what was found in it, and what it changed."""
 
     upload_id: int
     status: str
@@ -71,12 +71,12 @@ def upload_file(
     now: Clock | None = None,
     progress: Progress | None = None,
 ) -> Uploaded:
-    """Take in a file (CSV, workbook, zip or folder), say what is wrong in it, and read it.
+    """Accept a file (CSV, workbook, zip or folder), say what is wrong in it, and read it.
 
-    The type is found from its headers; ``source`` is needed only where two sources take it.
-    ``dry``: make the plan and change nobody. A file that cannot be used comes back with its
-    error in the outcome, and changed nothing. Raises ``UsageError`` for an unknown district or
-    source, and where no source takes such a file.
+    The type is found from its headers; ``source`` is needed only if two sources accept it. ``dry``:
+    make the plan and change nobody. A file that cannot be used changes nothing and returns with its
+    error in the outcome. Raises ``UsageError`` for an unknown district or source, and if no source
+    accepts such a file.
     """
     district, settings, sources = read_district(database, slug)
     if source is not None and source not in {one.name for one in sources}:
@@ -111,9 +111,9 @@ def upload_file(
 def read_waiting(
     database: Database, slug: str, *, actor: str = "schedule", now: Clock | None = None
 ) -> list[Uploaded]:
-    """Read the uploads that waited, once the pause is over: of each scope the newest (S1).
+    """Read the uploads that waited, once the pause is over: the newest of each scope (S1).
 
-    In a pause they go on waiting. Raises ``UsageError`` for an unknown district.
+    In a pause they keep waiting. Raises ``UsageError`` for an unknown district.
     """
     district, settings, sources = read_district(database, slug)
     with database.read() as connection:
@@ -144,7 +144,7 @@ def read_waiting(
 def choose_source(
     sources: Sequence[Source], path: Path, settings: DistrictSettings, name: str | None
 ) -> Source:
-    """Return the source that takes a file. Raises ``FileRefused`` and ``UsageError``."""
+    """Return the source that accepts a file. Raises ``FileRefused`` and ``UsageError``."""
     takers = [one for one in sources if load(one.connector).capabilities.takes_uploads]
     if name is not None:
         takers = [one for one in takers if one.name == name]
@@ -168,7 +168,7 @@ def choose_source(
             hint=f'Add a [[district.source]] with connector = "{kinds[0]}" to the district file.',
         )
     if len(takers) == 1:
-        return takers[0]  # its own reading says what is wrong
+        return takers[0]  # reading it will say what is wrong
     raise FileRefused(
         f"{path.name} has the headers of no file that is known here.",
         hint="rostersync template FORMAT writes a file with the right headers; or say --source.",
@@ -178,7 +178,7 @@ def choose_source(
 def _before_taking(
     database: Database, district_id: int, source: Source | None, *, dry: bool
 ) -> None:
-    """Refuse a file that may not be taken in now, whatever it holds (I8)."""
+    """Refuse a file that may not be uploaded now, whatever it contains (I8)."""
     if source is not None and load(source.connector).capabilities.one_upload:
         from sync.acts.flex import refuse_upload
 
@@ -186,7 +186,7 @@ def _before_taking(
 
 
 def _taken_in(path: Path, folder: Path) -> Path:
-    """Copy what was given, so that it cannot change while it is read; a folder becomes a zip."""
+    """Copy the file, so that it cannot change while it is read; a folder becomes a zip."""
     if path.is_dir():
         copy = folder / f"{path.resolve().name}.zip"
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -259,7 +259,7 @@ class _UploadReading:
         )  # fmt: skip
 
     def _add_joined(self, inspected: Inspection, outcome: Outcome) -> None:
-        """Add what was found only when the rows of one entry were joined."""
+        """Add findings that appeared only when the rows of one entry were joined."""
         if outcome.run_id is None:
             return
         told = {(one.file, one.line) for one in inspected.found if one.severity == "error"}
@@ -281,9 +281,9 @@ class _UploadReading:
             connector.close()
 
     def _refused(self, inspected: Inspection, counts: dict[str, int]) -> Outcome | None:
-        """Return the end of a file that is no use as a whole, or of which no row may be bad.
+        """Return the refusal of a file without a usable row, or that may not have a bad row.
 
-        One of which every row is bad was received and read (file-rules.md 4.4), and yet refused.
+        A file in which every row is bad was received and read (file-rules.md 4.4), but is refused.
         """
         error = inspected.error
         if error is None and inspected.nobody_usable:
@@ -312,7 +312,7 @@ class _UploadReading:
         else:
             outcome = sync_district(self.database, self.slug, during_pause=during_pause, **about)
         if isinstance(outcome.error, VendorFailure):
-            outcome.codes = (*outcome.codes, 15)  # of an upload, incomplete means refused
+            outcome.codes = (*outcome.codes, 15)  # for an upload, incomplete means refused
         elif outcome.status == "partial" and outcome.error is None:
             # leavers were withheld because of a line without a key: the report names it (F5)
             done = "planned" if dry else "applied"

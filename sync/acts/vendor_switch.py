@@ -1,8 +1,9 @@
-"""Vendor switch: everybody of one source goes over to another in one plan, and nobody leaves (P7).
+"""Vendor switch: one plan moves everybody from one source to another, and nobody leaves (P7).
 
-The new source is read beside the old one and matched against the directory. Applied, the plan
-re-links whoever was matched, ends the old source's hold on them, and sets the old source aside.
-Whom the new source does not share stays held by the old one until ``source retire``.
+The new source is read beside the old one and matched against the directory. When applied, the plan
+links matched people to the new source, ends the old source's hold on them, and stops reading the
+old source. People that the new source does not share stay held by the old one until ``source
+retire``.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ def switch_source(
 ) -> Outcome:
     """Read the new source and store a ``planned`` plan that moves everybody over to it.
 
-    ``outcome.report`` says for each school how many are matched, weak (an open conflict names
-    them) and lost (the new source does not share them), and how many are new. Limits do not hold
-    the plan; nobody is changed yet. Raises ``UsageError`` for sources that are not two of the
-    district, or while a person must decide which school is which; and ``Busy``.
+    ``outcome.report`` counts for each school who is matched, weak (named in an open conflict), lost
+    (the new source does not share them) and new. Limits do not apply to the plan; nobody is changed
+    yet. Raises ``UsageError`` if these are not two sources of the district, or while a person must
+    decide which school is which; and ``Busy``.
     """
     with open_district_run(database, slug, "switch", actor, now) as run:
         with database.read() as connection:
@@ -99,7 +100,7 @@ def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
         PlanRequest(
             district=run.district,
             settings=run.settings,
-            sources=[new, *rest],  # the new one's word counts first
+            sources=[new, *rest],  # the new source takes precedence
             origins=origins_of(run.sources),
             run_id=run.run_id,
             kind="switch",
@@ -123,7 +124,7 @@ def _is_retired(run: DistrictRun, name: str) -> bool:
 
 
 def _refuse_doubtful_schools(connection: Connection, run: DistrictRun, new_id: int) -> None:
-    """Refuse to move people into schools of which nobody knows yet which they are."""
+    """Refuse to move people into schools that are not identified yet."""
     schools = connection.execute(_DOUBTFUL_SCHOOLS, {"source": new_id}).scalar_one()
     if schools:
         raise UsageError(
@@ -135,7 +136,7 @@ def _refuse_doubtful_schools(connection: Connection, run: DistrictRun, new_id: i
 def _report(
     connection: Connection, draft: Draft, run: DistrictRun, old_id: int, new_id: int
 ) -> dict[str, Any]:
-    """Return who goes over: in all, and for each school."""
+    """Return who moves over: in total, and for each school."""
     about = {"plan": draft.plan_id, "old": old_id, "new": new_id}
     connection.exec_driver_sql("DROP TABLE IF EXISTS going_over")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE going_over (user_id TEXT, how TEXT)")
@@ -159,10 +160,10 @@ def _report(
 def _numbers(
     connection: Connection, database: Database, draft: Draft, new_id: int
 ) -> list[dict[str, Any]]:
-    """Return the numbers that seem to be the new source's own: they differ for most people.
+    """Return the kinds of numbers that seem to be the new source's own: most people's differ.
 
-    ``differ`` counts those who look the same otherwise (their names agree, and an address or
-    another number), ``agree`` those who go over and in whom the number is the same.
+    ``differ`` counts people who otherwise look the same (their names agree, and an address or
+    another number), ``agree`` those who move over with the same number.
     """
     differing: Counter[str] = Counter()
     about = {"plan": draft.plan_id, "source": new_id}
@@ -190,7 +191,7 @@ def _numbers(
 
 
 LEAST_DIFFERING = 5
-"""From how many people on a number that differs is a matter of its scheme, not of each of them."""
+"""From this many people on, differing numbers are a matter of the scheme, not of each person."""
 _DOUBTS = text(
     "SELECT c.candidates FROM conflicts c JOIN records r ON r.id = c.record_id"
     " WHERE r.source_id = :source AND c.kind = 'user' AND c.status = 'open'"

@@ -33,7 +33,7 @@ _SCHOOL_FIELDS = ("name", "nces_id", "state_id", "number")
 
 
 class Drifted(Exception):
-    """Whose preconditions do not hold: user or school ids."""
+    """The ids of users or schools whose preconditions do not hold."""
 
     def __init__(self, targets: Sequence[str]) -> None:
         super().__init__(f"{len(targets)} targets drifted")
@@ -135,28 +135,28 @@ _TOUCHED_BY_HAND = text(
 # -- the shape of a plan
 
 UPDATES = frozenset({"update", "adopt", "merge"})
-"""What sets fields of somebody who is there."""
+"""Actions that set fields of an existing person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Which kinds of changes a plan has, so that no statement runs for nothing."""
+    """The kinds of changes that a plan has, so that no statement runs without need."""
 
     actions: frozenset[str]
     school_actions: frozenset[str]
     moves_links: bool
-    """Links may end or go to another person: what only a person asks for."""
+    """Links may end or move to another person: only ordered plans do that."""
     by_a_person: bool
-    """A change may say more than a source does: that it stays so, protects, locks."""
+    """A change may say what no source says: keep archived, protect, lock."""
     rests: bool
-    """A change rests on records of the person: their holds and what is open may change."""
+    """A change is based on records of the person: their holds and open records may change."""
     fields: frozenset[str]
-    """The fields that an update of a user sets. SQLite writes each index of which a column is set,
-    whatever to: only these are."""
+    """The fields that an update of a user sets. Only these are set, because SQLite rewrites an
+    index whenever one of its columns is set, even to the same value."""
 
     @property
     def only_creates(self) -> bool:
-        """Say whether nobody is in it but newcomers."""
+        """Return whether the plan only creates people."""
         return self.actions <= {"create"}
 
 
@@ -204,15 +204,15 @@ def _check_preconditions(
 def preconditions(
     database: Database, shape: Shape, places: str = PLACES
 ) -> Iterator[tuple[str, str]]:
-    """Yield each precondition of a plan: what has moved where it does not hold, and its SQL.
+    """Yield each precondition of a plan: what has changed if it fails, and its SQL.
 
-    The SQL binds ``plan`` and ``district`` and returns the targets for whom it does not hold.
-    ``places`` are those of ``sync/ledger/new_memberships.py``, or the query for them.
+    The SQL binds ``plan`` and ``district`` and returns the targets for which it fails. ``places``
+    are those of ``sync/ledger/new_memberships.py``, or the query for them.
     """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")
     actions = shape.actions | shape.school_actions
-    # the target is as it was seen; what is created is not there yet
+    # the target is unchanged; what is created does not exist yet
     for kind, table, done in (
         ("user", "users", shape.actions),
         ("school", "schools", shape.school_actions),
@@ -225,7 +225,7 @@ def preconditions(
                 " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
                 " ELSE t.id IS NULL OR t.revision <> c.revision END)",
             )
-    # the evidence is as it was seen
+    # the evidence is unchanged
     yield (
         "evidence",
         "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
@@ -235,7 +235,7 @@ def preconditions(
     if shape.rests:
         yield (
             "evidence",
-            # one by one: a list of unknown length would be joined with all records there are
+            # one by one, because a list of unknown length would be joined with all records
             f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
             " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
             f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
@@ -251,7 +251,7 @@ def preconditions(
             f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
         )
     if actions & {"link", "unlink"}:
-        # a link that ends or moves is as it was seen
+        # a link that ends or moves is unchanged
         yield (
             "link",
             "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
@@ -260,7 +260,7 @@ def preconditions(
             f" OR l.target_id <> {database.json_text('c.before', 'target')})",
         )
     if shape.actions:
-        # the schools of its memberships are there, or come with it
+        # the schools of its memberships exist, or the plan creates them
         yield (
             "school",
             f"SELECT p.target_id FROM {places} p WHERE p.school_id <> '' AND p.school_id NOT IN"
@@ -277,7 +277,7 @@ _SAY_MORE = UPDATES | {"archive", "restore"}
 
 
 class _Words:
-    """The statements of an apply, in the words of the database."""
+    """The statements that apply a plan, in the dialect of the database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -379,7 +379,7 @@ class _Words:
             f"UPDATE users SET {', '.join(flags)} FROM changes c WHERE c.plan_id = :plan"
             " AND c.kind = 'user' AND c.target_id = users.id"
             " AND c.after IS NOT NULL AND (c.action IN ('update', 'adopt', 'merge')"
-            # an archive by hand that stays so, a return that is protected: no update beside it
+            # an archive that is kept, or a protected restore, has no separate update
             " OR (c.action IN ('archive', 'restore')"
             f" AND ({database.json_has('c.after', 'kept_archived')}"
             f" OR {database.json_has('c.after', 'protected')})))"
@@ -451,7 +451,7 @@ class _Words:
         return f"DELETE FROM open_records WHERE {settled}", opening(still_open)
 
 
-_REVISE = (  # whoever is updated has a new revision already: no row is written twice for that
+_REVISE = (  # updated people have a new revision already, so no row is written twice
     "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
     " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL"
     f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES.format(of='')} THEN 1 END) = 0)"

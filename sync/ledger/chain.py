@@ -1,6 +1,6 @@
-"""The ledger: applied plans of a district form a hash chain, and this is who verifies it.
+"""The ledger's hash chain over the applied plans of a district, and its verification.
 
-A change whose content was erased by a purge is counted; its digest still carries the chain.
+Changes that a purge has erased are counted; their digests still carry the chain.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sync.ledger.seal import with_effects
 
 @dataclass(slots=True)
 class DistrictReport:
-    """What verifying one district's chain found. ``problems`` name plans, never people."""
+    """The result of verifying one district's chain. ``problems`` name plans, never people."""
 
     district: str
     plans: int = 0

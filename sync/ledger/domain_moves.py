@@ -1,6 +1,6 @@
-"""Email domains that a district moved from and to: in the changes of a plan, and as aliases.
+"""Moves of a district between email domains: in the changes of a plan, and as aliases.
 
-A plan's moves are sealed with it; applied, the old domain is an alias for matching.
+A plan's moves are sealed with it; once it is applied, the old domain is an alias for matching.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from core.models import fold_email
 from core.stored import from_json
 
 LEAST = 3
-"""How many people must move together to be a change of domain."""
+"""How many people must move together for a change of domain."""
 
 
 def moves_of(connection: Connection, plan_id: int) -> list[dict[str, Any]]:
     """Return the changes of domain that a plan makes, each with its number of people.
 
-    ``{"from", "to", "people", "alias"}``: so many keep the local part of their address. ``alias``
-    says that they are at least half of everybody at the old domain: it becomes an alias.
+    ``{"from", "to", "people", "alias"}``: ``people`` keep the local part of their address. With
+    ``alias`` they are at least half of everybody at the old domain, which becomes an alias.
     """
     moves: Counter[tuple[str, str]] = Counter()
     for before, after in connection.execute(_MOVES, {"plan": plan_id}):
@@ -76,9 +76,9 @@ def read_aliases(
 
 
 def spellings(email: str, aliases: Mapping[str, str]) -> set[str]:
-    """Return an address as matching compares it: at its own domain, and at those before or after.
+    """Return an address as matching compares it: at its own domain, and at earlier and later ones.
 
-    After a district's domain change the old address is still somebody's.
+    After a change of domain, the old address still belongs to its person.
     """
     folded = fold_email(email)
     local, at, domain = folded.rpartition("@")
@@ -90,7 +90,7 @@ def spellings(email: str, aliases: Mapping[str, str]) -> set[str]:
 
 
 def at_newest(email: str, aliases: Mapping[str, str]) -> str:
-    """Return a folded address at the domain that its own became."""
+    """Return a folded address at the domain that replaced its own."""
     local, _, domain = fold_email(email).rpartition("@")
     return f"{local}@{_newest(domain, aliases)}"
 

@@ -52,7 +52,7 @@ Basis = Sequence[Sequence[int | None]]
 
 
 class Step(NamedTuple):
-    """One change before it is written down; see ``core.schema.Change`` for the fields."""
+    """One change before it is stored; see ``core.schema.Change`` for the fields."""
 
     kind: Kind
     action: str
@@ -69,7 +69,7 @@ class Step(NamedTuple):
 
 
 canonical = msgspec.json.Encoder(order="deterministic").encode
-"""Returns the one JSON text of a value: keys sorted, no blanks."""
+"""Returns the canonical JSON text of a value: keys sorted, no spaces."""
 
 
 def content_of(step: Step, before: bytes, after: bytes, basis: bytes) -> bytes:
@@ -85,7 +85,7 @@ def content_of(step: Step, before: bytes, after: bytes, basis: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a plan is from its first moment: its district, the run that makes it, its grounds."""
+    """What is known of a plan from the start: its district, the run that makes it, its basis."""
 
     district_id: int
     run_id: int
@@ -97,12 +97,12 @@ class Opening:
     establishes: Sequence[int] = ()
     """Sources whose first complete fetch the plan applies (L6)."""
     actor: str | None = None
-    """The person whose decision the plan is from the start, as a hand act is."""
+    """The person who decided the plan from the start, as for an act by hand."""
     reason: str | None = None
 
 
 def open_plan(database: Database, connection: Connection, opening: Opening) -> Draft:
-    """Store an empty plan as a draft and return what collects its changes."""
+    """Store an empty plan as a draft, and return the collector of its changes."""
     about = {
         "district": opening.district_id,
         "run": opening.run_id,
@@ -150,10 +150,10 @@ class Draft:
         self._salts = b""
         self.outline = Outline()
         self.in_order = True
-        """False once rows were removed: digest and outline must then be read off the table."""
+        """False once rows were removed: digest and outline must then be read from the table."""
 
     def add(self, steps: Sequence[Step]) -> None:
-        """Write down the steps of one person or school, in this order."""
+        """Add the steps of one person or school, in this order."""
         counts = self.counts if steps[0].kind is _USER else self.school_counts
         if len(steps) == 1:  # almost always
             counts[steps[0].action] += 1
@@ -186,7 +186,7 @@ class Draft:
         self, target: str, source_id: int, groups: Sequence[tuple[str, str]], what: str,
         *, explained: bool = False,
     ) -> None:  # fmt: skip
-        """Write down what one person loses: ``groups`` are their (school id, role) pairs (L2)."""
+        """Record what one person loses: ``groups`` are their (school id, role) pairs (L2)."""
         self.taken += 1
         for school, role in groups or (("", ""),):
             self._takings.append(
@@ -194,11 +194,11 @@ class Draft:
             )
 
     def mark(self, target: str, source_id: int, mark: str) -> None:
-        """Note why ``approval_needed`` looks at a person, beside what they lose."""
+        """Record why ``approval_needed`` looks at a person, apart from what they lose."""
         self._marks.append((target, source_id, mark))
 
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
-        """Take back everything written down about one person, who did these actions."""
+        """Remove everything recorded about one person with these actions."""
         self.flush(connection)
         for table in ("changes", "takings"):
             connection.exec_driver_sql(
@@ -211,7 +211,7 @@ class Draft:
 
     @property
     def full(self) -> bool:
-        """Time to flush."""
+        """Whether it is time to flush."""
         return len(self._rows) >= _FLUSH
 
     def flush(self, connection: Connection) -> None:
@@ -229,7 +229,7 @@ class Draft:
 
     @contextmanager
     def streaming(self, connection: Connection) -> Iterator[None]:
-        """Write the steps of the block as they are added: nothing may be asked in it."""
+        """Write the steps of the block as they are added; no query may run inside it."""
         self.flush(connection)
         try:
             with self.database.loading(connection, "changes", CHANGE_COLUMNS) as self._put:

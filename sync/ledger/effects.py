@@ -1,4 +1,4 @@
-"""Effects: what applying a plan does beside its changes, sealed with it.
+"""Effects: what applying a plan does in addition to its changes; sealed with it.
 
 ``sync/ledger/apply.py`` calls ``take_effect`` inside its transaction; nothing else does.
 """
@@ -34,7 +34,7 @@ def take_effect(
     effects: Mapping[str, Any],
     about: Mapping[str, Any],
 ) -> None:
-    """Do what a plan of this kind and these effects does beside its changes.
+    """Do what a plan of this kind and with these effects does in addition to its changes.
 
     ``about`` binds ``plan``, ``district`` and ``now``.
     """
@@ -108,7 +108,7 @@ _EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
 }
 
 
-_REDONE = text(  # settled: done again, or nothing left to do
+_REDONE = text(  # settled: it was done again, or nothing is left to do
     f"DELETE FROM undone WHERE NOT {is_open('undone.record_id')}"
 )
 _RETIRE = text("UPDATE sources SET retired = TRUE WHERE id IN :sources").bindparams(
@@ -133,7 +133,7 @@ _ALIAS = text(
 )
 
 
-# -- a purge: nothing that tells of these people stays, but the digests that the chain is made of
+# -- a purge: nothing about these people stays, except for the digests of the chain
 
 _PURGED = "(SELECT target_id FROM changes WHERE plan_id = :plan AND action = 'purge')"
 _THEIR_RECORDS = "(SELECT record_id FROM links WHERE target_id IN {people})"
@@ -161,7 +161,7 @@ _PURGE = (
 
 
 def _touched(database: Database) -> tuple[str, ...]:
-    """SQL: the ids of the records that a plan's changes speak of."""
+    """SQL: the ids of the records that a plan's changes mention."""
     basis = database.json_each("c.basis", "", "b")
     return (
         "SELECT c.record_id FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL",

@@ -1,7 +1,8 @@
-"""The census (L3): how many active people each source holds in each group, after each applied plan.
+"""The headcount (L3): active people whom each source holds in each group, after each plan.
 
-Used by ``apply``, which counts whom its plan moves before and after and writes what that changed,
-and by ``holds``, which asks what a limit is a share of. A group is kept when it changes only.
+Used by ``apply``, which counts the people of its plan before and after and stores the difference,
+and by ``approval_needed``, which asks for the number that a limit is a share of. A group is stored
+only when it changes.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ Counts = Mapping[Group, int]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The questions of who is held where."""
+    """The queries that find who is held where."""
 
     people: TextClause
-    """Person, source, school and role: a row for each place, a person's rows together."""
+    """Person, source, school and role: a row for each membership, a person's rows together."""
     alone: TextClause | None = None
-    """Source, school, role and how many people, of those with one place at most, whom ``people``
-    then leaves out."""
+    """Source, school, role and number, of people with at most one membership; ``people`` leaves
+    these out."""
 
 
 def held_where(database: Database) -> Held:
-    """Ask for those of whom a plan changes more than their profile."""
+    """Query the people for whom a plan changes more than the profile."""
     basis = database.json_each("basis", "", "b")
     moves = " OR ".join(
         (
@@ -72,7 +73,7 @@ def brought(database: Database) -> Held:
             f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {PLACES} p"
             " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND p.alone"
             " GROUP BY 1, 2, 3"
-            # whoever is nowhere has no place there, and no role in their change
+            # people without a membership have no row there, and no role in their change
             " UNION ALL SELECT r.source_id, '', '', COUNT(*) FROM changes c CROSS JOIN records r"
             " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.role IS NULL"
             f" AND r.id = c.record_id AND {active} GROUP BY 1"
@@ -81,7 +82,7 @@ def brought(database: Database) -> Held:
 
 
 def count(connection: Connection, plan_id: int, held: Held) -> Counts:
-    """Count the active people of this plan whom each source holds in each group."""
+    """Count the active people of this plan that each source holds in each group."""
     about = {"plan": plan_id}
     alone: Counter[tuple[int, str, str]] = Counter()
     counted: Counter[Group] = Counter()
@@ -102,7 +103,7 @@ def count(connection: Connection, plan_id: int, held: Held) -> Counts:
 
 
 def _groups(source_id: int, school: str, role: str) -> tuple[Group, Group, Group]:
-    """Return the groups of somebody whom a source holds in one role at one school."""
+    """Return the groups of a person that a source holds in one role at one school."""
     return (
         Group(source_id, SCHOOL_ROLE, school, role),
         Group(source_id, DISTRICT_ROLE, "", role),
@@ -121,7 +122,7 @@ def write(
     before: Counts,
     after: Counts,
 ) -> None:
-    """Keep what a plan applied at ``now`` (UTC, as stored) changed."""
+    """Store what a plan applied at ``now`` (UTC, as stored) has changed."""
     changed = {
         group: change
         for group in before.keys() | after.keys()
@@ -154,7 +155,7 @@ def _in_order(item: tuple[Group, int]) -> tuple[int, str, str, str]:
 
 
 def _just_after(stored: str) -> str:
-    """Return the next moment: the newest census is the last one, even if a clock was set back."""
+    """Return the next point in time: the newest headcount counts, even if a clock was set back."""
     return utc_text(datetime.fromisoformat(stored) + timedelta(microseconds=1))
 
 
@@ -165,9 +166,9 @@ def _kept(
     groups: Iterable[Group],
     about: Mapping[str, Any],
 ) -> dict[Group, Sequence[Any]]:
-    """Return for each group that has a census what ``wanted`` selects of it, in one question.
+    """Return, in one query, what ``wanted`` selects for each group that has a headcount.
 
-    Each group is looked up by itself, so that the past of a census costs nothing.
+    Each group is looked up separately, so that old headcounts cost nothing.
     """
     item = database.json_item
     this = (

@@ -1,8 +1,8 @@
-"""Places: the roles and schools that a plan's changes give, a row each, in a table of the moment.
+"""New memberships: the roles and schools that a plan's changes give, in a temporary table.
 
-``sync/ledger/apply.py`` makes it; what checks, writes and counts memberships asks it, so that the
-JSON of a large plan is read once and not by each of them. ``sync/views/drift.py``, which writes
-nothing, asks the same query where the others ask the table.
+``sync/ledger/apply.py`` makes it; everything that checks, writes and counts memberships reads it,
+so that the JSON of a large plan is read only once. ``sync/views/drift.py``, which writes nothing,
+uses the same query instead of the table.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _COLUMNS = (
 
 
 def places(database: Database) -> str:
-    """SQL: the places of the plan that is bound as ``plan``.
+    """SQL: the memberships of the plan that is bound as ``plan``.
 
-    ``alone``: the only place that the change gives. ``active``: it says that the person is; one
-    that says nothing of it has null.
+    ``alone``: the only membership that the change gives. ``active``: the change says that the
+    person is active; null if it does not say.
     """
     item = database.json_item
     primary = f"({item('m', 2)} = 1)" if database.is_sqlite else f"({item('m', 2)})::boolean"
@@ -40,7 +40,7 @@ def places(database: Database) -> str:
 
 
 def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> None:
-    """Put the places of a plan into the table, which ends with the connection."""
+    """Fill the table with the memberships of a plan; it ends with the connection."""
     connection.exec_driver_sql(f"DROP TABLE IF EXISTS {PLACES}")
     connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {PLACES} ({_COLUMNS})")
     connection.execute(text(f"INSERT INTO {PLACES} {places(database)}"), about)

@@ -1,8 +1,8 @@
-"""The outline of a large plan: its groups, how many changes each has, and where its first stand.
+"""The outline of a large plan: its groups, how many changes each has, and its first ones.
 
-Written when a plan is sealed, so that nobody who opens a plan of a million changes waits until all
-are counted. A small plan has none and is counted when it is read. Used by ``sync/ledger/seal.py``,
-and by ``sync/views/plan_summary.py``, which shows it.
+Written when a plan is sealed, so that opening a plan of a million changes needs no counting. A
+small plan has none and is counted when it is read. Used by ``sync/ledger/seal.py``, and by
+``sync/views/plan_summary.py``, which shows it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from core.schema import PlanGroup
 from core.stored import to_json
 
 LARGE = 10_000
-"""A plan of so many changes has an outline."""
+"""A plan with this many changes has an outline."""
 FIRST = 10
-"""Of so many changes of a group, the first ones, the seq is kept."""
+"""Of how many changes of a group, the first ones, the seq is stored."""
 
 _COLUMNS = ("plan_id", "kind", "action", "school_id", "role", "changes", "first")
 
@@ -48,7 +48,7 @@ class Outline:
         self.first: dict[GroupKey, list[int]] = {}
 
     def note(self, kind: str, action: str, school: str | None, role: str | None, seq: int) -> None:
-        """Count one change. A change of a school is of no school."""
+        """Count one change. Changes of schools are counted without a school."""
         key = _group_of(kind, action, school, role)
         count = self.counts.get(key, 0)
         self.counts[key] = count + 1
@@ -56,7 +56,7 @@ class Outline:
             self.first.setdefault(key, []).append(seq)
 
     def write(self, database: Database, connection: Connection, plan_id: int) -> None:
-        """Keep the outline of a sealed plan."""
+        """Store the outline of a sealed plan."""
         rows = [
             (plan_id, *key, count, to_json(self.first[key]))
             for key, count in sorted(self.counts.items())
@@ -65,7 +65,7 @@ class Outline:
 
 
 def outline_of(connection: Connection, plan_id: int) -> Outline:
-    """Return the outline of a plan by going through its changes."""
+    """Return the outline of a plan by reading its changes."""
     outline = Outline()
     rows = connection.execution_options(yield_per=10_000).execute(_CHANGES, {"plan": plan_id})
     for row in rows:
@@ -75,7 +75,7 @@ def outline_of(connection: Connection, plan_id: int) -> Outline:
 
 
 def stored_outline(connection: Connection, plan_id: int) -> Outline | None:
-    """Return the outline that was kept of a plan, if it was."""
+    """Return the stored outline of a plan, if there is one."""
     outline = Outline()
     for row in connection.execute(_GROUPS, {"plan": plan_id}):
         key = GroupKey(row.kind, row.action, row.school_id, row.role)

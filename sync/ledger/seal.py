@@ -30,7 +30,7 @@ _SCHOOL_ACTIONS = ("create", "update", "archive")
 
 
 def discard_drafts(connection: Connection, district_id: int) -> None:
-    """Remove what a run left behind that was killed while it planned."""
+    """Remove what a run left behind that was killed while planning."""
     about = {"district": district_id}
     for table in ("changes", "takings"):
         connection.execute(
@@ -60,7 +60,7 @@ def digest_of(connection: Connection, plan_id: int) -> tuple[bytes, int]:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names by which a held plan tells of schools and sources."""
+    """The names of schools and sources, as a held plan shows them."""
 
     schools: Mapping[str, str]
     sources: Mapping[int, str]
@@ -68,11 +68,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What judging a draft came to, beside the people whom it left in ``holds``."""
+    """The result of judging a draft, in addition to the people in ``holds``."""
 
     district_id: int
     trips: Sequence[Trip]
-    """The limits that tripped: why there is a held plan."""
+    """The limits that were exceeded: why there is a held plan."""
     extra: Mapping[str, int]
     """Counts that are not actions: ``conflict``, ``protected``, ``locked``, ``skipped``."""
     names: Names
@@ -80,7 +80,7 @@ class Judged:
 
 @dataclass(slots=True)
 class _Seal:
-    """What is written on a plan when it is closed."""
+    """What is stored with a plan when it is closed."""
 
     digest: bytes
     size: int
@@ -93,7 +93,7 @@ class _Seal:
     expires: datetime | None = None
 
     def close(self, connection: Connection, plan_id: int) -> None:
-        """Write it down: from now on nothing changes the plan's list of changes."""
+        """Store it: from now on nothing changes the plan's list of changes."""
         connection.execute(
             _SEAL,
             {
@@ -115,10 +115,10 @@ def seal(
 ) -> tuple[int | None, int | None]:
     """Split the draft by ``holds`` and seal both parts; return the plan's and the held one's id.
 
-    A part without changes is not kept; its id is None.
+    A part without changes is not stored; its id is None.
     """
     draft.flush(connection)
-    if draft.size >= MANY_ROWS:  # this plan's id is one that no statistics know
+    if draft.size >= MANY_ROWS:  # the statistics do not know this plan's id yet
         draft.database.analyze(connection, _ANALYZED, "takings")
     rest = _Seal(
         b"",
@@ -185,7 +185,7 @@ def _seal_rest(
 
 
 def _unchanged(connection: Connection, draft: Draft, held_id: int | None, district_id: int) -> int:
-    """Count the people of the directory of whom neither part says anything."""
+    """Count the people of the directory who are in neither part."""
     people = int(connection.execute(_PEOPLE, {"district": district_id}).scalar_one())
     touched = 0
     if any(draft.counts[action] for action in ACTIONS if action not in _COMING):
@@ -195,7 +195,7 @@ def _unchanged(connection: Connection, draft: Draft, held_id: int | None, distri
 
 
 def _counted(connection: Connection, plan_id: int) -> dict[str, int]:
-    """Count the people of a plan by action; what is no action stands at 0."""
+    """Count the people of a plan by action; other counts are 0."""
     counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
     for action, people in connection.execute(_COUNT, {"plan": plan_id}):
         counts[action] = people
@@ -217,9 +217,9 @@ def seal_whole(
     effects: Mapping[str, Any] | None = None,
     extra: Mapping[str, int] | None = None,
 ) -> None:
-    """Seal a draft that no limit judges: a hand act, an undo, a switch (P7).
+    """Seal a draft that no limit judges: an act by hand, an undo, a switch (P7).
 
-    ``effects`` are what applying it does beside its changes; the digest covers them.
+    ``effects`` are what applying it does in addition to its changes; the digest covers them.
     """
     draft.flush(connection)
     counts = {name: draft.counts[name] for name in ACTIONS}
@@ -241,14 +241,14 @@ def _write_outline(
     size: int,
     intact: Draft | None = None,
 ) -> None:
-    """Keep the outline of a plan, if it is large; ``intact``: the draft that it is as a whole."""
+    """Store the outline of a large plan; ``intact`` is the draft if the plan is all of it."""
     if size >= LARGE:
         outline = intact.outline if intact is not None else outline_of(connection, plan_id)
         outline.write(database, connection, plan_id)
 
 
 def _with_moves(connection: Connection, plan_id: int, digest: bytes) -> bytes:
-    """Seal the changes of email domain that a plan makes along with it."""
+    """Seal the changes of email domain that a plan makes."""
     moves = moves_of(connection, plan_id)
     if not moves:
         return digest
@@ -266,7 +266,7 @@ def with_effects(digest: bytes, effects: Mapping[str, Any]) -> bytes:
 
 
 def _trip(trip: Trip, names: Names) -> dict[str, Any]:
-    """Return a tripped limit as it is kept and shown."""
+    """Return an exceeded limit as it is stored and shown."""
     group = trip.group
     shown: dict[str, Any] = {
         "limit": trip.limit,
@@ -290,7 +290,7 @@ def _trip(trip: Trip, names: Names) -> dict[str, Any]:
 
 
 def _renumber(connection: Connection, plan_id: int) -> None:
-    """Number a plan's changes from 0, in the order they have."""
+    """Number a plan's changes from 0, in their order."""
     about = {"plan": plan_id}
     connection.execute(_NUMBER, about)
     connection.execute(text("UPDATE changes SET seq = -1 - seq WHERE plan_id = :plan"), about)
@@ -317,7 +317,7 @@ _MOVE_TAKINGS = text(
     "UPDATE takings SET plan_id = :held WHERE plan_id = :plan"
     " AND target_id IN (SELECT target_id FROM holds)"
 )
-_GUARDED = text(  # it stays so from one held plan to the next, until a person decides
+_GUARDED = text(  # it is carried from one held plan to the next, until a person decides
     "UPDATE plans SET guarded = TRUE WHERE id = :held"
     " AND EXISTS (SELECT 1 FROM holds WHERE why = 'guard')"
 )
@@ -356,7 +356,7 @@ def supersede_standing(
     now: datetime,
     expires: datetime,
 ) -> int | None:
-    """Make ``held_id`` the district's one held plan, or keep the standing one if it is the same.
+    """Make ``held_id`` the district's standing held plan, or keep the old one if it is the same.
 
     Returns the id of the plan that now stands, or None.
     """
@@ -381,7 +381,7 @@ def supersede_standing(
 
 
 def _same(connection: Connection, one: int, other: int) -> bool:
-    """Say whether two plans hold the same changes resting on the same evidence."""
+    """Return whether two plans have the same changes, based on the same evidence."""
     return not connection.execute(_DIFFERENCE, {"one": one, "other": other}).first()
 
 
