@@ -81,11 +81,27 @@ def sync_district(
     now: Clock | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Read the sources, plan, and apply what is not held.
+    """Read the sources, plan, and apply what is not held: the ten steps of a sync.
+
+    1. The run is opened under the district's run lock, so that two never overlap (``sync/run``).
+    2. The season of the day is looked up. In a pause nothing is read and the status is ``paused``,
+       unless ``during_pause`` (``sync/rules/season.py``).
+    3. Each source is connected, and its pages are compared with what it said last time; only rows
+       that differ are parsed (``sync/reading/stream.py``).
+    4. Absence is judged: who is missing, and whether the reading proves it
+       (``sync/reading/absence.py``).
+    5. The reading becomes evidence in one transaction; whatever moved is open
+       (``sync/reading/evidence.py``).
+    6. New records are matched: who is who, and what only a person can decide (``sync/people``).
+    7. Everybody who is open is decided once, by the table of situations
+       (``sync/planning/decide.py``, ``sync/rules/situations.py``).
+    8. The return from a pause and the limits say what must wait
+       (``sync/planning/return_check.py``, ``sync/planning/approval_needed.py``).
+    9. The draft is sealed: one plan to apply, and at most one held plan (``sync/ledger/seal.py``).
+    10. The plan is applied whole in one transaction and joins the ledger, or nothing is changed
+        (``sync/ledger/apply.py``). Somebody who was edited meanwhile is planned again.
 
     ``scheduled``: the schedule started it, so sources in quarantine are not read.
-
-    In a pause nothing is read and the status is ``paused`` (S1), unless ``during_pause``.
     ``upload`` is as in ``plan_district``. Raises ``UsageError`` for an unknown district or source
     and ``Busy``.
     """

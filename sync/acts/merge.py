@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
-from sync.acts.ordered_plan import Asked, asked_plan, context_of, people
+from sync.acts.ordered_plan import OrderedPlan, order_plan, context_of, people
 from sync.ledger.draft import Step
 from sync.people.person import UserView, stored_profile
 from sync.planning.decide import decide_user
@@ -37,7 +37,7 @@ def merge_users(
     Fields follow the records of both, by precedence; fields without any record are filled from the
     one who goes. If either is protected, the result is. Raises ``UsageError`` if they are one user.
     """
-    with asked_plan(database, slug, "merge", actor=actor, reason=reason, now=now) as asked:
+    with order_plan(database, slug, "merge", actor=actor, reason=reason, now=now) as asked:
         about = {"one": stays, "other": goes, "district": asked.district_id}
         found = {user.id: user for user in people(asked, _TWO, about)}
         merged = asked.connection.execute(_MERGED, {"district": asked.district_id}).scalars()
@@ -53,7 +53,7 @@ def merge_users(
     return asked.outcome
 
 
-def _go(asked: Asked, user: UserView, into: str) -> None:
+def _go(asked: OrderedPlan, user: UserView, into: str) -> None:
     """Archive the one who goes, and move their records."""
     before: dict[str, Any] = {"merged_into": None}
     after: dict[str, Any] = {"merged_into": into}
@@ -70,7 +70,7 @@ def _go(asked: Asked, user: UserView, into: str) -> None:
     asked.draft.add(steps)
 
 
-def _stay(asked: Asked, user: UserView, other: UserView) -> None:
+def _stay(asked: OrderedPlan, user: UserView, other: UserView) -> None:
     """Let the one who stays follow the records of both."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Ordered plans: what a person orders beyond one user, stored as a ``planned`` plan (P7).
 
-``asked_plan`` opens a draft, its maker adds steps, and it is sealed when they are done. Limits do
+``order_plan`` opens a draft, its maker adds steps, and it is sealed when they are done. Limits do
 not apply to it, preconditions do; ``apply PLAN`` runs it. Nobody is changed here.
 """
 
@@ -34,7 +34,7 @@ STANDS_DAYS = 7
 
 
 @dataclass(slots=True)
-class Asked:
+class OrderedPlan:
     """A plan being drafted: where its maker writes, and what the outcome will say."""
 
     database: Database
@@ -59,7 +59,7 @@ class Asked:
 
 
 @contextmanager
-def asked_plan(
+def order_plan(
     database: Database,
     slug: str,
     kind: str,
@@ -67,7 +67,7 @@ def asked_plan(
     actor: str,
     reason: str | None = None,
     now: Clock | None = None,
-) -> Iterator[Asked]:
+) -> Iterator[OrderedPlan]:
     """Open a draft of this kind and seal what was written to it; ``asked.outcome`` says the end.
 
     Status ``planned``, or ``nothing_to_do`` if nothing was written. Raises ``UsageError`` for an
@@ -80,7 +80,7 @@ def asked_plan(
         run_id = open_run(connection, district.id, kind, actor, at)
         opening = Opening(district.id, run_id, kind, at, reason=reason)
         draft = open_plan(database, connection, opening)
-        asked = Asked(database, connection, district, settings, draft, run_id, at)
+        asked = OrderedPlan(database, connection, district, settings, draft, run_id, at)
         asked.outcome = outcome = Outcome(slug, "planned", run_id, [draft.plan_id])
         yield asked
         asked.draft.flush(connection)
@@ -98,7 +98,7 @@ def asked_plan(
 # -- what its makers read
 
 
-def context_of(asked: Asked, **more: Any) -> Context:
+def context_of(asked: OrderedPlan, **more: Any) -> Context:
     """Return the context by which a run would decide now, over all sources in force."""
     _, _, sources = read_district(asked.database, asked.district.slug)
     return Context(
@@ -123,7 +123,7 @@ def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str]
     return {(source_id, key): school for source_id, key, school in rows}
 
 
-def people(asked: Asked, query: str, about: Mapping[str, Any]) -> Iterator[UserView]:
+def people(asked: OrderedPlan, query: str, about: Mapping[str, Any]) -> Iterator[UserView]:
     """Yield the users whose ids a query selects, with everything a decision needs, in batches."""
     connection = asked.connection
     for name, columns in (

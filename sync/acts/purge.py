@@ -14,7 +14,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
 from core.stored import utc_text
-from sync.acts.ordered_plan import asked_plan, named_in_conflicts
+from sync.acts.ordered_plan import named_in_conflicts, order_plan
 from sync.ledger.draft import Step
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
@@ -34,7 +34,7 @@ def purge(
     the held plan, or whom an open conflict names. Raises ``UsageError`` if the district keeps
     everybody.
     """
-    with asked_plan(database, slug, "purge", actor=actor, reason=reason, now=now) as asked:
+    with order_plan(database, slug, "purge", actor=actor, reason=reason, now=now) as asked:
         days = asked.settings.retention_days
         if not days:
             raise UsageError(

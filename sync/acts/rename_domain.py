@@ -15,7 +15,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind, fold_email
 from core.stored import from_json
-from sync.acts.ordered_plan import asked_plan
+from sync.acts.ordered_plan import order_plan
 from sync.ledger.draft import Step
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
@@ -42,7 +42,7 @@ def rename_domain(
     old, new = (fold_email(domain).removeprefix("@") for domain in (old, new))
     if old == new or "." not in old or "." not in new:
         raise UsageError("These are not two email domains.", hint="Give --from a.example --to …")
-    with asked_plan(database, slug, "domain", actor=actor, reason=reason, now=now) as asked:
+    with order_plan(database, slug, "domain", actor=actor, reason=reason, now=now) as asked:
         moved = kept = 0
         about = {"district": asked.district_id, "domain": f"%@{old}"}
         taken = set(asked.connection.execute(_ADDRESSES, about | {"domain": f"%@{new}"}).scalars())

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.models import Kind
 from core.settings import Grace
-from sync.acts.ordered_plan import Asked, asked_plan, context_of, named_in_conflicts, people
+from sync.acts.ordered_plan import OrderedPlan, order_plan, context_of, named_in_conflicts, people
 from sync.ledger.draft import Step
 from sync.planning.decide import decide_user
 from sync.run import find
@@ -39,7 +39,7 @@ def retire_source(
     an open conflict are left out; a second retirement takes them once the conflict is decided.
     Raises ``UsageError`` for an unknown district or source.
     """
-    with asked_plan(database, slug, "retire", actor=actor, reason=reason, now=now) as asked:
+    with order_plan(database, slug, "retire", actor=actor, reason=reason, now=now) as asked:
         row = find.source_row(asked.connection, asked.district, source)
         _end_people(asked, row.id)
         _end_schools(asked, row.id)
@@ -48,7 +48,7 @@ def retire_source(
     return asked.outcome
 
 
-def _end_people(asked: Asked, source_id: int) -> None:
+def _end_people(asked: OrderedPlan, source_id: int) -> None:
     """End the source's hold on everybody, as if all of its records were gone."""
     about = {"source": source_id}
     context = replace(context_of(asked), grace=Grace(days=0, fetches=1))
@@ -74,7 +74,7 @@ def _as_retirement(step: Step) -> Step:
     return step._replace(reason=REASON) if step.reason in ("absent", "leaves_scope") else step
 
 
-def _end_schools(asked: Asked, source_id: int) -> None:
+def _end_schools(asked: OrderedPlan, source_id: int) -> None:
     """Archive the schools that no other source names; their people are not touched."""
     rows = asked.connection.execute(_HELD_SCHOOLS, {"source": source_id}).all()
     by_school: dict[str, list[Any]] = {}

@@ -17,7 +17,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
 from core.stored import from_json
-from sync.acts.ordered_plan import Asked, asked_plan
+from sync.acts.ordered_plan import OrderedPlan, order_plan
 from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS
 from sync.run.clock import Clock
@@ -58,7 +58,7 @@ def undo_run(
             f"There is no run {shown_id(RUN, run_id)}.",
             hint="rostersync runs DISTRICT lists them.",
         )
-    with asked_plan(database, slug, "undo", actor=actor, reason=reason, now=now) as asked:
+    with order_plan(database, slug, "undo", actor=actor, reason=reason, now=now) as asked:
         plans = _plans(asked.connection, asked.district_id, slug, run_id)
         for plan in plans:
             _undo_plan(asked, plan.id)
@@ -84,7 +84,7 @@ def _plans(connection: Connection, district_id: int, slug: str, run_id: int) -> 
     return plans
 
 
-def _undo_plan(asked: Asked, plan_id: int) -> None:
+def _undo_plan(asked: OrderedPlan, plan_id: int) -> None:
     draft, connection = asked.draft, asked.connection
     schools: dict[str, list[Any]] = {}
     for (kind, target), rows in groupby(
@@ -101,7 +101,7 @@ def _undo_plan(asked: Asked, plan_id: int) -> None:
 
 
 def _turn(
-    asked: Asked,
+    asked: OrderedPlan,
     kind: Kind,
     target: str,
     rows: Sequence[Any],
@@ -124,7 +124,7 @@ def _turn(
         asked.draft.add(steps)
 
 
-def _archived_at(asked: Asked, target: str, plan_id: int) -> str | None:
+def _archived_at(asked: OrderedPlan, target: str, plan_id: int) -> str | None:
     """Return since when somebody was archived before a plan restored them."""
     about = {"target": target, "plan": plan_id, "district": asked.district_id}
     row = asked.connection.execute(_ARCHIVED_AT, about).one_or_none()
@@ -229,7 +229,7 @@ def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
         last = rows[-1].seq
 
 
-def _turn_effects(asked: Asked, plans: Sequence[Any]) -> None:
+def _turn_effects(asked: OrderedPlan, plans: Sequence[Any]) -> None:
     """Reverse the effects that the plans had in addition to their changes."""
     for plan in plans:
         done: Mapping[str, Any] = from_json(plan.effects) or {}

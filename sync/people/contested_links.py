@@ -33,7 +33,7 @@ class _Claim:
     evidence: tuple[str, ...]
 
 
-class Claims:
+class ClaimedLinks:
     """Collects the claims of one source whose names do not agree."""
 
     def __init__(self) -> None:

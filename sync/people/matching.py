@@ -21,7 +21,7 @@ from core.database import Database
 from core.models import Kind
 from sync.ledger.domain_moves import read_aliases
 from sync.people.conflicts import leave_to_a_person
-from sync.people.contested_links import Claims
+from sync.people.contested_links import ClaimedLinks
 from sync.people.identity import NUMBERS, Candidate, Match, Traits, judge
 from sync.people.person import RecordView, read_newcomers
 from sync.people.traits import OwnNumbers, read_known, traits_of
@@ -88,7 +88,7 @@ def match(
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: who comes later may be the person of somebody who came first
         last = ""
-        claims = Claims()
+        claims = ClaimedLinks()
         while True:
             with transaction() as connection:
                 about = {"source": source_id, "last": last, "batch": BATCH}
@@ -106,7 +106,7 @@ def _contest(
     database: Database,
     connection: Connection,
     terms: MatchingContext,
-    claims: Claims,
+    claims: ClaimedLinks,
     source_id: int,
 ) -> None:
     """Take back what the links of one source, seen together, make doubtful."""
@@ -171,7 +171,7 @@ class _Batch:
         database: Database,
         connection: Connection,
         terms: MatchingContext,
-        claims: Claims,
+        claims: ClaimedLinks,
     ) -> None:
         self.database = database
         self.connection = connection

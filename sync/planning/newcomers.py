@@ -15,7 +15,7 @@ from sync.people import conflicts, matching, moved_people
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import RecordView, read_newcomers
 from sync.planning.decide import decide_newcomer
-from sync.planning.workspace import Drafting
+from sync.planning.workspace import Workspace
 
 BATCH = 4_000
 """Records looked at in one transaction. What is written of them stands all over an index, so that
@@ -39,7 +39,7 @@ def create_tables(connection: Connection) -> None:
     )
 
 
-def new_user_id(work: Drafting, record: RecordView, number: int = 0) -> str:
+def new_user_id(work: Workspace, record: RecordView, number: int = 0) -> str:
     """Return the id of the user that a record brings in; a ``number`` if the first is taken."""
     name = work.context.sources.names[record.source_id]
     about = (work.slug, name, record.external_id, number)
@@ -49,7 +49,7 @@ def new_user_id(work: Drafting, record: RecordView, number: int = 0) -> str:
 class Newcomers:
     """Looks at the newcomers of one plan. ``silent`` sources only repeat what is held already."""
 
-    def __init__(self, work: Drafting, silent: frozenset[int]) -> None:
+    def __init__(self, work: Workspace, silent: frozenset[int]) -> None:
         self.work = work
         self.silent = silent
         self.resembling = conflicts.LOST if work.switching else "resembles_leaver"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, bindparam, text
 
 from core.stored import from_json, utc_text
-from sync.planning.workspace import Drafting
+from sync.planning.workspace import Workspace
 
 _TARGETS = 1_000
 
@@ -22,7 +22,7 @@ def create_tables(connection: Connection) -> None:
     connection.exec_driver_sql("CREATE INDEX ix_conflict_people ON conflict_people (target_id)")
 
 
-def list_named_in_conflicts(work: Drafting, connection: Connection) -> set[str]:
+def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]:
     """Fill the table, and return whom it has."""
     found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
     named = {str(user["id"]) for candidates in found for user in from_json(candidates)}
@@ -31,7 +31,7 @@ def list_named_in_conflicts(work: Drafting, connection: Connection) -> set[str]:
     return named
 
 
-def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
+def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:
     """Take back the archive of whoever an open conflict names; return how many conflicts are open.
 
     Those that are settled by themselves are closed before.
@@ -45,7 +45,7 @@ def keep_named_in_conflicts(work: Drafting, connection: Connection) -> int:
     return int(connection.execute(_COUNT_CONFLICTS, about).scalar_one())
 
 
-def drop_rejected(work: Drafting, connection: Connection) -> None:
+def drop_rejected(work: Workspace, connection: Connection) -> None:
     """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
     if not connection.execute(_ANY_REJECTED, about).first():
@@ -60,7 +60,7 @@ def drop_rejected(work: Drafting, connection: Connection) -> None:
         work.draft.forget(connection, target, sorted(set(done)))
 
 
-def mark_undone(work: Drafting, connection: Connection) -> None:
+def mark_undone(work: Workspace, connection: Connection) -> None:
     """Mark whoever would be changed again on the evidence whose effect was undone (P8)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
     if connection.execute(_ANY_UNDONE, about).first():
@@ -68,7 +68,7 @@ def mark_undone(work: Drafting, connection: Connection) -> None:
         connection.execute(_MARK_UNDONE, about)
 
 
-def forget_moved(work: Drafting, connection: Connection) -> None:
+def forget_moved(work: Workspace, connection: Connection) -> None:
     """Take back that those left whose record only moved (``pairs``)."""
     for action, people in connection.execute(_DONE_BY_MOVED, {"plan": work.draft.plan_id}):
         work.draft.counts[action] -= people

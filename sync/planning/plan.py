@@ -29,7 +29,7 @@ from sync.planning.grace import paused_days
 from sync.planning.newcomers import Newcomers, new_user_id
 from sync.planning.return_check import Watch, Watched, watch_over
 from sync.planning.schools import Schools, plan_schools
-from sync.planning.workspace import Drafting, writing
+from sync.planning.workspace import Workspace, writing
 from sync.rules.limits import Trip
 from sync.rules.return_guard import Guard, SeasonState
 from sync.rules.situations import LEFT
@@ -140,7 +140,7 @@ class _PlanMaker:
 
     # -- the beginning
 
-    def _begin(self) -> tuple[Drafting, Mapping[str, str], int]:
+    def _begin(self) -> tuple[Workspace, Mapping[str, str], int]:
         """Open the draft and plan the schools; return also their names and how many are new."""
         request, district_id = self.request, self.request.district.id
         with writing(self.connection) as connection:
@@ -160,7 +160,7 @@ class _PlanMaker:
                 self.database, connection, self._open_ones(), anybody=not empty
             )
             aliases = read_aliases(connection, district_id, ahead=True)
-        work = Drafting(
+        work = Workspace(
             database=self.database,
             connection=self.connection,
             district_id=district_id,
@@ -213,7 +213,7 @@ class _PlanMaker:
         known = spoken if self.request.switch else self.source_ids
         return {"sources": spoken, "all": known, "district": self.request.district.id}
 
-    def _match(self, work: Drafting, records: int) -> None:
+    def _match(self, work: Workspace, records: int) -> None:
         """Find out who of the new records is somebody we know (I5)."""
         terms = matching.MatchingContext(
             district_id=work.district_id,
@@ -226,7 +226,7 @@ class _PlanMaker:
         )
         matching.match(self.database, work.transaction, terms, records)
 
-    def _list_users(self, work: Drafting, connection: Connection) -> int:
+    def _list_users(self, work: Workspace, connection: Connection) -> int:
         """Number the users to look at; return how many."""
         users = worklists.list_users(self.database, connection, self._open_ones())
         about = {"district": work.district_id}
@@ -237,7 +237,7 @@ class _PlanMaker:
     # -- the people whom the directory knows
 
     def _look_at_users(
-        self, work: Drafting, connection: Connection, first: int, *, pairing: bool
+        self, work: Workspace, connection: Connection, first: int, *, pairing: bool
     ) -> None:
         """Decide about a batch; ``pairing`` notes by what somebody new may be one of them (L7)."""
         leavers: list[UserView] = []
@@ -263,7 +263,7 @@ class _PlanMaker:
         if self.progress is not None:
             self.progress(BATCH)
 
-    def _decided(self, work: Drafting, user: UserView, *, moved: bool = False) -> Decision:
+    def _decided(self, work: Workspace, user: UserView, *, moved: bool = False) -> Decision:
         context = work.context
         if self.request.switch is not None:
             for record in user.records:
@@ -284,14 +284,14 @@ class _PlanMaker:
             return decision
         return decide_user(user, context, in_conflict=user.id in self.in_conflict)
 
-    def _list_lost(self, work: Drafting, connection: Connection, old_id: int) -> None:
+    def _list_lost(self, work: Workspace, connection: Connection, old_id: int) -> None:
         """Note whom a switch would lose: somebody new may be they, by name or local part (L7)."""
         work.leavers = worklists.list_lost(connection, old_id, work.district_id)
         for first in range(1, work.leavers + 1, BATCH):
             users = read_users(connection, first, first + BATCH - 1)
             moved_people.add_leavers(self.database, connection, users, work.own)
 
-    def _find_pairs(self, work: Drafting, records: int) -> None:
+    def _find_pairs(self, work: Workspace, records: int) -> None:
         """Look again at those who have not left: their record moved to somebody new (L7)."""
         with work.transaction() as connection:
             for first in range(1, records + 1, BATCH):
@@ -316,7 +316,7 @@ class _PlanMaker:
     # -- the end
 
     def _finish(
-        self, work: Drafting, connection: Connection, school_names: Mapping[str, str]
+        self, work: Workspace, connection: Connection, school_names: Mapping[str, str]
     ) -> Plans:
         request, plans, draft = self.request, self.plans, work.draft
         failpoint("plan.drafted")

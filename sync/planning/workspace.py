@@ -1,4 +1,4 @@
-"""Drafting: what the rooms of planning share, and how a decision gets into the draft.
+"""The workspace: what the rooms of planning share, and how a decision gets into the draft.
 
 ``sync/planning/plan.py`` makes it; it, ``sync/planning/newcomers.py`` and
 ``sync/planning/overrides.py`` work on it.
@@ -29,7 +29,7 @@ def writing(connection: Connection) -> Iterator[Connection]:
 
 
 @dataclass(slots=True)
-class Drafting:
+class Workspace:
     """A plan under way."""
 
     database: Database

@@ -1,7 +1,7 @@
 """The vendor-order snapshot: what a stream held last time, in the order it was served.
 
-It is a cache. ``Order`` compares a new page with the next part of it: one comparison of bytes for
-a few rows in which nothing changed, a look a little further ahead where something did. What it
+It is a cache. ``PageOrder`` compares a new page with the next part of it: one comparison of bytes
+for a few rows in which nothing changed, a look a little further ahead where something did. What it
 passes over and never meets again is missing; what it does not know is a miss. The answer must be
 the same as that of a comparison in sets, only sooner.
 """
@@ -168,7 +168,7 @@ class Cut:
 
 
 @dataclass(slots=True)
-class Match:
+class PageMatch:
     """What comparing one page found: the known key of each row (None: a miss), and who was passed.
 
     ``passed`` are keys that the snapshot expected before the page's end and that were not met.
@@ -181,7 +181,7 @@ class Match:
     cut: Cut | None
 
 
-class Order:
+class PageOrder:
     """The stored order of one stream, walked once from its first chunk to its last.
 
     ``load(position)`` gives the next stored chunk at or after a position, or None. ``touched`` are
@@ -286,7 +286,7 @@ class Order:
             return None
         return Cut(b"".join([*pieces, body[at:]]), met, kept, seen)
 
-    def match(self, prints: Sequence[bytes], cut: Cut | None = None) -> Match:
+    def match(self, prints: Sequence[bytes], cut: Cut | None = None) -> PageMatch:
         """Compare the rows of a page with what comes next, looking a little further ahead.
 
         With a cut, the rows are those that are left, and what was met is neither here nor there.
@@ -294,9 +294,9 @@ class Order:
         kept, seen = (cut.kept, cut.seen) if cut is not None else ((), 0)
         stored, keys = self._view(len(prints), kept, seen)
         found, passed, at = _walk(prints, stored, keys)
-        return Match(found, [key for key in passed if key != NO_KEY], at, cut)
+        return PageMatch(found, [key for key in passed if key != NO_KEY], at, cut)
 
-    def accept(self, match: Match) -> None:
+    def accept(self, match: PageMatch) -> None:
         """Put behind us what a page has met and passed."""
         if match.cut is not None:
             for _ in range(match.cut.seen):

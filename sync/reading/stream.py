@@ -20,7 +20,7 @@ from core.models import Kind
 from core.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import Prints, ReadingTerms
-from sync.reading.page_order import NO_KEY, VOID, Chunk, Match, Order, join_keys
+from sync.reading.page_order import NO_KEY, VOID, Chunk, PageMatch, PageOrder, join_keys
 from sync.reading.page_rows import PageRows
 from sync.reading.stage import (
     ENTRY_COLUMNS,
@@ -67,7 +67,7 @@ class UnderWay:
             self.streams[name] = Stream(self, name)
         return self.streams[name]
 
-    def open_order(self, stream: str) -> Order | None:
+    def open_order(self, stream: str) -> PageOrder | None:
         """Return the stored order of a stream, if it may be trusted."""
         source = self.source
         if self.request.cursor is not None or source.snapshot_serial != source.evidence_serial:
@@ -84,7 +84,7 @@ class UnderWay:
         touched = frozenset(connection.execute(_TOUCHED, about).scalars())
         if touched:
             self.stage_passed(stream, touched)
-        return Order(load, touched)
+        return PageOrder(load, touched)
 
     def stage_passed(self, stream: str, keys: Sequence[str] | frozenset[str]) -> None:
         """Note keys that were expected and have not been met so far."""
@@ -129,7 +129,7 @@ class Stream:
         self.joined = self.connector.capabilities.joined and self.kind is Kind.USER
         order = under_way.open_order(name)
         self.compared = order is not None
-        self.order = order or Order(None)
+        self.order = order or PageOrder(None)
         self.left = self.order
         """The order whose rest is passed over at the end."""
         self.early: set[str] = set()
@@ -200,7 +200,7 @@ class Stream:
         except RosterSyncError:  # what is left is no page; whether the whole is one will be seen
             return None
 
-    def _stands_twice(self, rows: PageRows, match: Match) -> bool:
+    def _stands_twice(self, rows: PageRows, match: PageMatch) -> bool:
         """Say whether a missed row has the id of one that was cut out: look at both then."""
         missed: set[str] = set()
         for row, key in enumerate(match.keys):
@@ -276,7 +276,7 @@ class Stream:
         passed.extend(key for _, key in met if key)
         self.early = self.early | new
         if len(self.early) > _MANY_EARLY:  # nothing is where it was: go on in sets
-            self.order = Order(None)
+            self.order = PageOrder(None)
         return sorted([*named, *((row, key) for row, key in met if key)])
 
     def _misses(

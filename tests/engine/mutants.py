@@ -540,11 +540,9 @@ def _overtaken(patch: pytest.MonkeyPatch) -> None:
 
 @without("a held plan needs a person's approval", machine_focus.Sealed)
 def _unapproved(patch: pytest.MonkeyPatch) -> None:
-    real = approval._decide
+    real = approval._carry_out
     patch.setattr(
-        approval, "_decide", lambda database, plan_id, _, *a, **more: real(
-            database, plan_id, "approve", *a, **more
-        ),
+        approval, "_carry_out", lambda base, order: real(base, replace(order, act="approve"))
     )  # fmt: skip
 
 

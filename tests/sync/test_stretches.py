@@ -13,7 +13,7 @@ from connectors.clever.connector import split_listing
 from connectors.contract.connector import Page
 from sync.reading.byte_spans import row_starts
 from sync.reading.fingerprints import Prints, ReadingTerms
-from sync.reading.page_order import Chunk, Order, join_keys
+from sync.reading.page_order import Chunk, PageOrder, join_keys
 from sync.reading.page_rows import PageRows
 
 PRINTS = Prints(ReadingTerms(b"k" * 32, b"p" * 16), "users")
@@ -55,8 +55,8 @@ def first_day(bodies: Sequence[bytes], split: Callable[[bytes], list[bytes]]) ->
     return [stored(number, rows, keys_of(rows.raw)) for number, rows in enumerate(read)]
 
 
-def order_of(chunks: Sequence[Chunk]) -> Order:
-    return Order(lambda at: next((chunk for chunk in chunks if chunk.position >= at), None))
+def order_of(chunks: Sequence[Chunk]) -> PageOrder:
+    return PageOrder(lambda at: next((chunk for chunk in chunks if chunk.position >= at), None))
 
 
 def paged(rows: Sequence[Row], size: int) -> list[Sequence[Row]]:
