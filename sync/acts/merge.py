@@ -12,7 +12,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
-from sync.acts.ordered_plan import OrderedPlan, order_plan, context_of, people
+from sync.acts.ordered_plan import OrderedPlan, context_of, order_plan, people
 from sync.ledger.draft import Step
 from sync.people.person import UserView, stored_profile
 from sync.planning.decide import decide_user

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.models import Kind
 from core.settings import Grace
-from sync.acts.ordered_plan import OrderedPlan, order_plan, context_of, named_in_conflicts, people
+from sync.acts.ordered_plan import OrderedPlan, context_of, named_in_conflicts, order_plan, people
 from sync.ledger.draft import Step
 from sync.planning.decide import decide_user
 from sync.run import find
