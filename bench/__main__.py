@@ -19,10 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench import commands, from_files, over_http, stores
-from bench.program import Program
-from bench.run import Bench
-from bench.table import head, save
+from bench.measures import commands, from_files, over_http
+from bench.rig import stores
+from bench.rig.program import Program
+from bench.rig.run import Bench
+from bench.rig.table import head, save
 
 MEASUREMENTS = {
     "commands": commands.measure,
@@ -58,7 +59,7 @@ def main() -> None:
                 if asked.only in (None, work):
                     measure(bench)
         finally:  # what was measured before a sync ended otherwise than expected is worth keeping
-            save(asked.json, {**_circumstances(asked), "rows": bench.table.rows})
+            save(asked.json, {**_circumstances(asked), "rows": bench.rig.table.rows})
 
 
 def _circumstances(asked: argparse.Namespace) -> dict[str, Any]:

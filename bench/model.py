@@ -6,8 +6,8 @@ Of each connector and size: a first sync, a full sync in which nothing changed, 
 connector can, one that reads only what changed, on a day with 0.1 % changes. Vendors are the
 emulator on loopback, files are written by it. Requests and bytes are counted by the server; seconds
 and memory are those of whole processes, the start included. The second table is projected from the
-first (``bench.projection``): a round trip of 100 ms for each request, 100 Mbit/s, and the limit of
-requests that the vendor documents.
+first (``bench.measures.projection``): a round trip of 100 ms for each request, 100 Mbit/s, and the
+limit of requests that the vendor documents.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import stores
-from bench.days import CHANGED_LITTLE
-from bench.incremental import ask_beforehand
-from bench.process import Ran, run, script
-from bench.program import CHANGED, SAME, Program, was_incremental
-from bench.projection import project
-from bench.rosters import Asked, Files, Roster, Vendor
-from bench.stores import Store
-from bench.table import save, whole
+from bench.measures.incremental import ask_beforehand
+from bench.measures.projection import project
+from bench.rig import stores
+from bench.rig.process import Ran, run, script
+from bench.rig.program import CHANGED, SAME, Program, was_incremental
+from bench.rig.stores import Store
+from bench.rig.table import save, whole
+from bench.rosters.days import CHANGED_LITTLE
+from bench.rosters.rosters import Asked, Files, Roster, Vendor
 
 
 @dataclass(frozen=True, slots=True)

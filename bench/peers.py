@@ -17,12 +17,12 @@ import tempfile
 import venv
 from pathlib import Path
 
-from bench.days import CHANGED
-from bench.process import ROOT, Ran, run
-from bench.program import CHANGED as CHANGES
-from bench.program import SAME, Program
-from bench.rosters import Files
-from bench.table import save, whole
+from bench.rig.process import ROOT, Ran, run
+from bench.rig.program import CHANGED as CHANGES
+from bench.rig.program import SAME, Program
+from bench.rig.table import save, whole
+from bench.rosters.days import CHANGED
+from bench.rosters.rosters import Files
 
 HOME = ROOT / ".bench-peers"
 DLT = "dlt[duckdb]==1.31.0"

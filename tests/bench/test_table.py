@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bench.days import TOUCHED, days_of
-from bench.process import Ran
-from bench.projection import project
-from bench.table import Cost, Floor, Goal, Table
+from bench.measures.projection import project
+from bench.rig.process import Ran
+from bench.rig.table import Cost, Floor, Goal, Table
+from bench.rosters.days import TOUCHED, days_of
 from rostersync.emulator.district.generator import District
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from bench.days import days_of
+from bench.rosters.days import days_of
 from rostersync.emulator import Emulator
 from rostersync.emulator.district.generator import District
 from rostersync.emulator.district.view import DayView

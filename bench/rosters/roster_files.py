@@ -1,6 +1,6 @@
 """Writes the files of a bench's roster, each day's into a folder of its own.
 
-    python -m bench.roster_files LAYOUT USERS FOLDER DAY...
+    python -m bench.rosters.roster_files LAYOUT USERS FOLDER DAY...
 
 ``LAYOUT`` is ``oneroster-1.1``, ``oneroster-1.2``, ``clever`` or ``user``. ``-delta`` after a
 OneRoster layout makes every day after the first one a set of what changed.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.days import days_of
+from bench.rosters.days import days_of
 from rostersync.emulator.district.generator import District
 from rostersync.emulator.vendors.files import write_clever, write_oneroster, write_user_csv
 

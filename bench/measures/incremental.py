@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bench.process import Ran
-from bench.program import CHANGED, SAME, Program, was_incremental
-from bench.rosters import Roster, Vendor
-from bench.stores import Store
-from bench.syncs import Syncs
-from bench.table import Cost, Floor, Goal
+from bench.measures.syncs import Syncs
+from bench.rig.process import Ran
+from bench.rig.program import CHANGED, SAME, Program, was_incremental
+from bench.rig.stores import Store
+from bench.rig.table import Cost, Floor, Goal
+from bench.rosters.rosters import Roster, Vendor
 
 FEED = {"events": True}
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from bench.process import Companion, run, script
+from bench.rig.process import Companion, run, script
 
 
 class Asked(NamedTuple):
@@ -63,7 +63,7 @@ class Files:
     """Files in one folder. Those of each day are written at first, and copied there in turn.
 
     ``layout`` and ``words``, which name the days after the first one, are those of
-    ``bench.roster_files``.
+    ``bench.rosters.roster_files``.
     """
 
     def __init__(self, layout: str, users: int, words: Sequence[str], folder: Path) -> None:

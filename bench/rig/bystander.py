@@ -1,6 +1,6 @@
 """Stands by while a sync runs: reads a user and begins a hand edit every few milliseconds.
 
-    python -m bench.bystander URL
+    python -m bench.rig.bystander URL
 
 A line on its input ends it; it answers with the longest wait of each kind and how often it tried.
 """

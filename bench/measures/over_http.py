@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from bench import incremental, plans, start, waits
-from bench.days import CHANGED, CHANGED_LITTLE, TOUCHED
-from bench.process import Ran
-from bench.rosters import Vendor
-from bench.run import Bench
-from bench.stores import Store
-from bench.syncs import Syncs
-from bench.table import Cost, Floor, Goal, told
+from bench.measures import incremental, plans, start, waits
+from bench.measures.syncs import Syncs
+from bench.rig.process import Ran
+from bench.rig.run import Bench
+from bench.rig.stores import Store
+from bench.rig.table import Cost, Floor, Goal, told
+from bench.rosters.days import CHANGED, CHANGED_LITTLE, TOUCHED
+from bench.rosters.rosters import Vendor
 
 
 def measure(bench: Bench) -> None:
     """Measure every row of a vendor's district, on each store."""
     with Vendor("clever", start.USERS, start.DAYS) as small:
-        starts = {store.name: start.measure(bench, store, small) for store in bench.stores}
+        starts = {store.name: start.measure(bench, store, small) for store in bench.rig.stores}
     words = (*(CHANGED for _ in range(bench.repeat)), TOUCHED, CHANGED_LITTLE)
     with Vendor("clever", bench.size, words) as vendor:
         clear = vendor.clear
@@ -23,7 +23,7 @@ def measure(bench: Bench) -> None:
             vendor.turn_to(day)
             bench.floor("get", clear)
         parses = [bench.floor("parse", clear) for _ in range(1 if bench.size > 300_000 else 2)]
-        for store in bench.stores:
+        for store in bench.rig.stores:
             _on(bench, store, vendor, starts[store.name], told(parses))
 
 
@@ -63,7 +63,7 @@ def _first_floor(bench: Bench, store: Store, clear: str) -> Ran:
 
 def _disk(bench: Bench, store: Store, work: str, size: int, people: int) -> None:
     """Add a row of bytes for each of so many people."""
-    bench.table.figure(
+    bench.rig.table.figure(
         work, store.name, size / max(1, people), "B a person", users=bench.size,
         note=f"{size / 1e6:,.1f} MB for {people:,} people", bytes=size, people=people,
     )  # fmt: skip

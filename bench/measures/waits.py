@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.process import Companion, script
-from bench.program import CHANGED, status_of
-from bench.rosters import Roster
-from bench.run import Bench
-from bench.stores import Store
+from bench.rig.process import Companion, script
+from bench.rig.program import CHANGED, status_of
+from bench.rig.run import Bench
+from bench.rig.stores import Store
+from bench.rosters.rosters import Roster
 
 
 def measure(bench: Bench, store: Store, roster: Roster) -> None:
@@ -15,15 +15,15 @@ def measure(bench: Bench, store: Store, roster: Roster) -> None:
     These syncs are runs of their own: who stands by takes a share of the processor.
     """
     url = store.new()
-    bench.program.prepare(url, roster)
+    bench.rig.program.prepare(url, roster)
     for day, work in enumerate(("first sync", "1 % changed")):
         roster.turn_to(day)
         with Companion(*script("bystander", url)) as bystander:
-            ran = bench.program.sync(url, CHANGED)
+            ran = bench.rig.program.sync(url, CHANGED)
             waited = bystander.ask("stop")
         for who in ("reader", "hand edit"):
             tries = waited[who]["tries"]
-            bench.table.figure(
+            bench.rig.table.figure(
                 f"longest wait of a {who}, {work}", store.name, waited[who]["longest"], "s",
                 users=bench.size,
                 note=f"of {tries:,} tries during {ran.seconds:.2f} s, {status_of(ran)}",

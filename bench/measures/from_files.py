@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench import start
-from bench.days import CHANGED
-from bench.rosters import Files
-from bench.run import Bench
-from bench.syncs import Syncs
-from bench.table import NO_GOAL, Floor, Goal, told
+from bench.measures import start
+from bench.measures.syncs import Syncs
+from bench.rig.run import Bench
+from bench.rig.table import NO_GOAL, Floor, Goal, told
+from bench.rosters.days import CHANGED
+from bench.rosters.rosters import Files
 
 LAYOUT = "oneroster-1.1"
 _FLOOR = "read the same bytes"
@@ -21,7 +21,7 @@ users outside of this bench: 3.37 s and 271 MB, its start included."""
 def measure(bench: Bench) -> None:
     """Measure a set of the size that a peer was measured with, and one of the bench's own size."""
     small = Files(LAYOUT, start.USERS, start.DAYS, bench.folder / "csv-start")
-    starts = {store.name: start.measure(bench, store, small) for store in bench.stores}
+    starts = {store.name: start.measure(bench, store, small) for store in bench.rig.stores}
     _of(bench, bench.csv_users, starts, _LIKE_A_PEER)
     if bench.size > bench.csv_users:
         _of(bench, bench.size, starts, NO_GOAL)
@@ -31,7 +31,7 @@ def _of(bench: Bench, users: int, starts: dict[str, start.Start], goal: Goal) ->
     words = [CHANGED] * bench.repeat
     files = Files(LAYOUT, users, words, bench.folder / f"csv-{users}")
     read = partial(bench.floor, "read", files.place)
-    for store in bench.stores:
+    for store in bench.rig.stores:
         syncs = Syncs(bench, store, files, users, starts[store.name], "OneRoster CSV, ")
         syncs.first(read, _FLOOR)
         syncs.unchanged(read, _FLOOR, goal)

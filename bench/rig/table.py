@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.process import Ran
+from bench.rig.process import Ran
 
 _LEAST = 0.001
 """Seconds: a cost below the clock's own noise, so that nothing is divided by nothing."""

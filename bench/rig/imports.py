@@ -1,6 +1,6 @@
 """What a command imports: recorded from a real one, and imported again with nothing done.
 
-Called as ``python -c "from bench.imports import load; load()" FILE``; it imports nothing that
+Called as ``python -c "from bench.rig.imports import load; load()" FILE``; it imports nothing that
 the command does not, so that nothing of its own is counted.
 """
 

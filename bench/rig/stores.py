@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.process import Companion, script
+from bench.rig.process import Companion, script
 
 STORES = ("sqlite", "postgresql")
 

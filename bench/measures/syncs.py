@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.process import Ran
-from bench.program import CHANGED, SAME, people_changed, statuses_of
-from bench.rosters import Roster
-from bench.run import Bench
-from bench.start import Start
-from bench.stores import Store
-from bench.table import NO_GOAL, Cost, Floor, Goal, told, whole
+from bench.measures.start import Start
+from bench.rig.process import Ran
+from bench.rig.program import CHANGED, SAME, people_changed, statuses_of
+from bench.rig.run import Bench
+from bench.rig.stores import Store
+from bench.rig.table import NO_GOAL, Cost, Floor, Goal, told, whole
+from bench.rosters.rosters import Roster
 
 
 @dataclass(slots=True)

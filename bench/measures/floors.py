@@ -1,6 +1,6 @@
 """The floors: the least that a step could cost, each in a process of its own.
 
-    python -m bench.floors WHAT ARGUMENTS
+    python -m bench.measures.floors WHAT ARGUMENTS
 
 ``get CONFIG``: GET every page of Clever with requests. ``parse CONFIG``: what the connector takes
 to split and parse every record. ``first CONFIG URL``: GET, validate each page with pydantic, insert

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.process import Ran, run, script
-from bench.program import Program
-from bench.stores import Store
-from bench.table import Table
+from bench.rig.process import Ran, run, script
+from bench.rig.program import Program
+from bench.rig.stores import Store
+from bench.rig.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,5 @@ class Bench:
         return max(3, self.repeat)
 
     def floor(self, what: str, *arguments: str | Path) -> Ran:
-        """Measure a floor (``bench.floors``)."""
+        """Measure a floor (``bench.measures.floors``)."""
         return run(script("floors", what, *arguments))

@@ -1,6 +1,6 @@
 """A vendor's server in a process of its own, which computes nothing while a client is measured.
 
-    python -m bench.vendor VENDOR USERS DAY...
+    python -m bench.rosters.vendor VENDOR USERS DAY...
 
 Whoever measures asks for each day once beforehand; from then on its pages come out of memory. Asked
 ``day N`` it moves on, asked ``asked`` it says what it was asked for since.
@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.days import days_of
+from bench.rosters.days import days_of
 from connectors.installed import load
 from rostersync.emulator import Emulator
 from rostersync.emulator.district.generator import District

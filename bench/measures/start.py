@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.process import Ran
-from bench.program import CHANGED, Program, status_of
-from bench.rosters import Roster
-from bench.run import Bench
-from bench.stores import Store
+from bench.rig.process import Ran
+from bench.rig.program import CHANGED, Program, status_of
+from bench.rig.run import Bench
+from bench.rig.stores import Store
+from bench.rosters.rosters import Roster
 
 USERS = 600
 DAYS = ("0.05",)
 """The days of the small district whose changing sync is looked at."""
-_RECORD = "from bench.imports import record; record()"
-_LOAD = "from bench.imports import load; load()"
+_RECORD = "from bench.rig.imports import record; record()"
+_LOAD = "from bench.rig.imports import load; load()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +43,18 @@ def measure(bench: Bench, store: Store, roster: Roster) -> Start:
     configured, its district read) stays in its row.
     """
     url = store.new()
-    bench.program.prepare(url, roster)
+    bench.rig.program.prepare(url, roster)
     roster.turn_to(0)
-    bench.program.sync(url, CHANGED)
+    bench.rig.program.sync(url, CHANGED)
     roster.turn_to(1)
-    start = Start(bench.program, bench.folder / f"{store.name}-{roster.connector}.modules")
-    found = bench.program.run_python(
+    start = Start(bench.rig.program, bench.folder / f"{store.name}-{roster.connector}.modules")
+    found = bench.rig.program.run_python(
         url, _RECORD, start.modules, "sync", "bench", "--json", codes=(0, 10)
     )
     if status_of(found) not in CHANGED:
         raise SystemExit(f"The sync whose imports were to be found changed nobody: {found.out}")
     store.drop(url)
-    bench.table.processes(
+    bench.rig.table.processes(
         f"start: what a sync of {roster.connector} loads",
         store.name,
         [start.run() for _ in range(bench.often)],

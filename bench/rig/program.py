@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.process import PROGRAM, Ran, run
-from bench.rosters import Roster
+from bench.rig.process import PROGRAM, Ran, run
+from bench.rosters.rosters import Roster
 
 CHANGED = frozenset({"applied", "held"})
 """How the sync of a day with changes may end: of a large district a school's limits hold a part."""

@@ -1,0 +1,1 @@
+"""The measurements, each beside its floor from the same run."""

@@ -1,0 +1,1 @@
+"""The rig: whole processes, the databases they work on, and the table of their figures."""
