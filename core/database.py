@@ -28,6 +28,9 @@ from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
 from core.secrets import read_secret
+from core.steps import log_of, step
+
+log = log_of(__name__)
 
 SCHEMA_REVISION = "0005"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
@@ -176,11 +179,13 @@ class Database:
         A new SQLite file gets its tables at once. Any other schema that is not current raises
         ``ConfigError`` and names the command that upgrades it.
         """
-        revision = self.revision()
+        with step(log, "open database", store=self.url.get_backend_name()):
+            revision = self.revision()
         if revision == SCHEMA_REVISION:
             return
         if revision is None and self.is_sqlite:
-            self.upgrade()
+            with step(log, "make tables", store="sqlite"):
+                self.upgrade()
             return
         raise ConfigError(
             "The database has no rostersync tables yet."

@@ -25,6 +25,9 @@ from connectors.files.csv_file import MAX_FILE_BYTES
 from connectors.files.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch, NothingNew
 from core.failpoints import failpoint
+from core.steps import log_of, step
+
+log = log_of(__name__)
 
 READABLE = (".csv", ".zip", ".xlsx")
 MAX_ENTRIES = 10_000
@@ -233,7 +236,10 @@ def pick_up(inbox: Inbox, rules: Rules, sleep: Callable[[float], None] = time.sl
         key=lambda files: files.newest,
         reverse=True,
     )
-    return _copied(inbox, line, rules, marker)
+    with step(log, "pick up set", sets=len(sets), series=len(line)) as done:
+        picked = _copied(inbox, line, rules, marker)
+        done.tell(bytes=picked.received.size)
+    return picked
 
 
 def _marker(listing: Sequence[Entry], rules: Rules) -> str | None:

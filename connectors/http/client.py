@@ -9,7 +9,6 @@ the vendor and the collection, never a URL, a header or a piece of a body that c
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from connectors.contract.pacing import Clock, Pacer
 from connectors.contract.urls import is_loopback, same_origin
 from connectors.http.verbatim import VendorSession, VerbatimAdapter, keep_target
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
+from core.steps import log_of, step
 
-log = logging.getLogger(__name__)
+log = log_of(__name__)
 T = TypeVar("T")
 
 CONNECT_SECONDS = 15.0
@@ -272,7 +272,9 @@ class VendorHttp:
 
     def _exchange(self, method: str, url: str, what: str, body: bytes | None) -> Answer:
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._send(method, url, what, body)
+            with step(log, "ask vendor", collection=_collection(what)) as done:
+                answer = self._send(method, url, what, body)
+                done.tell(http_status=answer.status, bytes=len(answer.body))
             location = answer.headers.get("Location")
             if answer.status not in (301, 302, 307, 308) or not location:
                 return answer
@@ -452,6 +454,11 @@ class VendorHttp:
             http_status=status,
             hint="Check the base URL of this source." if status in (404, 405) else "",
         )
+
+
+def _collection(what: str) -> str:
+    """Return what is asked for as a word of the log: the collection, never an id within it."""
+    return "-".join(re.findall(r"[a-z]+", what.lower().strip("/").split("/")[0])) or "other"
 
 
 def _action(table: Mapping[int, Action], status: int) -> Action:

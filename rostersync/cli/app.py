@@ -25,7 +25,13 @@ from rostersync.cli.commands import (
     status,
     user,
 )
-from rostersync.cli.door import DatabaseOption, report_error
+from rostersync.cli.door import (
+    Before,
+    DatabaseOption,
+    LogOption,
+    VerboseOption,
+    report_error,
+)
 from rostersync.cli.printing.command_list import Listing
 from rostersync.cli.printing.outcomes import as_error
 from rostersync.emulator import command as emulator
@@ -73,11 +79,13 @@ def _version(wanted: bool) -> None:
 def _program(
     context: typer.Context,
     database: DatabaseOption = None,
+    verbose: VerboseOption = False,
+    log: LogOption = None,
     version: bool = typer.Option(
         False, "--version", help="Print the version.", callback=_version, is_eager=True
     ),
 ) -> None:
-    context.obj = database
+    context.obj = Before(database, verbose, log)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -13,15 +13,19 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
+
+from core.log_lines import LogFormat, asked_for, shown
+from core.steps import log_of, step
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from core.database import Connection, Database
 
+_LOG = log_of(__name__)
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
 DEFAULT_URL = "sqlite:///rostersync.db"
 
@@ -35,6 +39,22 @@ DatabaseOption = Annotated[
         show_default=False,
     ),
 ]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Say each step on stderr: what, counts, ids, milliseconds; never a name.",
+        show_default=False,
+    ),
+]
+LogOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log",
+        help="How --verbose says it, which this turns on; else JSON lines with --json, else text.",
+        show_default=False,
+    ),
+]
 ActorOption = Annotated[
     str | None,
     typer.Option("--actor", help="Who does this, for the history; default: the login name."),
@@ -42,11 +62,22 @@ ActorOption = Annotated[
 DistrictArgument = Annotated[str, typer.Argument(metavar="DISTRICT", help="The district's slug.")]
 
 
+class Before(NamedTuple):
+    """The options that stood before the command."""
+
+    database: str | None = None
+    verbose: bool = False
+    log: LogFormat | None = None
+
+
 class Door:
     """One call of a command."""
 
-    def __init__(self, *, as_json: bool = False, url: str | None = None) -> None:
+    def __init__(
+        self, *, as_json: bool = False, url: str | None = None, log: LogFormat | None = None
+    ) -> None:
         self.as_json = as_json
+        self.log = log
         self._url = url
 
     @cached_property
@@ -186,7 +217,9 @@ def command(
     json: bool = True,
     more: Sequence[inspect.Parameter] = (),
 ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
-    """Register ``f(door, ...)`` as a command, with ``--database`` and, if it prints, ``--json``.
+    """Register ``f(door, ...)`` as a command, with the options that all of them have.
+
+    They are ``--database``, ``--verbose``, ``--log`` and, if it prints a document, ``--json``.
 
     ``more`` are further options, for a function that takes them as ``**values``.
     """
@@ -202,6 +235,8 @@ def command(
         shared: list[tuple[str, Any, Any]] = [
             ("context_", typer.Context, inspect.Parameter.empty),
             ("database_", DatabaseOption, None),
+            ("verbose_", VerboseOption, False),
+            ("log_", LogOption, None),
         ]
         if json:
             shared.append(("json_", JsonOption, False))
@@ -213,14 +248,24 @@ def command(
         ]
 
         def call(**values: Any) -> int | None:
-            before = values.pop("context_").obj  # a --database given before the command
+            context = values.pop("context_")
+            before = context.obj or Before()
+            as_json = values.pop("json_", False)
+            verbose = values.pop("verbose_") or before.verbose
+            log = values.pop("log_") or before.log or asked_for()
+            if log is None and verbose:
+                log = LogFormat.JSON if as_json else LogFormat.TEXT
             door = Door(
-                as_json=values.pop("json_", False), url=values.pop("database_", None) or before
+                as_json=as_json, url=values.pop("database_", None) or before.database, log=log
             )
-            try:
-                return function(door, **values)
-            finally:
-                door.close()
+            typed = context.command_path.partition(" ")[2].replace(" ", "/")
+            with shown(log), step(_LOG, "command", command=typed) as done:
+                try:
+                    code = function(door, **values)
+                    done.tell(exit_code=code or 0)
+                    return code
+                finally:
+                    door.close()
 
         call.__doc__ = function.__doc__
         call.__name__ = function.__name__

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.log_lines import LogFormat, asked_for, shown
+from core.steps import log_of, step
+
 if TYPE_CHECKING:
     from rostersync.emulator.district.generator import District
     from rostersync.emulator.emulator import Emulator
 
+_LOG = log_of(__name__)
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
@@ -45,6 +49,7 @@ def register(program: typer.Typer) -> None:
 
 
 def emulate(
+    context: typer.Context,
     users: Annotated[int, typer.Option(min=1, help="People in the district.")] = 1_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same people.")] = 1,
     day: Annotated[
@@ -80,8 +85,36 @@ def emulate(
     rate_limit: Annotated[
         int, typer.Option(min=0, help="Clever's requests a minute for each token; 0: no limit.")
     ] = 1200,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Say on stderr each request that is answered.")
+    ] = False,
+    log: Annotated[
+        LogFormat | None,
+        typer.Option(help="How --verbose says it, which this turns on.", show_default=False),
+    ] = None,
 ) -> None:
     """Serve a synthetic district as every vendor would, until interrupted."""
+    before = context.obj  # the options before the command
+    log = log or getattr(before, "log", None) or asked_for()
+    if log is None and (verbose or getattr(before, "verbose", False)):
+        log = LogFormat.TEXT
+    with shown(log), step(_LOG, "command", command="emulate"):
+        _emulate(users, seed, day, contacts, fault, faults, port, host, write, csv, rate_limit)
+
+
+def _emulate(
+    users: int,
+    seed: int,
+    day: int,
+    contacts: float,
+    fault: list[str] | None,
+    faults: bool,
+    port: int,
+    host: str,
+    write: Path | None,
+    csv: Path | None,
+    rate_limit: int,
+) -> None:
     from rostersync.emulator.district.days import ordinary_week
     from rostersync.emulator.district.generator import District
     from rostersync.emulator.emulator import Emulator

@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
+from core.steps import log_of, note
 from rostersync.emulator.district.generator import District
 from rostersync.emulator.server.desk import Tenant
 from rostersync.emulator.server.faults import FAULTS, Fault, FaultBox
@@ -24,6 +25,8 @@ from rostersync.emulator.vendors.classlink import ClassLink
 from rostersync.emulator.vendors.clever import Clever
 from rostersync.emulator.vendors.gg4l import Gg4l
 from rostersync.emulator.vendors.oneroster import OneRoster
+
+log = log_of(__name__)
 
 VENDORS: tuple[str, ...] = ("clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12")
 """What ``Emulator(vendor=...)`` takes, besides ``all``."""
@@ -319,6 +322,7 @@ class Emulator:
             reply = Reply(404, b'{"message":"no vendor lives here"}')
         else:
             reply = self._strike(site.reply(request.below(prefix) if prefix else request))
+        note(log, "answer request", stream=reply.stream or None, http_status=reply.status)
         path = request.path + (f"?{request.query}" if request.query else "")
         self.requests.append(
             Logged(request.method, path, reply.status, reply.stream, reply.page, len(reply.body))

@@ -23,6 +23,7 @@ from core.database import Database
 from core.errors import ConfigError, RosterSyncError
 from core.failpoints import failpoint
 from core.secrets import is_reference, read_secret
+from core.steps import log_of, step
 from core.stored import from_json, to_json, utc_text
 from sync.planning import grace
 from sync.rules.season import Season, next_change
@@ -31,6 +32,8 @@ from sync.run.calendar import Calendar, calendar_of
 from sync.run.display import local_moment
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
+
+log = log_of(__name__)
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 """Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,
@@ -81,7 +84,9 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     if claimed is after:
         return messages
     failpoint("notify.claimed")
-    unheard = {one.topic for one in messages if not _sent(send or by_apprise, addresses, one)}
+    with step(log, "send notifications", district=slug, messages=len(messages)) as done:
+        unheard = {one.topic for one in messages if not _sent(send or by_apprise, addresses, one)}
+        done.tell(unheard=len(unheard))
     failpoint("notify.sent")
     _claim(database, found.district_id, claimed, _taken_back(claimed, unheard))
     return [one for one in messages if one.topic not in unheard]

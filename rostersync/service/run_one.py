@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from core.database import Database, open_database
 from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
+from core.log_lines import asked_for, shown
 from rostersync.service.due import handled
 from rostersync.service.notify import Send, tell
 from sync.acts.pause import calendar_of_district
@@ -73,6 +74,11 @@ def _read_waiting(database: Database, slug: str, clock: Clock) -> list[Uploaded]
 def main(arguments: Sequence[str]) -> int:
     """Run one due sync and return its exit code."""
     slug, due = arguments
+    with shown(asked_for()):
+        return _run(slug, due)
+
+
+def _run(slug: str, due: str) -> int:
     database = open_database(os.environ[URL_VARIABLE])
     try:
         return run_due(database, slug, datetime.fromisoformat(due)).exit_code

@@ -7,7 +7,6 @@ is due, and what was taken care of, stands in the database, so that ``kill -9`` 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import subprocess
 import sys
@@ -23,13 +22,15 @@ from sqlalchemy import text
 
 from core.database import Database
 from core.errors import Busy
+from core.log_lines import VARIABLE, LogFormat
+from core.steps import log_of
 from core.stored import utc_text
 from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
 from rostersync.service.run_one import ACTOR, URL_VARIABLE
 from sync.run.clock import Clock, utc_now
 
-log = logging.getLogger("rostersync.service")
+log = log_of(__name__)
 
 TICK = 10
 """Seconds between two looks at what is due."""
@@ -72,7 +73,10 @@ class _Running:
 
 
 class Service:
-    """Starts what is due. One thread calls it; ``stop`` may come from a signal handler."""
+    """Starts what is due. One thread calls it; ``stop`` may come from a signal handler.
+
+    ``log_format``: the runs it starts say their steps, too.
+    """
 
     def __init__(
         self,
@@ -81,8 +85,10 @@ class Service:
         launch: Launch | None = None,
         bounds: Bounds | None = None,
         now: Clock | None = None,
+        log_format: LogFormat | None = None,
     ) -> None:
         self.database = database
+        self.log_format = log_format
         self.bounds = bounds or Bounds()
         self.now = now or utc_now
         self.running: dict[str, _Running] = {}
@@ -194,9 +200,10 @@ class Service:
 
     def _start_process(self, due: Due) -> Process:
         url = self.database.url.render_as_string(hide_password=False)
+        said = {} if self.log_format is None else {VARIABLE: self.log_format.value}
         return subprocess.Popen(  # noqa: S603 - our own program, no shell
             [sys.executable, "-m", "rostersync.service.run_one", due.slug, due.at.isoformat()],
-            env={**os.environ, URL_VARIABLE: url},
+            env={**os.environ, **said, URL_VARIABLE: url},
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )

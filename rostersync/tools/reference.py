@@ -55,7 +55,7 @@ Made from the program by `make docs`; do not edit by hand. A test holds it curre
 [The district file](#the-district-file) · [Connectors](#connectors) ·
 [Environment variables](#environment-variables)
 """
-_SHARED = {"--database", "--json"}
+_SHARED = {"--database", "--json", "--verbose", "--log"}
 
 
 def reference() -> str:
@@ -157,6 +157,8 @@ def _commands() -> Iterator[str]:
     yield (
         "Every command takes `--help`, and `--database URL` unless it needs none. Those that print"
         " a result take `--json`: exactly one JSON document on stdout, everything else on stderr."
+        " `--verbose` says each step of the work on stderr, `--log json` as JSON lines; no step"
+        " names a person. See [Finding a fault](design/debugging.md)."
     )
     for name, summary, call in _all_commands():
         yield ""

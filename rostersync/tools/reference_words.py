@@ -39,6 +39,7 @@ ENVIRONMENT = {
     " [Operations](operations.md).",
     "ROSTERSYNC_DEBUG": "`1` prints where an error of rostersync itself happened. The output may"
     " hold personal data.",
+    "ROSTERSYNC_LOG": "`text` or `json`: every command says its steps on stderr, as with `--log`.",
     "NO_COLOR": "Set to anything, it turns colours off.",
 }
 

@@ -27,9 +27,11 @@ from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.schema import Source
 from core.settings import DistrictSettings
+from core.steps import log_of, step
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of
 from sync.run.clock import Clock, utc_now
+from sync.run.display import shown_id
 from sync.run.district_run import Progress, read_district
 from sync.run.outcome import Outcome
 from sync.sources import received_files
@@ -41,9 +43,12 @@ from sync.sources.received_files import (
     PROCESSED,
     PROCESSING,
     QUEUED,
+    UPLOAD,
     NewUpload,
 )
 from sync.sources.settlement import findings_of
+
+log = log_of(__name__)
 
 
 @dataclass(slots=True)
@@ -227,7 +232,13 @@ class _UploadReading:
     def read(self, path: Path, *, dry: bool, during_pause: bool) -> Uploaded:
         self._mark(source_id=self.source.id, type=self.source.connector)
         try:
-            inspected = self._inspect(path)
+            number = shown_id(UPLOAD, self.upload_id)
+            with step(log, "inspect upload", upload=number, source=self.source.name) as done:
+                inspected = self._inspect(path)
+                done.tell(
+                    records=inspected.rows, usable=inspected.usable,
+                    errors=inspected.count("error"), warnings=inspected.count("warning"),
+                )  # fmt: skip
             counts = {
                 "rows": inspected.rows, "usable": inspected.usable,
                 "errors": inspected.count("error"),

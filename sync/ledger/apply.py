@@ -19,11 +19,15 @@ from core.database import Database
 from core.errors import Drift
 from core.failpoints import failpoint
 from core.models import PROFILE_FIELDS
+from core.steps import log_of, step
 from core.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.effects import SOURCE_KINDS, take_effect
 from sync.ledger.new_memberships import PLACES, keep_places
+from sync.run.display import PLAN, RUN, shown_id
 from sync.run.open_records import opening
+
+log = log_of(__name__)
 
 NAMED_AT_MOST = 20
 """How many drifted people an error names."""
@@ -66,6 +70,21 @@ def apply_in(
     anything is written.
     """
     about: dict[str, Any] = {"plan": plan_id, "now": utc_text(now), "run": run_id}
+    names = {"plan": shown_id(PLAN, plan_id), "run": shown_id(RUN, run_id)}
+    with step(log, "apply plan", **names, approved=approved) as done:
+        serial = _apply_in(database, connection, plan_id, about, approved=approved)
+        done.tell(first_serial=serial)
+    return serial
+
+
+def _apply_in(
+    database: Database,
+    connection: Connection,
+    plan_id: int,
+    about: dict[str, Any],
+    *,
+    approved: bool,
+) -> int:
     plan = connection.execute(_PLAN, about).one()
     about["district"] = plan.district_id
     shape = shape_of(database, connection, plan_id, plan.kind)

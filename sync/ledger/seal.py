@@ -14,11 +14,15 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.database import MANY_ROWS, Database
+from core.steps import log_of, note, step
 from core.stored import from_json, to_json, utc_text
 from sync.ledger.domain_moves import moves_of
 from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of
 from sync.rules.limits import SCHOOL_ROLE, Trip
+from sync.run.display import PLAN, shown_id
+
+log = log_of(__name__)
 
 ACTIONS = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
@@ -117,6 +121,15 @@ def seal(
 
     A part without changes is not stored; its id is None.
     """
+    with step(log, "seal plan", plan=shown_id(PLAN, draft.plan_id)) as done:
+        plan_id, held_id = _seal_both(connection, draft, judged, expires)
+        done.tell(changes=draft.size, held=held_id is not None)
+    return plan_id, held_id
+
+
+def _seal_both(
+    connection: Connection, draft: Draft, judged: Judged, expires: datetime
+) -> tuple[int | None, int | None]:
     draft.flush(connection)
     if draft.size >= MANY_ROWS:  # the statistics do not know this plan's id yet
         draft.database.analyze(connection, _ANALYZED, "takings")
@@ -232,6 +245,7 @@ def seal_whole(
         digest = with_effects(digest, effects)
         connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": to_json(effects)})
     _Seal(digest, draft.size, counts, schools, expires=expires).close(connection, draft.plan_id)
+    note(log, "seal plan", plan=shown_id(PLAN, draft.plan_id), changes=draft.size)
 
 
 def _write_outline(

@@ -17,6 +17,7 @@ from core.database import Database
 from core.failpoints import failpoint
 from core.schema import District, Source
 from core.settings import DistrictSettings
+from core.steps import log_of, step
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import Judged, Names, discard_drafts, seal, supersede_standing
@@ -34,7 +35,10 @@ from sync.rules.limits import Trip
 from sync.rules.return_guard import Guard, SeasonState
 from sync.rules.situations import LEFT
 from sync.run import open_records
+from sync.run.display import RUN, shown_id
 from sync.run.gc_pause import seldom
+
+log = log_of(__name__)
 
 BATCH = 1_000
 HELD_DAYS = 7
@@ -95,8 +99,14 @@ def make_plans(
     database: Database, request: PlanRequest, progress: Callable[[int], None] | None = None
 ) -> Plans:
     """Look at everybody who is open and store what follows as sealed plans."""
-    with database.engine.connect() as connection, seldom():
-        return _PlanMaker(database, connection, request, progress).make()
+    with (
+        step(log, "make plans", run=shown_id(RUN, request.run_id)) as done,
+        database.engine.connect() as connection,
+        seldom(),
+    ):
+        plans = _PlanMaker(database, connection, request, progress).make()
+        done.tell(conflicts=plans.conflicts, limits_tripped=len(plans.trips))
+        return plans
 
 
 class _PlanMaker:

@@ -9,11 +9,14 @@ from __future__ import annotations
 from connectors.contract.connector import Certificate, Connector, FetchRequest
 from core.errors import IncompleteFetch, RestartFetch, VendorFailure
 from core.schema import Source
+from core.steps import log_of, note
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.stage import Stage
 from sync.reading.stream import UnderWay
 from sync.run.gc_pause import seldom
+
+log = log_of(__name__)
 
 RESTARTS = 3
 """How often a reading starts again when the roster changes under it."""
@@ -75,3 +78,7 @@ def _read(under_way: UnderWay) -> None:
             reading.ordered.add(name)
         with stage.transaction():
             stream.finish()
+        note(
+            log, "read stream", source=under_way.source.name, stream=name, pages=stream.position,
+            records=stream.count, unusable=reading.unusable.get(name, 0),
+        )  # fmt: skip

@@ -27,6 +27,7 @@ from core.failpoints import failpoint
 from core.models import Kind, Role
 from core.schema import Source
 from core.settings import DistrictSettings
+from core.steps import log_of, step
 from core.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof, find_absent
 from sync.reading.evidence import EndedReading, keep
@@ -37,6 +38,7 @@ from sync.rules.return_guard import (
     TROUBLED_WORDS,
 )
 from sync.rules.season import Season
+from sync.run.display import RUN, shown_id
 from sync.run.district_run import (
     DistrictRun,
     Progress,
@@ -47,6 +49,8 @@ from sync.sources.health import note, set_aside
 from sync.sources.mapping import read_rules
 from sync.sources.received_files import list_received
 from sync.sources.settlement import tell_connector
+
+log = log_of(__name__)
 
 DISCONNECTED = "disconnected"
 """The vendor's state of a district that its discovery no longer lists."""
@@ -74,7 +78,17 @@ def read_sources(
             if aside is not None:
                 run.results.append(_left_alone(source, aside))
                 continue
-            result = _read(run, source, full=full)
+            with step(
+                log, "read source", source=source.name, run=shown_id(RUN, run.run_id)
+            ) as done:
+                result = _read(run, source, full=full)
+                done.tell(
+                    outcome="complete" if result.complete else "incomplete",
+                    pages=result.certificate.get("pages"),
+                    records=result.certificate.get("records"),
+                    skipped=result.skipped,
+                    problem=None if result.error is None else result.error.code,
+                )
             run.results.append(result)
             note(run.database, run.now, result)
     failpoint("run.read")
@@ -177,22 +191,25 @@ def _read_as(
         if certificate.unchanged:
             verdict = AbsenceProof(complete=True)
         else:
-            verdict = find_absent(
+            with step(log, "prove absence", source=source.name) as done:
+                verdict = find_absent(
+                    stage,
+                    source,
+                    connector,
+                    terms,
+                    reading,
+                    scope_roles=_scope_roles(connector),
+                    vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
+                )
+                done.tell(proved=verdict.complete)
+        with step(log, "keep evidence", source=source.name, parsed=reading.parsed):
+            kept = keep(
                 stage,
-                source,
-                connector,
-                terms,
-                reading,
-                scope_roles=_scope_roles(connector),
-                vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
+                EndedReading(source, connector, terms, reading, verdict),
+                run_id=run.run_id,
+                now=run.now,
+                paused=run.season.season is not Season.NORMAL,
             )
-        kept = keep(
-            stage,
-            EndedReading(source, connector, terms, reading, verdict),
-            run_id=run.run_id,
-            now=run.now,
-            paused=run.season.season is not Season.NORMAL,
-        )
     error = reading.error
     if not kept.complete and error is None:
         error = VendorFailure(

@@ -19,10 +19,13 @@ from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
 from core.schema import Source
+from core.steps import log_of, step
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
 from sync.run.outcome import worst
 from sync.sources.connect import open_connector
+
+log = log_of(__name__)
 
 DISTRICT_KEYS = ("district_id", "tenant_id", "district_guid")
 """The config fields in which a source names its district at the vendor."""
@@ -85,7 +88,9 @@ def check_district(
     for source in found:
         if not sources or source.name in sources:
             checked = SourceCheck(source.name, source.connector)
-            checked.lines = list(dict.fromkeys(_lines(database, source, settings.zone)))
+            with step(log, "check source", source=source.name) as done:
+                checked.lines = list(dict.fromkeys(_lines(database, source, settings.zone)))
+                done.tell(failed=sum(not line.passed for line in checked.lines))
             yield checked
 
 

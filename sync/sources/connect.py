@@ -16,7 +16,10 @@ from connectors.installed import load
 from core.district_file import Problem, models_in, problems_of
 from core.errors import ConfigError
 from core.secrets import HOW_TO, is_reference, read_secret
+from core.steps import log_of, note
 from core.toml_lines import Path
+
+log = log_of(__name__)
 
 Replace = Callable[[Path, object], object]
 
@@ -39,6 +42,7 @@ def open_connector(source: SourceRow) -> Connector:
     secret. No message holds a secret.
     """
     kind = load(source.connector)
+    note(log, "open connector", source=source.name, connector=source.connector)
     config = _replace_secrets(
         kind.config_model, source.config, lambda _, value: SecretStr(read_secret(str(value)))
     )

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from core.database import Database
 from core.errors import Busy
 from core.failpoints import at_failpoints
+from core.log_lines import LogFormat
 from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Bounds, Service
@@ -334,3 +335,18 @@ def test_people_who_came_in_the_meantime_are_in_after_the_catch_up(
     due = town.at("2026-09-04 05:00").astimezone(UTC)
     run_due(database, town.slug, due, now=town.clock)
     assert "new" in town.active
+
+
+@pytest.mark.parametrize(("log_format", "told"), [(None, None), (LogFormat.JSON, "json")])
+def test_a_sync_that_the_service_starts_says_its_steps_as_the_service_does(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    log_format: LogFormat | None,
+    told: str | None,
+) -> None:
+    started: list[dict[str, str]] = []
+    monkeypatch.delenv("ROSTERSYNC_LOG", raising=False)
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: started.append(env))
+    service = Service(database, log_format=log_format)
+    service._launch(Due("springfield", 1, datetime(2026, 9, 1, tzinfo=UTC), paused=False))
+    assert [env.get("ROSTERSYNC_LOG") for env in started] == [told]

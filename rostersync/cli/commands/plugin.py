@@ -58,9 +58,7 @@ def new(
 def conform(
     door: Door,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An installed connector.")],
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the checks that passed, too.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show the checks that passed, too.")] = False,
 ) -> int:
     """Hold an installed connector to every rule.
 
@@ -73,7 +71,7 @@ def conform(
     if door.as_json:
         door.document(report.as_json())
     else:
-        shown = set(Outcome) if verbose else {Outcome.FAILED, Outcome.EXEMPT}
+        shown = set(Outcome) if every else {Outcome.FAILED, Outcome.EXEMPT}
         for result in report.results:
             if result.outcome in shown:
                 _say(door, result)

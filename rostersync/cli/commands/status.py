@@ -119,7 +119,7 @@ def run(
     bounds = Bounds(
         at_once=at_once, at_most=max(16, at_once * 4), timeout=timedelta(minutes=timeout)
     )
-    service = Service(door.database, bounds=bounds)
+    service = Service(door.database, bounds=bounds, log_format=door.log)
 
     def stop(*_: Any) -> None:
         service.stop()
