@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator
+from requests.utils import parse_header_links
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -65,13 +66,15 @@ def segment(identifier: str) -> str:
     return quote(identifier, safe="~")
 
 
-_LINK = re.compile(r"""(?:^|,)\s*<?\s*([^\s<>;]+?)\s*>?\s*;\s*[^<>]*?\brel\s*=\s*"?([\w .-]+)"?""")
+_BARE = re.compile(r"(^|, *)(?=https?:)")
+"""Where a link begins in a header without angle brackets, as some servers write it."""
 
 
 def parse_links(header: str) -> dict[str, str]:
     """Read a ``Link`` header as relation → URL, with angle brackets (RFC 8288) or without."""
     links: dict[str, str] = {}
-    for url, relations in _LINK.findall(header):
-        for relation in relations.lower().split():
-            links.setdefault(relation, url)
+    bracketed = header if "<" in header else _BARE.sub(r"\1<", header)
+    for link in parse_header_links(bracketed):
+        for relation in link.get("rel", "").lower().split():
+            links.setdefault(relation, link["url"])
     return links

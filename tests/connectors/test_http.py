@@ -354,8 +354,9 @@ def test_no_secret_and_no_person_stands_in_error_log_or_repr(
     http = client(waits, bearer, attempts=3)
     with pytest.raises(RetryableError) as caught:
         http.get("https://vendor.example/users/id-4711-aaaa", "one user", body_of)
-    ours = [record.getMessage() for record in caplog.records if record.name.startswith("connect")]
-    assert len(ours) == 2
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("rosters")]
+    assert [words.split(" ")[0] for words in ours].count("Testville") == 2
+    assert [words for words in ours if words.startswith("ask vendor collection=one-user")]
     told = " ".join([str(caught.value), caught.value.hint, repr(http), repr(bearer), *ours])
     assert [secret for secret in SECRETS if secret in told] == []
 
@@ -405,6 +406,10 @@ def test_an_error_body_of_any_shape_is_read_for_its_words(body: bytes, words: st
         (
             '<https://a.example/x>; title="t"; rel="prev next"',
             {"prev": "https://a.example/x", "next": "https://a.example/x"},
+        ),
+        (
+            'https://a.example/x; rel="next", https://a.example/y; rel="last"',
+            {"next": "https://a.example/x", "last": "https://a.example/y"},
         ),
         ("", {}),
         ("rubbish", {}),
