@@ -2,7 +2,7 @@
 
 ``Emulator(District(users=1000), vendor="clever")`` serves one district as one vendor would, on
 loopback, from facts that the vendors publish. It shares no code with the connectors, and neither
-imports the other, so that a wrong reading of a vendor's page cannot hide in both.
+imports the other, so a misreading of a vendor's documentation cannot hide in both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: `rostersync --help` mounts the door without paying for the server.
+    # Loaded on first use, so that `rostersync --help` does not pay for the server.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -150,7 +150,7 @@ class Emulator:
         self._server.start()
 
     def stop(self) -> None:
-        """Hang up and stop."""
+        """Close all connections and stop."""
         if self._server is not None:
             self._server.stop()
             self._server = None
@@ -186,7 +186,7 @@ class Emulator:
         prefix = f"/{site.name}" if self.vendor == "all" else ""
         return site.config(self.origin + prefix, self.tenants[0], vendor, mode)
 
-    # Time and trouble.
+    # Time and faults.
 
     @property
     def day(self) -> int:

@@ -1,4 +1,4 @@
-"""The conformance suite: what every connector must hold to, as checks that an author inherits.
+"""The conformance suite: what every connector must do, as checks that an author inherits.
 
 A plugin's whole test is a subclass of ``ConnectorSuite`` with a connector and a scenario; the same
 checks run as a program by ``run_conformance`` (``rostersync connector test NAME``). Each check is

@@ -30,7 +30,7 @@ class CheckFailed(AssertionError):
 
 
 class Follows(CheckFailed):
-    """The check failed for a reason that another one has told already: one fault, one failure."""
+    """The check failed for a reason that another check has reported already."""
 
 
 def demand(fact: object, sentence: str) -> None:
@@ -79,7 +79,7 @@ class Bench:
             raise CheckFailed(f"the scenario's config is refused at: {places}") from None
 
     def take(self, situation: Situation = Situation.ROSTER) -> Taken:
-        """Read the situation in full, or return what was read of it before."""
+        """Read the situation in full, or return the earlier reading of it."""
         if situation not in self._taken:
             with self.scenario.open(situation) as setting, hurried() as naps:
                 reading = read(self.connect(setting), FetchRequest(directory=setting.directory))
@@ -97,7 +97,7 @@ class Bench:
         return reading
 
     def roster(self) -> Reading:
-        """Return the reading of the roster in order; fail if that did not end well."""
+        """Return the reading of the normal roster; fail if it did not succeed."""
         try:
             reading = self.read()
             demand(
@@ -109,7 +109,7 @@ class Bench:
         return reading
 
     def people(self) -> Reading:
-        """Return the reading of the roster in order; fail if people lack the roles they have."""
+        """Return the reading of the normal roster; fail if people lack the roles that they have."""
         reading = self.roster()
         words = sorted(
             {
@@ -134,7 +134,7 @@ class Bench:
         return reading
 
     def _once(self, root: CheckFailed) -> CheckFailed:
-        """Return a failure the first time, and afterwards one that only points to it."""
+        """Return a failure the first time, and afterwards one that only refers to it."""
         if str(root) in self._roots:
             return Follows(f"follows from what failed before: {root}")
         self._roots.add(str(root))
@@ -148,10 +148,10 @@ class Bench:
 
 @contextmanager
 def hurried() -> Iterator[list[float]]:
-    """Let every ``time.sleep`` return at once, and keep what was asked for, in seconds.
+    """Let every ``time.sleep`` return at once, and record the seconds that were asked for.
 
-    Retries of a failing vendor take minutes otherwise. Longer sleeps than a tenth of a second only:
-    shorter ones are somebody polling.
+    Otherwise retries of a failing vendor would take minutes. Sleeps of less than a tenth of a
+    second are left alone: somebody is polling.
     """
     naps: list[float] = []
     sleep = time.sleep
@@ -162,7 +162,7 @@ def hurried() -> Iterator[list[float]]:
         else:
             naps.append(seconds)
 
-    # Our own clients hold on to the clock they were made with, so theirs asks `time` each time.
+    # Our own clients keep the clock they were made with, so theirs asks `time` each time.
     clock = Clock(sleep=lambda seconds: time.sleep(seconds))
     with patch.object(time, "sleep", nap), patch.object(HttpConnector, "clock", clock):
         yield naps
@@ -185,7 +185,7 @@ class Check:
     """One rule of the contract and the function that proves it.
 
     ``rule`` is the function's docstring; ``unless`` says in a few words why the check does not
-    apply to a connector, or nothing where it does.
+    apply to a connector; it is empty if it does.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """A scenario from the emulator: a vendor as it answers, behind a relay that edits single records.
 
-The emulator serves rosters that are in order; the relay puts the bad row, the unknown word and the
-private data into its answers, and makes the faults that ``HttpScenario`` makes for everybody.
+The emulator serves normal rosters. The relay puts the bad row, the unknown word and the private
+data into its answers, and makes the faults that ``HttpScenario`` makes for everybody.
 """
 
 from __future__ import annotations

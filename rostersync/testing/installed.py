@@ -1,4 +1,4 @@
-"""Which scenario an installed connector brings along, for ``rostersync connector test NAME``."""
+"""The scenario that an installed connector brings along, for ``rostersync connector test NAME``."""
 
 from __future__ import annotations
 

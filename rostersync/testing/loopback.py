@@ -1,4 +1,4 @@
-"""A vendor on loopback for HTTP connectors: the author answers for the roster, faults come free."""
+"""A vendor on loopback for HTTP connectors: the author serves the roster, faults are built in."""
 
 from __future__ import annotations
 
@@ -163,4 +163,4 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_HEAD = do_PUT = _serve
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a test's output is its own."""
+        """Log nothing, because a test's output belongs to the test."""

@@ -1,4 +1,4 @@
-"""One reading of a roster, done as the engine does it and kept whole, for the checks to look at."""
+"""One reading of a roster, done as the engine does it and kept for the checks to look at."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Reading:
     certificate: Certificate | None = None
     error: RosterSyncError | None = None
     crash: Exception | None = None
-    """What is no RosterSyncError: a fault of the connector, whatever the vendor did."""
+    """An exception other than RosterSyncError: the connector's fault, whatever the vendor did."""
     log: str = ""
     """Everything logged meanwhile by any library, at every level."""
 
@@ -72,8 +72,8 @@ class Reading:
 def read(connector: Connector, request: FetchRequest) -> Reading:
     """Read a roster from the first page to the certificate, and close the connector.
 
-    What the contract allows to be raised is kept in ``error``, anything else in ``crash``; nothing
-    is raised here. A reading that asks to be started again is, a few times.
+    Exceptions that the contract allows are kept in ``error``, all others in ``crash``; nothing is
+    raised here. A reading that asks for a restart is restarted a few times.
     """
     for _ in range(RESTARTS):
         reading = Reading(connector)
@@ -82,7 +82,7 @@ def read(connector: Connector, request: FetchRequest) -> Reading:
                 _read(reading, request)
             except RosterSyncError as error:
                 reading.error = error
-            except Exception as error:  # noqa: BLE001 - the check reports whatever it is
+            except Exception as error:  # noqa: BLE001 - the check reports it, whatever it is
                 reading.crash = error
         reading.log = log.text()
         if not isinstance(reading.error, RestartFetch):

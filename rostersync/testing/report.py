@@ -1,4 +1,4 @@
-"""The conformance report: every check, what came of it, and the rule it proves."""
+"""The conformance report: every check, its result, and the rule that it proves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rostersync.testing.scenario import NotSupplied, Scenario
 
 
 class Outcome(StrEnum):
-    """What came of one check."""
+    """The outcome of one check."""
 
     PASSED = "passed"
     FAILED = "failed"
@@ -72,7 +72,7 @@ class Report:
 def run_conformance(
     connector: type[Connector], scenario: Scenario, exempt: Mapping[str, str] | None = None
 ) -> Report:
-    """Run every check on a connector and report; nothing that a check meets is raised.
+    """Run every check on a connector and report; no error of a check is raised.
 
     ``exempt`` maps a check's name to the reason why this connector need not pass it, beside the
     scenario's own ``exempt``. An exemption of an unknown check, without a reason, or of a check

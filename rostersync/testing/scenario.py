@@ -1,4 +1,4 @@
-"""A scenario: where the conformance checks get a vendor from, in each situation they ask for."""
+"""A scenario: provides the conformance checks with a vendor in each situation they ask for."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 CANARY = "canarybird"
-"""The word that a scenario puts where nothing may come out (a bad row's name, a password)."""
+"""The word that a scenario puts into values that must never come out (a bad row's name, a
+password)."""
 
 
 class Situation(StrEnum):
-    """What the vendor is like when a check reads it: always the same roster, one thing different.
+    """How the vendor behaves when a check reads it: always the same roster, with one difference.
 
     The roster has at least three people, a student without email, a name that is not ASCII, and,
     where the format has schools, a school. The last five situations are asked of scenarios over
@@ -23,13 +24,13 @@ class Situation(StrEnum):
     """
 
     ROSTER = "roster"
-    """Everything is in order."""
+    """Everything is normal."""
     EMPTY = "empty"
-    """The vendor answers, and has nobody (a file set: headers only)."""
+    """The vendor answers and has no people (a file set: headers only)."""
     TRUNCATED = "truncated"
     """The reading ends early: a file cut in the middle, a page that breaks off."""
     BAD_ROW = "bad_row"
-    """One person more, whose row cannot be used; its names are ``CANARY``."""
+    """One additional person, whose row cannot be used; its names are ``CANARY``."""
     UNKNOWN_WORDS = "unknown_words"
     """One person has a role, grade or kind that the vendor's documentation does not know."""
     PRIVATE_DATA = "private_data"
@@ -37,7 +38,7 @@ class Situation(StrEnum):
     REFUSED = "refused"
     """Every request is answered 401."""
     THROTTLED = "throttled"
-    """The first request is answered 429 with ``Retry-After: 1``; then everything is in order."""
+    """The first request is answered 429 with ``Retry-After: 1``; then everything is normal."""
     FAILING = "failing"
     """Every request is answered 500."""
     GARBLED = "garbled"
@@ -92,7 +93,7 @@ class NotSupplied(Exception):
 
 
 class Scenario(ABC):
-    """Sets up a vendor for each situation. Subclass it, or use one of those that are here."""
+    """Sets up a vendor for each situation. Subclass it, or use one of the classes below."""
 
     over_http: ClassVar[bool] = False
     """True: the connector speaks HTTP, so refusals, throttling and failures are checked too."""

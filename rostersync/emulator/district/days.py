@@ -16,7 +16,7 @@ CHANGE_FIELDS: tuple[str, ...] = ("email", "name", "username", "school", "grade"
 HOSTILE: tuple[str, ...] = (
     "same_names", "shared_email", "twins", "missing_ids", "swapped_ids",
 )  # fmt: skip
-"""What makes people hard to tell apart; see ``Hostile``."""
+"""The ways in which people are hard to tell apart; see ``Hostile``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class Touches(Edit):
 
 @dataclass(frozen=True, slots=True)
 class Hostile(Edit):
-    """``n`` people become hard to tell from somebody else, and stay so; ``kind`` says how.
+    """``n`` people become hard to tell from somebody else, for good; ``kind`` says how.
 
-    They come in pairs of the same roles and grade (whoever finds no partner is left alone):
-    ``same_names``: the second bears the names of the first; ``shared_email``: and has the address
-    of the first; ``twins``: is of the family and school of the first; ``swapped_ids``: each has
-    the numbers of the other. ``missing_ids``: each by themselves lose all their numbers.
-    ``DayView.hostile`` tells whom it hit.
+    They come in pairs of the same roles and grade (people without a partner are left alone).
+    ``same_names``: the second has the names of the first. ``shared_email``: also the address of the
+    first. ``twins``: the family name and school of the first. ``swapped_ids``: each has the numbers
+    of the other. ``missing_ids``: each of them loses all numbers. ``DayView.hostile`` tells who was
+    chosen.
     """
 
     kind: str = "same_names"

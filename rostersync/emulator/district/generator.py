@@ -1,7 +1,7 @@
-"""One seeded synthetic district, streamed: the same seed gives the same people, at any size.
+"""A seeded synthetic district, streamed: the same seed gives the same people, at any size.
 
-Nobody is stored. A person is worked out from (seed, index) when asked for; a day of the script
-costs a byte or two for each person. ``District.truth(day)`` says what a directory must hold.
+Nobody is stored. A person is computed from (seed, index) on demand; a day of the script costs a
+byte or two for each person. ``District.truth(day)`` says what a directory must hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The names that synthetic people and schools are made of. No real person is meant by any."""
+"""The names that synthetic people and schools are made of. None refers to a real person."""
 
 from __future__ import annotations
 

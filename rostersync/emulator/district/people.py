@@ -1,4 +1,4 @@
-"""Who lives in a synthetic district: one person or school out of (seed, index), nothing stored.
+"""The people of a synthetic district: a person or school from (seed, index), nothing stored.
 
 The days script (``days.py``) says how a person differs from how they began; the vendor files say
 how a person looks on the wire.
@@ -117,7 +117,7 @@ class Changes(msgspec.Struct):
     leaving: bool = False
     modified: int = 0
     names_of: int = -1
-    """Whose names this person bears; -1: their own. So with the next ones."""
+    """The person whose names this one has; -1: their own. The next fields work alike."""
     address_of: int = -1
     twin_of: int = -1
     numbers_of: int = -1

@@ -1,4 +1,4 @@
-"""Working out one day of the script: whom each edit picks, and what it does to them."""
+"""One day of the script worked out: the people that each edit picks, and what it does to them."""
 
 from __future__ import annotations
 

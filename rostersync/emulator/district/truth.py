@@ -1,4 +1,4 @@
-"""What a directory must hold when it equals a vendor: the generator's own word, field by field.
+"""What a directory must hold when it equals a vendor, field by field, by the generator itself.
 
 Written from the person, never from the bytes served, so that a test compares two readings.
 """

@@ -105,7 +105,7 @@ class FaultBox:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault, vendor: str | None) -> None:
-        """Put a fault in force; ``ValueError`` for a name that is none, or not of this vendor."""
+        """Put a fault in force; ``ValueError`` if it is unknown or this vendor lacks it."""
         kind = FAULTS.get(fault.name)
         if kind is None:
             raise ValueError(f"No fault {fault.name!r}: {', '.join(sorted(FAULTS))}.")

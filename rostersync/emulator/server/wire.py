@@ -139,7 +139,7 @@ class WireServer(socketserver.ThreadingTCPServer):
         self._thread.start()
 
     def stop(self) -> None:
-        """Hang up on everybody and stop."""
+        """Close all connections and stop."""
         self.stopping.set()
         self.shutdown()
         self._thread.join(5)
@@ -150,7 +150,7 @@ class WireServer(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def opened(self, connection: socket.socket) -> None:
-        """Remember a connection, to be able to hang up."""
+        """Remember a connection, to be able to close it."""
         with self._lock:
             self._open.add(connection)
 

@@ -99,7 +99,7 @@ class _OneRoster:
         self.ids = IDS["oneroster"]
 
     def _changed(self) -> Iterator[tuple[Person, bool]]:
-        """Yield everybody (bulk), or who changed (delta), and whether they are gone."""
+        """Yield everybody (bulk) or those who changed (delta), and whether they are gone."""
         if not self.delta:
             for person in self.view.people():
                 yield person, False
@@ -111,7 +111,8 @@ class _OneRoster:
     def _common(self, sourced_id: str, modified: int, *, gone: bool) -> tuple[str, str, str]:
         if not self.delta:
             return sourced_id, "", ""
-        # Who is simply no longer shown has no date of their own for it: the day's.
+        # People who are simply no longer served have no date of their own for it, so the day's is
+        # used.
         when = int(self.view.population.at(self.view.day).timestamp()) if gone else modified
         return sourced_id, "tobedeleted" if gone else "active", oneroster_records.iso(when)
 
@@ -279,8 +280,8 @@ def clever_truth(district: District, *, day: int = 0) -> Iterator[tuple[str, Tru
 def write_user_csv(district: District, path: Path, *, day: int = 0) -> int:
     """Write one user CSV; return how many people it cannot carry.
 
-    Left out are guardians, and whoever has no address of their own in a domain of the district
-    (see ``truth.in_user_csv``).
+    It leaves out guardians, and people without an own address in a domain of the district (see
+    ``truth.in_user_csv``).
     """
     view = district.view(day)
     left_out = 0

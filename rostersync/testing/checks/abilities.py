@@ -22,7 +22,7 @@ def _flag(name: str, words: str) -> Callable[[Bench], str]:
 
 @check()
 def what_works_is_promised(bench: Bench) -> None:
-    """A method that is defined has its flag, and a flag its method: the engine asks the flags."""
+    """A defined method has its flag, and a flag has its method: the engine reads the flags."""
     connector, flags = bench.connector, bench.connector.capabilities
     for flag, method in (("reads_by_id", "exists"), ("joined", "combine")):
         defined = getattr(connector, method) is not getattr(Connector, method)
@@ -67,7 +67,7 @@ def joined_rows_make_people(bench: Bench) -> None:
 
 @check()
 def cursors_come_with_incremental_fetches(bench: Bench) -> None:
-    """``incremental``: a full fetch hands out a cursor that can be stored, the next takes it."""
+    """``incremental``: a full fetch returns a cursor to store, which the next one accepts."""
     certificate = bench.roster().certificate
     assert certificate is not None  # noqa: S101 - roster() is a reading without error
     if not bench.flags.incremental:
@@ -110,7 +110,7 @@ def an_unchanged_roster_is_skipped(bench: Bench) -> None:
 
 @check()
 def check_changes_nothing(bench: Bench) -> None:
-    """``check()`` passes on a vendor in order, each line with a sentence, and may be repeated."""
+    """``check()`` passes on a healthy vendor, each line with a sentence, and may be repeated."""
     with bench.open() as (connector, _):
         try:
             lines = [*connector.check(), *connector.check()]

@@ -1,4 +1,4 @@
-"""What a connector says of itself, before it reads anything."""
+"""What a connector declares before it reads anything."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def the_streams_are_declared(bench: Bench) -> None:
 
 @check()
 def the_config_has_the_common_fields(bench: Bench) -> None:
-    """The config has the fields of every connector, and contacts are not read unless asked for."""
+    """The config has the fields of every connector, and contacts are read only if asked for."""
     model = bench.connector.config_model
     demand(issubclass(model, ConnectorConfig), "config_model is no subclass of ConnectorConfig")
     roles = model.model_fields["roles"].get_default(call_default_factory=True)
@@ -58,7 +58,7 @@ def the_config_has_the_common_fields(bench: Bench) -> None:
 
 @check()
 def every_config_field_is_documented(bench: Bench) -> None:
-    """Each config field has a description: the documentation and the prompts are made of it."""
+    """Each config field has a description, from which documentation and prompts are made."""
     silent = [name for name, said, _ in _fields(bench.connector.config_model) if not said.strip()]
     demand(not silent, f"no description: {', '.join(silent)}")
 
@@ -90,7 +90,7 @@ def a_config_cannot_be_changed(bench: Bench) -> None:
 
 @check()
 def secrets_are_declared_as_secrets(bench: Bench) -> None:
-    """A field that takes a secret is a SecretStr, so that no print or log can show it."""
+    """A field for a secret is a SecretStr, so that no print or log can show it."""
     bare = [
         name
         for name, _, annotation in _fields(bench.connector.config_model)

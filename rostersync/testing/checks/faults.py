@@ -1,4 +1,4 @@
-"""What a connector makes of a vendor that fails: nothing incomplete is ever called complete."""
+"""How a connector handles a failing vendor: nothing incomplete is ever called complete."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def an_incomplete_reading_says_why(bench: Bench) -> None:
 
 @check(over_http)
 def refused_credentials_are_told_apart(bench: Bench) -> None:
-    """A 401 is CredentialsRefused: the admin must act, retrying is in vain."""
+    """A 401 is CredentialsRefused: the admin must act, and retrying does not help."""
     reading = bench.read(Situation.REFUSED)
     demand(
         isinstance(reading.error, CredentialsRefused),
@@ -41,7 +41,7 @@ def refused_credentials_are_told_apart(bench: Bench) -> None:
 
 @check(over_http)
 def throttling_is_waited_out(bench: Bench) -> None:
-    """A 429 is retried after the delay that the vendor asks for, and the reading is whole."""
+    """A 429 is retried after the delay that the vendor asks for, and the reading is complete."""
     bench.roster()
     reading = bench.read(Situation.THROTTLED)
     demand(reading.complete, f"the reading did not get over a 429: {reading.error}")
@@ -76,7 +76,7 @@ def a_failing_vendor_is_a_vendor_failure(bench: Bench) -> None:
 
 @check(over_http)
 def bad_json_is_a_vendor_failure(bench: Bench) -> None:
-    """An answer 200 whose JSON breaks off is a VendorFailure, no crash and no empty roster."""
+    """An answer 200 with truncated JSON is a VendorFailure, not a crash and not an empty roster."""
     _failure(bench, Situation.GARBLED)
 
 
@@ -88,7 +88,7 @@ def a_page_of_html_is_a_vendor_failure(bench: Bench) -> None:
 
 @check(over_http)
 def a_failing_vendor_is_given_up(bench: Bench) -> None:
-    """Retries have an end: a vendor that fails for ever is asked a few times, not for ever."""
+    """Retries end: a vendor that always fails is asked a few times, not for ever."""
     setting = bench.take(Situation.FAILING).setting
     asked = len(setting.exchanges or ())
     demand(asked <= 50, f"a failing vendor was asked {asked} times")
@@ -96,7 +96,7 @@ def a_failing_vendor_is_given_up(bench: Bench) -> None:
 
 @check(over_http)
 def check_tells_a_refusal(bench: Bench) -> None:
-    """``check()`` tells refused credentials as a sentence, not as an exception."""
+    """``check()`` reports refused credentials in a sentence, not by an exception."""
     with bench.open(Situation.REFUSED) as (connector, _):
         lines = list(connector.check())
     demand(any(not line.passed for line in lines), "check() passes though the vendor refuses us")

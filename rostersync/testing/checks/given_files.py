@@ -1,4 +1,4 @@
-"""Files that people give and take: recognised, filled in from a template, exported, read back."""
+"""Files that people upload and download: recognised, made from a template, exported, read back."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def _demand_read(reading: Reading, what: str) -> None:
 
 
 def _people(users: Sequence[NormalizedUser]) -> dict[str, dict[str, Any]]:
-    """Return what is said of each person; the order of their schools says nothing."""
+    """Return what is said about each person, ignoring the order of their schools."""
     found = {}
     for user in users:
         said = user.model_dump(mode="json", exclude_defaults=True)

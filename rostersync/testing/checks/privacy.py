@@ -26,7 +26,7 @@ def _said(error: RosterSyncError | None) -> str:
 
 @check(_has_secrets)
 def secrets_are_never_shown(bench: Bench) -> None:
-    """A secret stands in no repr, no text, no dump and no log of a connector and its config."""
+    """No repr, text, dump or log of a connector and its config shows a secret."""
     with bench.open() as (connector, setting):
         secrets = secrets_of(connector.config)
         reading = read(bench.connect(setting), FetchRequest(directory=setting.directory))
@@ -85,7 +85,7 @@ def certificates_name_nobody(bench: Bench) -> None:
 
 @check()
 def a_bad_row_is_skipped_alone(bench: Bench) -> None:
-    """One row that cannot be used raises SkipRecord; all others are read all the same."""
+    """One row that cannot be used raises SkipRecord; all other rows are still read."""
     reading = bench.read(Situation.BAD_ROW)
     demand(reading.skips, "the bad row was not skipped by SkipRecord")
     people = len({user.external_id for user in reading.users})
@@ -119,7 +119,7 @@ def a_skip_names_nobody(bench: Bench) -> None:
 
 @check()
 def unknown_words_are_tolerated_and_counted(bench: Bench) -> None:
-    """A word that the vendor's documentation does not know loses nobody, and is told as unknown."""
+    """A word that the vendor does not document loses nobody, and is reported as unknown."""
     reading = bench.read(Situation.UNKNOWN_WORDS)
     people = len({user.external_id for user in reading.users})
     wanted = bench.scenario.people
@@ -135,7 +135,7 @@ def unknown_words_are_tolerated_and_counted(bench: Bench) -> None:
 
 @check()
 def private_data_is_dropped(bench: Bench) -> None:
-    """Passwords and demographics are dropped on reading: no record holds them in any field."""
+    """Passwords and demographics are dropped while reading: no field of a record holds them."""
     reading = bench.read(Situation.PRIVATE_DATA)
     _demand_canary(reading, Situation.PRIVATE_DATA)
     parts = [row.said for row in reading.served]

@@ -1,4 +1,4 @@
-"""How a roster in order is read: served whole, once, and the same each time."""
+"""How a normal roster is read: complete, once, and the same each time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def pages_end_with_a_certificate(bench: Bench) -> None:
 
 @check()
 def a_roster_in_order_is_complete(bench: Bench) -> None:
-    """A roster that was read whole is certified complete: only then can somebody leave."""
+    """A roster that was read completely is certified complete: only then can somebody leave."""
     reading = bench.roster()
     reason = reading.certificate.reason if reading.certificate else "no certificate"
     demand(reading.complete, f"the roster in order was not certified complete: {reason}")
@@ -46,7 +46,7 @@ def nobody_is_lost(bench: Bench) -> None:
 
 @check()
 def no_record_is_served_twice(bench: Bench) -> None:
-    """No user and no school twice: in one full fetch an id stands once in its stream."""
+    """No user and no school comes twice: in a full fetch, each id occurs once in its stream."""
     reading = bench.roster()
     served = Counter((row.stream, str(row.key)) for row in reading.served)
     twice = Counter(stream for (stream, _), times in served.items() if times > 1)
@@ -104,7 +104,7 @@ def identify_agrees_with_parse(bench: Bench) -> None:
 
 @check()
 def parse_is_pure(bench: Bench) -> None:
-    """The same bytes give the same answer: in any order, any number of times, after the fetch."""
+    """The same bytes give the same result: in any order, any number of times, after the fetch."""
     reading = bench.roster()
     for row in reversed(reading.served):
         for _ in range(2):
@@ -117,7 +117,7 @@ def parse_is_pure(bench: Bench) -> None:
 
 @check()
 def equal_gists_parse_alike(bench: Bench) -> None:
-    """What ``gist`` leaves out, ``parse`` does not read: a change of it changes nobody."""
+    """``parse`` reads nothing that ``gist`` leaves out: changing it changes nobody."""
     reading = bench.roster()
     connector = reading.connector
     for stream, rows in groupby(reading.served, lambda row: row.stream):
@@ -132,7 +132,7 @@ def equal_gists_parse_alike(bench: Bench) -> None:
 
 
 _GISTS = 5
-"""So many rows of each stream are tried, letter by letter."""
+"""How many rows of each stream are tried, letter by letter."""
 
 
 def _misspelled(raw: bytes) -> Iterator[bytes]:
@@ -153,10 +153,10 @@ def _said(connector: Connector, stream: str, raw: bytes) -> object:
 
 @check()
 def a_page_without_some_rows_is_one_of_the_others(bench: Bench) -> None:
-    """Rows cut out of a body, from the start of one to the start of another, leave the others.
+    """Cutting whole rows out of a body leaves the other rows unchanged.
 
-    So the engine need not split what it knows. Bodies that do not hold their rows letter by letter
-    are split whole, and need not keep this.
+    So the engine need not split what it knows. Bodies that do not contain their rows byte for byte
+    are split as a whole, and are exempt.
     """
     for page in bench.roster().pages:
         rows = list(page.split(page.body))
@@ -229,7 +229,7 @@ def memberships_point_at_served_schools(bench: Bench) -> None:
 
 @check()
 def a_student_without_email_is_read(bench: Bench) -> None:
-    """Email is optional: schools have students without one, and they are read like all others."""
+    """Email is optional: students without one are read like all others."""
     demand(
         any(
             user.email is None and any(member.role is Role.STUDENT for member in user.memberships)
@@ -241,7 +241,7 @@ def a_student_without_email_is_read(bench: Bench) -> None:
 
 @check()
 def names_keep_their_letters(bench: Bench) -> None:
-    """Names in any script come out letter by letter as they went in."""
+    """Names in any script come out exactly as they went in."""
     names = [
         name
         for user in bench.roster().users
@@ -286,7 +286,7 @@ def vendor_times_know_their_zone(bench: Bench) -> None:
 
 @check()
 def an_empty_roster_is_served_as_empty(bench: Bench) -> None:
-    """A vendor that has nobody is read as nobody, not as an error; the engine judges the rest."""
+    """A vendor without people gives an empty reading, not an error; the engine judges it."""
     reading = bench.read(Situation.EMPTY)
     demand(not reading.users, "people came out of an empty roster")
     demand(
@@ -297,7 +297,7 @@ def an_empty_roster_is_served_as_empty(bench: Bench) -> None:
 
 @check()
 def close_may_be_called_twice(bench: Bench) -> None:
-    """``close()`` may be called at any time, before the first page and again, and says nothing."""
+    """``close()`` may be called at any time, before the first page and again, without errors."""
     with bench.open() as (connector, setting):
         connector.close()
         connector.close()
