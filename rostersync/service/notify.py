@@ -255,7 +255,7 @@ def _source(
                 say(topic, "ok", f"{name} is read again", "It gave a complete roster.")
                 del told[topic]
             case "failing":
-                say(topic, state, f"{name} could not be read whole",
+                say(topic, state, f"{name} could not be read completely",
                     f"The reason: {code}. Nobody leaves because of it. The next due time tries"
                     " again.")  # fmt: skip
             case "slowed":

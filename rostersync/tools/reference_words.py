@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 EXIT_CODES = {
-    0: "Done, also when there was nothing to do or the district is paused (the status says so).",
-    1: "An error of rostersync itself, or a history that does not verify: please report it.",
+    0: "Done. Also if there was nothing to do or the district is paused (the status says so).",
+    1: "An internal error of rostersync, or a history that does not verify: please report it.",
     2: "Wrong usage or configuration; also credentials that belong to another district.",
-    10: "Held: at least one change waits for approval. Whatever was safe was applied.",
+    10: "Held: at least one change waits for approval. What was safe was applied.",
     11: "Drift: the plan no longer fits. Nothing was changed.",
     12: "The roster was incomplete, or the vendor failed. Nobody left because of it.",
     13: "Busy: another run of this district is under way.",
@@ -15,15 +15,15 @@ EXIT_CODES = {
 }
 
 STATUSES = {
-    "applied": "The plan was applied, whole.",
-    "nothing_to_do": "The directory is as the roster says; or the plan was applied already.",
+    "applied": "The whole plan was applied.",
+    "nothing_to_do": "The directory already equals the roster, or the plan was already applied.",
     "planned": "A plan was stored. Nobody was changed.",
-    "held": "A plan waits for approval; whatever was safe was applied.",
-    "rejected": "The plan was refused by a person.",
+    "held": "A plan waits for approval; what was safe was applied.",
+    "rejected": "A person rejected the plan.",
     "paused": "The district is paused: no source changed anybody.",
     "waiting": "What is left waits for schools that have not rolled over yet.",
     "partial": "One source failed; the people of the others are up to date.",
-    "incomplete": "No source could be read whole. Nobody left because of it.",
+    "incomplete": "No source could be read completely. Nobody left because of it.",
     "drifted": "The plan no longer fits: somebody in it changed, or it is no longer the held one.",
     "busy": "Another run of this district is under way.",
     "refused": "The configuration, the credentials or the file cannot be used.",
@@ -44,70 +44,71 @@ ENVIRONMENT = {
 }
 
 _RULE = {
-    "percent": "How many percent of the group may be taken away in the window.",
-    "least": "So many may always be taken, whatever the percentage. In both role groups never"
-    " more than half of the group.",
+    "percent": "The percentage of the group that may be taken away within the window.",
+    "least": "This many may always be taken away, whatever the percentage; but never more than half"
+    " of the people of one role.",
 }
 
 DISTRICT_KEYS: dict[str, dict[str, str]] = {
     "[[district]]": {
-        "slug": "The short name that commands use: small letters, digits, hyphens. It is what the"
-        " district is known by; a new slug is a new district.",
+        "slug": "The short name that commands use: small letters, digits, hyphens. It"
+        " identifies the district; a new slug is a new district.",
         "name": "The name for people.",
         "kind": "`firm` is a FINRA FLEX firm.",
-        "timezone": "An IANA name like `America/Chicago`. All days and times of the file are local"
-        " times of it.",
-        "directory": "Where relative paths of its sources start; by default the file's own folder.",
+        "timezone": "An IANA name like `America/Chicago`. All days and times in the file are in"
+        " this time zone.",
+        "directory": "The folder where relative paths of its sources start; default: the"
+        " folder of the file.",
         "email_domains": "Domains that people from `user_csv` files and by hand must have; empty"
         " allows any. Vendors are not bound by it.",
         "sync_times": "When to sync, like `05:00`, several a day.",
-        "grace": "How long somebody stays who is in no roster any more; see below.",
+        "grace": "How long people stay active who are in no roster any more; see below.",
         "guard": "What the first sync after a pause does with people whom no new school year"
         " explains: hold them (`explain`), hold every change (`approve`), or judge by the limits"
         " alone (`off`).",
-        "freshness_hours": "After so many hours without good data an alarm is due.",
+        "freshness_hours": "Hours without good data after which you get a message.",
         "retention_days": "Archived people older than this may be purged; 0 keeps them.",
-        "notify": "Whom to tell: addresses, each as a secret reference.",
+        "notify": "Addresses for messages, each as a secret reference.",
         "lock_on_edit": "Fields that an edit by hand locks, so that no roster sets them back.",
         "pause": "Days on which no roster changes anybody; see below.",
-        "limits": "How much may go at once; see below.",
+        "limits": "How many people may be taken away at once; see below.",
         "source": "Where the roster comes from; see below.",
     },
     "[[district.pause]]": {
         "start": "The first day: `06-15` every year, `2026-06-15` once.",
-        "end": "The last day, written alike. Every year, it may wrap the new year.",
+        "end": "The last day, in the same form. A yearly pause may reach past the new year.",
         "mode": "`additions_only` lets people join and come back, and nothing else.",
     },
     "[district.grace]": {
         "days": "Days that must pass.",
-        "fetches": "Complete readings without them that must pass, too.",
+        "fetches": "Complete readings without them that must also pass.",
     },
     "[district.limits]": {
-        "window_days": "Whoever was taken away in the days before counts, too.",
+        "window_days": "How many days back people who were taken away still count.",
         "school_role": "For each role at each school.",
         "district_role": "For each role in the whole district.",
         "district": "For everybody.",
-        "override": "Other numbers for some; see below.",
+        "override": "Other numbers for some schools, roles or periods; see below.",
     },
     "a limit": _RULE,
     "[[district.limits.override]]": _RULE
     | {
-        "school": "For this school only, by name or id; else for all.",
-        "role": "For this role only; else for all.",
-        "from": "The first day on which it holds, like a pause's; else always.",
+        "school": "Only for this school, by name or id; default: for all.",
+        "role": "Only for this role; default: for all.",
+        "from": "The first day on which it applies, written like a pause's; default: always.",
         "to": "The last day.",
     },
     "[[district.source]]": {
         "name": "The name of the source, unique in its district.",
         "connector": "Which connector reads it; see [Connectors](#connectors).",
-        "precedence": "Of two sources that speak of one person the lower number wins. Each source"
-        " of a district needs its own.",
+        "precedence": "If two sources have the same person, the lower number wins. Each source of a"
+        " district needs its own number.",
         "config": "What the connector asks for; see [Connectors](#connectors).",
-        "keep_when_missing": "Fields that stay as they are when the source stops saying them; all"
-        " others are cleared then.",
-        "own_numbers": "Numbers of a scheme that only this source knows (`sis_id`,"
-        " `student_number`, `staff_number`, `state_id`, `crd_id`): they are compared among its own"
-        " people only.",
+        "keep_when_missing": "Fields that keep their value when the source stops sending them; all"
+        " others are then cleared.",
+        "own_numbers": "Numbers of a scheme that only this source uses (`sis_id`,"
+        " `student_number`, `staff_number`, `state_id`, `crd_id`): they are compared only among its"
+        " own people.",
         "mapping": 'Our field = a rule, like `username = "{credentials.district_username}"`.'
         " `rostersync source try` shows what it makes of one record.",
     },
@@ -121,7 +122,7 @@ _CHANGE = {
     "user_id": "The person; null for a school.",
     "school_id": "The school; null for a person.",
     "name": "What they are called.",
-    "source": "The source it comes from, if one.",
+    "source": "The source it comes from, if any.",
     "external_id": "Their id at that source.",
     "role": "The person's role.",
     "school": "The person's school, or the school.",
@@ -139,7 +140,7 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "district": "Its slug.",
             "status": "A [status](#statuses).",
             "run_id": "The run, like `R12`.",
-            "plans": "The plans that came of it.",
+            "plans": "The plans that it made or applied.",
             "certificates": "Source → what its reading proves.",
             "error": 'Null, or `{"code", "message", "hint"}`.',
         },
@@ -158,14 +159,14 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "expires_at": "Until when it can be applied.",
             "base_serial": "The serial of the directory when it was made; for information.",
             "season": "`normal`, `additions_only` or `paused`.",
-            "guarded": "Whether it is of the first run after a pause.",
+            "guarded": "Whether it comes from the first run after a pause.",
             "counts": "People, not steps, by action; and `conflict`, `protected`, `locked`,"
             " `unchanged`, `skipped`.",
             "schools": "Schools by action.",
             "held": 'Why it is held: `{"limit", "scope", "allowed", "found", …}` for each limit.',
             "domains": 'Moves between email domains: `{"from", "to", "people"}`.',
-            "size": "How many changes it has, steps of schools included.",
-            "standing": "Whether it is the district's one held plan.",
+            "size": "How many changes it has, including those of schools.",
+            "standing": "Whether it is the district's standing held plan.",
             "superseded_by": "The plan that took its place.",
             "approved": "Whether somebody released it.",
             "decided_by": "Who approved or rejected it.",
@@ -178,17 +179,17 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
     "certificate": (
         "What one reading of a source proves. Only a complete one can show that somebody left.",
         {
-            "complete": "Whether the roster was read whole.",
+            "complete": "Whether the roster was read completely.",
             "reason": "Why not.",
             "pages": "Pages read.",
-            "records": "People and schools that it holds.",
-            "declared_total": "What the vendor declared, if it does.",
+            "records": "The people and schools that it contains.",
+            "declared_total": "The total that the vendor declared, if it does.",
             "incremental": "Whether only the latest changes were asked for.",
             "unchanged": "The vendor says that nothing is new; nothing was read.",
             "rows": "Rows of each kind.",
             "parsed": "Rows that were new and had to be read closely.",
             "absent": "People and schools who were there before and are not now.",
-            "withheld": "Of those: whom nobody may conclude from, because rows were unreadable.",
+            "withheld": "How many of those do not count as gone, because rows were unreadable.",
             "skipped": "Rows that could not be used.",
             "unknown": "Words that were not understood, with how often they came.",
             "extra": "Fields of a JSON vendor that nothing reads, with how many new or changed"
@@ -241,7 +242,7 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "source": "Its name.",
             "read_at": "When it was last read; null: no row was read yet.",
-            "complete": "Whether it was read whole then.",
+            "complete": "Whether it was read completely then.",
             "skipped": "How many rows could not be used, also where `--limit` lists fewer.",
             "rows": 'Each `{"stream", "file", "line", "column", "rule", "message", "hint"}`; `file`'
             " and `line` are null for a vendor's record.",

@@ -311,7 +311,7 @@ def _renumber(connection: Connection, plan_id: int) -> None:
 
 
 _ANALYZED = "changes (plan_id, seq, kind, action, target_id, record_id)"
-"""Not the columns of JSON, which would have to be read whole."""
+"""Not the columns of JSON, which would have to be read completely."""
 _ANY_HELD = text(
     "SELECT 1 FROM holds h WHERE EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan"
     " AND c.target_id = h.target_id) LIMIT 1"

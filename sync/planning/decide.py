@@ -297,8 +297,8 @@ def _difference(
 ) -> tuple[dict[str, Any], dict[str, Any], bool, bool]:
     """Return what changes, before and after, and what kept something from changing.
 
-    The first flag: a lock did. The second: a source was not read whole, so that the loss of a role
-    or school is not proven yet (F1).
+    The first flag: a lock did. The second: a source was not read completely, so that the loss of a
+    role or school is not proven yet (F1).
     """
     wish = wish_of(speaking, context.sources)
     before: dict[str, Any] = {}

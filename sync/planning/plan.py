@@ -59,7 +59,7 @@ class PlanRequest:
     kind: str
     now: datetime
     failed: frozenset[int] = frozenset()
-    """Sources that were not read whole in this run: they take nothing away (F8)."""
+    """Sources that were not read completely in this run: they take nothing away (F8)."""
     silent: frozenset[int] = frozenset()
     """Of these, the ones that must not change anybody at all (F1: an incomplete file set)."""
     certificates: dict[str, Any] = field(default_factory=dict)

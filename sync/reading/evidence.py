@@ -83,8 +83,8 @@ def keep(
 ) -> Kept:
     """Merge the stage into the evidence and record the fetch.
 
-    An incomplete reading changes records only where the connector says that what was read whole is
-    usable (F1), and then ends nothing. In a pause absences do not age (S7).
+    An incomplete reading changes records only if the connector says that complete records are
+    usable (F1), and then it ends nothing. In a pause absences do not age (S7).
     """
     source = ended.source
     with stage.merge() as connection:

@@ -155,7 +155,7 @@ class Cut:
     def rows_before(self, rows: Sequence[bytes]) -> tuple[list[int], list[int]] | None:
         """Return where each row of ``rest`` begins, and how many stand before each cut.
 
-        None, if what is left is no page of whole rows: the body must then be read whole.
+        None, if what is left is no page of whole rows: the body must then be read completely.
         """
         starts = row_starts(self.rest, rows)
         if starts is None:

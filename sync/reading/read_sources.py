@@ -213,7 +213,7 @@ def _read_as(
     error = reading.error
     if not kept.complete and error is None:
         error = VendorFailure(
-            verdict.reason or "The roster could not be read whole.",
+            verdict.reason or "The roster could not be read completely.",
             hint="Nobody left because of it. The next complete reading goes on.",
         )
     return SourceResult(

@@ -188,12 +188,11 @@ def advance(
     """Return how to judge a run, and the state to keep if the run is kept.
 
     Call it between reading and planning. ``complete``: every source that the district syncs was
-    read whole. ``vendor_paused``: for each source read, whether its vendor is in a pause of its
-    own (Clever ``paused``, a GG4L suspension) or the district was disconnected (S3);
-    ``unchanged_since``: the last day before this run on which the rosters changed. A run that
-    keeps nothing (``plan``) drops the state. The guard is owed after any pause and used up by a
-    complete run outside one; with ``during_pause`` a run in a pause is guarded and uses up
-    nothing (S1).
+    read completely. ``vendor_paused``: for each source read, whether its vendor is in a pause of
+    its own (Clever ``paused``, a GG4L suspension) or the district was disconnected (S3);
+    ``unchanged_since``: the last day before this run on which the rosters changed. A run that keeps
+    nothing (``plan``) drops the state. The guard is owed after any pause and used up by a complete
+    run outside one; with ``during_pause`` a run in a pause is guarded and uses up nothing (S1).
     """
     vendors = dict(vendor_paused or {})
     seen = dict(state.vendor_paused) | {name: on.day for name, paused in vendors.items() if paused}

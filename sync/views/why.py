@@ -230,7 +230,7 @@ def _next(
     return {
         "left_in_grace": {"leaves": "The days and readings of grace run out."},
         "left_in_conflict": {"leaves": "The conflict that names them is resolved."},
-        "source_failed": {"leaves": "Their source is read whole again and does not share them."},
+        "source_failed": {"leaves": "Their source is read completely and does not share them."},
         "by_hand": {"leaves": "An admin archives them; no source ever held them."},
         "left": {"leaves": "The next run that may take people away."},
         "leaves_scope": {"leaves": "The held plan is approved: their source was narrowed."},

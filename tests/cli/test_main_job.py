@@ -74,10 +74,10 @@ def test_sync_applies_and_a_second_sync_has_nothing_to_do(cli: Cli, folder: Fold
 
 
 def test_only_who_reads_a_roster_tells_a_reading(cli: Cli, folder: Folder) -> None:
-    assert "sis: read whole" in cli("plan", D).out
+    assert "sis: read completely" in cli("plan", D).out
     applied = cli("apply", "P1")
     assert applied.code == 0
-    assert "read whole" not in applied.out
+    assert "read completely" not in applied.out
     assert cli("show", "P1", "--json").document["certificates"]["sis"]["complete"] is True
 
 

@@ -182,7 +182,7 @@ def test_a_sync_that_finds_no_new_file_keeps_the_skipped_rows(cli: Cli, place: P
 
 
 def test_a_row_that_stays_wrong_is_listed_after_every_reading(cli: Cli, place: Place) -> None:
-    assert "annex: read whole" in cli("sync", D).out
+    assert "annex: read completely" in cli("sync", D).out
     assert rows(cli, "annex") == [("annex.csv", 3, "email")]
     place.office(OFFICE.replace("Okafor,", "Okafor-Bell,") + ANA.replace("1001", "1004"))
     assert cli("sync", D).code == 0
@@ -205,7 +205,7 @@ def test_a_file_without_one_usable_row_has_all_its_rows_listed(cli: Cli, place: 
     assert cli("sync", D).code == 12
     said = told(cli, "--source", "annex")
     assert "annex: 1 row could not be used (last read " in said
-    assert "NOT read whole)" in said
+    assert "NOT read completely)" in said
     assert "annex.csv, line 2, email: email is blank." in said
     (one,) = cli("skipped", D, "--source", "annex", "--json").document
     assert one["complete"] is False

@@ -146,7 +146,7 @@ class Torn(Focus):
 
 
 class Unread(Focus):
-    """Somebody was gone, in grace, and changes roles; then the source is not read whole."""
+    """Somebody was gone, in grace, and changes roles; then the source is not read completely."""
 
     kept = ("sync",)
     edits_made = written(["t0", "t1"], ["staff"])
@@ -160,7 +160,7 @@ class Unread(Focus):
 
 
 class HalfAFile(Focus):
-    """The file has none of a role, or is not read whole."""
+    """The file has none of a role, or is not read completely."""
 
     kept = ("sync",)
     rostered = BOTH

@@ -146,7 +146,7 @@ class Rosters(RuleBasedStateMachine):
         self.roles_of: dict[tuple[str, str], set[str]] = {}
         """(source, key) → the roles that its last readable row had."""
         self.failed: set[str] = set()
-        """Sources that were not read whole in the run of this step."""
+        """Sources that were not read completely in the run of this step."""
         self.ids: dict[tuple[str, str], str] = {}
         self.fetched: dict[str, int] = {}
         self.said: dict[tuple[str, str], str] = {}

@@ -663,7 +663,7 @@ class Seasons(machine.Engine):
             self.pictures = [] if over else self.pictures[-1:]
 
     def in_no_roster(self) -> set[str]:
-        """Return the users of whom no roster has a row, now that all were read whole."""
+        """Return the users of whom no roster has a row, now that all were read completely."""
         gone: dict[str, bool] = {}
         for name, key, user in self.world.rows(
             "SELECT s.name, r.external_id, l.target_id FROM links l JOIN records r"

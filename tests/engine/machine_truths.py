@@ -206,7 +206,7 @@ class Truths(Decisions):
             assert {role for role, _, _ in after["memberships"]} == was, f"{who}, role is locked"
 
     def nobody_is_changed_on_half_the_evidence(self, plan: Any) -> None:
-        """F1 and F8: who was not read whole takes nothing away; half a file changes nobody."""
+        """F1 and F8: who was not read completely takes nothing away; half a file changes nobody."""
         if not self.failed:
             return
         rows = self.world.rows(

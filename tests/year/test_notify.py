@@ -95,7 +95,7 @@ def test_each_change_of_a_sources_health_is_told_once(town: Town) -> None:
             for title in told(town, box, f"2026-05-{day:02} {hour}"):
                 said[title] = said.get(title, 0) + 1
     assert said == {
-        "sis could not be read whole": 1,
+        "sis could not be read completely": 1,
         "sis fails again and again": 1,
         "sis was stopped": 1,
         "sis gives no new data": 1,

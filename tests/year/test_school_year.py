@@ -189,11 +189,11 @@ STORY = [
     "08-17 05 a plan waits for your approval (Held: 2 archive. Whatever was safe was applied.)",
     "08-17 05 back from the pause",
     # the roster without its second half: nobody leaves
-    "10-06 05 sis could not be read whole",
+    "10-06 05 sis could not be read completely",
     "10-07 05 sis is read again",
     # a whole school is missing from a complete roster: a warning, and the next day it is back
     "11-10 05 many people are about to leave",
-    "02-02 05 sis could not be read whole",
+    "02-02 05 sis could not be read completely",
     "02-03 05 sis fails again and again",
     "02-03 05 sis gives no new data",
     "02-04 05 sis is read again",

@@ -173,8 +173,8 @@ def test_rollover_on_the_command_line(cli: Cli, returned: Town) -> None:  # noqa
     shown = cli("rollover", returned.slug)
     assert shown.code == 0
     assert (
-        "sis: the vendor's data are of 2026-08-08 19:00 CDT, last read whole 2026-08-11 05:00 CDT"
-        in shown.out
+        "sis: the vendor's data are of 2026-08-08 19:00 CDT,"
+        " last read completely 2026-08-11 05:00 CDT" in shown.out
     )
     assert "users springfield --origin manual --stale" in shown.out
     assert cli("rollover", returned.slug, "--json").document["totals"]["left"] == 20

@@ -32,7 +32,7 @@ def conflicts(
     district: DistrictArgument,
     all_: Annotated[bool, typer.Option("--all", help="Also those that are settled.")] = False,
 ) -> None:
-    """List the records of which a person must decide whose they are."""
+    """List the records for which a person must decide who they are."""
     from sync.run import find
     from sync.views import districts
 
@@ -65,12 +65,14 @@ def resolve(
     conflict: Annotated[str, typer.Argument(metavar="CONFLICT", help="Its id, like C3.")],
     link: Annotated[
         str | None,
-        typer.Option("--link", metavar="USER|SCHOOL", help="The record is this one's."),
+        typer.Option(
+            "--link", metavar="USER|SCHOOL", help="The record belongs to this user or school."
+        ),
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="The record is somebody new.")] = False,
     actor: ActorOption = None,
 ) -> int:
-    """Decide whose record it is: a known person's, or a new one's."""
+    """Decide who a record is: somebody known, or somebody new."""
     from core.errors import UsageError
     from rostersync.cli.printing.outcomes import outcome_json
     from sync.people.conflicts import resolve as decide
@@ -79,7 +81,7 @@ def resolve(
 
     if (link is None) == (not new):
         raise UsageError(
-            "Say whose record it is.", hint="Give either --link USER (or SCHOOL) or --new."
+            "Say who the record is.", hint="Give either --link USER (or SCHOOL) or --new."
         )
     with door.reading() as connection:
         row = districts.conflict_row(connection, conflict)

@@ -55,7 +55,7 @@ def merge(
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Plan to make one user of two; the first stays."""
+    """Make a plan that merges two users into one; the first stays."""
     from sync.acts.merge import merge_users
 
     who = actor or login_name()

@@ -41,20 +41,21 @@ def upload(
     district: DistrictArgument,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, xlsx, zip or folder.")],
     source: Annotated[
-        str | None, typer.Option(metavar="S", help="Whose file it is, where two sources fit.")
+        str | None,
+        typer.Option(metavar="S", help="The source that the file is for, if two would accept it."),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would change, and change nobody.")
     ] = False,
     report: Annotated[
-        ReportFormat | None, typer.Option(help="Print the findings like this, and nothing else.")
+        ReportFormat | None, typer.Option(help="Print only the findings, in this format.")
     ] = None,
     during_pause: Annotated[
-        bool, typer.Option("--during-pause", help="Do it although the district is paused.")
+        bool, typer.Option("--during-pause", help="Do it even though the district is paused.")
     ] = False,
     actor: ActorOption = None,
 ) -> int:
-    """Give a file, see what is wrong in which line."""
+    """Upload a file, and see what is wrong in which line."""
     from core.errors import RosterSyncError
     from sync.acts.upload import upload_file
 
@@ -142,7 +143,7 @@ def _said(one: Found) -> str:
 
 
 def files(door: Door, district: DistrictArgument) -> None:
-    """List the files that were uploaded, and where each stands."""
+    """List the files that were uploaded, and their status."""
     from sync.run import find
     from sync.sources.received_files import uploads
 

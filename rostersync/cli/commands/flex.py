@@ -42,11 +42,11 @@ def status(
     door: Door,
     district: DistrictArgument,
     set_: Annotated[
-        DeliveryWord | None, typer.Option("--set", help="Note where the delivery stands now.")
+        DeliveryWord | None, typer.Option("--set", help="Set the status of the delivery.")
     ] = None,
     actor: ActorOption = None,
 ) -> None:
-    """Show where the delivery to a firm stands, or note it."""
+    """Show or set the status of the delivery to a firm."""
     from sync.acts import flex
 
     if set_ is not None:

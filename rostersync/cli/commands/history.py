@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def runs(
     door: Door,
     district: DistrictArgument,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")] = 20,
 ) -> None:
     """List the runs of a district."""
     from sync.run import find
@@ -68,7 +68,7 @@ def changes(
     since: Annotated[
         int, typer.Option(min=0, metavar="SERIAL", help="The last serial the app has seen.")
     ] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
 ) -> None:
     """Print the applied changes: the feed that an app follows."""
     from rostersync.cli.printing.change_lines import change_line
@@ -96,7 +96,7 @@ def why(
         str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")
     ],
 ) -> None:
-    """Tell why somebody is an active user, or is not."""
+    """Explain why somebody is an active user, or is not."""
     from rostersync.cli.printing.timeline import say_timeline
     from sync.run import find
     from sync.views.why import why as reasons
@@ -113,9 +113,9 @@ def why(
 def skipped(
     door: Door,
     district: DistrictArgument,
-    source: Annotated[str | None, typer.Option(metavar="S", help="Only of this source.")] = None,
+    source: Annotated[str | None, typer.Option(metavar="S", help="Only this source.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many rows of each source.")
+        int | None, typer.Option(min=1, help="At most this many rows for each source.")
     ] = None,
 ) -> None:
     """List the rows of the last reading that could not be used, and what to do."""
@@ -158,7 +158,7 @@ def _say_skipped(door: Door, district: Any, name: str, found: Skipped) -> None:
     if found.of:
         said = f"{words.things(found.of, 'row')} could not be used"
     at = words.moment(found.read_at, district.settings["timezone"])
-    whole = "" if found.complete else ", NOT read whole"
+    whole = "" if found.complete else ", NOT read completely"
     door.say(f"{name}: {said} (last read {at}{whole})")
     for row in found.rows:
         door.say(f"    {skipped_line(row)}")

@@ -37,7 +37,7 @@ def undo(
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Plan to put everybody back to where they were before a run."""
+    """Make a plan that undoes a run."""
     from sync.acts.undo import undo_run
     from sync.run.display import RUN, parse_id
 
@@ -50,13 +50,13 @@ def undo(
 def rename_domain(
     door: Door,
     district: DistrictArgument,
-    old: Annotated[str, typer.Option("--from", metavar="DOMAIN", help="The domain of now.")],
-    new: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="The domain to come.")],
+    old: Annotated[str, typer.Option("--from", metavar="DOMAIN", help="The present domain.")],
+    new: Annotated[str, typer.Option("--to", metavar="DOMAIN", help="The new domain.")],
     reason: ReasonOption = None,
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Plan to move everybody to another email domain."""
+    """Make a plan that moves everybody to another email domain."""
     from sync.acts.rename_domain import rename_domain as rename
 
     who = actor or login_name()
@@ -68,12 +68,12 @@ def rename_domain(
 def switch(
     door: Door,
     district: DistrictArgument,
-    old: Annotated[str, typer.Option("--from", metavar="SOURCE", help="The source of now.")],
-    new: Annotated[str, typer.Option("--to", metavar="SOURCE", help="The one that follows.")],
+    old: Annotated[str, typer.Option("--from", metavar="SOURCE", help="The present source.")],
+    new: Annotated[str, typer.Option("--to", metavar="SOURCE", help="The new source.")],
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Plan to move everybody from one source to another."""
+    """Make a plan that moves everybody from one source to another."""
     from sync.acts.vendor_switch import switch_source
 
     who = actor or login_name()
@@ -132,7 +132,7 @@ def purge(
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Plan to erase people archived too long ago."""
+    """Make a plan that erases people who were archived too long ago."""
     from sync.acts.purge import purge as plan_purge
 
     who = actor or login_name()

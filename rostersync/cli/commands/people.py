@@ -68,7 +68,7 @@ def users(
     status: Annotated[StatusWord | None, typer.Option(help="Only these.")] = None,
     role: Annotated[RoleWord | None, typer.Option(help="Only people with this role.")] = None,
     school: Annotated[
-        str | None, typer.Option(help="Only people of this school, by name or id.")
+        str | None, typer.Option(help="Only people at this school, by name or id.")
     ] = None,
     origin: Annotated[OriginWord | None, typer.Option(help="How they first came in.")] = None,
     stale: Annotated[
@@ -79,14 +79,17 @@ def users(
         str | None, typer.Option(metavar="T", help="A part of a name, address or number.")
     ] = None,
     leaving: Annotated[
-        bool, typer.Option("--leaving", help="In no roster any more: with the day they leave on.")
+        bool,
+        typer.Option(
+            "--leaving", help="Only people in no roster any more, with the day on which they leave."
+        ),
     ] = False,
     within: Annotated[
         int | None,
-        typer.Option(min=0, metavar="DAYS", help="With --leaving: only in so many days."),
+        typer.Option(min=0, metavar="DAYS", help="With --leaving: only within this many days."),
     ] = None,
-    offset: Annotated[int, typer.Option(min=0, help="Leave out so many.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    offset: Annotated[int, typer.Option(min=0, help="Skip this many.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
 ) -> None:
     """List the users of a district."""
     if leaving:
@@ -151,7 +154,7 @@ def export(
     door: Door,
     district: DistrictArgument,
     source: Annotated[
-        str | None, typer.Option(metavar="S", help="Only people whom this source holds.")
+        str | None, typer.Option(metavar="S", help="Only people that this source holds.")
     ] = None,
     format_: Annotated[
         ExportFormat, typer.Option("--format", help="csv is a file that upload accepts.")
@@ -163,8 +166,9 @@ def export(
 ) -> None:
     """Write the active users, as a file that ``upload`` accepts or as JSON.
 
-    With ``--source`` of a file source: everybody whom it holds, in its own format (a set of files
-    as a zip), and uploading that changes nobody. Otherwise a user file. JSON has everything known.
+    With the ``--source`` of a file source: everybody that it holds, in its own format (a set of
+    files as a zip); uploading it changes nobody. Otherwise a user file. JSON has everything that is
+    known.
     """
     from core.models import UserStatus
     from sync.run import find

@@ -33,10 +33,10 @@ SourceOption = Annotated[
     typer.Option("--source", metavar="S", help="Read only this source; may be repeated."),
 ]
 FullOption = Annotated[
-    bool, typer.Option("--full", help="Read everything anew, skip nothing that seems unchanged.")
+    bool, typer.Option("--full", help="Read everything again, even what seems unchanged.")
 ]
 PauseOption = Annotated[
-    bool, typer.Option("--during-pause", help="Do it although the district is paused.")
+    bool, typer.Option("--during-pause", help="Do it even though the district is paused.")
 ]
 
 
@@ -65,7 +65,7 @@ def plan(
     source: SourceOption = None,
     full: FullOption = False,
     summary: Annotated[
-        bool, typer.Option("--summary", help="The sums only, without the changes.")
+        bool, typer.Option("--summary", help="Only the totals, without the changes.")
     ] = False,
     actor: ActorOption = None,
 ) -> int:
@@ -115,7 +115,7 @@ def _documents(
 def plans(
     door: Door,
     district: DistrictArgument,
-    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")] = 20,
 ) -> None:
     """List the plans of a district."""
     from rostersync.cli.printing import words
@@ -152,10 +152,12 @@ def show(
     offset: Annotated[
         int | None, typer.Option(min=0, help="Print change by change, from this one on.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many changes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many changes.")] = None,
     drift: Annotated[
         bool,
-        typer.Option("--drift", help="List whose changes no longer fit, and why; 11 if any."),
+        typer.Option(
+            "--drift", help="List people whose changes no longer fit, and why; 11 if any."
+        ),
     ] = False,
 ) -> int:
     """Show a plan, by school and role or change by change.
@@ -322,7 +324,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why, for the history.")],
     actor: ActorOption = None,
 ) -> int:
-    """Refuse a plan. It is remembered until the roster changes what it says."""
+    """Reject a plan. This is remembered until the roster says something new."""
     from sync.acts.approval import reject_plan
 
     number, slug = _plan(door, plan)

@@ -16,7 +16,7 @@ NOT_CONFORMING = 2
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     group = typer.Typer(
-        help="Write a connector of your own; test that it keeps every rule.",
+        help="Write a connector of your own, and test it.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -60,9 +60,9 @@ def conform(
     name: Annotated[str, typer.Argument(metavar="NAME", help="An installed connector.")],
     every: Annotated[bool, typer.Option("--all", help="Show the checks that passed, too.")] = False,
 ) -> int:
-    """Hold an installed connector to every rule.
+    """Run every conformance check on an installed connector.
 
-    Every conformance check is run, on the scenario that the connector brings along.
+    It uses the scenario that the connector brings along.
     """
     from connectors.installed import load
     from rostersync.testing import Outcome, run_conformance, scenario_of

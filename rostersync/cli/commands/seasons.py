@@ -29,14 +29,16 @@ def pause(
     district: DistrictArgument,
     until: Annotated[
         str | None,
-        typer.Option("--until", metavar="D", help="The last day, like 2026-08-10; else: resume."),
+        typer.Option(
+            "--until", metavar="D", help="The last day, like 2026-08-10; default: until resume."
+        ),
     ] = None,
     additions_only: Annotated[
         bool, typer.Option("--additions-only", help="People may join; nobody changes or leaves.")
     ] = False,
     actor: ActorOption = None,
 ) -> None:
-    """Let no source change anybody, from this moment on. The first run afterwards is guarded."""
+    """From now on no source changes anybody. The first run afterwards is guarded."""
     from sync.acts.pause import pause_district
 
     shown = pause_district(
@@ -50,7 +52,7 @@ def pause(
 
 
 def resume(door: Door, district: DistrictArgument, actor: ActorOption = None) -> None:
-    """End today's pause, one by hand or one of the district file. The next run is guarded."""
+    """End today's pause, set by hand or in the district file. The next run is guarded."""
     from sync.acts.pause import resume_district
 
     shown = resume_district(door.database, district, actor=actor or login_name())
@@ -107,7 +109,7 @@ def _day(word: str) -> date:
 def schedule(
     door: Door,
     district: Annotated[
-        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=1000, help="How many days.")] = DAYS_SHOWN,
     start: Annotated[str | None, typer.Option("--from", metavar="D", help="First day.")] = None,
@@ -185,7 +187,9 @@ def rollover(
     district: DistrictArgument,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="D", help="A day; else the return from the last pause."),
+        typer.Option(
+            "--since", metavar="D", help="Since this day; default: since the last pause ended."
+        ),
     ] = None,
 ) -> None:
     """Show who is new, left, moved and returned since the pause, by school and role."""
@@ -215,7 +219,9 @@ def _show_report(door: Door, report: dict[str, Any], zone: str) -> None:
     for one in report["sources"]:
         dated = moment(one["vendor_time"], zone) or "no date given"
         whole = moment(one["complete_at"], zone) or "never"
-        door.say(f"  {one['source']}: the vendor's data are of {dated}, last read whole {whole}")
+        door.say(
+            f"  {one['source']}: the vendor's data are of {dated}, last read completely {whole}"
+        )
     door.say()
     kinds = ("new", "returned", "left", "moved", "held")
     rows = [

@@ -202,10 +202,10 @@ def upgrade(door: Door) -> None:
 def verify(
     door: Door,
     district: Annotated[
-        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
     ] = None,
 ) -> int:
-    """Check by its hash chain that the history was not altered."""
+    """Check with the hash chain that the history was not altered."""
     from rostersync.cli.printing.verification import verify as check
 
     return check(door, district)

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     command(app, "discover")(discover)
     command(app, "sources")(sources)
     group = typer.Typer(
-        help="One source: end its holds, poll it again, try its mapping.",
+        help="One source: retire it, resume it, try its mapping.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def sources(
     door: Door,
     district: Annotated[
-        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; else all.")
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
     ] = None,
 ) -> None:
     """List the sources of a district, or of all."""
@@ -80,7 +80,7 @@ def retire(
 
 
 def resume(door: Door, district: DistrictArgument, source: SourceArgument) -> None:
-    """Poll a source again that was left alone after failures."""
+    """Read a source again that was stopped after failures."""
     from sync.run import find
     from sync.sources.health import resume_source
     from sync.views import districts
@@ -105,7 +105,7 @@ def try_one(
     source: SourceArgument,
     key: Annotated[str, typer.Option("--id", metavar="X", help="The record's external id.")],
 ) -> None:
-    """Show one record: as it is served, and as it is read."""
+    """Show one record, as the vendor serves it and as we read it."""
     from sync.views.try_record import try_record
 
     tried = try_record(door.database, district, source, key)
@@ -133,7 +133,7 @@ def check(
         list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
     ] = None,
 ) -> int:
-    """Try each source: reach, credentials, permissions, roles shared, the vendor's season."""
+    """Check each source: connectivity, credentials, permissions, shared roles, vendor pauses."""
     from sync.run.outcome import worst
     from sync.sources.check import check_district
 

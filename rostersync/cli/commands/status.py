@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(door: Door) -> None:
-    """Show where every district stands; what needs a person comes first."""
+    """Show the state of every district; what needs a person comes first."""
     from sync.run.clock import utc_now
     from sync.views.overview import overview
 

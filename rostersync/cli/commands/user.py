@@ -85,7 +85,7 @@ def add(
     reason: ReasonOption = None,
     **fields: Any,
 ) -> int:
-    """Add somebody whom no roster has. They are protected: no sync archives them."""
+    """Add somebody who is in no roster. They are protected: no sync archives them."""
     from sync.acts import hand_edit
 
     edit = _edit(door, district, fields)
@@ -122,7 +122,7 @@ def archive(
     district: DistrictArgument,
     user: UserArgument,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep them archived although a roster has them.")
+        bool, typer.Option("--keep", help="Keep them archived even though they are in a roster.")
     ] = False,
     until: Annotated[
         str | None, typer.Option("--until", metavar="D", help="The last day of --keep, YYYY-MM-DD.")
@@ -130,7 +130,7 @@ def archive(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Archive somebody. Still in a roster, they return at the next sync unless kept archived."""
+    """Archive somebody. If still in a roster, they return at the next sync unless kept archived."""
     from core.errors import UsageError
     from sync.acts import hand_edit
 
@@ -159,7 +159,7 @@ def restore(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Bring somebody back. In no roster, they are protected so that no sync archives them again."""
+    """Restore somebody. If they are in no roster, they are protected from the next sync."""
     from sync.acts import hand_edit
 
     user_id = _resolve(door, district, user)
@@ -192,9 +192,9 @@ def unprotect(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Lift the protection of somebody.
+    """Remove somebody's protection.
 
-    In no roster any more, they leave at the next sync.
+    If they are in no roster, they leave at the next sync.
     """
     return _protect(door, district, user, False, actor, reason)
 
@@ -225,7 +225,7 @@ def lock(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Lock fields of somebody: rosters leave them alone."""
+    """Lock fields of somebody, so that rosters leave them alone."""
     from core.errors import UsageError
     from core.settings import LOCKABLE_FIELDS
     from sync.acts import hand_edit
@@ -260,7 +260,7 @@ def unlock(
     actor: ActorOption = None,
     reason: ReasonOption = None,
 ) -> int:
-    """Unlock fields: rosters fill them again. Without --field all locks are released."""
+    """Unlock fields, so that rosters fill them again. Without --field, all locks are released."""
     from core.errors import UsageError
     from sync.acts import hand_edit
 

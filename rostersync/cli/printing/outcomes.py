@@ -27,7 +27,7 @@ _SAID = {
     "partial": "A source could not be read; nobody left because of it. The others are up to date.",
     "paused": "The district is paused: nobody was changed.",
     "waiting": "What is left waits for the schools to roll over.",
-    "incomplete": "The roster could not be read whole: nobody left because of it.",
+    "incomplete": "The roster could not be read completely: nobody left because of it.",
     "refused": "Nothing was changed.",
     "drifted": "The plan no longer fits: nothing was changed.",
     "busy": "Another run of this district is under way.",
@@ -126,7 +126,7 @@ def _held_first(connection: Connection, numbers: list[int]) -> list[int]:
 
 
 def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
-    """Tell one reading of a source: ``sis: read whole, 837 records``."""
+    """Tell one reading of a source: ``sis: read completely, 837 records``."""
     from rostersync.cli.printing.words import count
 
     records = certificate.get("records")
@@ -134,10 +134,10 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
     if certificate.get("unchanged"):
         return f"{name}: nothing new at the vendor"
     if certificate.get("complete"):
-        part = "read the latest changes" if certificate.get("incremental") else "read whole"
+        part = "read the latest changes" if certificate.get("incremental") else "read completely"
         return f"{name}: {part}{read}"
     read = read if records else ""
-    return f"{name}: NOT read whole{read}. {certificate.get('reason') or ''}".rstrip()
+    return f"{name}: NOT read completely{read}. {certificate.get('reason') or ''}".rstrip()
 
 
 FIELDS_NAMED = 5

@@ -62,7 +62,7 @@ def _say_source(
         whole = "whole" if source["complete"] else f"not whole: {source['why_incomplete']}"
         door.say(f"    read last at {words.moment(source['read_at'], zone)}, {whole}")
         if not source["complete"] and source["complete_at"]:
-            door.say(f"    read whole last at {words.moment(source['complete_at'], zone)}")
+            door.say(f"    last read completely at {words.moment(source['complete_at'], zone)}")
     schools = ", ".join(source["schools"]) or "all"
     door.say(f"    asked for the roles {', '.join(source['roles'])}; schools: {schools}")
     if findings:
