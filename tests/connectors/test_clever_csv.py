@@ -15,7 +15,7 @@ from connectors.contract.connector import Part
 from core.errors import FileRefused, IncompleteFetch
 from core.models import Membership, NormalizedSchool, Role
 from rostersync.testing import ConnectorSuite, Situation
-from tests.connectors.reading import (
+from tests.kit.csv_reading import (
     FIXTURES,
     Edit,
     EditedFolder,

@@ -13,9 +13,8 @@ from connectors.contract.connector import FetchRequest
 from connectors.gg4l import EVENT_OVERLAP, Gg4l, Gg4lConfig
 from core.errors import ConfigError, CredentialsRefused, CursorLost, Disconnected
 from core.models import Role
-
-from .conftest import START, Asked, Reply, Vendor, Waits
-from .provider import Provider, people
+from tests.connectors.conftest import START, Asked, Reply, Vendor, Waits
+from tests.connectors.provider import Provider, people
 
 SERVICES = "/datahub/services"
 

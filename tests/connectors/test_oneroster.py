@@ -18,9 +18,8 @@ from core.errors import (
     SkipRecord,
 )
 from core.models import Role
-
-from .conftest import Asked, Reply, Vendor, Waits
-from .provider import Provider, people
+from tests.connectors.conftest import Asked, Reply, Vendor, Waits
+from tests.connectors.provider import Provider, people
 
 HTML = Reply(200, b"<html>Sign in</html>", {"Content-Type": "text/html"})
 

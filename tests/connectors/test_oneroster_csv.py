@@ -17,7 +17,7 @@ from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from core.errors import FileRefused, IncompleteFetch
 from core.models import Membership, NormalizedSchool, Role
 from rostersync.testing import ConnectorSuite, Situation
-from tests.connectors.reading import (
+from tests.kit.csv_reading import (
     FIXTURES,
     Edit,
     EditedFolder,

@@ -13,7 +13,7 @@ from connectors.user_csv import UserCsv, UserCsvConfig
 from core.errors import FileRefused, IncompleteFetch, NothingNew
 from core.models import Membership, Role
 from rostersync.testing import ConnectorSuite, Situation
-from tests.connectors.reading import (
+from tests.kit.csv_reading import (
     FIXTURES,
     EditedFolder,
     Reading,

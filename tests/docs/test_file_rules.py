@@ -12,7 +12,10 @@ from tests.docs.console import ROOT
 PAGE = ROOT / "docs" / "design" / "file-rules.md"
 RULES = {2: 13, 3: 11, 4: 10, 5: 14, 6: 5, 9: 10, 11: 13}
 """Section → how many rules it has, numbered from 1."""
-WHERE = (ROOT / "tests" / "files", ROOT / "tests" / "connectors" / "test_user_csv.py")
+WHERE = [
+    ROOT / "tests" / room
+    for room in ("connectors/files", "connectors/test_user_csv.py", "sync/acts", "sync/views")
+]
 NUMBERS = [f"{section}.{rule}" for section, last in RULES.items() for rule in range(1, last + 1)]
 
 _ROW = re.compile(r"^\| (\d+\.\d+) \| (.+?) \| (.+) \|$", re.M)

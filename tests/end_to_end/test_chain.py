@@ -32,8 +32,8 @@ from sync.ledger.chain import verify
 from sync.people.conflicts import resolve
 from sync.sources.connect import secret_fields
 from sync.sources.district_load import load_district_file
-from tests.identity.town import Town
-from tests.vendors.kit import CONNECTORS, FIELDS, hurried_clock
+from tests.kit.town import Town
+from tests.kit.vendor_world import CONNECTORS, FIELDS, hurried_clock
 
 LEGS = (
     ("clever", "clever"),

@@ -16,7 +16,7 @@ from sync.acts import hand_edit
 from sync.sources.district_load import load_district_file
 from sync.views.try_record import try_record
 from sync.views.why import why
-from tests.identity.town import Town, child
+from tests.kit.town import Town, child
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from core.database import Database
-from tests.cli.conftest import Called, Cli, cli
-
-__all__ = ["cli"]
+from tests.kit.command_line import Called, Cli
 
 D = "springfield"
 HEADER = "firstname,lastname,email,role,gradyear,status,idnumber"

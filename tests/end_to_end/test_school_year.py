@@ -19,7 +19,7 @@ from core.errors import VendorFailure
 from rostersync.service.run_one import run_due
 from sync.acts.pause import calendar_of_district
 from sync.rules.sync_times import calendar
-from tests.year.kit import Person, Town, staff
+from tests.kit.school_year import Person, Town, staff
 
 DISTRICT = """\
 grace = { days = 1, fetches = 2 }

@@ -24,7 +24,7 @@ from sync.ledger.chain import verify
 from sync.people.conflicts import resolve
 from sync.people.identity import NUMBERS
 from sync.sources.district_load import load_district_file
-from tests.identity.town import Town
+from tests.kit.town import Town
 
 ROUTE = (
     ("oneroster", "oneroster_csv", "oneroster12"),

@@ -6,11 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import pytest
-
-from core.database import Database
-from rostersync.cli.app import run
-
 
 class Called(NamedTuple):
     """What one call came to."""
@@ -27,15 +22,26 @@ class Called(NamedTuple):
 
 Cli = Callable[..., Called]
 
+D = "springfield"
+"""The district of a ``oneroster_folder``."""
 
-@pytest.fixture
-def cli(database: Database, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Return a function that runs the command line on the test's database."""
-    url = database.url.render_as_string(hide_password=False)
 
-    def call(*arguments: str) -> Called:
-        capsys.readouterr()
-        code = run([*arguments, "--database", url])
-        return Called(code, *capsys.readouterr())
+def statuses(called: Called) -> tuple[int, str]:
+    """Return the exit code and the status of a call."""
+    return called.code, called.document["status"]
 
-    return call
+
+def users(cli: Cli, *conditions: str) -> list[dict[str, Any]]:
+    """Return the users that fit the conditions."""
+    called = cli("users", D, *conditions, "--json")
+    assert called.code == 0
+    found: list[dict[str, Any]] = called.document
+    return found
+
+
+def synced(cli: Cli, *more: str) -> dict[str, Any]:
+    """Run a sync that ends well; return what it tells."""
+    called = cli("sync", D, *more, "--json")
+    assert called.code == 0, called
+    document: dict[str, Any] = called.document
+    return document

@@ -29,7 +29,7 @@ from core.database import Database
 from core.errors import IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
 from sync.engine import sync_district
-from tests.sync import directory
+from tests.kit import tables as directory
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
@@ -18,7 +17,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import text
 
-import core.registry
 from connectors.contract.connector import (
     Capabilities,
     Certificate,
@@ -30,12 +28,12 @@ from connectors.contract.connector import (
 )
 from core.database import Database
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
-from core.registry import Registered
 from core.stored import utc_text
 from sync.acts.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
 from sync.sources.district_load import load_district_file
+from tests.kit import plug_in
 
 # -- the vendor
 
@@ -174,22 +172,6 @@ class TownRoster(Connector):
         return Record(Kind.USER, key, user=user)
 
 
-def install(patch: Any) -> None:
-    """Make ``connector = "town"`` one of the installed connectors."""
-    ours = Registered("town", "tests", "1", "tests.year.kit:TownRoster")
-    found = tuple(sorted((*_installed(), ours), key=lambda one: one.name))
-
-    def registered(group: str = core.registry.CONNECTORS) -> tuple[Registered, ...]:
-        return found
-
-    patch.setattr(core.registry, "registered", registered)
-
-
-@cache
-def _installed() -> tuple[Registered, ...]:
-    return core.registry.registered()
-
-
 # -- the town
 
 _numbers = itertools.count(1)
@@ -227,6 +209,7 @@ class Town:
         sources: Sequence[str] = ("sis",),
         times: Sequence[str] = ("05:00", "10:00", "14:00", "19:00"),
     ) -> None:
+        plug_in()
         self.database = database
         self.slug = slug
         self.zone = ZoneInfo(zone)

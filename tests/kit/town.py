@@ -15,7 +15,7 @@ from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
 from sync.sources.district_load import load_district_file
-from tests.cli.roster import MANIFEST, ORGS
+from tests.kit.oneroster_folder import MANIFEST, ORGS
 
 HEADER = (
     "sourcedId,status,dateLastModified,enabledUser,orgSourcedIds,role,username,userIds,givenName,"

@@ -46,3 +46,10 @@ def district(
     )
     load_district_file(database, file)
     return "springfield"
+
+
+def active(database: Database) -> int:
+    """Count the active users."""
+    with database.read() as connection:
+        query = "SELECT COUNT(*) FROM users WHERE status = 'active'"
+        return int(connection.exec_driver_sql(query).scalar_one())

@@ -27,7 +27,7 @@ from core.tables import Source
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.district.truth import Truth
 from sync.sources.connect import secret_fields
-from tests.engine.kit import SLUG, World
+from tests.kit.world import SLUG, World
 
 CONNECTORS = {
     "clever": "clever",

@@ -11,7 +11,6 @@ assert world.user("s1")["status"] == "archived"
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -30,19 +29,13 @@ from sync.engine import plan_district, sync_district
 from sync.ledger import chain
 from sync.people import conflicts
 from sync.run.outcome import Outcome
+from tests.kit import plug_in
 
 SLUG = "springfield"
 MONDAY = datetime(2026, 10, 5, 12, 0, tzinfo=UTC)
 """A Monday in October: no season, nothing special."""
 
-PLUGIN = str(Path(__file__).parent / "plugin")
 DIRECTORY_TABLES = ("users", "memberships", "schools", "links")
-
-
-def plug_in() -> None:
-    """Make the test connectors findable, as an installed plugin is."""
-    if PLUGIN not in sys.path:
-        sys.path.append(PLUGIN)
 
 
 class Roster:

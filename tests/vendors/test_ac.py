@@ -28,7 +28,7 @@ from rostersync.emulator.district.days import (
     Rollover,
     ToBeDeleted,
 )
-from tests.vendors.kit import at_vendor
+from tests.kit.vendor_world import at_vendor
 
 RULES = Path(__file__).parents[2] / "docs" / "design" / "rules.md"
 EVERY_VENDOR = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from core.database import Database
 from rostersync.emulator import FAULTS, District
 from rostersync.emulator.district.days import Changes, Day, Joins, Leaves
-from tests.vendors.kit import WAYS, VendorWorld, at_vendor
+from tests.kit.vendor_world import WAYS, VendorWorld, at_vendor
 
 DISTRICT_TOTALS = {"classlink", "oneroster", "oneroster12"}
 """Vendors that declare how many users there are."""

@@ -25,8 +25,8 @@ from rostersync.emulator.district.days import (
     Returns,
     ToBeDeleted,
 )
-from tests.sizes import examples
-from tests.vendors.kit import VendorWorld, at_vendor
+from tests.kit.sizes import examples
+from tests.kit.vendor_world import VendorWorld, at_vendor
 
 FEEDS = {
     "clever": {"events": True},

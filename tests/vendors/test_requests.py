@@ -20,7 +20,7 @@ from core.tables import Source
 from rostersync.emulator import District
 from rostersync.emulator.district.days import Changes, Day
 from sync.sources.connect import open_connector
-from tests.vendors.kit import VendorWorld, at_vendor
+from tests.kit.vendor_world import VendorWorld, at_vendor
 from tests.vendors.test_incremental import FEEDS
 
 PEOPLE = 10_000

@@ -20,7 +20,7 @@ from rostersync.emulator.district.days import (
     ToBeDeleted,
     Touches,
 )
-from tests.vendors.kit import WAYS, at_vendor
+from tests.kit.vendor_world import WAYS, at_vendor
 
 EVERY_VENDOR = pytest.mark.parametrize(
     "vendor", ["clever", "clever31", "classlink", "gg4l", "oneroster", "oneroster12"]

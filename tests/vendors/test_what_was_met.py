@@ -13,7 +13,7 @@ from core.database import Database
 from rostersync.cli.printing.outcomes import met_sentence
 from rostersync.emulator import District
 from rostersync.emulator.vendors import oneroster_service
-from tests.vendors.kit import at_vendor
+from tests.kit.vendor_world import at_vendor
 
 
 def raw(**record: Any) -> bytes:

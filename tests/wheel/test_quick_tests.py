@@ -32,7 +32,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("room", ["cli", "plugins", "conformance"])
+@pytest.mark.parametrize("room", ["rostersync/cli", "plugins", "connectors/conformance"])
 def test_they_pass(alone: Environment, elsewhere: Path, room: str) -> None:
     chosen = " and ".join(f"not {name}" for name in (*CHECKOUT_ONLY, "postgresql"))
     printed = alone.call(

@@ -15,7 +15,7 @@ import pytest
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Found, Inspection, inspect
 from connectors.user_csv import UserCsv, UserCsvConfig
-from tests.files.kit import HEADER, row
+from tests.kit.user_files import HEADER, row
 
 DOMAINS = frozenset({"springfield.example"})
 COLUMNS = HEADER.split(",")

@@ -18,8 +18,7 @@ from core.failpoints import at_failpoints
 from core.tables import Fetch
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
-
-from .kit import HEADER, district, people, row
+from tests.kit.user_files import HEADER, active, district, people, row
 
 
 @pytest.fixture
@@ -58,12 +57,6 @@ def finished(drop: Path, where: str) -> dict[str, str]:
 
 def sync(database: Database, slug: str) -> Outcome:
     return sync_district(database, slug, actor="nightly")
-
-
-def active(database: Database) -> int:
-    with database.read() as connection:
-        query = "SELECT COUNT(*) FROM users WHERE status = 'active'"
-        return int(connection.exec_driver_sql(query).scalar_one())
 
 
 # ------------------------------------------------------------------------------- the main job

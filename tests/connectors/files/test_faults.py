@@ -20,8 +20,8 @@ from sync.engine import sync_district
 from sync.run.find import district_row
 from sync.sources.received_files import uploads
 from sync.views.skipped import skipped
-from tests.files.kit import HEADER, district, people, row
-from tests.files.test_inbound import active, finished
+from tests.connectors.files.test_drop_folder import finished
+from tests.kit.user_files import HEADER, active, district, people, row
 
 LONG = "x" * 2000
 CLEVER = {

@@ -26,8 +26,7 @@ from connectors.finra_flex import FinraFlex, FinraFlexConfig
 from connectors.installed import file_formats, template_of
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
-
-from .kit import HEADER, people
+from tests.kit.user_files import HEADER, people
 
 MEBIBYTE = 1 << 20
 
@@ -41,8 +40,8 @@ def readings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
         write(folder / name)
         paths.append(str(folder / name))
     done = subprocess.run(
-        [sys.executable, "-m", "tests.files.reader_process", *paths],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+        [sys.executable, "-m", "tests.connectors.files.reader_process", *paths],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
     )  # fmt: skip
     for path in paths:
         Path(path).unlink()
@@ -239,7 +238,7 @@ def test_the_bounds_bind(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text(people(range(100)))
     code = (
-        "import tests.files.reader_process as it\n"
+        "import tests.connectors.files.reader_process as it\n"
         "it.MEMORY, it.CPU_SECONDS = 1 << 16, 1\n"
         "it._read = {}\n"
         f"it.main([{str(path)!r}])"
@@ -248,7 +247,7 @@ def test_the_bounds_bind(tmp_path: Path) -> None:
         limits = code if "bytearray" in hog else code.replace("1 << 16", "1 << 40")
         done = subprocess.run(
             [sys.executable, "-c", limits.replace("{}", hog)],
-            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+            cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert json.loads(done.stdout)["failed"]
 
@@ -259,10 +258,10 @@ def test_a_workbook_of_many_cells_fills_no_memory_and_is_given_up_in_time(
     tmp_path: Path, write: Callable[[Path], None]
 ) -> None:
     write(tmp_path / "many.xlsx")
-    code = "import tests.files.reader_process as it\nit.CPU_SECONDS = 180\n"
+    code = "import tests.connectors.files.reader_process as it\nit.CPU_SECONDS = 180\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}it.main([{str(tmp_path / 'many.xlsx')!r}])"],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True,
     )  # fmt: skip
     found = json.loads(done.stdout)
     assert "failed" not in found, found

@@ -14,10 +14,10 @@ from connectors.files.sftp import SftpConfig, SftpInbox
 from core.database import Database
 from core.errors import Busy, ConfigError, CredentialsRefused, NothingNew
 from sync.engine import sync_district
-from tests.conftest import cannot_run
-from tests.files.kit import district, people
-from tests.files.sftpd import PASSWORD, SSHD, Server, in_process, openssh
-from tests.files.test_inbound import active, finished, left, put, sync
+from tests.connectors.files.sftpd import PASSWORD, SSHD, Server, in_process, openssh
+from tests.connectors.files.test_drop_folder import finished, left, put, sync
+from tests.kit.databases import cannot_run
+from tests.kit.user_files import active, district, people
 
 
 @pytest.fixture

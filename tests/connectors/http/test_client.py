@@ -24,8 +24,7 @@ from connectors.http.client import (
 )
 from connectors.http.oauth import Bearer
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
-
-from .conftest import START, Asked, Reply, Vendor, Waits
+from tests.connectors.conftest import START, Asked, Reply, Vendor, Waits
 
 
 def body_of(answer: Answer) -> bytes:

@@ -13,8 +13,8 @@ from connectors.contract.urls import segment, with_query
 from connectors.http.client import VendorHttp
 from connectors.http.oauth import OAuth1, SignatureMethod
 from core.errors import CredentialsRefused
+from tests.connectors.conftest import START, Asked, Reply, Vendor, Waits
 
-from .conftest import START, Asked, Reply, Vendor, Waits
 from .rfc5849 import signed
 
 HOSTILE = [

@@ -15,8 +15,8 @@ from core.database import Database
 from rostersync.cli.app import run
 from sync.run.outcome import worst
 from sync.views import districts
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, students, teachers
+from tests.kit.command_line import Cli
+from tests.kit.oneroster_folder import Folder, students, teachers
 
 PROGRAM = [sys.executable, "-c", "from rostersync.cli import main; main()"]
 

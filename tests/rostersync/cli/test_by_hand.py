@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, Person, students, teachers
-from tests.cli.test_main_job import D, statuses, synced, users
+from tests.kit.command_line import Cli, D, statuses, synced, users
+from tests.kit.oneroster_folder import Folder, Person, students, teachers
 
 
 @pytest.fixture

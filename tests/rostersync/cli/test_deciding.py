@@ -8,9 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from core.database import Database
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, Person, students, teachers
-from tests.cli.test_main_job import D, synced, users
+from tests.kit.command_line import Cli, D, synced, users
+from tests.kit.oneroster_folder import Folder, Person, students, teachers
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.database import Database
-from tests.cli.conftest import Called, Cli
-from tests.cli.roster import Folder, Person, students, teachers
-
-D = "springfield"
+from tests.kit.command_line import Cli, D, statuses, synced, users
+from tests.kit.oneroster_folder import Folder, Person, students, teachers
 
 
 @pytest.fixture
@@ -21,24 +18,6 @@ def folder(tmp_path: Path, cli: Cli) -> Folder:
     folder.write([*teachers(1, 2), *students(*range(12))])
     assert cli("load", str(folder.file)).code == 0
     return folder
-
-
-def statuses(called: Called) -> tuple[int, str]:
-    return called.code, called.document["status"]
-
-
-def users(cli: Cli, *conditions: str) -> list[dict[str, Any]]:
-    called = cli("users", D, *conditions, "--json")
-    assert called.code == 0
-    found: list[dict[str, Any]] = called.document
-    return found
-
-
-def synced(cli: Cli, *more: str) -> dict[str, Any]:
-    called = cli("sync", D, *more, "--json")
-    assert called.code == 0, called
-    document: dict[str, Any] = called.document
-    return document
 
 
 def test_a_plan_changes_nobody_and_names_the_command_that_applies_it(

@@ -15,8 +15,8 @@ from core.database import Database
 from rostersync.cli import door
 from rostersync.cli.door import harmless, json_pieces
 from rostersync.cli.printing.words import CAPABILITIES
-from tests.cli.conftest import Cli
-from tests.sync import directory as given
+from tests.kit import tables as given
+from tests.kit.command_line import Cli
 
 
 def test_json_of_iterators_is_written_piece_by_piece_and_reads_as_lists() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from core.database import Database
 from core.tables import FlexDelivery, Upload
-from tests.cli.conftest import Cli
-from tests.sync import directory as given
+from tests.kit import tables as given
+from tests.kit.command_line import Cli
 
 LATE = datetime(2026, 9, 2, 2, 30, tzinfo=UTC)
 """In Chicago still the evening of the day before."""

@@ -1,6 +1,7 @@
 """The printed plan, as a principal reads it, held against a golden file.
 
-After a wanted change of the wording: ROSTERSYNC_WRITE_GOLDEN=1 pytest tests/cli, and read the diff.
+After a wanted change of the wording, run `ROSTERSYNC_WRITE_GOLDEN=1 pytest tests/rostersync/cli`
+and read the diff.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import pytest
 from core.database import Database
 from rostersync.cli.printing import printed_plan
 from rostersync.cli.printing.printed_plan import held_sentence
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, Person
-from tests.sync import directory as given
+from tests.kit import tables as given
+from tests.kit.command_line import Cli
+from tests.kit.oneroster_folder import Folder, Person
 
 GOLDEN = Path(__file__).parent / "golden"
 

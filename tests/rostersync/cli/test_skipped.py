@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sync.views import skipped
-from tests.cli.conftest import Cli
-from tests.cli.test_main_job import D
+from tests.kit.command_line import Cli, D
 
 DISTRICT = """\
 [[district]]

@@ -17,8 +17,8 @@ import typer
 
 from rostersync.cli.app import app, run
 from rostersync.emulator import District, Emulator
-from tests.cli.conftest import Called, Cli
-from tests.cli.roster import Folder, Person
+from tests.kit.command_line import Called, Cli
+from tests.kit.oneroster_folder import Folder, Person
 
 D, FIRM, CLOUD = "springfield", "hillvalley", "summerton"
 GIVEN = ("Philippa", "Bartholomew", "Žofie", "Oluwaseun")

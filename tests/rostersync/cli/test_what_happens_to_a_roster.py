@@ -9,9 +9,8 @@ import pytest
 
 from core.database import Database
 from core.failpoints import at_failpoints
-from tests.cli.conftest import Cli
-from tests.cli.roster import HEADER, Folder, Person, students, teachers
-from tests.cli.test_main_job import D, statuses, synced, users
+from tests.kit.command_line import Cli, D, statuses, synced, users
+from tests.kit.oneroster_folder import HEADER, Folder, Person, students, teachers
 
 PEOPLE = [*teachers(*range(10)), *students(*range(110))]
 Spoil = Callable[[Path], object]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, Person, students
-from tests.cli.test_main_job import D
+from tests.kit.command_line import Cli, D
+from tests.kit.oneroster_folder import Folder, Person, students
 
 
 def test_words_of_a_csv_that_are_not_understood_are_counted_and_told(

@@ -16,9 +16,9 @@ from core.failpoints import at_failpoints
 from rostersync.service import notify
 from sync.acts import pause
 from sync.sources.health import resume_source
-from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
-from tests.year.conftest import NewTown
-from tests.year.kit import Person, Town, classes, staff
+from tests.kit.command_line import Cli
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import Person, Town, classes, staff
 
 
 class Box:
@@ -246,7 +246,7 @@ def test_the_districts_and_the_operators_webhook_hear_of_a_held_plan(
 
 
 def test_a_sync_by_hand_tells_what_it_found_without_a_service(
-    cli: Cli,  # noqa: F811
+    cli: Cli,
     new_town: NewTown,
     webhook: tuple[str, list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,

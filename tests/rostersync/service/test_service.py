@@ -24,8 +24,8 @@ from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Bounds, Service
 from sync.acts.pause import pause_district
-from tests.cli.roster import Folder, students
-from tests.year.kit import Person, Town, classes
+from tests.kit.oneroster_folder import Folder, students
+from tests.kit.school_year import Person, Town, classes
 
 
 class Fake:
@@ -269,7 +269,7 @@ def test_run_killed_with_kill_9_loses_no_due_run_and_stops_clean_on_sigterm(
     folder.write(students(*range(12)))
     env = {**os.environ, "ROSTERSYNC_DATABASE_URL": sqlite_url, "ROSTERSYNC_KEY": "0" * 64}
     program = [sys.executable, "-c", "from rostersync.cli import main; main()"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
 
     def cli(*arguments: str) -> str:
         done = subprocess.run(

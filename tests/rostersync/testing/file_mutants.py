@@ -16,7 +16,7 @@ from connectors.contract.file_exchange import (
     LeftOut,
 )
 from tests.plugins.choir.connector import ChoirSheet
-from tests.testing.mutants import breaks
+from tests.rostersync.testing.mutants import breaks
 
 
 @breaks("methods_for_files_come_with_the_flag")

@@ -27,7 +27,7 @@ from connectors.contract.connector import (
 from connectors.http.client import Action
 from core.errors import ConfigError, CredentialsRefused, RosterSyncError, SkipRecord, VendorFailure
 from core.models import Kind, Role
-from tests.testing.orchard import Orchard, OrchardConfig
+from tests.rostersync.testing.orchard import Orchard, OrchardConfig
 
 MUTANTS: dict[str, type[Connector]] = {}
 """Check → the connector that breaks its rule and, as far as can be, no other."""

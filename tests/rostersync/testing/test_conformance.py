@@ -30,9 +30,9 @@ from rostersync.testing.bench import Bench, hurried
 from rostersync.testing.report import judge
 from tests.plugins.choir.connector import ChoirSheet
 from tests.plugins.choir.scenario import scenario as choir_scenario
-from tests.testing import file_mutants
-from tests.testing.mutants import MUTANTS
-from tests.testing.orchard import TOKEN, Orchard, orchard_scenario
+from tests.rostersync.testing import file_mutants
+from tests.rostersync.testing.mutants import MUTANTS
+from tests.rostersync.testing.orchard import TOKEN, Orchard, orchard_scenario
 
 FILES_ONLY = 4
 """Checks that apply to connectors which take uploads, and so not to the Orchard."""
@@ -193,8 +193,8 @@ def test_a_config_that_the_connector_refuses_is_told_by_its_key() -> None:
 
 
 PYTEST = """
-from tests.testing.mutants import MUTANTS
-from tests.testing.orchard import orchard_scenario
+from tests.rostersync.testing.mutants import MUTANTS
+from tests.rostersync.testing.orchard import orchard_scenario
 from rostersync.testing import ConnectorSuite
 
 class TestMutant(ConnectorSuite):

@@ -14,7 +14,7 @@ from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
 from sync.ledger.chain import verify
 from sync.run import find
-from tests.identity.town import Town, child
+from tests.kit.town import Town, child
 
 
 @pytest.fixture

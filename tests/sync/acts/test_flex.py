@@ -17,16 +17,8 @@ from sync.acts import flex
 from sync.acts.approval import apply_plan
 from sync.acts.upload import Uploaded, upload_file
 from sync.engine import sync_district
-
-from .kit import district
-from .test_inbound import active
-
-HEADER = "crd_id,first_name,last_name,email"
-
-
-def staff(*numbers: int) -> str:
-    rows = [f"{n},Sam,Person{n},p{n}@springfield.example" for n in numbers]
-    return "".join(f"{line}\n" for line in (HEADER, *rows))
+from tests.kit.firm import available, make_firm, staff
+from tests.kit.user_files import active, district
 
 
 def report(folder: Path, *numbers: int, more: str = "", age_days: float = 0) -> None:
@@ -40,20 +32,6 @@ def report(folder: Path, *numbers: int, more: str = "", age_days: float = 0) -> 
 @pytest.fixture
 def firm(database: Database, tmp_path: Path) -> str:
     return make_firm(database, tmp_path)
-
-
-def make_firm(database: Database, tmp_path: Path, config: str = "") -> str:
-    slug = district(database, tmp_path, config, connector="finra_flex")
-    file = tmp_path / "district.toml"
-    file.write_text(file.read_text().replace("timezone =", 'kind = "firm"\ntimezone =', 1))
-    from sync.sources.district_load import load_district_file
-
-    load_district_file(database, file)
-    return slug
-
-
-def available(database: Database) -> None:
-    flex.set_delivery(database, "springfield", flex.AVAILABLE, actor="ce admin")
 
 
 def give(database: Database, folder: Path, content: str, **how: Any) -> Uploaded:

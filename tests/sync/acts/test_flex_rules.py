@@ -30,9 +30,7 @@ from sync.engine import sync_district
 from sync.run.find import district_row
 from sync.sources.district_load import load_district_file
 from sync.sources.received_files import uploads
-
-from .kit import HEADER, district, row
-from .test_inbound import active
+from tests.kit.user_files import HEADER, active, district, row
 
 S = "springfield"
 BY: dict[str, Any] = {"actor": "admin"}

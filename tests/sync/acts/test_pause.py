@@ -11,9 +11,9 @@ from core.failpoints import at_failpoints
 from rostersync.cli.commands.seasons import calendar_lines, season_lines
 from sync.acts import pause as pausing
 from sync.rules.return_guard import SeasonState
-from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
-from tests.year.conftest import NewTown
-from tests.year.kit import Person, Town, classes, staff
+from tests.kit.command_line import Cli
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import Person, Town, classes, staff
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_the_calendar_shows_what_runs_and_what_a_pause_skips(town: Town) -> None
     ]
 
 
-def test_pause_resume_and_schedule_on_the_command_line(cli: Cli, town: Town) -> None:  # noqa: F811
+def test_pause_resume_and_schedule_on_the_command_line(cli: Cli, town: Town) -> None:
     paused = cli("pause", town.slug, "--json")
     assert (paused.code, paused.document["season"]) == (0, "paused")
     assert "skipped, paused by hand" in cli("schedule", town.slug).out

@@ -13,7 +13,7 @@ from sync.acts.purge import purge
 from sync.acts.undo import undo_run
 from sync.ledger.chain import verify
 from sync.run.open_records import open_source
-from tests.identity.town import Town, child
+from tests.kit.town import Town, child
 
 
 @pytest.fixture

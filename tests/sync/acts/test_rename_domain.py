@@ -11,7 +11,7 @@ from sync.acts import hand_edit
 from sync.acts.rename_domain import rename_domain
 from sync.acts.undo import undo_run
 from sync.views import plans
-from tests.identity.town import Town, child
+from tests.kit.town import Town, child
 
 
 def at(town: Town, domain: str) -> int:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, students, teachers
-from tests.cli.test_main_job import D, statuses, synced, users
+from tests.kit.command_line import Cli, D, statuses, synced, users
+from tests.kit.oneroster_folder import Folder, students, teachers
 
 SECOND = """
 [[district.source]]

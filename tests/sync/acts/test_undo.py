@@ -22,8 +22,8 @@ from sync.acts.upload import upload_file
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
 from sync.run.outcome import Outcome
-from tests.identity.town import P, Town, child
-from tests.sizes import examples
+from tests.kit.sizes import examples
+from tests.kit.town import P, Town, child
 
 
 @pytest.fixture

@@ -22,9 +22,7 @@ from sync.engine import sync_district
 from sync.rules.return_guard import SeasonState, paused_by_hand
 from sync.run.find import district_row
 from sync.sources.received_files import uploads
-
-from .kit import HEADER, district, people, row
-from .test_inbound import active
+from tests.kit.user_files import HEADER, active, district, people, row
 
 PAUSE = '[[district.pause]]\nstart = "2026-06-15"\nend = "2026-08-10"\n'
 

@@ -15,7 +15,7 @@ from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
 from sync.people.conflicts import resolve
 from sync.run.outcome import Outcome
-from tests.identity.town import P, Town, child
+from tests.kit.town import P, Town, child
 
 
 def switch(town: Town, old: str, new: str) -> Outcome:

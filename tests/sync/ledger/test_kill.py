@@ -27,9 +27,9 @@ from core.database import Database, open_database
 from core.errors import Busy
 from core.failpoints import at_failpoints
 from sync.ledger import chain
-from tests.conftest import _new_postgres_database
-from tests.engine import ledger_model
-from tests.engine.kit import Roster, World, new_world
+from tests.kit.databases import new_postgres_database
+from tests.kit.world import Roster, World, new_world
+from tests.sync.machine import ledger_model
 
 Act = Callable[[World], object]
 TRIES = 10
@@ -113,11 +113,11 @@ def copies(
             return
         server = request.getfixturevalue("postgres_url")
         template = request.getfixturevalue("_migrated_postgresql")
-        url = opened.enter_context(_new_postgres_database(server, template))
+        url = opened.enter_context(new_postgres_database(server, template))
         name = url.partition("?")[0].rpartition("/")[2]
 
         def copy_on_server() -> Database:
-            return keep(open_database(opened.enter_context(_new_postgres_database(server, name))))
+            return keep(open_database(opened.enter_context(new_postgres_database(server, name))))
 
         yield open_database(url), copy_on_server
 

@@ -12,8 +12,8 @@ from sqlalchemy import text
 from core.database import Database, open_database
 from sync.views import plans as plan_views
 from sync.views.plan_summary import Summary, summarize
-from tests.sync.paper import Paper, Town
-from tests.sync.test_complexity import counted, roster
+from tests.kit.paper import Paper, Town
+from tests.sync.reading.test_complexity import counted, roster
 
 
 @pytest.fixture(autouse=True)

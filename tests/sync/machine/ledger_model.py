@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.models import PROFILE_FIELDS
-from tests.engine.kit import decoded
+from tests.kit.world import decoded
 
 Group = tuple[int, str, str, str]
 """Source id, scope, school id, role."""

@@ -16,9 +16,9 @@ from typing import Any
 
 from core.database import open_database
 from core.models import PROFILE_FIELDS
-from tests.engine.kit import World, decoded
-from tests.engine.machine_limits import Limited
-from tests.engine.machine_rosters import (
+from tests.kit.world import World, decoded
+from tests.sync.machine.machine_limits import Limited
+from tests.sync.machine.machine_rosters import (
     ADULTS,
     PAPER,
     PAPER_ROLES,

@@ -19,9 +19,9 @@ from sync.acts.pause import pause_district, resume_district
 from sync.acts.retire import retire_source
 from sync.acts.undo import undo_run
 from sync.ledger import chain
-from tests.engine import ledger_model
-from tests.engine.kit import SLUG, decoded
-from tests.engine.machine_rosters import Rosters, crash_after, emails, of_machine
+from tests.kit.world import SLUG, decoded
+from tests.sync.machine import ledger_model
+from tests.sync.machine.machine_rosters import Rosters, crash_after, emails, of_machine
 
 ACTS = [
     "edit", "role", "archive", "keep", "keep until", "restore", "restore!", "protect", "unprotect",

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RULE_MARKER
 
-from tests.engine.machine import Engine
-from tests.engine.machine_rosters import grades
+from tests.sync.machine.machine import Engine
+from tests.sync.machine.machine_rosters import grades
 
 NOTHING = st.just([])
 LINCOLN = [f"s{number}" for number in range(7)]

@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from core.stored import utc_text
-from tests.engine import ledger_model
-from tests.engine.kit import decoded
-from tests.engine.machine_truths import WINDOW, Truths
+from tests.kit.world import decoded
+from tests.sync.machine import ledger_model
+from tests.sync.machine.machine_truths import WINDOW, Truths
 
 
 class Limited(Truths):

@@ -22,7 +22,7 @@ from sqlalchemy import event
 from core.database import Database
 from core.errors import Busy
 from core.failpoints import at_failpoints
-from tests.engine.kit import World, decoded, new_world
+from tests.kit.world import World, decoded, new_world
 
 STUDENTS = [f"s{number}" for number in range(9)]
 ADULTS = [f"t{number}" for number in range(4)]

@@ -24,8 +24,8 @@ from sync import engine
 from sync.acts import pause
 from sync.run.outcome import Outcome
 from sync.sources import district_load
-from tests.engine import machine
-from tests.engine.kit import SLUG, World, decoded
+from tests.kit.world import SLUG, World, decoded
+from tests.sync.machine import machine
 
 DAY = timedelta(days=1)
 ADDING = {"create", "restore", "link", "adopt"}

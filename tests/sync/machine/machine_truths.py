@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from hypothesis.stateful import invariant
 
 from sync.ledger import chain
-from tests.engine import ledger_model
-from tests.engine.kit import decoded
-from tests.engine.machine_decisions import Decisions
+from tests.kit.world import decoded
+from tests.sync.machine import ledger_model
+from tests.sync.machine.machine_decisions import Decisions
 
 WINDOW = timedelta(days=7)
 OVER = ("applied", "rejected", "superseded", "expired", "drifted")

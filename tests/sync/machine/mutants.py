@@ -26,18 +26,12 @@ from sync.reading import absence, stream
 from sync.reading import read_sources as reading
 from sync.reading.absence import AbsenceProof
 from sync.reading.stage import State
-from tests.engine import (
-    machine_focus,
-    test_changes_of_ours,
-    test_fetches,
-    test_limits,
-    test_pairs,
-    test_people,
-    test_plans,
-    test_situations,
-)
-from tests.engine.conftest import NewWorld
-from tests.engine.machine_focus import Focus
+from tests.kit.fixtures import NewWorld
+from tests.sync.machine import machine_focus
+from tests.sync.machine.machine_focus import Focus
+from tests.sync.people import test_moved_people, test_people
+from tests.sync.planning import test_limits, test_plans, test_situations
+from tests.sync.reading import test_changes_of_ours, test_fetches
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 Scenario = Callable[[NewWorld], None]
@@ -356,7 +350,7 @@ def _leaves_scope(patch: pytest.MonkeyPatch) -> None:
 @without(
     "resembling pairs are held",
     machine_focus.Replaced,
-    test_pairs.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
+    test_moved_people.test_l7_only_the_names_a_pair_is_held_and_approving_makes_two_people,
 )
 def _pairs(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moved_people, "likenesses", lambda *_: {})
@@ -365,7 +359,7 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
 @without(
     "whoever moved is one person",
     machine_focus.Replaced,
-    test_pairs.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
+    test_moved_people.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
 def _moved(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(moved_people, "_PAIR", text(moved_people._PAIR.text.replace("THEN 1", "THEN 0")))

@@ -25,7 +25,7 @@ from sync.rules.return_guard import SeasonState
 from sync.rules.rollover import Rollover, Ruling
 from sync.rules.season import Season
 from sync.sources import district_load
-from tests.engine.machine_seasons import Seasons, modes
+from tests.sync.machine.machine_seasons import Seasons, modes
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 few = st.lists(st.sampled_from(["s0", "s3", "s7", "t0"]), min_size=1, max_size=2, unique=True)

@@ -13,9 +13,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from core import registry
 from core.database import Database, open_database
-from tests.engine.machine_seasons import Seasons
-from tests.engine.mutants_seasons import FOCUSES, MUTANTS, Focus
-from tests.engine.test_state_machine import key
+from tests.sync.machine.machine_seasons import Seasons
+from tests.sync.machine.mutants_seasons import FOCUSES, MUTANTS, Focus
+from tests.sync.machine.test_state_machine import key
 
 __all__ = ["key"]
 

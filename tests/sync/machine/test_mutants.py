@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from core.database import Database, open_database
-from tests.engine.kit import World, new_world
-from tests.engine.machine_focus import FOCUSES, Focus
-from tests.engine.mutants import MUTANTS
-from tests.engine.test_state_machine import key
+from tests.kit.world import World, new_world
+from tests.sync.machine.machine_focus import FOCUSES, Focus
+from tests.sync.machine.mutants import MUTANTS
+from tests.sync.machine.test_state_machine import key
 
 __all__ = ["key"]
 

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis.stateful import rule, run_state_machine_as_test
 
 from core.database import Database, open_database
-from tests.engine import machine
+from tests.sync.machine import machine
 
 _numbers = itertools.count()
 
@@ -60,7 +60,7 @@ def on_postgresql(
 ) -> Iterator[type[machine.Engine]]:
     from contextlib import ExitStack
 
-    from tests.conftest import _new_postgres_database
+    from tests.kit.databases import new_postgres_database
 
     with ExitStack() as databases:
 
@@ -68,7 +68,7 @@ def on_postgresql(
             @staticmethod
             def open_new(folder: Path) -> Database:  # type: ignore[override]
                 url = databases.enter_context(
-                    _new_postgres_database(postgres_url, _migrated_postgresql)
+                    new_postgres_database(postgres_url, _migrated_postgresql)
                 )
                 return open_database(url)
 

@@ -13,7 +13,7 @@ from core.database import Database
 from sync.acts import hand_edit
 from sync.people import matching
 from sync.people.conflicts import resolve
-from tests.identity.town import Town, child
+from tests.kit.town import Town, child
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import World
 
 
 def test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import World
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from sync.acts import pause
 from sync.planning import grace
-from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
-from tests.year.conftest import NewTown
-from tests.year.kit import Person, Town, classes, staff
+from tests.kit.command_line import Cli
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import Person, Town, classes, staff
 
 GRACE = "grace = { days = 3, fetches = 4 }\n"
 GONE = "s1-g06-0000"
@@ -158,7 +158,7 @@ def test_s7_entering_grace_past_a_limit_warns_and_the_limit_holds_when_grace_end
     assert len(town.held()["archive"]) == 5
 
 
-def test_users_leaving_on_the_command_line(cli: Cli, new_town: NewTown) -> None:  # noqa: F811
+def test_users_leaving_on_the_command_line(cli: Cli, new_town: NewTown) -> None:
     town = filled(new_town("grace = { days = 40000, fetches = 1 }\n"))
     town.vendor.leave(*(f"s1-teacher-{n:03}" for n in range(5)))
     town.sync("2026-05-05 05:00")

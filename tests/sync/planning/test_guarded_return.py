@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.errors import VendorFailure
-from tests.year.conftest import NewTown
-from tests.year.kit import (
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import (
     AUGUST,
     GRADUATES,
     JUNE,

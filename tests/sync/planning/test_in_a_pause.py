@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sync.acts.approval import apply_plan
-from tests.year.conftest import NewTown
-from tests.year.kit import AUGUST, GRADUATES, SUMMER, TWO_TEACHERS, Person, Town, filled
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import AUGUST, GRADUATES, SUMMER, TWO_TEACHERS, Person, Town, filled
 
 
 def test_s1_in_a_pause_nothing_is_read_and_nobody_changes(middle: Town) -> None:

@@ -9,8 +9,8 @@ import pytest
 from core.errors import WrongDistrict
 from core.settings import LimitRule
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import World
 
 
 def scopes(world: World) -> dict[str, tuple[int, int]]:

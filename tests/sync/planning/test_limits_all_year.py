@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from core.database import Database
 from core.settings import Limits
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
-from tests.sizes import examples
-from tests.year.kit import Person, Town
+from tests.kit.school_year import Person, Town
+from tests.kit.sizes import examples
 
 SIZES = (20, 60, 200, 600, 2_000, 6_000, 20_000, 60_000, 200_000)
 LIMITS = Limits()

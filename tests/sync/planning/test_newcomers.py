@@ -17,8 +17,8 @@ from sync.ledger.chain import verify
 from sync.people import matching
 from sync.people.conflicts import resolve
 from sync.sources.district_load import load_district_file
-from tests.identity.town import P, Town, child
-from tests.sizes import examples
+from tests.kit.sizes import examples
+from tests.kit.town import P, Town, child
 
 
 def two(database: Database, folder: Path, *sources: str) -> Town:

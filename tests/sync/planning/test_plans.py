@@ -9,8 +9,8 @@ from core.errors import Busy, UsageError
 from core.failpoints import at_failpoints
 from sync import engine
 from sync.engine import sync_district
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import SLUG, World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import SLUG, World
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from sync.rules.situations import SCHOOL_TABLE, TABLE, PersonFacts, situation_of
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import World
 
 Story = Callable[[World], None]
 STORIES: dict[str, Story] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.engine.conftest import NewWorld
+from tests.kit.fixtures import NewWorld
 
 
 def test_l8_more_than_ten_changes_of_our_own_are_held(make_world: NewWorld) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, event
 from core.database import Database, open_database
 from sync.reading.byte_spans import ROWS
 from sync.reading.fingerprints import Prints
-from tests.sync.paper import Day, Paper, Town
+from tests.kit.paper import Day, Paper, Town
 
 SMALL, LARGE = 1_000, 4_000
 PAGES = 4

@@ -21,8 +21,8 @@ from hypothesis import currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
 
 from core.database import Database, open_database
-from tests.sizes import examples
-from tests.sync.paper import Day, JoinedPaper, Paper, Town
+from tests.kit.paper import Day, JoinedPaper, Paper, Town
+from tests.kit.sizes import examples
 
 IDS = "abcdefghijklmn"
 

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from core.database import Database, open_database
-from tests.sync.paper import Day, JoinedPaper, Town
-from tests.sync.test_complexity import counted
+from tests.kit.paper import Day, JoinedPaper, Town
+from tests.sync.reading.test_complexity import counted
 
 
 def user(key: str, name: str = "Ash", **more: Any) -> dict[str, Any]:

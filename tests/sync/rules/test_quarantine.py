@@ -19,8 +19,8 @@ from sync.rules.quarantine import (
     read_health,
 )
 from sync.sources.health import resume_source
-from tests.year.conftest import NewTown
-from tests.year.kit import Town, TownRoster, classes
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import Town, TownRoster, classes
 
 NOW = datetime(2026, 9, 1, 5, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from rostersync.cli.app import run
 from rostersync.emulator import District
 from rostersync.emulator.district.days import Day, Joins, Leaves
 from sync.sources.check import Line, SourceCheck, check_district
-from tests.engine.kit import SLUG
-from tests.vendors.kit import WAYS, VendorWorld, at_vendor, source_config
+from tests.kit.vendor_world import WAYS, VendorWorld, at_vendor, source_config
+from tests.kit.world import SLUG
 
 EVERY_WAY = pytest.mark.parametrize(("vendor", "mode"), WAYS, ids=map("-".join, WAYS))
 LOOKED_UP = pytest.mark.parametrize(

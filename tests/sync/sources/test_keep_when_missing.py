@@ -10,7 +10,8 @@ import pytest
 from core.database import Database
 from core.errors import ConfigError
 from sync.sources.district_load import load_district_file
-from tests.engine.kit import SLUG, Roster, World, plug_in
+from tests.kit import plug_in
+from tests.kit.world import SLUG, Roster, World
 
 FILE = """\
 [[district]]

@@ -22,11 +22,9 @@ from rostersync.cli.app import run
 from sync.acts.hand_edit import UserEdit, add_user, edit_user
 from sync.acts.upload import Uploaded, upload_file
 from sync.sources.district_load import load_district_file
-from tests.connectors.reading import FIXTURES
-
-from .kit import HEADER, district, people, row
-from .test_flex import available, make_firm, staff
-from .test_inbound import active
+from tests.kit.csv_reading import FIXTURES
+from tests.kit.firm import available, make_firm, staff
+from tests.kit.user_files import HEADER, active, district, people, row
 
 FORMATS = file_formats()
 TEMPLATES = {name: one.template() for name, one in FORMATS.items()}

@@ -10,7 +10,7 @@ from core.database import Database
 from core.tables import Fetch, Finding
 from sync.views import skipped as room
 from sync.views.skipped import Skipped, skipped
-from tests.sync import directory as given
+from tests.kit import tables as given
 
 READ: dict[str, Any] = {"records": 9}
 CHANGES: dict[str, Any] = {"records": 2, "incremental": True}

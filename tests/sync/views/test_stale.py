@@ -5,8 +5,8 @@ from __future__ import annotations
 from sync.run import find
 from sync.views import people
 from sync.views.people import UserFilter
-from tests.engine.conftest import NewWorld
-from tests.engine.kit import SLUG, World
+from tests.kit.fixtures import NewWorld
+from tests.kit.world import SLUG, World
 
 
 def stale(world: World) -> set[str]:

@@ -13,9 +13,9 @@ from core.errors import CredentialsRefused, VendorFailure
 from core.stored import utc_text
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
-from tests.cli.conftest import Cli, cli  # noqa: F401 - a fixture
-from tests.year.conftest import NewTown
-from tests.year.kit import Person, Town, classes, staff
+from tests.kit.command_line import Cli
+from tests.kit.fixtures import NewTown
+from tests.kit.school_year import Person, Town, classes, staff
 
 
 def stood(town: Town) -> list[dict[str, object]]:
@@ -87,7 +87,7 @@ def test_the_status_of_a_thousand_districts_takes_as_many_queries_as_of_one(
     assert len(asked) == one
 
 
-def test_status_on_the_command_line(cli: Cli, new_town: NewTown) -> None:  # noqa: F811
+def test_status_on_the_command_line(cli: Cli, new_town: NewTown) -> None:
     town = filled(new_town())
     town.vendor.leave(*(f"s1-g06-{n:04}" for n in range(9)))
     town.sync("2026-09-02 05:00")
@@ -100,7 +100,7 @@ def test_status_on_the_command_line(cli: Cli, new_town: NewTown) -> None:  # noq
 
 
 def test_status_tells_the_next_try_on_the_districts_own_clock(
-    cli: Cli,  # noqa: F811
+    cli: Cli,
     new_town: NewTown,
 ) -> None:
     town = filled(new_town())
@@ -112,7 +112,7 @@ def test_status_tells_the_next_try_on_the_districts_own_clock(
     assert one["sources"][0]["next_try"] == "2026-09-03T01:00:00Z"
 
 
-def test_status_without_districts_says_how_to_begin(cli: Cli) -> None:  # noqa: F811
+def test_status_without_districts_says_how_to_begin(cli: Cli) -> None:
     assert "rostersync load" in cli("status").out
 
 
@@ -169,7 +169,7 @@ def test_the_report_lists_who_is_still_in_though_no_roster_has_them(returned: To
     assert report["still_in"] == {"stale": 2, "manual_stale": 1, "protected": 1, "manual": 1}
 
 
-def test_rollover_on_the_command_line(cli: Cli, returned: Town) -> None:  # noqa: F811
+def test_rollover_on_the_command_line(cli: Cli, returned: Town) -> None:
     shown = cli("rollover", returned.slug)
     assert shown.code == 0
     assert (

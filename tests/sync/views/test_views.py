@@ -14,7 +14,7 @@ from core.models import Role, UserStatus
 from sync.run import display, find
 from sync.views import districts, people, plans
 from sync.views.people import UserFilter
-from tests.sync import directory as given
+from tests.kit import tables as given
 
 AT = given.AT
 

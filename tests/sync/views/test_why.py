@@ -9,11 +9,10 @@ import pytest
 
 from sync.rules.reasons import as_markdown, means
 from sync.rules.situations import SCHOOL_TABLE, TABLE
-from tests.cli.conftest import Cli
-from tests.cli.roster import Folder, Person, students, teachers
-from tests.cli.test_main_job import D, synced
+from tests.kit.command_line import Cli, D, synced
+from tests.kit.oneroster_folder import Folder, Person, students, teachers
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
