@@ -59,7 +59,7 @@ def main() -> None:
                 if asked.only in (None, work):
                     measure(bench)
         finally:  # what was measured before a sync ended otherwise than expected is worth keeping
-            save(asked.json, {**_circumstances(asked), "rows": bench.rig.table.rows})
+            save(asked.json, {**_circumstances(asked), "rows": bench.table.rows})
 
 
 def _circumstances(asked: argparse.Namespace) -> dict[str, Any]:

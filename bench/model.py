@@ -103,7 +103,7 @@ class Model:
                 yield Files(kind.layout, users, (CHANGED_LITTLE,), Path(name))
             return
         with Vendor(kind.vendor, users, (CHANGED_LITTLE,)) as vendor:
-            run(script("floors", "served", vendor.connector, vendor.clear))
+            run(script("measures.floors", "served", vendor.connector, vendor.clear))
             yield vendor
 
     def _row(

@@ -16,13 +16,13 @@ _CALENDARS = ("", '[[district.pause]]\nstart = "06-15"\nend = "08-10"\n')
 
 def measure(bench: Bench) -> None:
     """Measure each as a whole process."""
-    runs = [bench.rig.program.run("", "--help") for _ in range(bench.often)]
-    bench.rig.table.processes("rostersync --help", "-", runs, goal=Goal(seconds=0.3))
-    for store in bench.rig.stores:
+    runs = [bench.program.run("", "--help") for _ in range(bench.often)]
+    bench.table.processes("rostersync --help", "-", runs, goal=Goal(seconds=0.3))
+    for store in bench.stores:
         url = store.new()
         _fill(bench, store, url)
-        runs = [bench.rig.program.run(url, "status") for _ in range(bench.often)]
-        bench.rig.table.processes(
+        runs = [bench.program.run(url, "status") for _ in range(bench.often)]
+        bench.table.processes(
             f"rostersync status, {DISTRICTS:,} districts",
             store.name,
             runs,
@@ -35,8 +35,8 @@ def _fill(bench: Bench, store: Store, url: str) -> None:
     """Write a database of districts with two sources each, all of them read this morning."""
     file = bench.folder / "districts.toml"
     file.write_text("\n".join(_district(number) for number in range(DISTRICTS)))
-    bench.rig.program.run(url, "db", "upgrade")
-    bench.rig.program.run(url, "load", file)
+    bench.program.run(url, "db", "upgrade")
+    bench.program.run(url, "load", file)
     good = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="microseconds")
     store.execute(url, f"UPDATE sources SET complete_at = '{good}'")
 

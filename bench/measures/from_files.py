@@ -21,7 +21,7 @@ users outside of this bench: 3.37 s and 271 MB, its start included."""
 def measure(bench: Bench) -> None:
     """Measure a set of the size that a peer was measured with, and one of the bench's own size."""
     small = Files(LAYOUT, start.USERS, start.DAYS, bench.folder / "csv-start")
-    starts = {store.name: start.measure(bench, store, small) for store in bench.rig.stores}
+    starts = {store.name: start.measure(bench, store, small) for store in bench.stores}
     _of(bench, bench.csv_users, starts, _LIKE_A_PEER)
     if bench.size > bench.csv_users:
         _of(bench, bench.size, starts, NO_GOAL)
@@ -31,7 +31,7 @@ def _of(bench: Bench, users: int, starts: dict[str, start.Start], goal: Goal) ->
     words = [CHANGED] * bench.repeat
     files = Files(LAYOUT, users, words, bench.folder / f"csv-{users}")
     read = partial(bench.floor, "read", files.place)
-    for store in bench.rig.stores:
+    for store in bench.stores:
         syncs = Syncs(bench, store, files, users, starts[store.name], "OneRoster CSV, ")
         syncs.first(read, _FLOOR)
         syncs.unchanged(read, _FLOOR, goal)

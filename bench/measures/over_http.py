@@ -15,7 +15,7 @@ from bench.rosters.rosters import Vendor
 def measure(bench: Bench) -> None:
     """Measure every row of a vendor's district, on each store."""
     with Vendor("clever", start.USERS, start.DAYS) as small:
-        starts = {store.name: start.measure(bench, store, small) for store in bench.rig.stores}
+        starts = {store.name: start.measure(bench, store, small) for store in bench.stores}
     words = (*(CHANGED for _ in range(bench.repeat)), TOUCHED, CHANGED_LITTLE)
     with Vendor("clever", bench.size, words) as vendor:
         clear = vendor.clear
@@ -23,7 +23,7 @@ def measure(bench: Bench) -> None:
             vendor.turn_to(day)
             bench.floor("get", clear)
         parses = [bench.floor("parse", clear) for _ in range(1 if bench.size > 300_000 else 2)]
-        for store in bench.rig.stores:
+        for store in bench.stores:
             _on(bench, store, vendor, starts[store.name], told(parses))
 
 
@@ -63,7 +63,7 @@ def _first_floor(bench: Bench, store: Store, clear: str) -> Ran:
 
 def _disk(bench: Bench, store: Store, work: str, size: int, people: int) -> None:
     """Add a row of bytes for each of so many people."""
-    bench.rig.table.figure(
+    bench.table.figure(
         work, store.name, size / max(1, people), "B a person", users=bench.size,
         note=f"{size / 1e6:,.1f} MB for {people:,} people", bytes=size, people=people,
     )  # fmt: skip

@@ -11,11 +11,11 @@ from bench.rosters.rosters import Roster
 
 def measure(bench: Bench, store: Store, roster: Roster, start: Start) -> None:
     """Measure how a plan of creates is made and read."""
-    url, table = store.new(), bench.rig.table
+    url, table = store.new(), bench.table
     roster.turn_to(0)
-    bench.rig.program.prepare(url, roster)
+    bench.program.prepare(url, roster)
     began = whole([start.run()])
-    ran = bench.rig.program.run(url, "plan", "bench", "--summary", "--json", codes=(0, 10))
+    ran = bench.program.run(url, "plan", "bench", "--summary", "--json", codes=(0, 10))
     plan = ran.document["plans"][0]["plan"]["id"]
     table.processes(
         "plan of creates, made", store.name, [ran], users=bench.size, start=began,
@@ -26,9 +26,9 @@ def measure(bench: Bench, store: Store, roster: Roster, start: Start) -> None:
         ("show, summary of that plan", ()),
         ("show, first page of that plan", ("--offset", "0", "--limit", "50")),
     ):
-        shown = [bench.rig.program.run(url, "show", plan, *arguments) for _ in range(bench.often)]
+        shown = [bench.program.run(url, "show", plan, *arguments) for _ in range(bench.often)]
         table.processes(work, store.name, shown, users=bench.size, goal=Goal(seconds=1.0))
-    ran = bench.rig.program.run(url, "show", plan, "--format", "json", discard=True)
+    ran = bench.program.run(url, "show", plan, "--format", "json", discard=True)
     table.processes("show --format json, the whole plan", store.name, [ran], users=bench.size)
     store.drop(url)
 
@@ -36,5 +36,5 @@ def measure(bench: Bench, store: Store, roster: Roster, start: Start) -> None:
 def measure_export(bench: Bench, store: Store, url: str) -> None:
     """Measure how everybody in a database is exported."""
     for kind in ("csv", "json"):
-        ran = bench.rig.program.run(url, "export", "bench", "--format", kind, discard=True)
-        bench.rig.table.processes(f"export --format {kind}", store.name, [ran], users=bench.size)
+        ran = bench.program.run(url, "export", "bench", "--format", kind, discard=True)
+        bench.table.processes(f"export --format {kind}", store.name, [ran], users=bench.size)

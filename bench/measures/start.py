@@ -43,18 +43,18 @@ def measure(bench: Bench, store: Store, roster: Roster) -> Start:
     configured, its district read) stays in its row.
     """
     url = store.new()
-    bench.rig.program.prepare(url, roster)
+    bench.program.prepare(url, roster)
     roster.turn_to(0)
-    bench.rig.program.sync(url, CHANGED)
+    bench.program.sync(url, CHANGED)
     roster.turn_to(1)
-    start = Start(bench.rig.program, bench.folder / f"{store.name}-{roster.connector}.modules")
-    found = bench.rig.program.run_python(
+    start = Start(bench.program, bench.folder / f"{store.name}-{roster.connector}.modules")
+    found = bench.program.run_python(
         url, _RECORD, start.modules, "sync", "bench", "--json", codes=(0, 10)
     )
     if status_of(found) not in CHANGED:
         raise SystemExit(f"The sync whose imports were to be found changed nobody: {found.out}")
     store.drop(url)
-    bench.rig.table.processes(
+    bench.table.processes(
         f"start: what a sync of {roster.connector} loads",
         store.name,
         [start.run() for _ in range(bench.often)],

@@ -15,15 +15,15 @@ def measure(bench: Bench, store: Store, roster: Roster) -> None:
     These syncs are runs of their own: who stands by takes a share of the processor.
     """
     url = store.new()
-    bench.rig.program.prepare(url, roster)
+    bench.program.prepare(url, roster)
     for day, work in enumerate(("first sync", "1 % changed")):
         roster.turn_to(day)
-        with Companion(*script("bystander", url)) as bystander:
-            ran = bench.rig.program.sync(url, CHANGED)
+        with Companion(*script("rig.bystander", url)) as bystander:
+            ran = bench.program.sync(url, CHANGED)
             waited = bystander.ask("stop")
         for who in ("reader", "hand edit"):
             tries = waited[who]["tries"]
-            bench.rig.table.figure(
+            bench.table.figure(
                 f"longest wait of a {who}, {work}", store.name, waited[who]["longest"], "s",
                 users=bench.size,
                 note=f"of {tries:,} tries during {ran.seconds:.2f} s, {status_of(ran)}",

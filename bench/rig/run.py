@@ -31,4 +31,4 @@ class Bench:
 
     def floor(self, what: str, *arguments: str | Path) -> Ran:
         """Measure a floor (``bench.measures.floors``)."""
-        return run(script("floors", what, *arguments))
+        return run(script("measures.floors", what, *arguments))

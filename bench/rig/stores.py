@@ -164,5 +164,5 @@ def opened(names: Sequence[str], folder: Path) -> Iterator[list[Store]]:
             if name == "sqlite":
                 found.append(Sqlite(folder))
             else:
-                found.append(Postgres(stack.enter_context(Companion(*script("postgres")))))
+                found.append(Postgres(stack.enter_context(Companion(*script("rig.postgres")))))
         yield found

@@ -42,7 +42,7 @@ class Vendor(Companion):
     """A vendor's server in a process of its own. ``words`` name its days after the first one."""
 
     def __init__(self, name: str, users: int, words: Sequence[str]) -> None:
-        super().__init__(*script("vendor", name, users, *words))
+        super().__init__(*script("rosters.vendor", name, users, *words))
         self.connector: str = self.ready["connector"]
         self.config: Mapping[str, Any] = self.ready["config"]
         self.secrets: Mapping[str, str] = self.ready["secrets"]
@@ -74,7 +74,7 @@ class Files:
         self.config: Mapping[str, Any] = {"path": str(self.place)}
         self.secrets: Mapping[str, str] = {}
         self.page_size: int | None = None
-        run(script("roster_files", layout, users, folder, *words))
+        run(script("rosters.roster_files", layout, users, folder, *words))
 
     def turn_to(self, day: int) -> None:
         """Put the files of another day in the place that is read."""
