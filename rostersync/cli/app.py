@@ -23,6 +23,7 @@ from rostersync.cli.commands import (
     setup,
     sources,
     status,
+    sync,
     user,
 )
 from rostersync.cli.door import (
@@ -52,6 +53,7 @@ for room in (
     status,
     sources,
     seasons,
+    sync,
     plans,
     ordered_plans,
     history,

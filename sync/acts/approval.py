@@ -19,7 +19,7 @@ from core.stored import from_json, utc_text
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.chain import fold
 from sync.ledger.effects import SOURCE_KINDS
-from sync.ledger.seal import reseal_without
+from sync.ledger.standing import reseal_without
 from sync.rules import season
 from sync.rules.return_guard import SeasonState
 from sync.rules.season import Season

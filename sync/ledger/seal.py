@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core.database import MANY_ROWS, Database
 from core.steps import log_of, note, step
-from core.stored import from_json, to_json, utc_text
+from core.stored import to_json, utc_text
 from sync.ledger.domain_moves import moves_of
 from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of
@@ -143,8 +143,9 @@ def _seal_both(
     )
     held_id = _split_off_held(connection, draft.plan_id)
     if held_id is not None:
-        held = _seal_held(connection, draft, held_id, judged, expires)
-        rest.counts = {name: people - held[name] for name, people in rest.counts.items()}
+        trips = [_trip(trip, judged.names) for trip in judged.trips]
+        held = seal_held(draft.database, connection, held_id, trips, expires) or {}
+        rest.counts = {name: people - held.get(name, 0) for name, people in rest.counts.items()}
         rest.additions = _without_held(connection, rest.additions)
     return _seal_rest(connection, draft, held_id, judged, rest), held_id
 
@@ -153,23 +154,30 @@ def _split_off_held(connection: Connection, plan_id: int) -> int | None:
     """Move the changes of everybody in ``holds`` to a plan of their own; return its id."""
     if not connection.execute(_ANY_HELD, {"plan": plan_id}).first():
         return None
-    held_id = int(connection.execute(_OPEN_HELD, {"plan": plan_id}).scalar_one())
+    held_id = int(connection.execute(OPEN_HELD, {"plan": plan_id}).scalar_one())
     for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARDED):
         connection.execute(query, {"plan": plan_id, "held": held_id})
     for each in (plan_id, held_id):
-        _renumber(connection, each)
+        renumber(connection, each)
     return held_id
 
 
-def _seal_held(
-    connection: Connection, draft: Draft, held_id: int, judged: Judged, expires: datetime
-) -> dict[str, int]:
-    """Seal the held plan; return how many people each action has in it."""
-    counts = _counted(connection, held_id)
+def seal_held(
+    database: Database,
+    connection: Connection,
+    held_id: int,
+    trips: Sequence[Mapping[str, Any]],
+    expires: datetime,
+) -> dict[str, int] | None:
+    """Seal a held plan; return how many people each action has in it. Without changes: None."""
     digest, size = digest_of(connection, held_id)
+    if size == 0:
+        return None
+    counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
+    for action, people in connection.execute(_COUNT, {"plan": held_id}):
+        counts[action] = people
     digest = _with_moves(connection, held_id, digest)
-    _write_outline(draft.database, connection, held_id, size)
-    trips = [_trip(trip, judged.names) for trip in judged.trips]
+    _write_outline(database, connection, held_id, size)
     _Seal(digest, size, counts, status="held", held=trips, expires=expires).close(
         connection, held_id
     )
@@ -205,14 +213,6 @@ def _unchanged(connection: Connection, draft: Draft, held_id: int | None, distri
         plans = {"plan": draft.plan_id, "held": held_id or 0}
         touched = int(connection.execute(_TOUCHED, plans).scalar_one())
     return max(0, people - touched)
-
-
-def _counted(connection: Connection, plan_id: int) -> dict[str, int]:
-    """Count the people of a plan by action; other counts are 0."""
-    counts = dict.fromkeys((*ACTIONS, *_EXTRA), 0)
-    for action, people in connection.execute(_COUNT, {"plan": plan_id}):
-        counts[action] = people
-    return counts
 
 
 def _without_held(connection: Connection, additions: Mapping[int, int]) -> dict[int, int]:
@@ -303,7 +303,7 @@ def _trip(trip: Trip, names: Names) -> dict[str, Any]:
     return shown
 
 
-def _renumber(connection: Connection, plan_id: int) -> None:
+def renumber(connection: Connection, plan_id: int) -> None:
     """Number a plan's changes from 0, in their order."""
     about = {"plan": plan_id}
     connection.execute(_NUMBER, about)
@@ -316,7 +316,7 @@ _ANY_HELD = text(
     "SELECT 1 FROM holds h WHERE EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan"
     " AND c.target_id = h.target_id) LIMIT 1"
 )
-_OPEN_HELD = text(
+OPEN_HELD = text(
     "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
     " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
     " approved, size) SELECT district_id, run_id, kind, 'draft', FALSE, digest, created_at,"
@@ -357,116 +357,3 @@ _SEAL = text(
     " schools = :schools, held = :held, additions = :additions, expires_at = :expires"
     " WHERE id = :id"
 )
-
-
-# -- the standing held plan (P3)
-
-
-def supersede_standing(
-    database: Database,
-    connection: Connection,
-    district_id: int,
-    held_id: int | None,
-    now: datetime,
-    expires: datetime,
-) -> int | None:
-    """Make ``held_id`` the district's standing held plan, or keep the old one if it is the same.
-
-    Returns the id of the plan that now stands, or None.
-    """
-    standing = connection.execute(
-        text("SELECT id, expires_at FROM plans WHERE district_id = :d AND standing"),
-        {"d": district_id},
-    ).one_or_none()
-    if standing is not None and standing.expires_at < utc_text(now):
-        connection.execute(_EXPIRE, {"id": standing.id})
-        standing = None
-    if standing is not None and held_id is not None and _same(connection, standing.id, held_id):
-        connection.execute(_RENEW, {"id": standing.id, "expires": utc_text(expires)})
-        for table in ("changes", "takings", "plan_groups"):
-            connection.execute(text(f"DELETE FROM {table} WHERE plan_id = :id"), {"id": held_id})
-        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
-        return int(standing.id)
-    if standing is not None:
-        connection.execute(_SUPERSEDE, {"id": standing.id, "by": held_id})
-    if held_id is not None:
-        connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
-    return held_id
-
-
-def _same(connection: Connection, one: int, other: int) -> bool:
-    """Return whether two plans have the same changes, based on the same evidence."""
-    return not connection.execute(_DIFFERENCE, {"one": one, "other": other}).first()
-
-
-_DIFFERENCE = text(
-    "SELECT 1 FROM (SELECT content_print, COUNT(*) AS n FROM changes WHERE plan_id = :one"
-    " GROUP BY content_print) AS a FULL OUTER JOIN (SELECT content_print, COUNT(*) AS n"
-    " FROM changes WHERE plan_id = :other GROUP BY content_print) AS b"
-    " ON a.content_print = b.content_print WHERE a.n IS NULL OR b.n IS NULL OR a.n <> b.n LIMIT 1"
-)
-_EXPIRE = text("UPDATE plans SET status = 'expired', standing = FALSE WHERE id = :id")
-_RENEW = text("UPDATE plans SET expires_at = :expires WHERE id = :id")
-_SUPERSEDE = text(
-    "UPDATE plans SET status = 'superseded', standing = FALSE, superseded_by = :by WHERE id = :id"
-)
-
-
-def reseal_without(
-    database: Database,
-    connection: Connection,
-    plan_id: int,
-    targets: Sequence[str],
-    now: datetime,
-) -> int | None:
-    """Store a held plan like ``plan_id`` but without some people, and let it stand (P5).
-
-    Returns its id, or None if nobody is left.
-    """
-    held_id = int(connection.execute(_OPEN_HELD, {"plan": plan_id}).scalar_one())
-    about = {"plan": plan_id, "held": held_id}
-    for query in (_COPY_CHANGES, _COPY_TAKINGS):
-        for chunk in range(0, max(len(targets), 1), 500):
-            some = list(targets[chunk : chunk + 500]) or [""]
-            if chunk == 0:
-                connection.execute(query, about)
-            table = "changes" if query is _COPY_CHANGES else "takings"
-            connection.execute(_DROP_OF[table], {"held": held_id, "targets": some})
-    _renumber(connection, held_id)
-    digest, size = digest_of(connection, held_id)
-    if size == 0:
-        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
-        return None
-    digest = _with_moves(connection, held_id, digest)
-    _write_outline(database, connection, held_id, size)
-    counts = _counted(connection, held_id)
-    trips, expires = connection.execute(
-        text("SELECT held, expires_at FROM plans WHERE id = :plan"), about
-    ).one()
-    until = datetime.fromisoformat(expires) if expires else now
-    _Seal(digest, size, counts, status="held", held=from_json(trips), expires=until).close(
-        connection, held_id
-    )
-    connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
-    return held_id
-
-
-_COPY_CHANGES = text(
-    "INSERT INTO changes (plan_id, seq, kind, action, target_id, revision, record_id,"
-    " record_version, role, school_id, before, after, basis, reason, salt, digest, content_print)"
-    " SELECT CAST(:held AS BIGINT), seq, kind, action, target_id, revision, record_id,"
-    " record_version, role, school_id, before, after, basis, reason, salt, digest, content_print"
-    " FROM changes WHERE plan_id = :plan"
-)
-_COPY_TAKINGS = text(
-    "INSERT INTO takings (plan_id, target_id, source_id, school_id, role, what, explained,"
-    " guarded) SELECT CAST(:held AS BIGINT), target_id, source_id, school_id, role, what,"
-    " explained, guarded"
-    " FROM takings WHERE plan_id = :plan"
-)
-_DROP_OF = {
-    table: text(f"DELETE FROM {table} WHERE plan_id = :held AND target_id IN :targets").bindparams(
-        bindparam("targets", expanding=True)
-    )
-    for table in ("changes", "takings")
-}

@@ -20,7 +20,8 @@ from core.settings import DistrictSettings
 from core.steps import log_of, step
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
-from sync.ledger.seal import Judged, Names, discard_drafts, seal, supersede_standing
+from sync.ledger.seal import Judged, Names, discard_drafts, seal
+from sync.ledger.standing import supersede_standing
 from sync.people import matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
