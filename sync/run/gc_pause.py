@@ -2,7 +2,8 @@
 
 Used by reading and planning, and by the command line while it loads its modules. Rows are freed by
 reference counting; searching them for cycles that do not exist takes a tenth of a first sync or of
-a start.
+a start. Only a process of our own is tuned (``look_seldom`` says so): an app that embeds
+rostersync keeps the collector that it has.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ _USUALLY = gc.get_threshold()
 _SELDOM = (50_000, 20, 100)
 """Thresholds for the young and the older generation (Python's own are 700 and 10)."""
 
+_tuned = False
+
 
 def look_seldom() -> None:
-    """Collect rarely from now on."""
+    """Collect rarely from now on: the process is ours, and ``seldom`` may tune it."""
+    global _tuned
+    _tuned = True
     gc.set_threshold(*_SELDOM)
 
 
@@ -33,13 +38,17 @@ def look_as_usual() -> None:
 
 @contextmanager
 def seldom() -> Iterator[None]:
-    """Collect rarely, and exempt all existing objects, until the block ends."""
-    before, frozen = gc.get_threshold(), gc.get_freeze_count()
-    gc.freeze()
-    look_seldom()
+    """Collect rarely until the block ends, in a process of our own.
+
+    Nothing is frozen or forgotten: what was made in the block is looked at after it, so a process
+    that runs many syncs does not grow.
+    """
+    if not _tuned:
+        yield
+        return
+    before = gc.get_threshold()
+    gc.set_threshold(*_SELDOM)
     try:
         yield
     finally:
         gc.set_threshold(*before)
-        if not frozen:  # objects that somebody else has frozen stay frozen
-            gc.unfreeze()
