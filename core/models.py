@@ -7,6 +7,7 @@ here for demographics or passwords: data without a field are dropped while readi
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated
@@ -84,6 +85,19 @@ def ceds_grade(token: str) -> str | None:
 def fold_email(email: str) -> str:
     """Return the form of an address that matching compares; the address is stored as given."""
     return email.strip().casefold()
+
+
+def fold_name(name: str) -> str:
+    """Return a name as matching compares it: no accents, no case, letters and digits only."""
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(sign for sign in plain if sign.isalnum())
+
+
+def without_zeros(number: str) -> str:
+    """Return a whole number without leading zeros, which a spreadsheet eats; others as they are."""
+    if number[:1] == "0" and number.isascii() and number.isdecimal():
+        return number.lstrip("0") or "0"
+    return number
 
 
 def _clean(value: object) -> object:

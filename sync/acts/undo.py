@@ -154,8 +154,8 @@ class _Back:
             self.after = {"status": "archived"}
             self.links = [link for link in self.links if link[0] != "unlink"]
             self.holds = dict.fromkeys(self.holds, 0)
-            if row.record_id is not None:
-                self.holds[row.record_id] = 0
+            if row.record_id is not None and "target" not in before:
+                self.holds[row.record_id] = 0  # else it goes back to whom it came from (I13)
             return
         for name, old in before.items():
             if name != "target":

@@ -164,7 +164,7 @@ class Shape:
     actions: frozenset[str]
     school_actions: frozenset[str]
     moves_links: bool
-    """Links may end or move to another person: only ordered plans do that."""
+    """Links may end or move to another person: a person orders that, or has decided it."""
     by_a_person: bool
     """A change may say what no source says: keep archived, protect, lock."""
     rests: bool
@@ -185,6 +185,9 @@ def shape_of(database: Database, connection: Connection, plan_id: int, kind: str
         text("SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"),
         {"plan": plan_id},
     ).all()
+    moves_links = kind not in (*SOURCE_KINDS, "hand")
+    if not moves_links and any(action == "unlink" for _, action, _ in rows):
+        moves_links = connection.execute(_GIVEN_AWAY, {"plan": plan_id}).first() is not None
     actions = frozenset(action for noun, action, _ in rows if noun == "user")
     fields = frozenset[str]()
     if actions & UPDATES:
@@ -193,13 +196,17 @@ def shape_of(database: Database, connection: Connection, plan_id: int, kind: str
     return Shape(
         actions,
         frozenset(action for noun, action, _ in rows if noun == "school"),
-        kind not in (*SOURCE_KINDS, "hand"),
+        moves_links,
         kind not in SOURCE_KINDS,
         any(rests for _, _, rests in rows),
         fields,
     )
 
 
+_GIVEN_AWAY = text(
+    "SELECT 1 FROM changes WHERE plan_id = :plan AND action = 'unlink' AND after IS NOT NULL"
+    " LIMIT 1"
+)
 _UPDATES = f"{{of}}action IN {tuple(sorted(UPDATES))} AND {{of}}after IS NOT NULL"
 _UPDATED_FIELDS = (
     "SELECT DISTINCT k.key FROM changes c, {keys} WHERE c.plan_id = :plan AND c.kind = 'user'"

@@ -20,6 +20,8 @@ from sync.run.run_rows import close_run_in, open_run
 NEW = "new"
 LOST = "resembles_lost"
 """Somebody new at the new vendor of a switch resembles somebody whom it does not share."""
+REUSED = "reused_id"
+"""A source speaks of somebody else under an id that is a known person's (I13)."""
 
 
 def resolve(
@@ -94,16 +96,22 @@ def leave_to_a_person(
     reason: str,
     candidates: Mapping[str, Sequence[str]],
     now: datetime,
+    asked: Mapping[str, Any] | None = None,
 ) -> None:
-    """Open the conflict of a record, or say anew who it may be: ``candidates`` → evidence."""
+    """Open the conflict of a record, or say anew who it may be: ``candidates`` → evidence.
+
+    ``asked`` is what the first candidate is asked about, kept until it is decided.
+    """
+    found: list[dict[str, Any]] = [
+        {"id": one, "evidence": list(said)} for one, said in candidates.items()
+    ]
+    found[0] |= asked or {}
     about = {
         "kind": kind.value,
         "district": district_id,
         "record": record_id,
         "reason": reason,
-        "candidates": to_json(
-            [{"id": one, "evidence": list(said)} for one, said in candidates.items()]
-        ),
+        "candidates": to_json(found),
         "now": utc_text(now),
     }
     if not connection.execute(_AGAIN, about).rowcount:

@@ -7,12 +7,12 @@ weak, contradictory or ambiguous is a conflict that a person decides (I5).
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 
+from core.models import fold_name, without_zeros
 from sync.people.person import UserData
 
 USER_PREFIX = "u"
@@ -86,8 +86,8 @@ def weak_keys(data: Mapping[str, object]) -> tuple[str | None, str | None]:
     """Return the local part of the address and the names, folded: weak each, strong together."""
     email, given, family = data.get("email"), data.get("given_name"), data.get("family_name")
     local = str(email).casefold().rpartition("@")[0] if email else None
-    names = f"{fold_name(str(given or ''))}|{fold_name(str(family))}" if family else None
-    return local or None, names
+    names = f"{fold_name(str(given or ''))}|{fold_name(str(family or ''))}"
+    return local or None, names if names != "|" else None
 
 
 def keys_of(
@@ -113,12 +113,6 @@ def keys_of(
 # -- who is who (I5): pure
 
 
-def fold_name(name: str) -> str:
-    """Return a name as matching compares it: no accents, no case, letters and digits only."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(sign for sign in plain if sign.isalnum())
-
-
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What may tell one person from another, of a new record or of a user."""
@@ -131,11 +125,18 @@ class Traits:
     given: frozenset[str]
     family: frozenset[str]
     roles: frozenset[str]
+    usernames: frozenset[str] = frozenset()
+    """Folded logins: they tell one adult's entries of one source together, and nothing else."""
 
     @property
     def role_class(self) -> str:
         """Within whom their numbers are unique."""
         return role_class(self.roles)
+
+    @property
+    def is_adult(self) -> bool:
+        """Say whether they are no student: a contact may be a teacher, too."""
+        return bool(self.roles) and "student" not in self.roles
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,8 @@ class Candidate:
     """Another new person of the record's source has one of the same strong keys."""
     email_rivals: bool = False
     """Another user, or another entry of the record's source, has the same address."""
+    sources: frozenset[int] = frozenset()
+    """The sources that share them, or have shared them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,8 @@ class Match:
     reason: str = ""
     evidence: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """(candidate, slugs) each, in the order of the candidates' ids."""
+    shares_address_with: tuple[str, ...] = ()
+    """Of somebody new: whose address theirs is, too (I9)."""
 
 
 NEW = Match("new")
@@ -179,23 +184,39 @@ def judge(
     if the names agree too. So is one by the address whose names agree, unique on both sides, of the
     same role class, at an allowed domain (``domains`` empty allows all), and who gains no admin
     role. Weak, contradictory or several: a conflict. Never by the name alone.
+
+    Another entry of the record's own source is the same person by a strong number and both names,
+    an adult also by address or username and both names (I10). An address of several people of one
+    source is no evidence (I9). A number that agrees but for leading zeros counts like one in
+    another field, if it is one person's only (I11).
     """
     strong = {c.id for c in candidates if _agreeing(new, c.known)}
     by_number = {c.id for c in candidates if c.id not in strong and _confirmed(new, c.known)}
-    by_email = {c.id for c in candidates if new.emails & c.known.emails}
+    but_for_zeros = {c.id for c in candidates if _without_zeros(new, c.known)} - strong
+    by_zeros = {c.id for c in candidates if c.id in but_for_zeros} - by_number
+    by_zeros = {c.id for c in candidates if c.id in by_zeros and names_agree(new, c.known) is True}
+    one_adult = {c.id for c in candidates if c.id not in strong and _same_adult(new, c)}
+    by_email = {c.id for c in candidates if new.emails & c.known.emails} | one_adult
+    by_key = strong | by_number | by_zeros | one_adult
+    family = {c.id for c in candidates if c.id in by_email - by_key and _family(new, c, candidates)}
+    by_email -= family
     likely = [
         c
         for c in candidates
         if c.id in strong
-        or (c.id in by_email | by_number and (not strong or names_agree(new, c.known) is True))
+        or (
+            c.id in by_email | by_number | by_zeros
+            and (not strong or names_agree(new, c.known) is True)
+        )
     ]
     if not likely:
-        return NEW
+        return Match("new", shares_address_with=tuple(sorted(family))) if family else NEW
     evidence = tuple(
         (c.id, evidence_of(new, c, domains)) for c in sorted(likely, key=lambda c: c.id)
     )
     if len(likely) > 1:
-        reason = "several_candidates" if strong or by_number else "email_of_another"
+        numbers = strong or by_number or by_zeros
+        reason = "several_candidates" if numbers else "email_of_another"
         return Match("conflict", None, reason, evidence)
     (one,) = likely
     if strong:
@@ -207,6 +228,11 @@ def judge(
     sure, doubtful = "same_number_elsewhere", "keys_contradict"
     if one.id in by_number:
         doubts |= {"shared_key"}
+    elif one.id in by_zeros:
+        sure = "same_number_without_zeros"
+        doubts |= {"shared_key"} | ({sure} if len(but_for_zeros) > 1 else set())
+    elif one.id in one_adult and "gains_admin" not in evidence[0][1]:
+        return Match("link", one.id, "same_person", evidence)
     else:
         doubts |= {"names_differ", "names_unknown", "shared_email", "foreign_domain"}
         sure, doubtful = "same_email", "email_of_another"
@@ -223,6 +249,8 @@ def evidence_of(new: Traits, candidate: Candidate, domains: frozenset[str]) -> t
     slugs = [f"same_{kind}" for kind in agreeing] + [f"other_{kind}" for kind in differing]
     if crossing(new, known):
         slugs.append("same_number_elsewhere")
+    if _without_zeros(new, known):
+        slugs.append("same_number_without_zeros")
     if new.emails & known.emails:
         slugs.append("same_email")
         if candidate.email_rivals:
@@ -254,12 +282,59 @@ def _agreeing(new: Traits, known: Traits) -> list[str]:
 
 
 def _differing(new: Traits, known: Traits) -> list[str]:
-    """Return the kinds of strong keys in which they differ, but for a number in another field."""
-    crossed = {kind for pair in crossing(new, known) for kind in pair}
+    """Return the kinds of strong keys in which they differ.
+
+    But for a number in another field, and for one that lacks its leading zeros.
+    """
+    same = {kind for pair in crossing(new, known) for kind in pair}
+    same |= set(_without_zeros(new, known))
     return _kinds(
         kind
         for kind, values in new.keys.items()
-        if kind in known.keys and not values & known.keys[kind] and kind not in crossed
+        if kind in known.keys and not values & known.keys[kind] and kind not in same
+    )
+
+
+def _without_zeros(new: Traits, known: Traits) -> list[str]:
+    """Return the kinds of numbers that are the same but for leading zeros (I11)."""
+    return [
+        kind
+        for kind, values in new.keys.items()
+        if kind in known.keys
+        and not values & known.keys[kind]
+        and {without_zeros(v) for v in values} & {without_zeros(v) for v in known.keys[kind]}
+    ]
+
+
+def _same_adult(new: Traits, one: Candidate) -> bool:
+    """Say whether another entry of the source is the same adult's, by address or login (I10)."""
+    known = one.known
+    return bool(
+        one.present_here
+        and new.is_adult
+        and known.is_adult
+        and (new.emails & known.emails or new.usernames & known.usernames)
+        and names_agree(new, known) is True
+        and not _differing(new, known)
+    )
+
+
+def _family(new: Traits, one: Candidate, candidates: Sequence[Candidate]) -> bool:
+    """Say whether an address is a family's: of somebody with another given name (I9).
+
+    Their id of the record's own source is another one, or others of their source have it too.
+    """
+    if not (new.given and one.known.given) or new.given & one.known.given:
+        return False
+    return (
+        one.present_here
+        or one.absent_here
+        or any(
+            other.id != one.id
+            and other.sources & one.sources
+            and other.known.emails & one.known.emails & new.emails
+            for other in candidates
+        )
     )
 
 
@@ -305,8 +380,15 @@ def _strongest(new: Traits, known: Traits) -> str:
 
 
 def names_agree(new: Traits, known: Traits) -> bool | None:
-    """Say whether given and family names agree; None if one side has not both."""
+    """Say whether given and family names agree; None if one side lacks what the other has.
+
+    Whoever has one name only agrees with whoever has the same one only (I12).
+    """
     if not (new.given and new.family and known.given and known.family):
+        if bool(new.given) != bool(known.given) or bool(new.family) != bool(known.family):
+            return None
+        if new.given or new.family:
+            return bool(new.given & known.given or new.family & known.family)
         return None
     return bool(new.given & known.given) and bool(new.family & known.family)
 
@@ -321,12 +403,9 @@ def _contradicts(new: Traits, one: Candidate) -> bool:
         and not new.family & known.family
         and not new.emails & known.emails
     )
-    sure = {"master", "userid"} & set(_agreeing(new, known))
+    sure = {"master", "userid"} & set(_agreeing(new, known)) or names_agree(new, known) is True
     return bool(
-        _differing(new, known)
-        or strangers
-        or one.strong_rivals
-        or (one.present_here and not sure)  # nothing but these joins two entries of one source
+        _differing(new, known) or strangers or one.strong_rivals or (one.present_here and not sure)
     )
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from sqlalchemy import Connection, TextClause, bindparam, text
 
 from core.database import Database
-from core.models import Kind
+from core.models import Kind, without_zeros
+from core.stored import to_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people.conflicts import leave_to_a_person
 from sync.people.contested_links import ClaimedLinks
@@ -47,6 +48,8 @@ class MatchingContext:
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Old email domain → the one that came after it."""
     own: OwnNumbers = field(default_factory=dict)
+    grouped: bool = False
+    """Somebody has several new entries in one source (``sync/people/entries.py``)."""
 
 
 def match(
@@ -63,7 +66,9 @@ def match(
         for first in range(1, records + 1, BATCH):
             newcomers = [
                 record
-                for record in read_newcomers(connection, first, first + BATCH - 1)
+                for record in read_newcomers(
+                    connection, first, first + BATCH - 1, grouped=terms.grouped
+                )
                 if record.source_id not in terms.silent
             ]
             rows = [row for record in newcomers for row in _rows(record, terms)]
@@ -75,8 +80,12 @@ def match(
     with transaction() as connection:
         for find in (*_FIND, *_find_own(terms.own)):
             connection.execute(find, {"district": terms.district_id})
-        connection.execute(_DECIDED_NEW)
+        if connection.execute(_ANY_LOGIN).first():
+            connection.execute(_FIND_BY_LOGIN, {"district": terms.district_id})
         connection.exec_driver_sql("CREATE INDEX ix_found ON found (person)")
+        for find in _FIND_WITHOUT_ZEROS:
+            connection.execute(find, {"district": terms.district_id})
+        connection.execute(_DECIDED_NEW)
         connection.exec_driver_sql("CREATE INDEX ix_found_source ON found (source_id, person)")
         connection.exec_driver_sql("CREATE INDEX ix_found_target ON found (target_id)")
         connection.exec_driver_sql(
@@ -113,8 +122,9 @@ def _contest(
     doubtful = claims.swapped()
     crowded = connection.execute(_CROWDED, {"source": source_id}).scalars().all()
     for start in range(0, len(crowded), 500):
-        rows = connection.execute(_CLAIMANTS, {"targets": crowded[start : start + 500],
-                                               "source": source_id}).all()  # fmt: skip
+        query = _GROUPED_CLAIMANTS if terms.grouped else _CLAIMANTS
+        about = {"targets": crowded[start : start + 500], "source": source_id}
+        rows = connection.execute(query, about).all()
         doubtful |= claims.crowded(
             (row.target_id, row.record_id, row.reason, person_of(row)) for row in rows
         )
@@ -127,6 +137,7 @@ def _make_tables(connection: Connection) -> None:
         ("new_keys", "record_id BIGINT, source_id BIGINT, person TEXT, word TEXT, value TEXT"),
         ("found", "person TEXT, source_id BIGINT, target_id TEXT, other TEXT, word TEXT"),
         ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
+        ("family_addresses", "record_id BIGINT, users TEXT"),
     ):
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
         connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
@@ -143,6 +154,15 @@ def _rows(record: RecordView, terms: MatchingContext) -> list[tuple[Any, ...]]:
         for value in values
     ]
     rows += [(record.id, record.source_id, person, "email", email) for email in known.emails]
+    if known.is_adult:
+        rows += [(record.id, record.source_id, person, "login", name) for name in known.usernames]
+    rows += [
+        (record.id, record.source_id, person, f"bare:{kind}", without_zeros(value))
+        for kind, values in known.keys.items()
+        if kind.partition(":")[0] in NUMBERS
+        for value in values
+        if value.isascii() and value.isdecimal()
+    ]
     if record.person_key:  # an entry without any key belongs to its person all the same
         rows.append((record.id, record.source_id, person, "self", person))
     return rows
@@ -194,6 +214,7 @@ class _Batch:
         wanted |= {one.target for one in joining.values() if one.target is not None}
         users = read_known(self.connection, wanted, self.terms.aliases, self.terms.own)
         rivals = self._rivals(about)
+        families: list[tuple[int, str]] = []
         joins: list[tuple[int, str, str]] = []
         attached: list[tuple[int, int, str, str]] = []
         gone: list[int] = []
@@ -218,6 +239,8 @@ class _Batch:
                 candidates[one.id] = _with(one, known, rivals[person, other])
             verdict = judge(new, list(candidates.values()), self.terms.domains)
             if verdict.what == "new":
+                if verdict.shares_address_with:
+                    families.append((mine[0].id, to_json(verdict.shares_address_with)))
                 continue
             gone += [record.id for record in mine]
             target = verdict.target
@@ -236,6 +259,9 @@ class _Batch:
         self.database.insert_into(
             self.connection, "attached", ("record_id", "base_id", "target_id", "reason"), attached
         )
+        self.database.insert_into(
+            self.connection, "family_addresses", ("record_id", "users"), families
+        )
         if gone:
             self.connection.execute(_NOT_NEW, [{"id": record} for record in gone])
 
@@ -245,17 +271,22 @@ class _Batch:
             ids = self.connection.execute(_RECORDS_OF, {"people": [person]}).all()
             for query in _UNLINK:
                 self.connection.execute(query, [{"id": row.record_id} for row in ids])
-            record = read_records(self.connection, [record_id])[record_id]
+            record = self._read([record_id])[record_id]
             verdict = Match("conflict", None, "keys_contradict", ((target, evidence),))
             self._conflict(record, verdict)
 
     def _records(self, about: Mapping[str, Any]) -> dict[str, list[RecordView]]:
         ids = self.connection.execute(_RECORDS_OF, about).all()
-        views = read_records(self.connection, [row.record_id for row in ids])
+        views = self._read([row.record_id for row in ids])
         records: dict[str, list[RecordView]] = defaultdict(list)
         for row in ids:
             records[row.person].append(views[row.record_id])
+        for mine in records.values():  # the first of them says who joins, as for newcomers
+            mine.sort(key=lambda record: record.external_id)
         return records
+
+    def _read(self, ids: Sequence[int]) -> dict[int, RecordView]:
+        return read_records(self.connection, ids, grouped=self.terms.grouped)
 
     def _known_of(self, records: Sequence[RecordView]) -> Traits:
         source_id = records[0].source_id
@@ -290,12 +321,14 @@ class _Batch:
         if not people:
             return {}
         rows = self.connection.execute(_STANDING_OF, {"people": sorted(people)}).all()
-        views = read_records(self.connection, [row.record_id for row in rows])
+        views = self._read([row.record_id for row in rows])
         records: dict[str, list[RecordView]] = defaultdict(list)
         standing: dict[str, Any] = {}
         for row in rows:
             records[row.person].append(views[row.record_id])
             standing[row.person] = row
+        for mine in records.values():
+            mine.sort(key=lambda record: record.external_id)
         found: dict[str, _Joining] = {}
         for person, mine in records.items():
             row = standing[person]
@@ -333,7 +366,8 @@ class _Joining:
 def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool]) -> Candidate:
     """Return somebody of this run as a candidate, with what is known of them already."""
     if candidate is None:
-        return Candidate(one.id, one.known, False, False, False, *rivals)
+        sources = frozenset([one.source_id])
+        return Candidate(one.id, one.known, False, False, False, *rivals, sources)
     known, more = candidate.known, one.known
     keys = {
         kind: known.keys.get(kind, frozenset()) | more.keys.get(kind, frozenset())
@@ -343,22 +377,27 @@ def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool])
         candidate,
         known=Traits(
             keys, known.emails | more.emails, known.given | more.given,
-            known.family | more.family, known.roles | more.roles,
+            known.family | more.family, known.roles | more.roles, known.usernames | more.usernames,
         ),
+        sources=candidate.sources | {one.source_id},
         strong_rivals=candidate.strong_rivals or rivals[0],
         email_rivals=candidate.email_rivals or rivals[1],
     )  # fmt: skip
 
 
-def read_records(connection: Connection, ids: Sequence[int]) -> dict[int, RecordView]:
-    """Return these records, by id."""
+def read_records(
+    connection: Connection, ids: Sequence[int], *, grouped: bool = False
+) -> dict[int, RecordView]:
+    """Return these records, by id; ``grouped``: see ``read_newcomers``."""
     found: dict[int, RecordView] = {}
     connection.exec_driver_sql("DROP TABLE IF EXISTS some_records")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE some_records (n INTEGER, record_id BIGINT)")
     if ids:
         rows = [{"n": number, "id": record} for number, record in enumerate(sorted(set(ids)), 1)]
         connection.execute(_SOME, rows)
-        for record in read_newcomers(connection, 1, len(rows), table="some_records"):
+        for record in read_newcomers(
+            connection, 1, len(rows), table="some_records", grouped=grouped
+        ):
             found[record.id] = record
     return found
 
@@ -420,7 +459,8 @@ _FIND = (
     text(
         "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
         " k.word FROM new_keys k JOIN new_keys o ON o.word = k.word AND o.value = k.value"
-        " AND o.source_id <> k.source_id WHERE k.word <> 'self'"
+        " AND o.source_id <> k.source_id WHERE k.word NOT IN ('self', 'login')"
+        " AND k.word NOT LIKE 'bare:%'"
     ),
     *(
         text(
@@ -430,6 +470,35 @@ _FIND = (
             f" AND o.word = '{column}:{cls}'"
         )
         for name, column, cls in _CROSSED
+    ),
+)
+_ANY_LOGIN = text("SELECT 1 FROM new_keys WHERE word = 'login' LIMIT 1")
+_FIND_BY_LOGIN = text(  # an adult's other entry of the same source (I10)
+    "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS TEXT), k.word"
+    " FROM users u JOIN new_keys k ON k.word = 'login' AND k.value = LOWER(u.username)"
+    " WHERE u.district_id = :district AND u.username IS NOT NULL AND u.merged_into IS NULL"
+    " AND EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
+    "  WHERE l.target_id = u.id AND r.source_id = k.source_id)"
+)
+_EXACTLY = "f.person = k.person AND f.word = SUBSTR(k.word, 6)"
+_PADDED = " UNION ALL ".join(f"SELECT '{'0' * zeros}' AS zeros" for zeros in range(12))
+_FIND_WITHOUT_ZEROS = (  # only whom the number as it is written does not find (I11)
+    *(
+        text(
+            "INSERT INTO found SELECT DISTINCT k.person, k.source_id, u.id, CAST(NULL AS TEXT),"
+            f" 'zeros' FROM new_keys k CROSS JOIN ({_PADDED}) p CROSS JOIN users u"
+            f" WHERE k.word IN ({_classes(f'bare:{name}', _CLASSES)})"
+            f" AND u.district_id = :district AND u.merged_into IS NULL"
+            f" AND u.{name} = p.zeros || k.value"
+            f" AND NOT EXISTS (SELECT 1 FROM found f WHERE {_EXACTLY} AND f.target_id IS NOT NULL)"
+        )
+        for name in NUMBERS
+    ),
+    text(
+        "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
+        " 'zeros' FROM new_keys k JOIN new_keys o ON o.word = k.word AND o.value = k.value"
+        " AND o.source_id <> k.source_id WHERE k.word LIKE 'bare:%'"
+        f" AND NOT EXISTS (SELECT 1 FROM found f WHERE {_EXACTLY} AND f.other IS NOT NULL)"
     ),
 )
 _SOURCES = text("SELECT DISTINCT source_id FROM found")
@@ -457,7 +526,7 @@ _RIVALS = tuple(  # another new person of the same source has the same key of th
     # (+ 0: the index of the source would lead past everybody of it)
     text(
         "SELECT f.person, COALESCE(f.target_id, f.other),"
-        " MAX(CASE WHEN f.word <> 'email' THEN 1 ELSE 0 END),"
+        " MAX(CASE WHEN f.word NOT IN ('email', 'login') THEN 1 ELSE 0 END),"
         " MAX(CASE WHEN f.word = 'email' THEN 1 ELSE 0 END) FROM found f JOIN found g"
         f" ON g.{whom} = f.{whom} AND g.word = f.word AND g.source_id + 0 = f.source_id"
         " AND g.person <> f.person WHERE f.person IN :people GROUP BY 1, 2"
@@ -490,5 +559,10 @@ _CLAIMANTS = text(
     "SELECT j.target_id, j.record_id, j.reason, r.source_id, r.person_key, r.external_id"
     f" FROM {_LINKS_OF_RUN} AS j JOIN records r ON r.id = j.record_id"
     " WHERE r.source_id = :source AND j.target_id IN :targets ORDER BY 1, 2"
+).bindparams(bindparam("targets", expanding=True))
+_GROUPED_CLAIMANTS = text(
+    _CLAIMANTS.text.replace(
+        "r.person_key,", "COALESCE(e.person, r.person_key) AS person_key,"
+    ).replace(" WHERE ", " LEFT JOIN same_entries e ON e.record_id = r.id WHERE ")
 ).bindparams(bindparam("targets", expanding=True))
 _SOME = text("INSERT INTO some_records VALUES (:n, :id)")

@@ -60,13 +60,22 @@ def add_leavers(
 
 
 def add_joiners(
-    database: Database, connection: Connection, records: Iterable[RecordView], own: OwnNumbers
+    database: Database,
+    connection: Connection,
+    records: Iterable[RecordView],
+    own: OwnNumbers,
+    *,
+    base: int | None = None,
 ) -> None:
-    """Note by what each joiner could be known; ``own``: see ``OwnNumbers``."""
+    """Note by what each joiner could be known; ``own``: see ``OwnNumbers``.
+
+    ``base``: the record with which all of these join, as entries of one person.
+    """
     rows: list[_Row] = []
     for record in records:
         mine = own.get(record.source_id, ())
-        rows += _rows(record.id, *keys_of(record.data, record.source_id, mine), record.data.email)
+        joins_as = record.id if base is None else base
+        rows += _rows(joins_as, *keys_of(record.data, record.source_id, mine), record.data.email)
     database.insert_into(connection, "joiners", _COLUMNS, rows)
 
 

@@ -75,6 +75,8 @@ class RecordView:
     person_key: str | None = None
     join_reason: str | None = None
     """By what the record is this person's, while no link rests on it."""
+    comes_from: str | None = None
+    """The user to whom the record is linked, from whom a person gave it away (I13)."""
 
     @property
     def speaks(self) -> bool:
@@ -225,12 +227,20 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
 
 
 def read_newcomers(
-    connection: Connection, first: int, last: int, table: str = "todo_records"
+    connection: Connection,
+    first: int,
+    last: int,
+    table: str = "todo_records",
+    *,
+    grouped: bool = False,
 ) -> Iterator[RecordView]:
-    """Yield the records ``first`` to ``last`` of ``todo_records``, or of another such table."""
+    """Yield the records ``first`` to ``last`` of ``todo_records``, or of another such table.
+
+    ``grouped``: entries of one person have the person key of ``same_entries`` in common.
+    """
     query = _NEWCOMERS
-    if table != "todo_records":
-        query = text(_NEWCOMERS_OF.format(table=table, cause=_CAUSE))
+    if grouped or table != "todo_records":
+        query = text(_newcomers(table, grouped=grouped))
     for row in connection.execute(query, {"first": first, "last": last}).all():
         yield _record(row)
 
@@ -287,10 +297,22 @@ _RECORDS = text(
     " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
 )
 _NEWCOMERS_OF = (
-    f"SELECT {_RECORD_COLUMNS}, NULL AS held, NULL AS join_reason FROM {{table}} t"
-    " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+    f"SELECT {_RECORD_COLUMNS.replace('r.person_key', '{person}')}, NULL AS held,"
+    " NULL AS join_reason FROM {table} t JOIN records r ON r.id = t.record_id{more}"
+    " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )
-_NEWCOMERS = text(_NEWCOMERS_OF.format(table="todo_records", cause="t.cause"))
+
+
+def _newcomers(table: str, *, grouped: bool) -> str:
+    person, more = "r.person_key", ""
+    if grouped:
+        person = "COALESCE(e.person, r.person_key) AS person_key"
+        more = " LEFT JOIN same_entries e ON e.record_id = r.id"
+    cause = "t.cause" if table == "todo_records" else _CAUSE
+    return _NEWCOMERS_OF.format(table=table, cause=cause, person=person, more=more)
+
+
+_NEWCOMERS = text(_newcomers("todo_records", grouped=False))
 
 
 def read_user(connection: Connection, district_id: int, user_id: str) -> UserView | None:

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
+from core.models import fold_name
 from core.schema import Source
 from sync.ledger.domain_moves import spellings
-from sync.people.identity import NUMBERS, Candidate, Traits, fold_name, role_class
+from sync.people.identity import NUMBERS, Candidate, Traits, role_class
 from sync.people.person import UserData, decode_user
 
 OwnNumbers = Mapping[int, frozenset[str]]
@@ -36,6 +37,7 @@ def traits_of(
     """Return what the entries of one person tell about who they are; ``own``: `OwnNumbers`."""
     keys: dict[str, set[str]] = defaultdict(set)
     emails: set[str] = set()
+    usernames: set[str] = set()
     given: set[str] = set()
     family: set[str] = set()
     roles = {member.role for entry in entries for member in entry.memberships}
@@ -47,9 +49,11 @@ def traits_of(
         _add_person_key(keys, entry.person_key)
         if entry.email:
             emails |= spellings(entry.email, aliases)
+        if entry.username:
+            usernames.add(entry.username.casefold())
         given |= _folded(entry.given_name, entry.preferred_given_name)
         family |= _folded(entry.family_name, entry.preferred_family_name)
-    return _known(keys, emails, given, family, roles)
+    return _known(keys, emails, given, family, roles, usernames)
 
 
 def _kind(name: str, cls: str, source_id: int | None) -> str:
@@ -62,10 +66,12 @@ def _known(
     given: Iterable[str],
     family: Iterable[str],
     roles: Iterable[str],
+    usernames: Iterable[str],
 ) -> Traits:
     return Traits(
         {kind: frozenset(values) for kind, values in keys.items()},
         frozenset(emails), frozenset(given), frozenset(family), frozenset(roles),
+        frozenset(usernames),
     )  # fmt: skip
 
 
@@ -106,6 +112,7 @@ class KnownUser:
             source_id in self.present_in,
             source_id in self.absent_in,
             *rivals,
+            frozenset(self.present_in | self.absent_in),
         )
 
 
@@ -145,6 +152,7 @@ def read_known(
                     _folded(row.given_name, row.preferred_given_name),
                     _folded(row.family_name, row.preferred_family_name),
                     roles[row.id],
+                    (row.username.casefold(),) if row.username else (),
                 ),
                 row.status == "archived",
                 present,
@@ -185,7 +193,7 @@ _OWN = text(
     " WHERE l.target_id IN :ids AND r.source_id IN :sources AND r.kind = 'user'"
 ).bindparams(_IDS, bindparam("sources", expanding=True))
 _USERS = text(
-    "SELECT id, status, email, given_name, family_name, preferred_given_name,"
+    "SELECT id, status, email, username, given_name, family_name, preferred_given_name,"
     f" preferred_family_name, {', '.join(NUMBERS)} FROM users"
     " WHERE id IN :ids AND merged_into IS NULL"
 ).bindparams(_IDS)

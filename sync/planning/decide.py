@@ -89,9 +89,15 @@ _SHARED, _NEVER = PersonFacts(sources="share"), PersonFacts(sources="never")
 
 
 def decide_newcomer(
-    records: Sequence[RecordView], user_id: str, context: Context, reason: str | None = None
+    records: Sequence[RecordView],
+    user_id: str,
+    context: Context,
+    shares_address_with: Sequence[str] | None = None,
 ) -> Decision:
-    """Decide about the records of one person whom the directory does not know."""
+    """Decide about the records of one person whom the directory does not know.
+
+    ``shares_address_with``: whose address theirs is, too (I9); the plan says so.
+    """
     speaking = in_precedence([r for r in records if r.speaks], context.sources)
     situation = situation_of(_SHARED if speaking else _NEVER)
     if situation.action != "create":
@@ -109,14 +115,16 @@ def decide_newcomer(
         after["email_folded"] = fold_email(after["email"])
     steps = [
         Step(
-            _USER, "create", user_id, None, reason or situation.reason, None, after, None,
+            _USER, "create", user_id, None,
+            "shares_address" if shares_address_with else situation.reason,
+            _known_before(first, shares_address_with), after, None,
             first.id, first.version, role, school,
         )
     ]  # fmt: skip
     steps += () if len(records) == 1 else [
         Step(
-            _USER, "link", user_id, None, other.join_reason or "same_person", None, None, None,
-            other.id, other.version, role, school,
+            _USER, "link", user_id, None, other.join_reason or "same_person",
+            *_moved(other, user_id), None, other.id, other.version, role, school,
         )
         for other in records
         if other is not first
@@ -196,8 +204,10 @@ def _links(user: UserView, link_reason: str) -> Iterator[Step]:
     by_hand = user.origin == Origin.MANUAL and all(r.held is None for r in user.records)
     for record in user.records:
         if record.held is None:
+            before, after = _moved(record, user.id)
             yield _step(
-                user, "adopt" if by_hand else "link", record.join_reason or link_reason,
+                user, "adopt" if by_hand and before is None else "link",
+                record.join_reason or link_reason, before=before, after=after,
                 record_id=record.id, record_version=record.version,
             )  # fmt: skip
 
@@ -231,6 +241,25 @@ def _basis(
         [r.id, r.version, None, 0] if r in waiting else [r.id, r.version, _hold(r), int(settles)]
         for r in user.records
     ]
+
+
+def _known_before(
+    record: RecordView, shares_address_with: Sequence[str] | None
+) -> dict[str, Any] | None:
+    """Return what was before somebody new: who had their record, and their address."""
+    known: dict[str, Any] = {}
+    if record.comes_from is not None:
+        known["target"] = record.comes_from
+    if shares_address_with:
+        known["shares_address_with"] = list(shares_address_with)
+    return known or None
+
+
+def _moved(record: RecordView, target: str) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Return from whom to whom a link goes that rests on a record given away (I13)."""
+    if record.comes_from is None:
+        return None, None
+    return {"target": record.comes_from}, {"target": target}
 
 
 def _hold(record: RecordView) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from core.models import Kind
+from core.stored import from_json
 from sync.people import conflicts, matching, moved_people
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import RecordView, read_newcomers
@@ -31,12 +32,13 @@ Doubt = tuple[str, dict[str, list[str]]]
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the table of records that go with a newcomer's of another source."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS attached")
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE attached"
-        " (record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT)"
-    )
+    """Make the tables of records that go with another newcomer's, and of whose address is whose."""
+    for name, columns in (
+        ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
+        ("family_addresses", "record_id BIGINT, users TEXT"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
 def new_user_id(work: Workspace, record: RecordView, number: int = 0) -> str:
@@ -49,7 +51,9 @@ def new_user_id(work: Workspace, record: RecordView, number: int = 0) -> str:
 class Newcomers:
     """Looks at the newcomers of one plan. ``silent`` sources only repeat what is held already."""
 
-    def __init__(self, work: Workspace, silent: frozenset[int]) -> None:
+    def __init__(
+        self, work: Workspace, silent: frozenset[int], comes_from: Mapping[int, str]
+    ) -> None:
         self.work = work
         self.silent = silent
         self.resembling = conflicts.LOST if work.switching else "resembles_leaver"
@@ -57,6 +61,10 @@ class Newcomers:
             about = {"district": work.district_id, "reason": conflicts.LOST}
             self.some_attached = connection.execute(_ANY_ATTACHED).first() is not None
             self.some_lost = connection.execute(_ANY_LOST, about).first() is not None
+            self.some_families = connection.execute(_ANY_FAMILY).first() is not None
+        self.comes_from = comes_from
+        self.given_to: dict[int, str] = {}
+        """Record that was somebody's → the new user who gets it (I13)."""
 
     def look_at(self, records: int, progress: Callable[[int], None] | None) -> None:
         """Look at all records of ``todo_records``, person by person."""
@@ -86,6 +94,9 @@ class Newcomers:
         for record in batch:
             people.setdefault(_person(record), []).append(record)
         self._attach(connection, people)
+        for record in (record for records in people.values() for record in records):
+            record.comes_from = self.comes_from.get(record.id)
+        families = self._families(connection, batch)
         ids = self._new_ids(connection, people)
         doubts = self._doubts(connection, batch)
         if doubts:
@@ -93,11 +104,22 @@ class Newcomers:
         with work.draft.streaming(connection):
             for about, records in people.items():
                 user_id = ids[about]
-                decision = decide_newcomer(records, user_id, work.context)
+                family = families.get(records[0].id)
+                decision = decide_newcomer(records, user_id, work.context, family)
                 if records[0].source_id in self.silent and decision.steps:
                     work.draft.mark(user_id, records[0].source_id, "standing")
                 if decision.steps:
                     work.write(user_id, decision)
+                    self.given_to |= {r.id: user_id for r in records if r.comes_from is not None}
+
+    def _families(
+        self, connection: Connection, batch: Sequence[RecordView]
+    ) -> dict[int, list[str]]:
+        """Return whose address each newcomer's is, too (I9), by record id."""
+        if not self.some_families:
+            return {}
+        about = {"records": [record.id for record in batch]}
+        return {row[0]: from_json(row[1]) for row in connection.execute(_FAMILIES, about)}
 
     def _new_ids(self, connection: Connection, people: People) -> dict[Person, str]:
         """Return the id of the user that each person will be; nobody has it yet."""
@@ -189,6 +211,10 @@ _EXISTING = text("SELECT id FROM users WHERE id IN :ids").bindparams(
 _DECIDED_NEW = text(
     "SELECT DISTINCT record_id FROM conflicts WHERE record_id IN :records AND kind = 'user'"
     " AND status = 'resolved' AND decision = 'new'"
+).bindparams(bindparam("records", expanding=True))
+_ANY_FAMILY = text("SELECT 1 FROM family_addresses LIMIT 1")
+_FAMILIES = text(
+    "SELECT record_id, users FROM family_addresses WHERE record_id IN :records"
 ).bindparams(bindparam("records", expanding=True))
 _ANY_ATTACHED = text("SELECT 1 FROM attached LIMIT 1")
 _ANY_LOST = text(

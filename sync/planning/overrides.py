@@ -85,9 +85,9 @@ _NAMED_IN_CONFLICTS = text(
 )
 _CONFLICTS_GONE = text(  # linked meanwhile, or no longer shared
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
-    " AND status = 'open' AND (EXISTS (SELECT 1 FROM links l WHERE l.record_id ="
-    " conflicts.record_id) OR NOT EXISTS (SELECT 1 FROM records r WHERE r.id = conflicts.record_id"
-    " AND r.present AND r.in_scope))"
+    " AND status = 'open' AND ((reason <> 'reused_id' AND EXISTS (SELECT 1 FROM links l"
+    " WHERE l.record_id = conflicts.record_id)) OR NOT EXISTS (SELECT 1 FROM records r"
+    " WHERE r.id = conflicts.record_id AND r.present AND r.in_scope))"
 )
 _COUNT_CONFLICTS = text(
     "SELECT COUNT(*) FROM conflicts WHERE district_id = :district AND status = 'open'"

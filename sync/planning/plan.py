@@ -22,14 +22,15 @@ from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import Judged, Names, discard_drafts, seal
 from sync.ledger.standing import supersede_standing
-from sync.people import matching, moved_people
+from sync.people import entries, matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
-from sync.planning import approval_needed, newcomers, overrides, worklists
+from sync.planning import approval_needed, newcomers, overrides, reused_ids, worklists
 from sync.planning.decide import Context, Decision, decide_user
 from sync.planning.grace import paused_days
 from sync.planning.newcomers import Newcomers, new_user_id
 from sync.planning.return_check import Watch, Watched, watch_over
+from sync.planning.reused_ids import ReusedIds
 from sync.planning.schools import Schools, plan_schools
 from sync.planning.workspace import Workspace, writing
 from sync.rules.limits import Trip
@@ -124,14 +125,20 @@ class _PlanMaker:
         self.progress = progress
         self.plans = Plans()
         self.source_ids = [source.id for source in request.sources]
+        self.reused = ReusedIds(request.district.id, taking_nothing=request.taking_nothing)
         self.standing: set[str] = set()
         self.in_conflict: set[str] = set()
 
     def make(self) -> Plans:
         request = self.request
         work, school_names, records = self._begin()
-        if records and not (work.empty and len(self.source_ids) == 1):
-            self._match(work, records)
+        if records:
+            grouped = entries.unite(self.database, work.transaction, records)
+            if not (work.empty and len(self.source_ids) == 1):
+                self._match(work, records, grouped=grouped)
+            if grouped:
+                with work.transaction() as connection:
+                    entries.attach(connection)
         with work.transaction() as connection:
             users = self._list_users(work, connection)
         for first in range(1, users + 1, BATCH):
@@ -143,10 +150,18 @@ class _PlanMaker:
         if work.leavers:
             self._find_pairs(work, records)
         if records:
-            Newcomers(work, request.silent).look_at(records, self.progress)
+            newcomers = Newcomers(work, request.silent, self.reused.comes_from)
+            newcomers.look_at(records, self.progress)
+            with work.transaction() as connection:
+                self.reused.give_away(work, connection, newcomers.given_to)
+        elif self.reused.givers:
+            with work.transaction() as connection:
+                self.reused.give_away(work, connection, {})
         with work.transaction() as connection:
+            self.reused.ask(work, connection, self._open_ones()["sources"])
             self.plans.conflicts = overrides.keep_named_in_conflicts(work, connection)
             overrides.drop_rejected(work, connection)
+            self.reused.keep_together(work, connection)
             return self._finish(work, connection, school_names)
 
     # -- the beginning
@@ -157,7 +172,9 @@ class _PlanMaker:
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
             draft = open_plan(self.database, connection, self._opening())
-            for room in (worklists, approval_needed, moved_people, newcomers, overrides):
+            for room in (
+                worklists, entries, approval_needed, moved_people, newcomers, overrides, reused_ids,
+            ):  # fmt: skip
                 room.create_tables(connection)
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
@@ -167,6 +184,8 @@ class _PlanMaker:
             today = request.now.astimezone(request.settings.zone).date().isoformat()
             worklists.open_kept_no_longer(connection, district_id, today)
             empty = connection.execute(_ANYBODY, {"district": district_id}).first() is None
+            if not empty:
+                self.reused.read_decisions(connection)
             records = worklists.list_records(
                 self.database, connection, self._open_ones(), anybody=not empty
             )
@@ -224,7 +243,7 @@ class _PlanMaker:
         known = spoken if self.request.switch else self.source_ids
         return {"sources": spoken, "all": known, "district": self.request.district.id}
 
-    def _match(self, work: Workspace, records: int) -> None:
+    def _match(self, work: Workspace, records: int, *, grouped: bool) -> None:
         """Find out who of the new records is somebody we know (I5)."""
         terms = matching.MatchingContext(
             district_id=work.district_id,
@@ -234,6 +253,7 @@ class _PlanMaker:
             id_of=lambda record: new_user_id(work, record),
             silent=self.request.silent,
             own=work.own,
+            grouped=grouped,
         )
         matching.match(self.database, work.transaction, terms, records)
 
@@ -255,6 +275,9 @@ class _PlanMaker:
         staying: list[UserView] = []
         settled: list[int] = []
         for user in read_users(connection, first, first + BATCH - 1):
+            in_conflict = user.id in self.in_conflict
+            if self.reused.look_at(work, connection, user, in_conflict=in_conflict):
+                continue
             decision = self._decided(work, user)
             work.counts["locked"] += decision.kept_by_lock
             work.counts["protected"] += decision.protected
@@ -308,6 +331,8 @@ class _PlanMaker:
             for first in range(1, records + 1, BATCH):
                 joiners = read_newcomers(connection, first, first + BATCH - 1)
                 moved_people.add_joiners(self.database, connection, joiners, work.own)
+            for base, others in entries.others(connection):
+                moved_people.add_joiners(self.database, connection, others, work.own, base=base)
             moved = moved_people.find(connection)
             if not moved:
                 return
@@ -349,6 +374,7 @@ class _PlanMaker:
             )
         overrides.mark_undone(work, connection)
         plans.trips = approval_needed.judge(connection, draft, counting)
+        self.reused.hold_together(connection)
         extra = {word: work.counts[word] for word in ("protected", "locked")}
         extra |= {"skipped": request.skipped, "conflict": plans.conflicts}
         expires = request.now + timedelta(days=HELD_DAYS)

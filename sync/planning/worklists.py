@@ -121,7 +121,10 @@ _JOINS = text(
     " JOIN conflicts c ON c.record_id = r.id JOIN users u ON u.id = c.decision"
     " WHERE w.source_id IN :sources AND w.kind = 'user'"
     " AND r.present AND r.in_scope AND c.kind = 'user' AND c.status = 'resolved'"
-    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)) AS joins"
+    " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
+    # or to whom a record goes that was somebody else's (I13)
+    " UNION SELECT g.record_id, g.to_id, 'resolved' FROM given_away g WHERE g.to_id IS NOT NULL"
+    ") AS joins"
     " GROUP BY record_id"
 ).bindparams(_SOURCES)
 _STANDING = (  # by itself: PostgreSQL would go through all changes once for each open record
@@ -147,7 +150,8 @@ _RECORDS = text(
     " AS asked"
     " CROSS JOIN records r JOIN sources s ON s.id = r.source_id WHERE r.id = asked.id"
     " AND r.kind = 'user' AND r.source_id IN :all AND r.present AND r.in_scope"
-    " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+    " AND (NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
+    "  OR r.id IN (SELECT g.record_id FROM given_away g WHERE g.to_id IS NULL))"
     " AND NOT EXISTS (SELECT 1 FROM todo_joins j WHERE j.record_id = r.id)"
     " ORDER BY s.precedence, s.id, COALESCE(r.person_key, r.external_id), r.external_id"
 ).bindparams(_SOURCES, bindparam("all", expanding=True))

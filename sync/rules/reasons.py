@@ -32,6 +32,8 @@ CHANGES: Mapping[str, str] = {
     "same_master": "The same userMasterIdentifier: the same person.",
     "same_number_elsewhere": "A number that stands in another field there (one vendor's SIS id is"
     " another's student or staff number), and the same names or address: the same person.",
+    "same_number_without_zeros": "The same number but for leading zeros, which a spreadsheet eats,"
+    " the same names, and nobody else with that number: the same person.",
     "same_number": "The same number: the same school.",
     "same_sis_id": "The same SIS id in the same role class: the same person.",
     "same_staff_number": "The same staff number: the same person.",
@@ -39,9 +41,13 @@ CHANGES: Mapping[str, str] = {
     "same_userid": "The same id of a configured type: the same person.",
     "resolved": "A person decided who this record is.",
     "same_person": "The record is this person's: by a key of the source, a strong key, or its"
-    " address and names together.",
+    " address and names together. Of one source: both names and a number agree, of adults the"
+    " address or the username will do.",
     "same_nces_id": "The same NCES id: the same school.",
     "same_state_id": "The same state id: the same person, or the same school.",
+    "shares_address": "Somebody new has another given name and another id than the people who have"
+    " the address already: a family's address is no evidence.",
+    "reused_id": "A person decided who this id is, under which the source named somebody else.",
     "source_retired": "The source was retired: its hold ended.",
     "undone": "A run was undone: back to what it was before.",
 }
@@ -67,6 +73,8 @@ CONFLICTS: Mapping[str, str] = {
     " people.",
     "keys_contradict": "A strong key agrees, but another one, the names, or a second entry of the"
     " same source speaks against it.",
+    "reused_id": "Under the id of a known person the source names somebody else: the names are"
+    " others, and no address, username or number is the same.",
     "email_of_another": "Somebody else of the district has the record's email address.",
     "resembles_lost": "Somebody new at the new vendor of a switch has the names, or the local part"
     " of the address, of somebody whom it does not share.",
@@ -78,9 +86,10 @@ CONFLICTS: Mapping[str, str] = {
 EVIDENCE: Mapping[str, str] = {
     "same_key": "A strong key agrees.",
     "same_local_part": "The part of the address before the @ is the same.",
+    "same_number_without_zeros": "A number is the same apart from leading zeros.",
     "names_agree": "Given and family names agree, apart from accents, case and punctuation.",
     "names_differ": "The names do not agree.",
-    "names_unknown": "One side lacks a name.",
+    "names_unknown": "One side lacks a name that the other has.",
     "names_of_another": "The names belong to somebody else whose numbers are claimed; were they"
     " swapped?",
     "shared_email": "Several people have this address.",

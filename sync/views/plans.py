@@ -189,8 +189,30 @@ _CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", schema.Chan
 
 def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Iterator[Json]:
     records = _named_by_basis(connection, page)
+    families = _families(connection, page)
     for row in page:
-        yield _change_json(row, schools, records)
+        change = _change_json(row, schools, records)
+        if shared := (row.before or {}).get(_FAMILY):
+            change[_FAMILY] = [{"id": user, "name": families.get(user)} for user in shared]
+        yield change
+
+
+_FAMILY = "shares_address_with"
+"""Of somebody who joins: whose address theirs is, too (I9)."""
+
+
+def _families(connection: Connection, page: Any) -> dict[str, str]:
+    """Return the names of those whose address somebody shares who joins, by user id."""
+    wanted = {user for row in page for user in (row.before or {}).get(_FAMILY, ())}
+    if not wanted:
+        return {}
+    rows = connection.execute(_FAMILY_NAMES, {"users": sorted(wanted)})
+    return {row.id: " ".join(filter(None, (row.given_name, row.family_name))) for row in rows}
+
+
+_FAMILY_NAMES = text("SELECT id, given_name, family_name FROM users WHERE id IN :users").bindparams(
+    bindparam("users", expanding=True)
+)
 
 
 def _named_by_basis(connection: Connection, page: Any) -> dict[int, tuple[str, str]]:
@@ -247,7 +269,9 @@ def _change_json(
         "external_id": external_id,
         "role": row.role or None,
         "school": schools.get(row.target_id if is_school else row.school_id or ""),
-        "fields": changed_fields(row.before, row.after, schools),
+        "fields": changed_fields(
+            None if row.action == "create" else row.before, row.after, schools
+        ),
         "reason": row.reason,
     }
 

@@ -36,11 +36,15 @@ class P(NamedTuple):
     school: str = "s1"
     grade: str = "09"
     enabled: str = "true"
+    login: str = ""
+    """The username; the key where it is empty."""
+    user_ids: str = ""
 
     def row(self) -> str:
         grade = self.grade if self.role == "student" else ""
         return (
-            f"{self.key},,,{self.enabled},{self.school},{self.role},{self.key},,{self.given},"
+            f"{self.key},,,{self.enabled},{self.school},{self.role},{self.login or self.key},"
+            f"{self.user_ids},{self.given},"
             f"{self.family},,{self.ident},{self.email},,,,{grade},"
         )
 

@@ -28,6 +28,9 @@ def detail(change: dict[str, Any]) -> str:
         seen += [fields[name][1] for name in ("email", "username") if name in fields][:1]
         if fields.get("status", [None, None])[1] == "suspended":
             seen.append("may not sign in")
+        if family := change.get("shares_address_with"):
+            names = [user["name"] or user["id"] for user in family]
+            seen.append(f"shares the address of {' and '.join(names)}")
         return ", ".join([who(change), *seen])
     record = f" ({change['source']}:{change['external_id']})" if change["source"] else ""
     told = {name: pair for name, pair in fields.items() if name not in {"status", "archived_at"}}

@@ -59,10 +59,13 @@ REASONS = {
     "leaves_scope": "the source was narrowed",
     "new_in_source": "new at the source",
     "protected": "protected: they stay",
+    "reused_id": "their id is somebody else's now",
     "returned": "at the source again",
     "returned_disabled": "at the source again, but must not sign in",
+    "same_number_without_zeros": "the same number but for leading zeros, and the same names",
     "same_person": "the same person",
     "same_school": "the same school",
+    "shares_address": "new at the source, with the address of somebody else",
     "source_retired": "the source was retired",
 }
 

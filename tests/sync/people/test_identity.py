@@ -83,9 +83,37 @@ def test_two_new_people_with_one_key_are_a_conflict() -> None:
     assert judge(known(sis_id="7"), [one(known(sis_id="7"), strong_rivals=True)]).what == "conflict"
 
 
-def test_another_present_id_of_the_same_source_contradicts() -> None:
-    assert judge(known(sis_id="7"), [one(known(sis_id="7"), present_here=True)]).what == "conflict"
+def test_i10_another_present_id_of_the_same_source_is_theirs_by_a_number_and_both_names() -> None:
+    entry = one(known(sis_id="7"), present_here=True)
+    assert said(judge(known(sis_id="7"), [entry])) == ("link", "u1", "same_sis_id")
+    assert judge(known(sis_id="7", family="roe"), [entry]).what == "conflict"
+    assert judge(known(sis_id="7", given=""), [entry]).what == "conflict"
     assert judge(known(), [one(known(), present_here=True)]).what == "conflict"
+
+
+def test_i10_an_adults_entries_are_one_by_address_and_both_names() -> None:
+    entry = one(known(role="teacher"), present_here=True, email_rivals=True)
+    assert said(judge(known(role="staff"), [entry])) == ("link", "u1", "same_person")
+    assert judge(known(role="staff", given="kim", family="roe"), [entry]).what == "new"
+    assert judge(known(role="staff", family="roe"), [entry]).what == "conflict"
+    assert judge(known(role="admin"), [entry]).what == "conflict", "nobody gains a role unasked"
+    assert judge(known(role="student"), [entry]).what == "conflict"
+
+
+def test_i9_an_address_of_somebody_with_another_given_name_and_id_is_a_familys() -> None:
+    for where in ({"present_here": True}, {"absent_here": True, "archived": True}):
+        match = judge(known(given="kim"), [one(known(), **where)])
+        assert (match.what, match.shares_address_with) == ("new", ("u1",))
+    several = [one(known(), sources=frozenset([1])), one(known(given="ann"), "u2",
+               sources=frozenset([1]))]  # fmt: skip
+    assert judge(known(given="kim"), several).what == "new"
+    assert judge(known(), several).what == "conflict", "the names of one of them are asked about"
+
+
+def test_i12_a_mononym_agrees_with_the_same_mononym_only() -> None:
+    assert judge(known(given=""), [one(known(given=""))]).what == "link"
+    assert judge(known(given=""), [one(known())]).reason == "email_of_another"
+    assert judge(known(given="", family="roe"), [one(known(given=""))]).what == "conflict"
 
 
 def test_i5_an_earlier_id_of_the_same_source_is_no_contradiction_if_a_strong_key_agrees() -> None:

@@ -132,8 +132,9 @@ def test_c24_a_reused_address_with_another_vendor_id_is_a_conflict_not_a_merge(t
     assert town.user("k3").status == "active", "a leaver named in an open conflict stays"
 
 
-def test_two_entries_with_one_number_in_one_source_are_not_joined(town: Town) -> None:
-    town.write([*(child(n) for n in range(12)), child(3, key="twice", email="")])
+def test_two_people_with_one_number_in_one_source_are_not_joined(town: Town) -> None:
+    twice = child(3, key="twice", email="", family="Else")
+    town.write([*(child(n) for n in range(12)), twice])
     town.sync()
     (conflict,) = town.conflicts()
     assert conflict.reason == "keys_contradict"

@@ -141,7 +141,9 @@ def test_i5_two_newcomers_of_two_sources_with_one_address_are_a_conflict(
 def test_i5_a_leaver_named_in_an_open_conflict_is_not_archived(thirty: World) -> None:
     thirty.sis.student("st0000", email="ana@springfield.example", given_name="Ana")
     thirty.sync(code=0)
-    thirty.sis.student("other", email="ana@springfield.example", family_name="Else")
+    thirty.sis.student(
+        "other", email="ana@springfield.example", given_name="Ana", family_name="Else"
+    )
     thirty.sync(code=0)
     thirty.sis.without("st0000")
     for _ in range(2):

@@ -1,0 +1,260 @@
+"""Entries: which new records of one source are several entries of one person (I10).
+
+A server may give one row for each person and school, a set of files one for each role. Records of
+one source that agree in both names and in a strong number are one person; so are adults who agree
+in both names and in address or username. Fills the table ``same_entries`` and changes nobody.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.database import Database
+from core.models import fold_name, without_zeros
+from sync.people.identity import NUMBERS
+from sync.people.matching import read_records
+from sync.people.person import RecordView, decode_user
+
+BATCH = 2_000
+MANY = 100_000
+"""After so many values that stand in several records, every record is compared."""
+
+Transaction = Callable[[], AbstractContextManager[Connection]]
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the table of the records that share a person with another new one, empty."""
+    connection.exec_driver_sql("DROP TABLE IF EXISTS same_entries")
+    connection.exec_driver_sql(
+        "CREATE TEMPORARY TABLE same_entries"
+        " (record_id BIGINT PRIMARY KEY, base_id BIGINT, person TEXT)"
+    )
+
+
+def unite(database: Database, transaction: Transaction, records: int) -> bool:
+    """Fill ``same_entries`` from records 1 to ``records`` of ``todo_records``.
+
+    Says whether anybody has several entries. ``base_id`` is the first entry of each person in the
+    order of ``todo_records``, so that what follows does not depend on the order of rows or pages.
+    """
+    repeated = _repeated(transaction, records)
+    if repeated is not None and not repeated:
+        return False
+    with transaction() as connection:
+        for name, columns in (
+            ("entry_keys", "n BIGINT, word TEXT"),
+            ("entry_groups", "n BIGINT PRIMARY KEY, label BIGINT"),
+        ):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    for batch in _read(transaction, records):
+        rows = [
+            (row[0], word)
+            for row in batch
+            if repeated is None or not repeated.isdisjoint(map(hash, _values(row)))
+            for word in _words(row)
+        ]
+        with transaction() as connection:
+            database.insert_into(connection, "entry_keys", ("n", "word"), rows)
+    with transaction() as connection:
+        connection.exec_driver_sql("CREATE INDEX ix_entry_keys ON entry_keys (word, n)")
+        connection.exec_driver_sql("CREATE INDEX ix_entry_keys_n ON entry_keys (n, word)")
+        database.analyze(connection, "entry_keys")
+        connection.execute(_SEED)
+        while connection.execute(_SPREAD).rowcount:
+            pass
+        _leave_contradictions_out(connection)
+        connection.execute(_KEEP)
+        return connection.execute(text("SELECT 1 FROM same_entries LIMIT 1")).first() is not None
+
+
+def attach(connection: Connection) -> None:
+    """Let each person's other entries join with their first one, as far as they are still new."""
+    for query in (_ATTACH, _BASE_OF_OTHERS, _NOT_BY_THEMSELVES):
+        connection.execute(query)
+
+
+def others(connection: Connection) -> Iterator[tuple[int, list[RecordView]]]:
+    """Yield each first entry with the other entries of its person."""
+    rows = connection.execute(_OTHERS).all()
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        views = read_records(connection, [row.record_id for row in some])
+        for base, mine in groupby(some, key=lambda row: row.base_id):
+            yield base, [views[row.record_id] for row in mine]
+
+
+# -- what is compared
+
+
+class _Numbers(msgspec.Struct):
+    """What of a record's data is looked at first: half of it need not be read for that."""
+
+    sis_id: str | None = None
+    student_number: str | None = None
+    state_id: str | None = None
+    staff_number: str | None = None
+    crd_id: str | None = None
+    username: str | None = None
+
+
+_numbers = msgspec.json.Decoder(_Numbers).decode
+_Row = tuple[int, int, str | None, str, str | None, str]
+"""n, source, key of the person, roles, folded address, data."""
+
+
+def _read(transaction: Transaction, records: int) -> Iterator[Sequence[Any]]:
+    """Yield the records in batches of ``_Row``."""
+    for first in range(1, records + 1, BATCH):
+        with transaction() as connection:
+            about = {"first": first, "last": first + BATCH - 1}
+            rows = connection.execute(_RECORDS, about).all()
+        yield rows
+
+
+def _values(row: Any) -> set[str]:
+    """Return what two entries of one person share at least; names are compared afterwards."""
+    _, source_id, person_key, roles, email, data = row
+    said = _numbers(data)
+    found = {
+        said.sis_id, said.student_number, said.state_id, said.staff_number, said.crd_id, person_key
+    }  # fmt: skip
+    if "student" not in roles:
+        found.add(email)
+        if said.username:
+            found.add(said.username.casefold())
+    return {f"{source_id}:{without_zeros(value)}" for value in found if value}
+
+
+def _words(row: Any) -> set[str]:
+    """Return the words of which two entries of one person share one: a key with both names."""
+    _, source_id, person_key, roles, email, stored = row
+    data = decode_user(stored)
+    cls = "student" if "student" in roles else "adult"
+    keys = [f"{name}:{without_zeros(value)}" for name in NUMBERS if (value := getattr(data, name))]
+    if cls == "adult":
+        keys += [f"email:{email}"] if email else []
+        keys += [f"username:{data.username.casefold()}"] if data.username else []
+    given = {fold_name(name or "") for name in (data.given_name, data.preferred_given_name)}
+    family = {fold_name(name or "") for name in (data.family_name, data.preferred_family_name)}
+    for names in (given, family):  # a preferred name that is missing is none
+        if len(names) > 1:
+            names.discard("")
+    found = {
+        f"{source_id}:{cls}:{key}|{one}|{other}"
+        for key in keys
+        for one in given
+        for other in family
+        if one or other
+    }
+    return found | ({f"{source_id}:key:{person_key}"} if person_key is not None else set())
+
+
+def _repeated(transaction: Transaction, records: int) -> set[int] | None:
+    """Return the hashes of values that stand in several records, and perhaps of a few others.
+
+    None if they are too many to be remembered. Of each value only three bits of a field are set:
+    sixteen bytes for each record, whatever it says.
+    """
+    mask = (1 << max(16, (records * 64).bit_length())) - 1
+    field = bytearray((mask >> 3) + 1)
+    repeated: set[int] = set()
+    for batch in _read(transaction, records):
+        for row in batch:
+            for value in _values(row):
+                number = hash(value)
+                seen = True
+                for at in (number & mask, number >> 19 & mask, number >> 37 & mask):
+                    bit = 1 << (at & 7)
+                    if not field[at >> 3] & bit:
+                        field[at >> 3] |= bit
+                        seen = False
+                if seen:
+                    repeated.add(number)
+        if len(repeated) > MANY:
+            return None
+    return repeated
+
+
+# -- what contradicts itself
+
+
+def _leave_contradictions_out(connection: Connection) -> None:
+    """Take groups apart in which one number, or the key of a person, has several values."""
+    wrong: list[dict[str, int]] = []
+    last: dict[str, int] = {"label": 0, "n": 0}
+    kept: list[Any] = []
+    while True:
+        rows = kept + list(connection.execute(_GROUPED, last | {"size": BATCH}).all())
+        if len(rows) == len(kept):
+            break
+        last = {"label": rows[-1].label, "n": rows[-1].n}
+        kept = [row for row in rows if row.label == last["label"]]
+        for label, members in groupby(rows[: len(rows) - len(kept)], key=lambda row: row.label):
+            wrong += [{"label": label}] if _contradicts(list(members)) else []
+    if kept and _contradicts(kept):
+        wrong.append({"label": kept[0].label})
+    if wrong:
+        connection.execute(_TAKE_APART, wrong)
+
+
+def _contradicts(members: Sequence[Any]) -> bool:
+    said: dict[str, set[str]] = defaultdict(set)
+    for row in members:
+        data = decode_user(row.data)
+        for name in NUMBERS:
+            if value := getattr(data, name):
+                said[name].add(without_zeros(value))
+        if row.person_key is not None:
+            said[row.person_key.partition(":")[0]].add(row.person_key)
+    return any(len(values) > 1 for values in said.values())
+
+
+_RECORDS = text(
+    "SELECT t.n, r.source_id, r.person_key, r.roles, r.email, r.data FROM todo_records t"
+    " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+)
+_SEED = text(
+    "INSERT INTO entry_groups SELECT DISTINCT k.n, k.n FROM entry_keys k JOIN (SELECT word"
+    " FROM entry_keys GROUP BY word HAVING MIN(n) <> MAX(n)) AS shared ON shared.word = k.word"
+)
+_SPREAD = text(  # each takes the lowest label of all with whom it shares a word
+    "UPDATE entry_groups SET label = lowest.label FROM (SELECT k.n, MIN(shared.label) AS label"
+    " FROM entry_keys k JOIN (SELECT e.word, MIN(g.label) AS label FROM entry_keys e"
+    " JOIN entry_groups g ON g.n = e.n GROUP BY e.word) AS shared ON shared.word = k.word"
+    " GROUP BY k.n) AS lowest WHERE lowest.n = entry_groups.n AND lowest.label < entry_groups.label"
+)
+_GROUPED = text(
+    "SELECT g.label, g.n, r.data, r.person_key FROM entry_groups g"
+    " JOIN todo_records t ON t.n = g.n JOIN records r ON r.id = t.record_id"
+    " WHERE g.label > :label OR (g.label = :label AND g.n > :n) ORDER BY g.label, g.n LIMIT :size"
+)
+_TAKE_APART = text("DELETE FROM entry_groups WHERE label = :label")
+_KEEP = text(
+    "INSERT INTO same_entries SELECT t.record_id, b.record_id, 'entries:' || r.external_id"
+    " FROM entry_groups g JOIN todo_records t ON t.n = g.n JOIN todo_records b ON b.n = g.label"
+    " JOIN records r ON r.id = b.record_id"
+)
+_OTHERS = text(
+    "SELECT base_id, record_id FROM same_entries WHERE record_id <> base_id ORDER BY 1, 2"
+)
+_ATTACH = text(
+    "INSERT INTO attached SELECT s.record_id, s.base_id, NULL, 'same_person' FROM same_entries s"
+    " WHERE s.record_id <> s.base_id"
+    " AND EXISTS (SELECT 1 FROM todo_records t WHERE t.record_id = s.record_id)"
+)
+_BASE_OF_OTHERS = text(  # whoever goes with another entry of theirs goes with their first one
+    "UPDATE attached SET base_id = s.base_id FROM same_entries s"
+    " WHERE s.record_id = attached.base_id AND s.base_id <> s.record_id"
+)
+_NOT_BY_THEMSELVES = text(
+    "DELETE FROM todo_records WHERE record_id IN"
+    " (SELECT record_id FROM same_entries WHERE record_id <> base_id)"
+)

@@ -1,0 +1,299 @@
+"""Reused ids: what follows when an id of a source suddenly speaks of somebody else (I13).
+
+A person is asked, and nobody is changed or archived meanwhile. ``resolve --link`` with the user who
+has the record is a change of name. ``--new`` gives the record to a new user, and archives the old
+one if nothing else holds them. ``--link`` with another user gives it to that one. Two people whose
+ids were swapped are one question, and one answer holds for both.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from core.models import Kind, UserStatus
+from core.stored import from_json, utc_text
+from sync.ledger.domain_moves import read_aliases
+from sync.ledger.draft import Step
+from sync.people import conflicts
+from sync.people.conflicts import NEW, REUSED
+from sync.people.identity import evidence_of
+from sync.people.person import UserView, decode_user
+from sync.people.strangers import full_name, strangers_of, vars_of
+from sync.people.traits import read_known, traits_of
+from sync.planning.decide import Decision, decide_user
+from sync.planning.workspace import Workspace
+from sync.rules.situations import PersonFacts, situation_of
+
+
+def create_tables(connection: Connection) -> None:
+    """Make the tables of whom a person is asked about, and of what a person gave away, empty."""
+    for name, columns in (
+        ("strangers", "record_id BIGINT, source_id BIGINT, target_id TEXT, was TEXT, is_now TEXT"),
+        ("given_away", "record_id BIGINT, from_id TEXT, to_id TEXT"),
+    ):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+
+
+class ReusedIds:
+    """The reused ids of one plan: what was decided about them, and whom to ask about."""
+
+    def __init__(self, district_id: int, *, taking_nothing: bool) -> None:
+        self.district_id = district_id
+        self.taking_nothing = taking_nothing
+        self.aliases: Mapping[str, str] = {}
+        """Old email domain → the one that came after it."""
+        self.same_person: set[int] = set()
+        """Records of which a person said that they are still the same person's."""
+        self.waiting: set[str] = set()
+        """Users whose record goes to somebody else once the season takes again (S2)."""
+        self.given_away: dict[str, dict[int, str | None]] = defaultdict(dict)
+        """User → their records that go to others → the user who gets it; None: somebody new."""
+        self.comes_from: dict[int, str] = {}
+        """Record → the user who has had it."""
+        self.givers: list[tuple[UserView, bool]] = []
+        """Users with records that go to others, and whether an open conflict names them."""
+
+    # -- what was decided
+
+    def read_decisions(self, connection: Connection) -> None:
+        """Read what people decided about ids that still say what was asked about."""
+        self.aliases = read_aliases(connection, self.district_id)
+        for row in connection.execute(_DECIDED, {"district": self.district_id}).all():
+            asked = from_json(row.candidates)[0]
+            questions = [(row.record_id, asked["id"], asked["names"])]
+            if other := asked.get("swapped_with"):
+                questions.append((other["record_id"], other["id"], other["names"]))
+            if all(self._still_asked(connection, *question) for question in questions):
+                self._decided(row.decision, questions)
+        rows = [
+            {"record": record, "from": user, "to": to}
+            for user, records in self.given_away.items()
+            for record, to in records.items()
+        ]
+        if rows:
+            connection.execute(_GIVE_AWAY, rows)
+
+    def _still_asked(self, connection: Connection, record: int, user: str, names: str) -> bool:
+        row = connection.execute(_LINKED, {"record": record}).one_or_none()
+        if row is None or row.target_id != user:
+            return False
+        return full_name(vars_of(decode_user(row.data))) == names
+
+    def _decided(self, decision: str, questions: Sequence[tuple[int, str, str]]) -> None:
+        users = [user for _, user, _ in questions]
+        if decision == users[0]:
+            self.same_person |= {record for record, _, _ in questions}
+            return
+        if self.taking_nothing:
+            self.waiting |= set(users)
+            return
+        swapped = len(users) == 2 and decision == users[1]
+        for number, (record, user, _) in enumerate(questions):
+            if number and decision != NEW and not swapped:
+                continue  # what was answered is about the first one: of the other it is asked anew
+            to = None if decision == NEW else users[1 - number] if swapped else decision
+            self.given_away[user][record] = to
+            self.comes_from[record] = user
+
+    # -- user by user
+
+    def look_at(
+        self, work: Workspace, connection: Connection, user: UserView, *, in_conflict: bool
+    ) -> bool:
+        """Say whether nothing else is decided about a user now, because of a reused id."""
+        gone = self.given_away.get(user.id, {})
+        for record in user.records:
+            if record.held is None:
+                record.comes_from = self.comes_from.get(record.id)
+        theirs = [r for r in user.records if r.id not in gone or r.held is None]
+        strangers = [
+            record
+            for record in strangers_of(replace(user, records=theirs), self.aliases)
+            if record.id not in self.same_person
+        ]
+        if strangers:
+            was = full_name(user.profile)
+            rows = [(r.id, r.source_id, user.id, was, full_name(vars_of(r.data)))
+                    for r in strangers]  # fmt: skip
+            columns = ("record_id", "source_id", "target_id", "was", "is_now")
+            work.database.insert_into(connection, "strangers", columns, rows)
+        if strangers or user.id in self.waiting:
+            return True
+        if gone:
+            self.givers.append((user, in_conflict))
+        return bool(gone)
+
+    def give_away(
+        self, work: Workspace, connection: Connection, new_ids: Mapping[int, str]
+    ) -> None:
+        """Write down what becomes of users whose records go to others.
+
+        ``new_ids``: record → the new user who gets it. Whose record finds nobody yet, stays.
+        """
+        if new_ids:
+            rows = [{"record": record, "to": user} for record, user in new_ids.items()]
+            connection.execute(_GIVEN_TO, rows)
+        for user, in_conflict in self.givers:
+            gone = {
+                record: to or new_ids.get(record) for record, to in self.given_away[user.id].items()
+            }
+            if None not in gone.values():
+                targets = {record: str(to) for record, to in gone.items()}
+                decision = without(user, targets, work, in_conflict=in_conflict)
+                work.write(user.id, decision)
+
+    # -- the end
+
+    def ask(self, work: Workspace, connection: Connection, sources: Sequence[int]) -> None:
+        """Open a question for each reused id, one for two that were swapped; close what is over."""
+        rows = connection.execute(_STRANGERS).all()
+        about = {"district": self.district_id, "now": utc_text(work.now)}
+        for source in sources:
+            connection.execute(_OVER, about | {"source": source})
+        asked: set[int] = set()
+        for row in rows:
+            if row.record_id in asked:
+                continue
+            asked.add(row.record_id)
+            if row.other_record is not None:
+                asked.add(row.other_record)
+                connection.execute(_ASKED_WITH, about | {"record": row.other_record})
+            self._ask(work, connection, row)
+
+    def _ask(self, work: Workspace, connection: Connection, row: Any) -> None:
+        users, asked = [row.target_id], {"names": row.is_now}
+        if row.other_record is not None:
+            users.append(row.other_target)
+            asked["swapped_with"] = {
+                "record_id": row.other_record, "id": row.other_target, "names": row.was
+            }  # fmt: skip
+        elif row.namesake is not None:
+            users.append(row.namesake)
+        data = connection.execute(_LINKED, {"record": row.record_id}).one().data
+        own = work.own.get(row.source_id, frozenset())
+        new = traits_of([decode_user(data)], self.aliases, row.source_id, own)
+        known = read_known(connection, users, self.aliases, work.own)
+        evidence = {
+            user: evidence_of(new, known[user].as_candidate(0, (False, False)), frozenset())
+            for user in users
+        }
+        conflicts.leave_to_a_person(
+            connection, Kind.USER, self.district_id, row.record_id, REUSED, evidence, work.now,
+            asked,
+        )  # fmt: skip
+
+    def keep_together(self, work: Workspace, connection: Connection) -> None:
+        """Take back one side of a record that goes over, if the other side was taken back."""
+        while self.comes_from:
+            work.draft.flush(connection)
+            halves = connection.execute(_HALVES, {"plan": work.draft.plan_id}).scalars().all()
+            if not halves:
+                return
+            for target in halves:
+                about = {"plan": work.draft.plan_id, "target": target}
+                actions = connection.execute(_ACTIONS, about).scalars().all()
+                work.draft.forget(connection, target, actions)
+
+    def hold_together(self, connection: Connection) -> None:
+        """Hold both sides of a record that goes over, if one is held."""
+        while self.comes_from and connection.execute(_HOLD_BOTH).rowcount:
+            pass
+
+
+def without(
+    user: UserView, gone: Mapping[int, str], work: Workspace, *, in_conflict: bool
+) -> Decision:
+    """Decide about a user some of whose records go to others: ``gone`` says to whom."""
+    left = [r for r in user.records if r.id not in gone or r.held is None]
+    given = [r for r in user.records if r.id in gone and r.held is not None]
+    if left:
+        rest = replace(user, records=left)
+        decision = decide_user(rest, work.context, in_conflict=in_conflict)
+    else:
+        status: Any = user.status
+        facts = PersonFacts(
+            user=status, sources="left", protected=user.protected, in_conflict=in_conflict
+        )
+        decision = Decision(situation_of(facts))
+        if decision.situation.action == "archive":
+            decision.steps = [
+                _step(
+                    user, "archive",
+                    before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
+                )
+            ]  # fmt: skip
+    decision.steps = decision.steps + [
+        _step(
+            user, "unlink", record_id=record.id, record_version=record.version,
+            before={"target": user.id}, after={"target": gone[record.id]},
+        )
+        for record in given
+    ]  # fmt: skip
+    held = [[r.id, r.version, None if r.held else 1, 1] for r in given]
+    first = decision.steps[0]
+    decision.steps[0] = first._replace(basis=[*(first.basis or ()), *held])
+    return decision
+
+
+def _step(user: UserView, action: str, **more: Any) -> Step:
+    best = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
+    return Step(
+        Kind.USER, action, user.id, user.revision, REUSED,
+        role=best[0] if best else None, school=(best[1] or None) if best else None, **more,
+    )  # fmt: skip
+
+
+_DECIDED = text(
+    "SELECT c.record_id, c.decision, c.candidates FROM conflicts c"
+    " WHERE c.district_id = :district AND c.kind = 'user' AND c.reason = 'reused_id'"
+    " AND c.status = 'resolved' AND EXISTS (SELECT 1 FROM open_records w"
+    "  WHERE w.record_id = c.record_id) AND NOT EXISTS (SELECT 1 FROM conflicts later"
+    "  WHERE later.record_id = c.record_id AND later.kind = 'user' AND later.id > c.id)"
+    " ORDER BY c.id"
+)
+_LINKED = text(
+    "SELECT l.target_id, r.data FROM records r JOIN links l ON l.record_id = r.id"
+    " WHERE r.id = :record AND r.present AND r.in_scope"
+)
+_GIVE_AWAY = text("INSERT INTO given_away VALUES (:record, :from, :to)")
+_GIVEN_TO = text("UPDATE given_away SET to_id = :to WHERE record_id = :record")
+_ASKED_WITH = text(  # two that were swapped are one question
+    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
+    " AND kind = 'user' AND reason = 'reused_id' AND status = 'open' AND record_id = :record"
+)
+_STRANGERS = text(
+    "SELECT s.*, (SELECT MIN(o.record_id) FROM strangers o WHERE o.source_id = s.source_id"
+    "  AND o.target_id <> s.target_id AND o.was = s.is_now AND o.is_now = s.was) AS other_record,"
+    " (SELECT MIN(o.target_id) FROM strangers o WHERE o.source_id = s.source_id"
+    "  AND o.target_id <> s.target_id AND o.was = s.is_now AND o.is_now = s.was) AS other_target,"
+    " (SELECT MIN(o.target_id) FROM strangers o WHERE o.source_id = s.source_id"
+    "  AND o.target_id <> s.target_id AND o.was = s.is_now) AS namesake"
+    " FROM strangers s ORDER BY s.record_id"
+)
+_OVER = text(  # the id says again what it said, or is gone
+    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
+    " AND kind = 'user' AND reason = 'reused_id' AND status = 'open'"
+    " AND record_id IN (SELECT id FROM records WHERE source_id = :source)"
+    " AND record_id NOT IN (SELECT record_id FROM strangers)"
+)
+_HALVES = text(
+    "SELECT g.from_id FROM given_away g WHERE g.to_id IS NOT NULL AND"
+    " EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.from_id)"
+    " AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.to_id)"
+    " UNION SELECT g.to_id FROM given_away g WHERE"
+    " EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.to_id)"
+    " AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.from_id)"
+)
+_ACTIONS = text("SELECT DISTINCT action FROM changes WHERE plan_id = :plan AND target_id = :target")
+_HOLD_BOTH = text(
+    "INSERT INTO holds SELECT DISTINCT b.other, h.why, h.source_id FROM holds h JOIN"
+    " (SELECT from_id AS one, to_id AS other FROM given_away"
+    "  UNION SELECT to_id, from_id FROM given_away) AS b ON b.one = h.target_id"
+    " WHERE NOT EXISTS (SELECT 1 FROM holds x WHERE x.target_id = b.other)"
+)
