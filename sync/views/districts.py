@@ -1,7 +1,8 @@
-"""Districts, sources, runs and conflicts as JSON, in the shapes of the reference.
+"""Districts, sources and runs as JSON, in the shapes of the reference.
 
-Plans and their changes are in ``plans``, people in ``people``. Long lists are generators that read
-page by page in the order of a key, so a million rows are never in memory. Nothing here writes.
+Plans and their changes are in ``plans``, people in ``people``, conflicts in ``conflicts``. Long
+lists are generators that read page by page in the order of a key, so a million rows are never in
+memory. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from core import schema
 from core.columns import typed
-from core.errors import UsageError
-from sync.run.display import CONFLICT, PLAN, RUN, parse_id, shown_id, shown_time
+from sync.run.display import PLAN, RUN, shown_id, shown_time
 from sync.run.find import Json, source_rows
 
 BEYOND = 1 << 62
@@ -143,58 +143,3 @@ _FETCHES_OF_RUNS = typed(
     " WHERE f.run_id IN :runs ORDER BY f.id",
     schema.Fetch,
 ).bindparams(_RUN_IDS)
-
-
-def conflicts(
-    connection: Connection, district: Any, *, status: str | None = "open"
-) -> Iterator[Json]:
-    """Yield the conflicts of a district, the oldest first; ``status`` None: also settled ones."""
-    wanted = "" if status is None else " AND c.status = :status"
-    query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", schema.Conflict)
-    about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}
-    while page := connection.execute(query, about).all():
-        about["after"] = page[-1].id
-        for row in page:
-            yield {
-                "id": shown_id(CONFLICT, row.id),
-                "district": district.slug,
-                "kind": row.kind,
-                "source": row.source,
-                "external_id": row.external_id,
-                "reason": row.reason,
-                "candidates": row.candidates,
-                "status": row.status,
-                "decision": row.decision,
-                "decided_by": row.decided_by,
-                "decided_at": shown_time(row.decided_at),
-                "created_at": shown_time(row.created_at),
-            }
-
-
-_CONFLICTS = (
-    "SELECT c.*, r.external_id, s.name AS source FROM conflicts c"
-    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
-    " WHERE c.district_id = :district AND c.id > :after"
-)
-
-
-def conflict_row(connection: Connection, word: str) -> Any:
-    """Return a conflict by its id as printed, with the ``slug`` of its district.
-
-    Raises ``UsageError``.
-    """
-    number = parse_id(CONFLICT, word)
-    row = connection.execute(_CONFLICT, {"conflict": number}).one_or_none()
-    if row is None:
-        raise UsageError(
-            f"There is no conflict {shown_id(CONFLICT, number)}.",
-            hint="rostersync conflicts DISTRICT lists them.",
-        )
-    return row
-
-
-_CONFLICT = typed(
-    "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id"
-    " WHERE c.id = :conflict",
-    schema.Conflict,
-)

@@ -25,7 +25,8 @@ from sync.run.clock import Clock, utc_now
 from sync.run.display import CONFLICT, PLAN, RUN, shown_id, shown_time
 from sync.run.find import Json
 from sync.run.open_records import is_open
-from sync.views import districts, people, plans, why_missing
+from sync.views import conflicts as conflict_views
+from sync.views import people, plans, why_missing
 
 
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
@@ -253,7 +254,7 @@ def _record_alone(connection: Connection, district: Any, word: str) -> Any | Non
 
 def _page_of_record(connection: Connection, district: Any, record: Any, at: datetime) -> Json:
     conflicts = [
-        one for one in districts.conflicts(connection, district, status=None)
+        one for one in conflict_views.conflicts(connection, district, status=None)
         if (one["source"], one["external_id"]) == (record.source, record.external_id)
     ]  # fmt: skip
     held = _standing_of_record(connection, record.id)

@@ -37,7 +37,9 @@ def test_a_conflict_is_counted_listed_and_told_how_to_decide(cli: Cli, folder: F
     told = cli("conflicts", D).out
     assert f"rostersync resolve C1 --link {manual['id']}" in told
     assert "rostersync resolve C1 --new" in told
-    assert "@" not in told
+    assert "the record says: " in told, "both sides are shown"
+    assert f"may be {manual['id']}: Kim Other, te003@springfield.example" in told
+    assert "agrees: email" in told
 
 
 def test_a_record_linked_by_a_person_makes_no_second_user(cli: Cli, folder: Folder) -> None:

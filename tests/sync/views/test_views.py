@@ -12,7 +12,7 @@ from core.database import Database
 from core.errors import UsageError
 from core.models import Role, UserStatus
 from sync.run import display, find
-from sync.views import districts, people, plans
+from sync.views import conflicts, districts, people, plans
 from sync.views.people import UserFilter
 from tests.kit import tables as given
 
@@ -296,13 +296,15 @@ def test_districts_and_sources_are_listed_with_what_they_hold(database: Database
 def test_open_conflicts_are_listed_and_settled_ones_on_request(database: Database) -> None:
     with database.read() as connection:
         row = find.district_row(connection, "springfield")
-        (shown,) = districts.conflicts(connection, row)
-        assert [one["id"] for one in districts.conflicts(connection, row, status=None)] == [
+        (shown,) = conflicts.conflicts(connection, row)
+        assert [one["id"] for one in conflicts.conflicts(connection, row, status=None)] == [
             "C1",
             "C2",
         ]
     assert (shown["source"], shown["external_id"]) == ("sis", "x-1")
-    assert shown["candidates"] == [{"id": "u2", "evidence": ["email"]}]
+    (candidate,) = shown["candidates"]
+    assert (candidate["id"], candidate["evidence"]) == ("u2", ["email"])
+    assert shown["record"].keys() <= candidate.keys()
 
 
 def test_an_unknown_district_or_source_is_refused_with_the_likely_one(database: Database) -> None:

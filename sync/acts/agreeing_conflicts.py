@@ -1,0 +1,55 @@
+"""Conflicts in which names and address agree, decided all at once: ``resolve --all-agreeing``.
+
+After a vendor has given everybody new ids there may be as many as there are people.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from core.database import Database
+from sync.people.conflicts import REUSED, resolve
+from sync.run import find
+from sync.run.clock import Clock
+from sync.run.display import CONFLICT, parse_id
+from sync.run.find import Json
+from sync.views import conflicts
+
+_AGREE = frozenset({"given_name", "family_name", "email"})
+_DOUBTS = frozenset({"other_role_class", "gains_admin"})
+
+
+def agreeing(found: Iterable[Json]) -> dict[str, str]:
+    """Return conflict → the one candidate who has the record's names and its address.
+
+    Somebody whom two records would be is left to a person; so is whoever would become an admin, or
+    is a student here and an adult there; and an id that speaks of somebody else.
+    """
+    decided: dict[str, str] = {}
+    for one in found:
+        if one["kind"] != "user" or one["reason"] == REUSED:
+            continue
+        alike = [c for c in one["candidates"] if set(c["agree"]) >= _AGREE]
+        if len(alike) == 1 and not _DOUBTS & set(alike[0]["evidence"]):
+            decided[one["id"]] = alike[0]["id"]
+    wanted = Counter(decided.values())
+    return {conflict: user for conflict, user in decided.items() if wanted[user] == 1}
+
+
+def resolve_agreeing(
+    database: Database, slug: str, *, actor: str, now: Clock | None = None
+) -> dict[str, str]:
+    """Link the records of all open conflicts whose names and address agree; return who is who.
+
+    The next run acts on it; until then each decision may be changed. Raises ``UsageError`` for an
+    unknown district.
+    """
+    with database.read() as connection:
+        district: Any = find.district_row(connection, slug)
+        decided = agreeing(conflicts.conflicts(connection, district))
+    for conflict, user in decided.items():
+        number = parse_id(CONFLICT, conflict)
+        resolve(database, number, link=user, new=False, actor=actor, now=now)
+    return decided
