@@ -76,3 +76,13 @@ def test_a_page_that_shows_something_else_than_is_printed_is_found() -> None:
     assert not prints(["...", "z"], "a\nb")
     (step,) = steps(Block("console", "$ rostersync plan x\nno\n(exit code 10)\n", None, 1))
     assert (step.command, step.expected, step.code) == ("rostersync plan x", ["no"], 10)
+
+
+_PATH = re.compile(r"`((?:core|sync|connectors|rostersync|tests|docs|fixtures|bench)/[\w./-]*)`")
+FOR_DEVELOPERS = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "design").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", FOR_DEVELOPERS, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    named = _PATH.findall(page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
