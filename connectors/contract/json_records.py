@@ -120,7 +120,7 @@ def decode(reader: Reader[T], raw: bytes, column: str) -> T:
 
 
 def gist_of(reader: Reader[T], raw: bytes) -> bytes | None:
-    """Return a raw record in its wire shape, or None if it cannot be read."""
+    """Return a raw record in its wire shape, packed as bytes, or None if it cannot be read."""
     try:
         return _packed(reader.decode(raw))
     except (msgspec.DecodeError, UnicodeDecodeError):

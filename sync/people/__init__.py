@@ -1,5 +1,4 @@
-"""Who is who: which person a new record speaks of, and what makes us think so.
+"""Who is who: which person a new record belongs to, and on what evidence.
 
-In: records and users. Out: links, and conflicts that a person must decide. Never: a write of a
-plan.
+In: records and users. Out: links, and conflicts that a person must decide. Never: writing a plan.
 """

@@ -19,7 +19,7 @@ from sync.run.run_rows import close_run_in, open_run
 
 NEW = "new"
 LOST = "resembles_lost"
-"""Somebody new at the new vendor of a switch resembles somebody whom it does not share."""
+"""Somebody new at the new vendor of a switch resembles somebody that it does not share."""
 REUSED = "reused_id"
 """A source speaks of somebody else under an id that is a known person's (I13)."""
 
@@ -33,10 +33,10 @@ def resolve(
     actor: str,
     now: Clock | None = None,
 ) -> Outcome:
-    """Decide whose record it is: ``link`` names a user or school, ``new`` says nobody's we know.
+    """Decide who a record is: ``link`` names a user or school, ``new`` says that it is new.
 
     The decision opens the record and the candidates; the next run acts on it. A decision may be
-    changed until then. Raises ``UsageError`` for a conflict or a target that is not there.
+    changed until then. Raises ``UsageError`` for a conflict or a target that does not exist.
     """
     at = (now or utc_now)()
     if (link is None) == (not new):
@@ -60,7 +60,7 @@ def resolve(
             {"id": conflict_id, "decision": decision, "actor": actor, "now": utc_text(at)},
         )
         connection.execute(_OPEN_RECORD, {"record": row.record_id})
-        if row.kind == Kind.SCHOOL:  # its people wait for it
+        if row.kind == Kind.SCHOOL:  # its people wait for the decision
             connection.execute(_OPEN_SOURCE, {"record": row.record_id})
         for candidate in {*_ids(row.candidates), decision}:
             connection.execute(_OPEN_CANDIDATE, {"target": candidate})
@@ -98,7 +98,7 @@ def leave_to_a_person(
     now: datetime,
     asked: Mapping[str, Any] | None = None,
 ) -> None:
-    """Open the conflict of a record, or say anew who it may be: ``candidates`` → evidence.
+    """Open the conflict of a record, or update who it may be: ``candidates`` → evidence.
 
     ``asked`` is what the first candidate is asked about, kept until it is decided.
     """
@@ -125,10 +125,10 @@ def _ids(candidates: Any) -> list[str]:
 def still_resembling_lost(
     connection: Connection, record_ids: Sequence[int]
 ) -> dict[int, tuple[str, dict[str, list[str]]]]:
-    """Return record id → (reason, candidates) of those whom a switch left to a person's decision.
+    """Return record id → (reason, candidates) for records that a switch left to a person.
 
-    They neither join nor double anybody until then; a candidate whom the record's source shares
-    meanwhile, or who was merged, is none any more.
+    Until then they neither join nor double anybody. A candidate that the record's source shares by
+    now, or who was merged, is dropped.
     """
     found: dict[int, tuple[str, dict[str, list[str]]]] = {}
     if not record_ids:

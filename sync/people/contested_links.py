@@ -1,8 +1,8 @@
 """Claims: the links that one source's new people would get in a run, seen together.
 
-One by one each looks right; together they may say that two people are one, or that two of them bear
-each other's numbers. Pure; ``sync/people/matching.py`` asks and takes such links back. What is said
-does not depend on the order in which claims were noted.
+Each looks right on its own; together they may say that two people are one, or that two people have
+each other's numbers. Pure; ``sync/people/matching.py`` asks and takes such links back. The result
+does not depend on the order of the claims.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sync.people.identity import Match, Traits, names_agree
 from sync.people.person import RecordView
 
 Doubtful = dict[str, tuple[str, int, tuple[str, ...]]]
-"""Person → (the user whom they would be, one of their records, the evidence)."""
+"""Person → (the user they would be, one of their records, the evidence)."""
 
 _SURE = frozenset({"same_master", "same_userid", "same_person", "resolved"})
 _WEAK = frozenset({"same_email", "same_number_elsewhere"})
@@ -22,7 +22,7 @@ _WEAK = frozenset({"same_email", "same_number_elsewhere"})
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A strong key of one person that is somebody's of another name."""
+    """A strong key of one person that belongs to somebody with another name."""
 
     person: str
     target: str
@@ -48,7 +48,7 @@ class ClaimedLinks:
         known: Traits,
         verdict: Match,
     ) -> None:
-        """Take a claim down, if it is one by which people could be swapped."""
+        """Record a claim, if it is one by which people could be swapped."""
         if names_agree(new, known) is False and not new.emails & known.emails:
             evidence = next(slugs for user, slugs in verdict.evidence if user == target)
             self._doubtful.append(
@@ -58,7 +58,7 @@ class ClaimedLinks:
             )
 
     def swapped(self) -> Doubtful:
-        """Return the links whose names are exactly those of another one's target."""
+        """Return the links whose names are exactly those of another link's target."""
         by_name: dict[tuple[str, str], set[str]] = {}
         for claim in self._doubtful:
             for given in claim.known.given:
@@ -76,10 +76,10 @@ class ClaimedLinks:
         }
 
     def crowded(self, links: Iterable[tuple[str, int, str, str]]) -> Doubtful:
-        """Return whose links would join several people of one source to one user.
+        """Return the people whose links would join several people of one source to one user.
 
-        ``links`` are (user, record, reason, person). Whoever a strong key links stays, if there is
-        one such; the source's own key of a person, and a decision, are never in doubt.
+        ``links`` are (user, record, reason, person). A single person linked by a strong key stays;
+        the source's own key of a person, and a decision, are never in doubt.
         """
         by_user: dict[str, list[tuple[int, str, str]]] = {}
         for user, record, reason, person in links:

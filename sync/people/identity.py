@@ -2,7 +2,7 @@
 
 Pure. Strong keys come first; an address is weak and needs agreeing names (rule 6); whatever is
 weak, contradictory or ambiguous is a conflict that a person decides (I5).
-``sync/people/matching.py`` reads in sets what ``judge`` decides by.
+``sync/people/matching.py`` reads, in sets, what ``judge`` decides by.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ SCHOOL_PREFIX = "s"
 STRONG = (
     "master", "userid", "state_id", "sis_id", "student_number", "staff_number", "crd_id",
 )  # fmt: skip
-"""Kinds of keys that say who somebody is, the strongest first."""
+"""The kinds of strong keys, the strongest first."""
 NUMBERS = ("state_id", "sis_id", "student_number", "staff_number", "crd_id")
 """The strong keys that a user's profile holds; each is unique within a role class."""
 LOCAL = ("sis_id", "student_number", "staff_number")
-"""Numbers that a district gives: what one vendor calls a SIS id may be another's student number."""
+"""Numbers that a district assigns: one vendor's SIS id may be another's student number."""
 
 
 def new_id(key: bytes, prefix: str, *about: object) -> str:
-    """Return the id for something new: the same for the same installation and the same words.
+    """Return an id for something new: the same installation and words give the same id.
 
-    So a plan names whom it creates, two readings of one roster make the same plan, and no id tells
-    what it was made from.
+    So a plan can name the people that it creates, two readings of one roster make the same plan,
+    and no id reveals what it was made from.
     """
     keyed = _keyed(key).copy()
     keyed.update("\0".join(map(str, about)).encode())
@@ -51,7 +51,7 @@ _SHIFTS = range(70, -10, -10)
 
 
 def role_class(roles: Iterable[str]) -> str:
-    """Return within whom a number is unique: students, contacts, or the adults of a school."""
+    """Return the group in which a number is unique: students, contacts, or adults."""
     words = set(roles)
     if "student" in words:
         return "student"
@@ -64,9 +64,9 @@ def strong_keys(
     source_id: int | None = None,
     own: Collection[str] | None = None,
 ) -> list[str]:
-    """Return the ids that say who somebody is, whatever the source (same id: the same person).
+    """Return the keys that identify somebody across sources (same key: the same person).
 
-    A number that is a source's own (all of them, without ``own``) says so only within it.
+    A number that is a source's own (all of them, without ``own``) identifies only within it.
     """
     cls = role_class(roles)
     keys = [
@@ -115,7 +115,7 @@ def keys_of(
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What may tell one person from another, of a new record or of a user."""
+    """What distinguishes people from each other, for a new record or a user."""
 
     keys: Mapping[str, frozenset[str]]
     """Kind of strong key, with its role class → values: ``sis_id:student``, ``master`` … A number
@@ -130,7 +130,7 @@ class Traits:
 
     @property
     def role_class(self) -> str:
-        """Within whom their numbers are unique."""
+        """The group in which their numbers are unique."""
         return role_class(self.roles)
 
     @property
@@ -141,15 +141,15 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A user, or a newcomer of another source, who may be the person of a new record."""
+    """A user, or a newcomer from another source, who may be the person of a new record."""
 
     id: str
     known: Traits
     archived: bool = False
     present_here: bool = False
-    """Another entry of the record's own source is theirs, and still there."""
+    """They have another entry in the record's own source, and it is still there."""
     absent_here: bool = False
-    """An entry of the record's own source was theirs, and is gone."""
+    """They had an entry in the record's own source, and it is gone."""
     strong_rivals: bool = False
     """Another new person of the record's source has one of the same strong keys."""
     email_rivals: bool = False
@@ -179,11 +179,11 @@ def judge(
 ) -> Match:
     """Decide who a new record is, by its strong keys, then by address and names together.
 
-    One candidate by a strong key, whom nothing contradicts, is the person. So is one by a number
-    that another field of theirs holds (what one vendor calls a SIS id is another's student number),
-    if the names agree too. So is one by the address whose names agree, unique on both sides, of the
-    same role class, at an allowed domain (``domains`` empty allows all), and who gains no admin
-    role. Weak, contradictory or several: a conflict. Never by the name alone.
+    A single candidate with a strong key, and nothing against it, is the person. So is a single
+    candidate with the number in another field (one vendor's SIS id is another's student number), if
+    the names agree too. So is a single candidate with the same address and agreeing names, unique
+    on both sides, of the same role class, at an allowed domain (empty ``domains`` allow all), who
+    gains no admin role. Weak, contradictory or several: a conflict. A name alone never decides.
 
     Another entry of the record's own source is the same person by a strong number and both names,
     an adult also by address or username and both names (I10). An address of several people of one
@@ -243,7 +243,7 @@ def judge(
 
 
 def evidence_of(new: Traits, candidate: Candidate, domains: frozenset[str]) -> tuple[str, ...]:
-    """Return what speaks for and against a candidate, as slugs."""
+    """Return what speaks for and against a candidate, as codes."""
     known = candidate.known
     agreeing, differing = _agreeing(new, known), _differing(new, known)
     slugs = [f"same_{kind}" for kind in agreeing] + [f"other_{kind}" for kind in differing]
@@ -339,10 +339,10 @@ def _family(new: Traits, one: Candidate, candidates: Sequence[Candidate]) -> boo
 
 
 def crossing(new: Traits, known: Traits) -> list[tuple[str, str]]:
-    """Return where a number of ours stands in another field there: (field here, field there).
+    """Return where a number is in another field of the other side: (field here, field there).
 
-    Only numbers that a district gives, within one role class, and only fields that do not agree
-    with their own namesake: what a number equals in its own field, it means.
+    Only numbers that a district assigns, within one role class, and only fields that do not agree
+    with the field of the same name.
     """
     found = []
     cls = new.role_class
@@ -360,7 +360,7 @@ def crossing(new: Traits, known: Traits) -> list[tuple[str, str]]:
 
 
 def _confirmed(new: Traits, known: Traits) -> bool:
-    """Say whether a number in another field is borne out by the names, or by the address."""
+    """Return whether names or address confirm a number in another field."""
     if not crossing(new, known):
         return False
     names = names_agree(new, known)
@@ -370,7 +370,7 @@ def _confirmed(new: Traits, known: Traits) -> bool:
 
 
 def _kinds(kinds: Iterable[str]) -> list[str]:
-    """Return kinds of keys without their role class and source, in the order of their strength."""
+    """Return kinds of keys without role class and source, the strongest first."""
     names = {kind.partition(":")[0].partition("@")[0] for kind in kinds}
     return sorted(names, key=STRONG.index)
 
@@ -394,7 +394,7 @@ def names_agree(new: Traits, known: Traits) -> bool | None:
 
 
 def _contradicts(new: Traits, one: Candidate) -> bool:
-    """Say whether something speaks against a candidate by a strong key."""
+    """Return whether something speaks against a candidate with a strong key."""
     known = one.known
     strangers = (  # but for an id of the source that was theirs: L7 goes by the id alone
         not one.absent_here

@@ -1,10 +1,9 @@
 """Matching: the new records of a run against the directory, read in sets, decided one by one.
 
-Writes ``todo_joins`` (whose record it is) and ``attached`` (whose record it is among those who join
-in this very run), takes conflicts down, and removes from ``todo_records`` whoever does not simply
-join. ``sync/people/identity.py`` decides; what it decides by depends on sets only, never on the
-order of rows or pages. ``sync/people/contested_links.py`` looks at the links of one source
-together.
+Writes ``todo_joins`` (the user of each record) and ``attached`` (the same for people who join in
+this run), records conflicts, and removes from ``todo_records`` the records that do not simply join.
+``sync/people/identity.py`` decides; its input depends on sets only, never on the order of rows or
+pages. ``sync/people/contested_links.py`` looks at the links of one source together.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 
 @dataclass(slots=True)
 class MatchingContext:
-    """What matching goes by beside the records."""
+    """What matching needs in addition to the records."""
 
     district_id: int
     now: Any
     domains: frozenset[str]
     """The district's own email domains; empty: all."""
     rank: Mapping[int, int]
-    """Source id → its place in the order of precedence."""
+    """Source id → its position in the order of precedence."""
     id_of: Callable[[RecordView], str]
-    """The id under which a new record's person would join."""
+    """Returns the id under which a new record's person would join."""
     silent: frozenset[int] = frozenset()
     """Sources that change nobody in this run (F1)."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Old email domain → the one that came after it."""
+    """Old email domain → the domain that replaced it."""
     own: OwnNumbers = field(default_factory=dict)
     grouped: bool = False
     """Somebody has several new entries in one source (``sync/people/entries.py``)."""
@@ -57,8 +56,8 @@ def match(
 ) -> None:
     """Match the records 1 to ``records`` of ``todo_records``; see the module.
 
-    ``transaction`` opens one write transaction after the other on the connection that has the
-    temporary tables: hand acts never wait for the whole.
+    ``transaction`` opens one short write transaction after another on the connection with the
+    temporary tables, so that acts by hand never wait for all of it.
     """
     with transaction() as connection:
         terms.aliases = read_aliases(connection, terms.district_id)
@@ -95,7 +94,7 @@ def match(
             connection.exec_driver_sql("ANALYZE found")
         sources = connection.execute(_SOURCES).scalars().all()
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
-        # source by source: who comes later may be the person of somebody who came first
+        # source by source: a later record may be the person of an earlier one
         last = ""
         claims = ClaimedLinks()
         while True:
@@ -118,7 +117,7 @@ def _contest(
     claims: ClaimedLinks,
     source_id: int,
 ) -> None:
-    """Take back what the links of one source, seen together, make doubtful."""
+    """Undo links of one source that are doubtful when seen together."""
     doubtful = claims.swapped()
     crowded = connection.execute(_CROWDED, {"source": source_id}).scalars().all()
     for start in range(0, len(crowded), 500):
@@ -163,19 +162,19 @@ def _rows(record: RecordView, terms: MatchingContext) -> list[tuple[Any, ...]]:
         for value in values
         if value.isascii() and value.isdecimal()
     ]
-    if record.person_key:  # an entry without any key belongs to its person all the same
+    if record.person_key:  # an entry without any key still belongs to its person
         rows.append((record.id, record.source_id, person, "self", person))
     return rows
 
 
 def _word(kind: str) -> str:
-    """Return by which word a key is looked up: a number is one within its role class."""
+    """Return the word by which a key is looked up: a number counts within its role class."""
     name = kind.partition(":")[0]
     return kind if name.partition("@")[0] in NUMBERS else name
 
 
 def person_of(record: RecordView | Any) -> str:
-    """Return what is the same for all entries of one person in one source, and for nobody else."""
+    """Return a key that all entries of one person in one source share, and nobody else."""
     key = f"k{record.person_key}" if record.person_key else f"e{record.external_id}"
     return f"{record.source_id}:{key}"
 
@@ -184,7 +183,7 @@ def person_of(record: RecordView | Any) -> str:
 
 
 class _Batch:
-    """Some new people with everybody they may be."""
+    """Some new people, with everybody they may be."""
 
     def __init__(
         self,
@@ -199,7 +198,7 @@ class _Batch:
         self.claims = claims
 
     def decide(self, people: Sequence[str]) -> None:
-        """Judge these people and write down what follows."""
+        """Judge these people and record what follows."""
         about = {"people": list(people)}
         records = self._records(about)
         found: dict[str, set[str]] = defaultdict(set)
@@ -252,7 +251,7 @@ class _Batch:
                 joins += [(record.id, target, verdict.reason) for record in mine]
             elif (base := bases[target].base) is not None:
                 attached += [(record.id, base, target, verdict.reason) for record in mine]
-            # else a person must decide first who that one is
+            # otherwise a person must first decide who that one is
         self.database.insert_into(
             self.connection, "todo_joins", ("record_id", "target_id", "reason"), joins
         )
@@ -266,7 +265,7 @@ class _Batch:
             self.connection.execute(_NOT_NEW, [{"id": record} for record in gone])
 
     def take_back(self, doubtful: Mapping[str, tuple[str, int, tuple[str, ...]]]) -> None:
-        """Make conflicts of links: person → (target, a record, evidence)."""
+        """Turn links into conflicts: person → (target, a record, evidence)."""
         for person, (target, record_id, evidence) in sorted(doubtful.items()):
             ids = self.connection.execute(_RECORDS_OF, {"people": [person]}).all()
             for query in _UNLINK:
@@ -305,7 +304,7 @@ class _Batch:
         )
 
     def _rivals(self, about: Mapping[str, Any]) -> dict[tuple[str, str], tuple[bool, bool]]:
-        """Return (person, user) → who else lays claim: by a strong key, by the address."""
+        """Return (person, user) → do others claim the user: by a strong key, by the address."""
         found: dict[tuple[str, str], tuple[bool, bool]] = defaultdict(lambda: (False, False))
         for query in _RIVALS:
             for person, target, strong, email in self.connection.execute(query, about):
@@ -317,7 +316,7 @@ class _Batch:
         return found
 
     def _joining(self, people: set[str]) -> dict[str, _Joining]:
-        """Return newcomers of other sources who share a key with somebody of this batch."""
+        """Return newcomers from other sources who share a key with somebody in this batch."""
         if not people:
             return {}
         rows = self.connection.execute(_STANDING_OF, {"people": sorted(people)}).all()
@@ -351,20 +350,20 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Joining:
-    """Somebody else who is new in this run."""
+    """Another person who is new in this run."""
 
     id: str
-    """The user whom they turned out to be, or the id under which they join."""
+    """The user they turned out to be, or the id under which they join."""
     source_id: int
     known: Traits
     target: str | None = None
-    """The user whom they turned out to be."""
+    """The user they turned out to be."""
     base: int | None = None
-    """A record of whoever joins; None, without ``target``: a person must decide who they are."""
+    """A record of the joining person. None without ``target``: a person must decide first."""
 
 
 def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool]) -> Candidate:
-    """Return somebody of this run as a candidate, with what is known of them already."""
+    """Return a person of this run as a candidate, with what is already known of them."""
     if candidate is None:
         sources = frozenset([one.source_id])
         return Candidate(one.id, one.known, False, False, False, *rivals, sources)
@@ -410,7 +409,7 @@ _INDEXES = (
     "CREATE INDEX ix_new_keys ON new_keys (word, value)",
     "CREATE INDEX ix_new_keys_person ON new_keys (person)",
 )
-_DECIDED_NEW = text(  # somebody said: nobody we know; others may still be they
+_DECIDED_NEW = text(  # a person said that this is somebody new; others may still be the same person
     "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"
     " AND c.decision = 'new')"
@@ -427,7 +426,7 @@ def _classes(name: str, classes: Iterable[str]) -> str:
 
 
 def _find_own(own: OwnNumbers) -> Iterable[TextClause]:
-    """SQL that finds users by the numbers that are a source's own, among its own people."""
+    """SQL that finds users by numbers that are a source's own, among its own people."""
     for source_id, names in own.items():
         for name in sorted(names):
             words = _classes(f"{name}@{int(source_id)}", _CLASSES)

@@ -1,9 +1,10 @@
 """Resembling pairs: somebody who joins and somebody who leaves, in one run or in grace (L7).
 
 Works in sets on temporary tables, so that a whole district that moves to a new email domain is one
-join. The same id, or the same local part and the same names: one person, whose record moved. Only
-one of these: both wait for a person's decision. Of those who stay, protected, in grace or because
-the season takes nothing, only the first counts: whose record moved never becomes two people.
+join. The same id, or the same local part and the same names, mean one person whose record moved. If
+only one of these agrees, both wait for a person's decision. For people who stay (protected, in
+grace, or because the season takes nothing), only the first counts: a person whose record moved
+never becomes two.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _COLUMNS = ("person", "word", "value", "kind")
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the tables in which leavers and joiners are compared."""
+    """Create the tables in which leavers and joiners are compared."""
     for name, columns in (
         ("leavers", "person TEXT, word TEXT, value TEXT, kind TEXT"),
         ("staying", "person TEXT"),
@@ -41,7 +42,7 @@ def add_leavers(
     *,
     staying: bool = False,
 ) -> None:
-    """Note by what each leaver could be known again; ``own``: see ``OwnNumbers``."""
+    """Record by what each leaver could be recognised; ``own``: see ``OwnNumbers``."""
     rows: list[_Row] = []
     for user in users:
         roles = [role for role, _, _ in user.memberships]
@@ -67,7 +68,7 @@ def add_joiners(
     *,
     base: int | None = None,
 ) -> None:
-    """Note by what each joiner could be known; ``own``: see ``OwnNumbers``.
+    """Record by what each joiner could be recognised; ``own``: see ``OwnNumbers``.
 
     ``base``: the record with which all of these join, as entries of one person.
     """
@@ -100,8 +101,8 @@ def _rows(
 def find(connection: Connection) -> int:
     """Compare joiners with leavers; return how many moved. The rest of ``pairs`` resembles.
 
-    Whoever could be two people has not moved: both sides must be unique, and no id may say
-    otherwise.
+    A match that could be two people does not count: both sides must be unique, and no id may
+    contradict.
     """
     for table in ("leavers", "joiners"):
         connection.exec_driver_sql(f"CREATE INDEX ix_{table} ON {table} (value, word)")
@@ -116,7 +117,7 @@ def find(connection: Connection) -> int:
     return int(connection.execute(text("SELECT COUNT(*) FROM pairs WHERE moved = 1")).scalar_one())
 
 
-_PAIR = text(  # names at a new domain are somebody who moved; at the same address, perhaps not
+_PAIR = text(  # equal names at a new domain are a person who moved; at the same address, maybe not
     "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
     " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
     " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
@@ -137,7 +138,7 @@ _NOT_UNIQUE = text(
     " OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1 GROUP BY target_id"
     "  HAVING COUNT(*) > 1))"
 )
-_DECIDED = text(  # whoever has moved is no longer somebody's likeness
+_DECIDED = text(  # people who have moved no longer resemble anybody
     "DELETE FROM pairs WHERE moved = 0 AND (record_id IN (SELECT record_id FROM pairs"
     " WHERE moved = 1) OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1))"
 )
@@ -146,7 +147,7 @@ _DECIDED = text(  # whoever has moved is no longer somebody's likeness
 def likenesses(
     connection: Connection, record_ids: Sequence[int]
 ) -> dict[int, dict[str, list[str]]]:
-    """Return record id → the leavers whom it resembles without having moved, and in what."""
+    """Return record id → the leavers that it merely resembles, and in what."""
     found: dict[int, dict[str, list[str]]] = {}
     if record_ids:
         for record_id, target, word in connection.execute(_LIKE, {"records": list(record_ids)}):

@@ -1,4 +1,4 @@
-"""People as a run sees them: a user with the records that speak of them, and what those want.
+"""People as a run sees them: a user with their records, and what those records ask for.
 
 Reads evidence and directory in batches, decides nothing, writes nothing.
 """
@@ -18,7 +18,7 @@ from core.models import PROFILE_FIELDS, fold_email
 from core.stored import from_json
 
 Membership = tuple[str, str, bool]
-"""(role, school id or "", is primary) as the directory keeps it."""
+"""(role, school id or "", is primary) as the directory stores it."""
 
 
 class MemberData(msgspec.Struct):
@@ -59,7 +59,7 @@ _profile = attrgetter(*PROFILE_FIELDS)
 
 @dataclass(slots=True)
 class RecordView:
-    """One record of a person. ``held`` is None while no link of theirs rests on it."""
+    """One record of a person. ``held`` is None while no link uses it."""
 
     id: int
     source_id: int
@@ -74,13 +74,13 @@ class RecordView:
     held: bool | None = None
     person_key: str | None = None
     join_reason: str | None = None
-    """By what the record is this person's, while no link rests on it."""
+    """Why the record belongs to this person, while no link uses it."""
     comes_from: str | None = None
     """The user to whom the record is linked, from whom a person gave it away (I13)."""
 
     @property
     def speaks(self) -> bool:
-        """Say whether the source shares this entry now."""
+        """Return whether the source shares this entry now."""
         return self.present and self.in_scope
 
 
@@ -109,10 +109,10 @@ class UserView:
 
 @dataclass(slots=True)
 class Wish:
-    """What the present records of a person want them to be."""
+    """What the present records of a person say they should be."""
 
     profile: dict[str, Any]
-    """The fields of which they say anything."""
+    """The fields about which they say anything."""
     memberships: list[Membership]
     enabled: bool
 
@@ -126,18 +126,18 @@ class Sources:
     schools: Mapping[tuple[int, str], str]
     """(source id, the source's id of the school) → our id of the school."""
     keeps: Mapping[int, Collection[str]] = field(default_factory=dict)
-    """Source id → the fields that stay as they are when it stops saying them."""
+    """Source id → the fields that keep their value when it stops sending them."""
 
     def keeps_field(self, records: Sequence[RecordView], name: str) -> bool:
-        """Say whether a field of which none of these records says anything stays as it is."""
+        """Return whether a field that none of these records mentions keeps its value."""
         return any(name in self.keeps.get(record.source_id, ()) for record in records)
 
 
 def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
-    """Return what the records want: field by field the first source that says something wins.
+    """Return what the records ask for: for each field, the first source with a value wins.
 
     ``records`` are the present ones, at least one, in the order of ``in_precedence``. Roles and
-    schools add up over all of them.
+    schools of all records are united.
     """
     first = records[0]
     profile = _said(first.data)
@@ -149,7 +149,7 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
 
 
 def _said(data: UserData) -> dict[str, Any]:
-    """Return the fields of which a record says anything."""
+    """Return the fields about which a record says anything."""
     said = zip(PROFILE_FIELDS, _profile(data), strict=True)
     return {name: value for name, value in said if value is not None}
 
@@ -157,8 +157,8 @@ def _said(data: UserData) -> dict[str, Any]:
 def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Membership]:
     """Return roles and schools of all records, sorted, at most one of them primary.
 
-    What is at none of our schools (OneRoster puts district people at the district's org) is no
-    primary membership: primary is a school, not a person.
+    A membership at none of our schools (OneRoster puts district people at the district's org) is
+    never primary.
     """
     if len(records) == 1 and len(records[0].data.memberships) == 1:  # almost everybody
         (member,) = records[0].data.memberships
@@ -182,7 +182,7 @@ def memberships_of(records: Sequence[RecordView], sources: Sources) -> list[Memb
 
 
 def _school_of(record: RecordView, school: str, sources: Sources) -> str:
-    """Return our id of a school that a record names; empty if it is none of ours."""
+    """Return our id of a school that a record names; empty if we do not have it."""
     return sources.schools.get((record.source_id, school), "")
 
 
@@ -246,7 +246,7 @@ def read_newcomers(
 
 
 def _record(row: Sequence[Any]) -> RecordView:
-    """Make a record of ``_RECORD_COLUMNS``, held and join reason: by place, for all pass here."""
+    """Make a record from ``_RECORD_COLUMNS``, held and join reason, by position for speed."""
     (
         record_id, source_id, external_id, version, present, in_scope, data, cause, since, fetches,
         person_key, held, join_reason,
@@ -268,7 +268,7 @@ def _record(row: Sequence[Any]) -> RecordView:
     )
 
 
-_RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said last
+_RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said before
     "r.id, r.source_id, r.external_id, r.version, (r.present AND r.source_id NOT IN"
     " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data,"
     " {cause} AS cause, r.absent_since, r.absent_fetches, r.person_key"

@@ -1,4 +1,4 @@
-"""What is known of somebody, as matching compares it: of new records, and of users.
+"""What is known about people, as matching compares it: for new records and for users.
 
 Reads users in batches, decides nothing. ``sync/people/matching.py`` and ``sync/acts/duplicates.py``
 use it.
@@ -20,11 +20,11 @@ from sync.people.identity import NUMBERS, Candidate, Traits, role_class
 from sync.people.person import UserData, decode_user
 
 OwnNumbers = Mapping[int, frozenset[str]]
-"""Source id → the numbers that are its own: they say nothing about who somebody is elsewhere."""
+"""Source id → the numbers that are its own, which identify nobody in other sources."""
 
 
 def own_numbers(sources: Iterable[Source]) -> dict[int, frozenset[str]]:
-    """Return the numbers that these sources say are their own; sources without any are left out."""
+    """Return the numbers that are these sources' own; sources without any are left out."""
     return {s.id: frozenset(s.own_numbers) for s in sources if s.own_numbers}
 
 
@@ -34,7 +34,7 @@ def traits_of(
     source_id: int = 0,
     own: frozenset[str] = frozenset(),
 ) -> Traits:
-    """Return what the entries of one person tell about who they are; ``own``: `OwnNumbers`."""
+    """Return what the entries of one person say about who they are; ``own``: `OwnNumbers`."""
     keys: dict[str, set[str]] = defaultdict(set)
     emails: set[str] = set()
     usernames: set[str] = set()
@@ -76,7 +76,7 @@ def _known(
 
 
 def _add_person_key(keys: dict[str, set[str]], person_key: str | None) -> None:
-    """Add a key that joins entries: a master id of the district, or a userIds type's id."""
+    """Add a key that joins entries: a master id of the district, or an id of a userIds type."""
     if person_key is None:
         return
     kind, _, value = person_key.partition(":")
@@ -122,7 +122,7 @@ def read_known(
     aliases: Mapping[str, str],
     own: OwnNumbers | None = None,
 ) -> dict[str, KnownUser]:
-    """Return these users as matching sees them; whoever was merged into another is nobody's."""
+    """Return these users as matching sees them, without those merged into others."""
     wanted = sorted(ids)
     roles: dict[str, set[str]] = defaultdict(set)
     keys: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

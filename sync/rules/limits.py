@@ -1,7 +1,7 @@
 """Limits: how much a source may take away before a person must approve (L1 to L8). Pure.
 
-Numbers in, verdicts out. ``sync/planning/approval_needed.py`` and ``sync/ledger/headcount.py`` do
-the counting.
+Numbers in, allowed numbers out. ``sync/planning/approval_needed.py`` and
+``sync/ledger/headcount.py`` do the counting.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SCOPES = (SCHOOL_ROLE, DISTRICT_ROLE, DISTRICT)
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of people that a source holds (L2). Empty school or role: of none."""
+    """A group of people that a source holds (L2). An empty school or role means none."""
 
     source_id: int
     scope: str
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """A limit that was passed: what it is of, how much it allows, how many were found."""
+    """A limit that was exceeded: its group, how much it allows, how many were found."""
 
     limit: str
     allowed: int
@@ -43,8 +43,8 @@ class Trip:
 def allowed_in(group: Group, people: int, rule: LimitRule) -> int:
     """Return how many may be taken from a group of ``people`` (L3).
 
-    ``max(least, floor(people * percent / 100))``, and in both role groups of two or more never
-    more than half.
+    ``max(least, floor(people * percent / 100))``, and never more than half of a role group of two
+    or more.
     """
     allowed = max(rule.least, people * rule.percent // 100)
     if group.scope != DISTRICT and people >= 2:
@@ -53,7 +53,7 @@ def allowed_in(group: Group, people: int, rule: LimitRule) -> int:
 
 
 def rule_for(group: Group, limits: Limits, school_words: Iterable[str], today: date) -> LimitRule:
-    """Return the rule for a group on a local day: the last override that fits, else the default.
+    """Return the rule for a group on a local day: the last matching override, else the default.
 
     ``school_words`` are the ids and names by which an override may name the group's school.
     """
@@ -75,7 +75,7 @@ def _fits(override: LimitOverride, group: Group, school_words: set[str]) -> bool
 
 
 def in_period(start: str | None, end: str | None, today: date) -> bool:
-    """Say whether a local day lies in a period, both ends included; MM-DD may wrap the new year."""
+    """Return whether a local day is in a period, ends included; MM-DD may wrap the new year."""
     if start is None or end is None:
         return True
     if len(start) == 10:

@@ -1,7 +1,7 @@
-"""Quarantine: how often a source that fails is still polled, and when it is left alone. Pure.
+"""Quarantine: how often a failing source is still read, and when it is left alone. Pure.
 
-Used by the engine after each reading, by scheduled runs before it, and by ``status``. A person's
-own ``sync`` or ``plan`` always tries: quarantine is for the machine.
+Used by the engine after each reading, by scheduled runs before it, and by ``status``. A ``sync`` or
+``plan`` by hand always tries: quarantine applies to scheduled runs only.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 PATIENT = 2
-"""So many failures in a row change nothing: the next due time tries again."""
+"""This many failures in a row change nothing: the next due time tries again."""
 
 WAITS = (timedelta(hours=6), timedelta(hours=12), timedelta(hours=24), timedelta(hours=48))
 """How long a source is left alone after the third, fourth … failure in a row; then it stops."""
 
 STOPPING = frozenset({"credentials_refused", "wrong_district"})
-"""Errors that asking again cannot mend: a source that raises one stops at once."""
+"""Errors that trying again cannot fix: a source that raises one is stopped at once."""
 
 DISCOVERY_EVERY = timedelta(hours=24)
 
@@ -39,17 +39,17 @@ class Health(BaseModel):
     """When the first of them happened."""
     last: AwareDatetime | None = None
     next_try: AwareDatetime | None = None
-    """Before this moment a scheduled run leaves the source alone."""
+    """Until this time, scheduled runs leave the source alone."""
     stopped: bool = False
     """Until a person resumes it, or its vendor's discovery works again."""
     discovery: AwareDatetime | None = None
     """When a stopped source's vendor was last asked for its districts."""
     good_at: AwareDatetime | None = None
-    """When it last gave good data; an inbound folder without a new file gives none (F7)."""
+    """When it last gave good data; a drop folder without a new file gives none (F7)."""
 
     @property
     def state(self) -> State:
-        """Say where the source stands."""
+        """Return the state of the source."""
         if self.stopped:
             return "stopped"
         if self.next_try is not None:
@@ -101,10 +101,10 @@ def discovery_is_due(health: Health, now: datetime) -> bool:
 
 
 def is_stale(health: Health, complete_at: datetime | None, hours: int, now: datetime) -> bool:
-    """Say whether no good data came for longer than the district's objective.
+    """Return whether no good data came for longer than the district wants.
 
-    A source that never gave any is not stale: it has not begun. The caller leaves out sources that
-    are never scheduled, and districts in a pause.
+    A source that never gave any is not overdue, because it has not begun. The caller leaves out
+    sources that are never scheduled, and districts in a pause.
     """
     good = health.good_at or complete_at
     return good is not None and now - good > timedelta(hours=hours)

@@ -1,6 +1,6 @@
-"""Reason codes: every slug that a change, a hold or a conflict carries, in words.
+"""Reason codes: every code that a change, a hold or a conflict carries, in words.
 
-``why`` tells people by them, and ``docs/reasons.md`` is printed from here and from the situations:
+``why`` explains with them, and ``docs/reasons.md`` is printed from here and from the situations:
 ``python -m sync.rules.reasons > docs/reasons.md``.
 """
 
@@ -102,7 +102,7 @@ EVIDENCE: Mapping[str, str] = {
     "archived": "They are archived.",
     **{f"other_{kind}": f"Another {word}." for kind, word in KEY_WORDS.items()},
 }
-"""What speaks for and against a candidate of a conflict, beside the ``same_…`` of changes."""
+"""What speaks for and against a candidate of a conflict, apart from the ``same_…`` of changes."""
 
 STANDINGS: Mapping[str, str] = {
     "open": "Their data changed since the last applied plan: the next run will look at them.",
@@ -120,11 +120,11 @@ STANDINGS: Mapping[str, str] = {
     "paused": "The district is paused: no source changes anybody.",
     "outside_scope": "The record is outside what its source is asked for.",
 }
-"""What ``why`` adds about somebody's standing; no change carries these."""
+"""What ``why`` adds about somebody's state; no change carries these."""
 
 
 def means(code: str) -> str:
-    """Return what a code means, in one sentence; the code itself if it is a stranger's."""
+    """Return what a code means, in one sentence; the code itself if it is unknown."""
     for table in (CHANGES, HELD, CONFLICTS, EVIDENCE, STANDINGS):
         if code in table:
             return table[code]

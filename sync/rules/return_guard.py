@@ -1,4 +1,4 @@
-"""The guard: whether a run is the first complete one after a pause, and how it is judged then.
+"""The guard: whether a run is the first complete one after a pause, and how it is then judged.
 
 Used by the engine between reading and planning, and by ``pause`` and ``resume``. Values in, values
 out; ``SeasonState`` is what a district remembers from one run to the next.
@@ -18,16 +18,16 @@ from core.settings import Grace, Pause
 from sync.rules.season import HandPause, Season, SeasonOnDay, is_paused, season_on
 
 UNCHANGED_DAYS = 14
-"""After so many days without any change, a rollover may explain what leaves (S6)."""
+"""After this many days without any change, a rollover may explain leavers (S6)."""
 
 _DAY = timedelta(days=1)
 _FETCHES_TAKE = timedelta(days=7)
-"""Beyond the days of grace its fetches may take a while: a week, then nobody is explained."""
+"""How much longer than its days the fetches of grace may take; then nobody is explained."""
 _REMEMBERED = timedelta(days=400)
 
 
 PAUSED_WORDS = frozenset({"paused", "suspended", "disconnected"})
-"""States of a vendor that count as its own pause (S3): we go on reading what is frozen there."""
+"""States of a vendor that count as its own pause (S3): its frozen data are still read."""
 
 TROUBLED_WORDS = frozenset({"pending", "error"})
 """States in which a vendor's data are read and shown, and nobody leaves (S3).
@@ -37,7 +37,7 @@ Clever: https://dev.clever.com/docs/districts, ``state``.
 
 
 class Guard(StrEnum):
-    """How a run is judged because of a pause that came before it."""
+    """How a run is judged because of a pause before it."""
 
     NONE = "none"
     """The limits alone judge."""
@@ -62,29 +62,29 @@ class SeasonState(BaseModel):
     complete_on: date | None = None
     """The day of the last complete run outside every pause of ours."""
     paused_seen: date | None = None
-    """The last day seen in a pause of ours since then: the guard is owed."""
+    """The last day seen in a pause of ours since then: the guard is still due."""
     vendor_paused: Mapping[str, date] = Field(default_factory=dict)
     """Source → the last day it was seen in its vendor's own pause, and not complete since."""
     returned: date | None = None
-    """The first day after the last pause: from here the days of S6 count. None in a pause."""
+    """The first day after the last pause, from which the days of S6 count. None in a pause."""
     past: tuple[HandPause, ...] = ()
-    """Pauses by hand that are over, of the last year or so: grace did not advance in them (S7)."""
+    """Past pauses by hand, of the last year or so: grace did not advance in them (S7)."""
     waiting: tuple[str, ...] = ()
-    """Ids of the schools that had not rolled over: for them the guard still stands (S6)."""
+    """Ids of the schools that had not rolled over: the guard still applies to them (S6)."""
     guarded_on: date | None = None
     """The day of the last complete guarded run, or of the last rollover of a school that waited.
-    Whoever was gone by then is judged like that run once their grace is over."""
+    People who were gone by then are judged like in that run once their grace is over."""
     waited_out: bool = False
-    """The 14 days of S6 are over: what waited went to the held plan, and from here on a rollover
-    of these schools still explains, but the limits judge the rest. After a winter break, say,
-    no school ever rolls over, and its people must not need an approval until summer."""
+    """The 14 days of S6 are over: what waited went to the held plan, and from here on a rollover of
+    these schools still explains, but the limits judge the rest. After a winter break, for example,
+    no school rolls over, and its people must not need approvals until summer."""
 
     def on(self, day: date, pauses: Sequence[Pause]) -> SeasonOnDay:
-        """Return the season of a day, with what was done by hand."""
+        """Return the season of a day, including pauses by hand."""
         return season_on(day, pauses, self.hand, self.resumed)
 
     def paused_on(self, day: date, pauses: Sequence[Pause]) -> bool:
-        """Say whether a day is, or was, one of a pause; also of one by hand that is over."""
+        """Return whether a day is or was in a pause, including past pauses by hand."""
         return any(
             one.since <= day and (one.until is None or day <= one.until) for one in self.past
         ) or is_paused(day, pauses, self.hand, self.resumed)
@@ -104,7 +104,7 @@ def paused_by_hand(
     until: date | None = None,
     mode: Literal["paused", "additions_only"] = "paused",
 ) -> SeasonState:
-    """Return the state after ``pause``. It takes effect at once, and the guard is owed after it.
+    """Return the state after ``pause``. It takes effect at once, and the guard is due after it.
 
     Raises ``UsageError`` if it would have ended already.
     """
@@ -131,11 +131,11 @@ def resumed_by_hand(state: SeasonState, today: date, pauses: Sequence[Pause]) ->
 
 
 def with_other_calendar(state: SeasonState, before: SeasonOnDay, after: SeasonOnDay) -> SeasonState:
-    """Return the state once a district file has changed the pauses: what they left is not lost.
+    """Return the state after a district file changed the pauses; what they require is not lost.
 
     ``before`` and ``after`` are the same day by the old calendar and by the new one. A pause that
-    is taken out of the file, while it lasts or once it is over, still owes its guard (S3), and its
-    days were days of a pause (S7).
+    is removed from the file, during or after it, still requires its guard (S3), and its days still
+    were days of a pause (S7).
     """
     day = before.day
     if before.season is not Season.NORMAL:
@@ -157,7 +157,7 @@ def with_other_calendar(state: SeasonState, before: SeasonOnDay, after: SeasonOn
 def returns_from(
     state: SeasonState, on: SeasonOnDay, vendor_paused: Mapping[str, bool] | None = None
 ) -> date | None:
-    """Return the first day after the pause from which a run on this day returns, if it does.
+    """Return the first day after the pause that a run on this day returns from, if it does.
 
     None in a pause, and when a complete run has come since the last one. A pause that passed
     while nothing ran counts like any other. For ``vendor_paused`` see ``advance``.
@@ -190,9 +190,10 @@ def advance(
     Call it between reading and planning. ``complete``: every source that the district syncs was
     read completely. ``vendor_paused``: for each source read, whether its vendor is in a pause of
     its own (Clever ``paused``, a GG4L suspension) or the district was disconnected (S3);
-    ``unchanged_since``: the last day before this run on which the rosters changed. A run that keeps
-    nothing (``plan``) drops the state. The guard is owed after any pause and used up by a complete
-    run outside one; with ``during_pause`` a run in a pause is guarded and uses up nothing (S1).
+    ``unchanged_since``: the last day before this run on which the rosters changed. A run that
+    stores nothing (``plan``) discards the state. The guard is due after any pause and is used up by
+    a complete run outside a pause; with ``during_pause`` a run in a pause is guarded and uses up
+    nothing (S1).
     """
     vendors = dict(vendor_paused or {})
     seen = dict(state.vendor_paused) | {name: on.day for name, paused in vendors.items() if paused}
@@ -248,7 +249,7 @@ def graced_on(state: SeasonState, grace: Grace, day: date) -> date | None:
 
 
 def is_late(state: SeasonState, day: date) -> bool:
-    """Return whether the pause ended so long ago that nobody waits any more (S6).
+    """Return whether the pause ended so long ago that nobody waits any longer (S6).
 
     ``returned`` is the day after its last day, so that day 14 is counted from the pause's end.
     """

@@ -1,4 +1,4 @@
-"""The rollover: has a school moved to its new year, and what does that explain of who is missing.
+"""The rollover: whether a school has begun its new year, and which missing people that explains.
 
 Used by the engine in guarded runs, and by the rollover report. Values in, values out.
 """
@@ -16,7 +16,7 @@ from core.models import GRADES
 from sync.rules.return_guard import Guard, SeasonState, is_late
 
 LADDER: tuple[str, ...] = GRADES[: GRADES.index("13") + 1]
-"""The grades that follow one another, IT to 13. PS, UG and Other have no next and no place here."""
+"""The grades in order, IT to 13. PS, UG and Other have no next grade and are not listed."""
 
 _RANK = {grade: rank for rank, grade in enumerate(LADDER)}
 
@@ -26,10 +26,10 @@ GuardPolicy = Literal["explain", "approve", "off"]
 
 @dataclass(frozen=True, slots=True)
 class Pupil:
-    """A student whom a source held at a school before the pause: then and now.
+    """A student that a source held at a school before the pause: then and now.
 
     ``grade_now`` is None for somebody who is missing now, and "" for somebody present without a
-    grade. A student of two schools is two of these.
+    grade. A student at two schools counts as two of these.
     """
 
     user_id: str
@@ -40,10 +40,10 @@ class Pupil:
 
 @dataclass(frozen=True, slots=True)
 class Rollover:
-    """What the students of one school show.
+    """What the grades of one school's students show.
 
-    ``lower`` counts those below ``highest`` before the pause, wherever they are now, the missing
-    included; ``moved_up`` those of them who are one grade up.
+    ``lower`` counts students below ``highest`` before the pause, wherever they are now, including
+    missing ones; ``moved_up`` counts those of them who are one grade up.
     """
 
     school_id: str
@@ -54,7 +54,7 @@ class Rollover:
 
     @property
     def can_tell(self) -> bool:
-        """False: a school of one grade only. Like a school without grades it shows nothing."""
+        """False for a school with one grade only: like one without grades, it shows nothing."""
         return self.lower > 0
 
     @property
@@ -81,7 +81,7 @@ def next_grade(grade: str) -> str | None:
 def is_one_up(before: str, now: str | None) -> bool:
     """Return whether a student went up by one grade.
 
-    Transitional kindergarten exists in few states: from PK both TK and KG are one up.
+    Transitional kindergarten exists in few states, so from PK both TK and KG count as one up.
     """
     if now is None or before not in _RANK:
         return False
@@ -91,8 +91,8 @@ def is_one_up(before: str, now: str | None) -> bool:
 def rollovers(pupils: Iterable[Pupil]) -> dict[str, Rollover]:
     """Return what each school with grades shows: school id → rollover. One pass, memory flat.
 
-    Students without a grade of the ladder neither count nor hinder. A school that has no other
-    students is left out: nothing is explained there, and nothing waited for (S4).
+    Students without one of these grades are ignored. A school without other students is left out:
+    nothing is explained there, and nothing is waited for (S4).
     """
     counted: dict[str, Counter[str]] = defaultdict(Counter)
     up: dict[str, Counter[str]] = defaultdict(Counter)
@@ -118,7 +118,7 @@ def rollovers(pupils: Iterable[Pupil]) -> dict[str, Rollover]:
 def explained(pupils: Iterable[Pupil], schools: Mapping[str, Rollover]) -> Iterator[str]:
     """Yield the user id of each missing student whom a rollover explains, person by person (S4).
 
-    Somebody who finished two schools at once comes twice.
+    A person who finished two schools at once is yielded twice.
     """
     for pupil in pupils:
         school = schools.get(pupil.school_id)
@@ -129,7 +129,7 @@ def explained(pupils: Iterable[Pupil], schools: Mapping[str, Rollover]) -> Itera
 def waiting_schools(
     schools: Mapping[str, Rollover], guard: Guard, state: SeasonState, policy: GuardPolicy
 ) -> list[str]:
-    """Return the schools that wait after this run: what ``guard.wait_for`` keeps (S6)."""
+    """Return the schools that wait after this run, for ``guard.wait_for`` (S6)."""
     if policy != "explain":
         return []
     return sorted(
@@ -140,12 +140,12 @@ def waiting_schools(
 
 
 class Ruling(StrEnum):
-    """What the guard says of one taking."""
+    """The guard's ruling on one taking."""
 
     EXPLAINED = "explained"
     """Applied, and never counted by a limit."""
     LIMITS = "limits"
-    """The guard has nothing to say: the limits judge."""
+    """The guard does not apply: the limits judge."""
     WAITING = "waiting"
     """It stays open: its school has not rolled over yet."""
     HELD = "held"
@@ -163,13 +163,13 @@ def judge(
     day: date,
     held_before: bool = False,
 ) -> Ruling:
-    """Return what the guard says of one taking (S4-S6).
+    """Return the guard's ruling on one taking (S4-S6).
 
     ``school_ids``: where the person is taken from; none, or "", for district people. ``finished``:
     the grade before the pause of a *missing student*, None for every other taking (a teacher, a
     suspension, a lost role). ``guard`` and ``state`` come from ``guard.advance``; ``held_before``:
-    a guarded run held this taking and nobody has decided yet: it stays held, else the next run
-    would let it through.
+    a guarded run held this taking and nobody has decided yet, so it stays held; otherwise the next
+    run would let it through.
     """
     if policy == "off":
         return Ruling.LIMITS
