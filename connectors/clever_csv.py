@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record, Trace
 from connectors.contract.file_exchange import (
     ExampleFile,
     ExportedRow,
@@ -23,10 +23,11 @@ from connectors.contract.file_exchange import (
     GivenFiles,
     LeftOut,
 )
-from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.csv_table import Shape, Table, all_invalid, blank, unknown_token
 from connectors.files.csv_write import cells_of
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, no_such_set, not_this_set
+from connectors.files.recognition import other_format, refuse_other_formats
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -109,6 +110,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Student_id", "Last_name", "First_name"),
         ("School_id", "Student_id", "Student_number", "State_id"),
         {"Email": "Student_email"},
+        "Student_email",
     ),
     "teachers": Shape(
         TeacherRow,
@@ -116,6 +118,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Teacher_id", "Last_name", "First_name"),
         ("School_id", "Teacher_id", "Teacher_number", "State_teacher_id"),
         {"State_id": "State_teacher_id", "Email": "Teacher_email"},
+        "Teacher_email",
     ),
     "staff": Shape(
         StaffRow,
@@ -123,6 +126,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Staff_id", "Last_name", "First_name"),
         ("School_id", "Staff_id"),
         {"Email": "Staff_email"},
+        "Staff_email",
     ),
 }
 _ROLES = {"students": Role.STUDENT, "teachers": Role.TEACHER, "staff": Role.STAFF}
@@ -164,6 +168,7 @@ class CleverCsv(FileConnector):
         Raises ``FileRefused`` for a set that is none or lacks a required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
+        refuse_other_formats(files)
         notes = _survey(files)
         found = {n: file for n in _SHAPES if (file := files.file(f"{n}.csv"))}
         headers = {name: file.header() for name, file in found.items()}
@@ -200,6 +205,12 @@ class CleverCsv(FileConnector):
         if said is None:
             raise faults[0]
         return said
+
+    def traced(self, stream: str, row: Any) -> Trace | None:
+        """Return whose row it is, at whatever school, and the names in it."""
+        if stream == "schools":
+            return None
+        return Trace(_owner(stream, row), row.First_name, row.Last_name)
 
     def row_faults(self, stream: str, key: str, row: Any) -> list[SkipRecord]:
         """Return what is wrong with the values of a row."""
@@ -240,7 +251,8 @@ class CleverCsv(FileConnector):
     @classmethod
     def recognises(cls, files: GivenFiles) -> bool:
         """Say whether there is a students.csv beside schools or teachers."""
-        return "students.csv" in files and ("schools.csv" in files or "teachers.csv" in files)
+        there = "students.csv" in files and ("schools.csv" in files or "teachers.csv" in files)
+        return there and not other_format(files)
 
     @classmethod
     def template(cls) -> Mapping[str, ExampleFile]:

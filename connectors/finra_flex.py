@@ -36,12 +36,17 @@ from connectors.contract.file_exchange import (
 )
 from connectors.contract.masking import mask
 from connectors.files.csv_file import CsvFile
-from connectors.files.csv_rows import Shape, Table, all_invalid, blank, fields_of
+from connectors.files.csv_rows import fields_of
+from connectors.files.csv_table import Shape, Table, all_invalid, blank
 from connectors.files.csv_write import unguarded
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, open_files, the_one_file
-from connectors.files.recognition import columns_of_the_one_file
-from connectors.files.strict_header import refuse_strangers
+from connectors.files.recognition import (
+    columns_of_the_one_file,
+    other_format,
+    refuse_other_formats,
+)
+from connectors.files.strict_header import refuse_strangers, words_for
 from core.errors import ConfigError, FileRefused, IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role
 
@@ -99,11 +104,12 @@ class FlexRow(NamedTuple):
     email: str
 
 
-_SHAPE = Shape(FlexRow, key="crd_id", required=FlexRow._fields)
-_ALSO_CALLED = {
-    "crd": "crd_id", "crdnumber": "crd_id", "individualcrd": "crd_id", "first": "first_name",
-    "givenname": "first_name", "last": "last_name", "surname": "last_name", "mail": "email",
-}  # fmt: skip
+_SHAPE = Shape(FlexRow, key="crd_id", required=FlexRow._fields, address="email")
+_ALSO_CALLED = words_for(
+    {"given": "first_name", "family": "last_name", "email": "email", "number": "crd_id"}
+)
+EXAMPLE = FlexRow("1234567", "Sam", "Example", "sam@firm.example")
+"""The row that the template comes with."""
 _TEMPLATE = "UploadUsersTemplate.csv"
 _CRD = re.compile(r"[0-9]{1,10}")
 _EMAIL = re.compile(r"[^@\s,;<>\"\u2018\u2019\u201c\u201d]+@[^@\s,;<>\"\u2018\u2019\u201c\u201d]+")
@@ -218,6 +224,7 @@ class FinraFlex(FileConnector):
 
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Check every row and every account first, then serve the rows."""
+        refuse_other_formats(files)
         file = the_one_file(files)
         header = file.header()
         refuse_strangers(header, FlexRow._fields, _ALSO_CALLED)
@@ -237,6 +244,16 @@ class FinraFlex(FileConnector):
             vendor_time=files.modified,
             notes=tuple(notes),
         )
+
+    def _example(self, file: CsvFile, line: int, row: FlexRow) -> RowFinding | None:
+        """Return what is wrong with the template's own row, if it was left in the file (I8)."""
+        if unguarded(row.email).casefold() != EXAMPLE.email:
+            return None
+        return RowFinding(
+            file.name, line, "email", "example-row",
+            "This is the example row of the template, and no person of the firm.",
+            "Remove the line.", mask(row.email),
+        )  # fmt: skip
 
     def _check(self, file: CsvFile, accounts: Accounts | None) -> int:
         """Raise ``RowsRefused`` with every row that cannot be taken; return how many there are."""
@@ -259,6 +276,9 @@ class FinraFlex(FileConnector):
                 row = self._read(raw)
             except SkipRecord:
                 continue  # it is no row: that was told
+            if (example := self._example(file, line, row)) is not None:
+                found.append(example)
+                continue
             email = unguarded(row.email).casefold()
             for column, value, seen in (
                 ("crd_id", _bare(row.crd_id), lines), ("email", email, emails),
@@ -334,13 +354,13 @@ class FinraFlex(FileConnector):
     @classmethod
     def recognises(cls, files: GivenFiles) -> bool:
         """Say whether there is one file, and it has the CRD number and both names."""
-        return columns_of_the_one_file(files) >= {"crd_id", "first_name", "last_name"}
+        there = columns_of_the_one_file(files) >= {"crd_id", "first_name", "last_name"}
+        return there and not other_format(files)
 
     @classmethod
     def template(cls) -> Mapping[str, ExampleFile]:
         """Return one person of a firm."""
-        example = ("1234567", "Sam", "Example", "sam@firm.example")
-        return {_TEMPLATE: ExampleFile(FlexRow._fields, [example])}
+        return {_TEMPLATE: ExampleFile(FlexRow._fields, [EXAMPLE])}
 
     @classmethod
     def export_rows(cls, request: ExportRequest) -> Sequence[ExportFile]:

@@ -22,12 +22,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record, Trace
 from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
 from connectors.files.csv_file import CsvFile
-from connectors.files.csv_rows import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.csv_table import Shape, Table, all_invalid, blank, unknown_token
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, not_this_set
+from connectors.files.recognition import other_format, refuse_other_formats
 from connectors.oneroster_standard import vocabulary as words
 from connectors.oneroster_standard.csv_export import example_set, export_files
 from connectors.oneroster_standard.manifest import EXPECTED, header_notes, survey
@@ -120,6 +121,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
         ),
         _IDS,
         _USER_ALIASES,
+        "email",
     ),
     ("1.2", "users"): Shape(
         UserRow,
@@ -127,6 +129,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
         ("sourcedId", "enabledUser", "username", "givenName", "familyName"),
         _IDS,
         _USER_ALIASES,
+        "email",
     ),
     ("1.2", "roles"): Shape(
         RoleRow,
@@ -191,6 +194,7 @@ class OneRosterCsv(FileConnector):
         Raises ``FileRefused`` for a set that is none or lacks a required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
+        refuse_other_formats(files)
         found = survey(files)
         self.capabilities = replace(type(self).capabilities, joined=found.version == "1.2")
         headers = {name: file.header() for name, file in found.files.items()}
@@ -245,6 +249,12 @@ class OneRosterCsv(FileConnector):
         if said is None:
             raise faults[0]
         return said
+
+    def traced(self, stream: str, row: Any) -> Trace | None:
+        """Return whose row it is: the names of a user, the user of a role."""
+        if stream == "users":
+            return Trace(None, row.givenName, row.familyName)
+        return Trace(row.userSourcedId or None) if stream == "roles" else None
 
     def row_faults(self, stream: str, key: str, row: Any) -> list[SkipRecord]:
         """Return what is wrong with the values of a row."""
@@ -394,7 +404,8 @@ class OneRosterCsv(FileConnector):
     @classmethod
     def recognises(cls, files: GivenFiles) -> bool:
         """Say whether there is a users.csv beside a list of orgs or a manifest."""
-        return "users.csv" in files and ("orgs.csv" in files or "manifest.csv" in files)
+        there = "users.csv" in files and ("orgs.csv" in files or "manifest.csv" in files)
+        return there and not other_format(files)
 
     @classmethod
     def template(cls) -> Mapping[str, ExampleFile]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pydantic import Field, ValidationError
 
-from connectors.contract.connector import Capabilities, Certificate, Page, Record
+from connectors.contract.connector import Capabilities, Certificate, Page, Record, Trace
 from connectors.contract.file_exchange import (
     ExampleFile,
     ExportedRow,
@@ -23,12 +23,16 @@ from connectors.contract.file_exchange import (
     HeldPerson,
 )
 from connectors.files import user_file
-from connectors.files.csv_rows import Shape, Table, all_invalid
+from connectors.files.csv_table import Shape, Table, all_invalid
 from connectors.files.csv_write import unguarded
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, the_one_file
-from connectors.files.recognition import columns_of_the_one_file
-from connectors.files.strict_header import refuse_strangers
+from connectors.files.recognition import (
+    columns_of_the_one_file,
+    other_format,
+    refuse_other_formats,
+)
+from connectors.files.strict_header import refuse_strangers, words_for
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedUser, Role, fold_email
 
@@ -64,7 +68,7 @@ class UserRow(NamedTuple):
     idnumber: str
 
 
-_SHAPE = Shape(UserRow, key="email", required=("firstname", "lastname", "email"))
+_SHAPE = Shape(UserRow, key="email", required=("firstname", "lastname", "email"), address="email")
 _ROLES = {
     "": Role.STUDENT,
     "student": Role.STUDENT,
@@ -111,6 +115,7 @@ class UserCsv(FileConnector):
 
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
+        refuse_other_formats(files)
         file = the_one_file(files)
         header = file.header()
         refuse_strangers(header, UserRow._fields, _ALSO_CALLED)
@@ -154,7 +159,11 @@ class UserCsv(FileConnector):
         except ValidationError as problem:
             raise all_invalid(problem, key, _FROM)[0] from None
         former = (f"email:{fold_email(row.email)}",) if row.idnumber else ()
-        return Record(Kind.USER, key, user, former_keys=former)
+        return Record(Kind.USER, key, user, former_keys=former, by_address=not row.idnumber)
+
+    def traced(self, stream: str, row: UserRow) -> Trace:
+        """Return the names of a row that cannot be used."""
+        return Trace(None, unguarded(row.firstname), unguarded(row.lastname))
 
     def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
         """Return everything that is wrong with a row; a total line is nothing but that."""
@@ -168,7 +177,8 @@ class UserCsv(FileConnector):
     @classmethod
     def recognises(cls, files: GivenFiles) -> bool:
         """Say whether there is one file, and it has the three columns that must be there."""
-        return columns_of_the_one_file(files) >= set(_SHAPE.required)
+        there = columns_of_the_one_file(files) >= set(_SHAPE.required)
+        return there and not other_format(files)
 
     @classmethod
     def template(cls) -> Mapping[str, ExampleFile]:
@@ -184,12 +194,12 @@ class UserCsv(FileConnector):
         ]
 
 
-_ALSO_CALLED = {
-    "first": "firstname", "given": "firstname", "givenname": "firstname", "forename": "firstname",
-    "last": "lastname", "surname": "lastname", "familyname": "lastname", "mail": "email",
-    "id": "idnumber", "studentid": "idnumber", "studentnumber": "idnumber",
-    "usertype": "role", "graduationyear": "gradyear", "classof": "gradyear",
-}  # fmt: skip
+_ALSO_CALLED = words_for(
+    {
+        "given": "firstname", "family": "lastname", "email": "email", "role": "role",
+        "year": "gradyear", "status": "status", "number": "idnumber",
+    }
+)  # fmt: skip
 """Names that people give the columns; they are suggested, never taken."""
 
 

@@ -135,6 +135,13 @@ class SkipRecord(RosterSyncError):
         self.key = key
 
 
+class DoubtfulKey(SkipRecord):
+    """A row is refused for what its key is made of, so that it may speak of anybody (F12).
+
+    Whoever has the row's names alone in the source stays; if nobody has, nobody leaves.
+    """
+
+
 class Held(RosterSyncError):
     """At least one change waits for a person's approval."""
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from connectors.contract.connector import RowFinding as RowFinding
     from connectors.contract.connector import RowsRefused as RowsRefused
     from connectors.contract.connector import Settlement as Settlement
+    from connectors.contract.connector import Trace as Trace
     from connectors.contract.connector import VendorDistrict as VendorDistrict
     from connectors.contract.file_exchange import ExampleFile as ExampleFile
     from connectors.contract.file_exchange import ExportedRow as ExportedRow
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from connectors.contract.urls import with_query as with_query
     from connectors.files.csv_file import CsvFile as CsvFile
     from connectors.files.csv_rows import Header as Header
-    from connectors.files.csv_rows import Shape as Shape
-    from connectors.files.csv_rows import Table as Table
+    from connectors.files.csv_table import Shape as Shape
+    from connectors.files.csv_table import Table as Table
     from connectors.files.csv_write import cells_of as cells_of
     from connectors.files.file_connector import FileConfig as FileConfig
     from connectors.files.file_connector import FileConnector as FileConnector
@@ -115,7 +116,7 @@ _HOMES = {
     "connectors.contract.ahead": "ahead",
     "connectors.contract.connector": (
         "Capabilities Certificate Check Connector ConnectorConfig FetchRequest Page Part "
-        "Record Received RowFinding RowsRefused Settlement VendorDistrict"
+        "Record Received RowFinding RowsRefused Settlement Trace VendorDistrict"
     ),
     "connectors.contract.file_exchange": (
         "ExampleFile ExportFile ExportRequest ExportedRow GivenFiles HeldPerson LeftOut"
@@ -124,7 +125,8 @@ _HOMES = {
     "connectors.contract.pacing": "Clock Pacer",
     "connectors.contract.urls": "VendorUrl parse_links same_origin segment with_query",
     "connectors.files.csv_file": "CsvFile",
-    "connectors.files.csv_rows": "Header Shape Table",
+    "connectors.files.csv_rows": "Header",
+    "connectors.files.csv_table": "Shape Table",
     "connectors.files.csv_write": "cells_of",
     "connectors.files.file_connector": "FileConfig FileConnector",
     "connectors.files.file_set": "FileSet open_files the_one_file",

@@ -71,14 +71,18 @@ def upload(
     source: str | None = None,
     dry: bool = False,
     during_pause: bool = False,
+    without_report: bool = False,
     actor: str,
 ) -> Uploaded:
-    """Take in a file that a person gave; the result lists what is wrong in which line."""
+    """Take in a file that a person gave; the result lists what is wrong in which line.
+
+    ``without_report``: take a firm's one upload although no FinPro report is configured.
+    """
     from sync.acts.upload import upload_file
 
     return upload_file(
         database, district, Path(path), source=source, dry=dry, during_pause=during_pause,
-        actor=actor,
+        without_report=without_report, actor=actor,
     )  # fmt: skip
 
 

@@ -123,6 +123,21 @@ class Record:
     former_keys: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    by_address: bool = False
+    """The key is the email address: a row that is refused for its address may be anybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a row that cannot be used still says of its person (F12).
+
+    ``owner`` is the external id of the entry, where the row's own id is another one; the names are
+    as they stand there.
+    """
+
+    owner: str | None = None
+    given_name: str = ""
+    family_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +297,8 @@ class Connector(ABC):
     served one after the other, each whole, schools first."""
 
     people: ClassVar[frozenset[str]] = frozenset()
-    """The streams whose rows are people; empty: all streams that build users."""
+    """The streams whose rows are people, each on its own; empty: all that build users. Of another
+    stream (schools, roles) some row must be usable, or the reading is incomplete."""
 
     reading_fields: ClassVar[frozenset[str]] = frozenset({"roles", "schools"})
     """The config fields that decide how a record is read (not where it is read from). When one of
@@ -328,6 +344,14 @@ class Connector(ABC):
         Records with equal gists parse to the same result (except for ``extra``), so a vendor that
         touches the date of every record costs no parsing. Pure, much cheaper than ``parse``, and
         raises nothing: a record that it cannot read has no gist. By default no record has one.
+        """
+        return None
+
+    def trace(self, stream: str, raw: bytes) -> Trace | None:
+        """Return what a row that cannot be used says of its person, or None. Raises nothing.
+
+        Asked only for rows of people under a key that the source did not have: whoever they speak
+        of has no row under the former key, and shall not leave for that.
         """
         return None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import IO
 
@@ -22,10 +22,12 @@ from connectors.files.csv_rows import (
     first_rows,
     header_of,
     is_cut,
+    joined_headers,
     row_lines,
     split_rows,
     whole_rows,
 )
+from connectors.files.unseen import Unseen
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 
 PAGE_BYTES = 2 << 20
@@ -50,8 +52,11 @@ def _looks_like_a_workbook(start: bytes) -> bool:
     return start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
-def _stretches(file: str, stream: IO[bytes]) -> Iterator[bytes]:
-    """Read a stream as stretches of UTF-8 with LF line ends. Raises ``FileRefused``."""
+def _stretches(file: str, stream: IO[bytes], unseen: Unseen) -> Iterator[bytes]:
+    """Read a stream as stretches of UTF-8 with LF line ends. Raises ``FileRefused``.
+
+    What nobody sees is taken out, and counted in ``unseen`` (F16).
+    """
     start = stream.read(PAGE_BYTES)
     if _looks_like_a_workbook(start):
         raise FileRefused(
@@ -61,26 +66,32 @@ def _stretches(file: str, stream: IO[bytes]) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     chunk, carry, line, total = start[skip:], b"", 1, 0
     pending = False  # the decoder holds the first bytes of a character that goes on
+    held = False  # the end of the last stretch waits for the marks that may follow it
     while True:
         more = stream.read(PAGE_BYTES)
         total += len(chunk)
         if total > MAX_FILE_BYTES:
             raise FileRefused(f"{file} is larger than 4 GiB.")
-        if encoding == "utf-8" and not pending and chunk.isascii():
-            text = chunk
+        plain = encoding == "utf-8" and not pending and chunk.isascii()
+        if plain and more[:1].isascii():  # else a mark may follow that belongs to its last letter
+            text = unseen.cleaned("", last=True).encode() + chunk if held else chunk
+            held = False
         else:
             try:
                 decoded = decoder.decode(chunk, final=not more)
             except UnicodeDecodeError as problem:
                 raise _bad_encoding(file, encoding, problem, line, at_end=not more) from None
             pending = bool(decoder.getstate()[0])
-            text = decoded.encode()
+            text = unseen.cleaned(decoded, last=not more).encode()
+            held = bool(more)
         text = carry + text if carry else text
         carry = b""
         if more and text.endswith(b"\r"):
             text, carry = text[:-1], b"\r"
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if not more:
+            text = unseen.without_end_mark(text)
         line += text.count(b"\n")
         if text:
             yield text
@@ -118,6 +129,8 @@ class CsvFile:
 
     name: str
     _open: Callable[[], AbstractContextManager[IO[bytes]]]
+    notes: list[str] = field(default_factory=list)
+    """What the last reading of its rows had to put right, in sentences."""
 
     def header(self) -> Header:
         """Read the first row that is not blank.
@@ -125,7 +138,7 @@ class CsvFile:
         Raises ``IncompleteFetch`` for an empty file, ``FileRefused`` for one that is no CSV.
         """
         with self._open() as stream:
-            header, _, _ = self._first(_stretches(self.name, stream))
+            header, _, _ = self._first(_stretches(self.name, stream, Unseen()))
             return header
 
     def _first(self, stretches: Iterator[bytes]) -> tuple[Header, bytes, int]:
@@ -161,16 +174,19 @@ class CsvFile:
         that is cut in the middle or changed meanwhile, ``FileRefused`` for one that is not text.
         A file without rows has no page.
         """
-        pages = 0
+        pages = repeats = 0
+        unseen = Unseen()
         with self._open() as opened:
-            stretches = _stretches(self.name, opened)
+            stretches = _stretches(self.name, opened, unseen)
             header, buffer, line = self._first(stretches)
             if header != expected:
                 raise IncompleteFetch(f"{self.name} changed while it was read.")
             while True:
                 if end := whole_rows(buffer):
                     body, buffer = buffer[:end], buffer[end:]
-                    yield self._page(stream, body, line, context)
+                    whole, joined = joined_headers(body, header, line)
+                    repeats += joined
+                    yield self._page(stream, whole, line, context)
                     pages += 1
                     line += body.count(b"\n")
                 if len(buffer) > MAX_ROW_BYTES:
@@ -183,9 +199,20 @@ class CsvFile:
                     break
                 buffer = buffer + more if buffer else more
         if buffer.strip(_NOTHING) or is_cut(buffer):
-            self._refuse_a_cut_row(buffer, line, len(header.names))
+            self._refuse_a_cut_row(buffer, line, header.width)
             yield self._page(stream, buffer + b"\n", line, context)
             pages += 1
+        self.notes[:] = unseen.notes(self.name)
+        if buffer.strip(_NOTHING):
+            self.notes.append(
+                f"{self.name}: its last line has no line end: if the file was cut there, the last"
+                " value may be half of one."
+            )
+        if repeats:
+            times = "once" if repeats == 1 else f"{repeats:,} times"
+            self.notes.append(
+                f"{self.name}: the header stands in the middle {times}, as where files were joined."
+            )
         return pages
 
     def _page(self, stream: str, body: bytes, line: int, context: bytes) -> Page:

@@ -23,14 +23,17 @@ from connectors.contract.connector import (
     Received,
     RowsRefused,
     Settlement,
+    Trace,
 )
-from connectors.files.csv_rows import Table
+from connectors.files.csv_table import Table
 from connectors.files.csv_write import csv_bytes
-from connectors.files.drop_folder import LocalInbox
+from connectors.files.dropped.drop_folder import LocalInbox
+from connectors.files.dropped.inbox import Inbox
+from connectors.files.dropped.pickup import Rules, pick_up
+from connectors.files.dropped.sftp import SftpConfig, SftpInbox
+from connectors.files.dropped.tidying import PickedUp
 from connectors.files.file_set import FileSet, open_files
-from connectors.files.pickup import Inbox, PickedUp, Rules, pick_up
-from connectors.files.sftp import SftpConfig, SftpInbox
-from core.errors import FileRefused, NothingNew, RosterSyncError, SkipRecord
+from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 
 _NO_KEY = "?"
 """Stands for the key of a row that has none, while its other columns are looked at."""
@@ -119,8 +122,17 @@ class FileConnector(Connector):
                 vendor_time=picked.modified,
                 notes=("The set is the same as the last one that was read.",),
             )
-        with open_files(place) as files:
-            certificate = yield from self.read_set(files)
+        try:
+            certificate, seen = yield from self._served(place)
+        except IncompleteFetch as problem:
+            if picked is not None and not problem.hint:
+                problem.hint = (
+                    "It stays where it is for three looks and ten minutes, for it may still be"
+                    " on its way; then it goes to failed/."
+                )
+            raise
+        if seen:
+            certificate = replace(certificate, notes=(*certificate.notes, *seen))
         if picked is not None:
             certificate = replace(
                 certificate,
@@ -129,6 +141,12 @@ class FileConnector(Connector):
                 notes=(*picked.notes, *certificate.notes),
             )
         return certificate
+
+    def _served(self, place: Path) -> Generator[Page, None, tuple[Certificate, list[str]]]:
+        """Serve a set; return its certificate, and what had to be put right in its files."""
+        with open_files(place) as files:
+            certificate = yield from self.read_set(files)
+            return certificate, [note for file in files.files() for note in file.notes]
 
     def _place(self, request: FetchRequest) -> Path:
         """Return what to read: the upload, the path, or the copy of a set that was dropped."""
@@ -159,7 +177,7 @@ class FileConnector(Connector):
         if self._picked is not None:
             self._picked.settle(
                 accepted=settlement.complete,
-                final=isinstance(settlement.error, FileRefused),
+                final=_is_final(settlement),
                 report=report_csv(settlement),
             )
 
@@ -223,6 +241,17 @@ class FileConnector(Connector):
             problem.key = key
             raise
 
+    def trace(self, stream: str, raw: bytes) -> Trace | None:
+        """Return the names of a row that cannot be used, and whose it is."""
+        try:
+            return self.traced(stream, self.tables[stream].ids(raw))
+        except SkipRecord:
+            return None
+
+    def traced(self, stream: str, row: Any) -> Trace | None:
+        """Return what a row says of its person; of one that has slipped only its ids are there."""
+        return None
+
     def gist(self, stream: str, raw: bytes) -> bytes | None:
         """Return the columns that are read of a row."""
         return self.tables[stream].gist(raw)
@@ -230,6 +259,14 @@ class FileConnector(Connector):
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the row as column → value."""
         return self.tables[stream].mapping(raw, hide=self.hidden)
+
+
+def _is_final(settlement: Settlement) -> bool:
+    """Say whether a set that was not accepted is all there: refused, or read to its end."""
+    error = settlement.error
+    if isinstance(error, FileRefused):
+        return True
+    return bool(settlement.findings) and not isinstance(error, IncompleteFetch)
 
 
 def report_csv(settlement: Settlement) -> bytes:

@@ -7,7 +7,6 @@ Used by every file connector. Nothing is ever unpacked to the disk. What a hosti
 from __future__ import annotations
 
 import lzma
-import re
 import stat
 import struct
 import zipfile
@@ -26,7 +25,8 @@ from core.errors import FileRefused, IncompleteFetch
 MAX_RATIO = 200
 """Rosters shrink to a twentieth; what shrinks to a two-hundredth was made to fill a disk."""
 _RATIO_COUNTS_FROM = 32 << 20
-_MAX_DIRECTORY_BYTES = 16 << 20
+_MAX_DIRECTORY_BYTES = 2 << 20
+"""Of a zip's list of files: enough for twenty thousand, and a roster has two dozen."""
 _DAMAGED = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -89,6 +89,7 @@ def open_files(path: Path) -> Iterator[FileSet]:
                 hint="Check path; a relative path starts at the folder of the district file.",
             )
         elif _is_zip(path):
+            _refuse_a_huge_directory(path)
             with _zip(path) if not is_workbook(path) else _workbook(path) as files:
                 yield files
         else:
@@ -170,7 +171,6 @@ def _folder(folder: Path) -> FileSet:
 
 @contextmanager
 def _zip(path: Path) -> Iterator[FileSet]:
-    _refuse_a_huge_directory(path)
     try:
         archive = zipfile.ZipFile(path)
     except (*_DAMAGED, NotImplementedError):
@@ -182,7 +182,11 @@ def _zip(path: Path) -> Iterator[FileSet]:
                 ) from None
         raise FileRefused(f"{path.name} is not a zip.") from None
     with archive:
-        members = [member for member in archive.infolist() if not member.is_dir()]
+        if any(not member.filename for member in archive.infolist()):
+            raise FileRefused(
+                f"{path.name} holds a file without a name.", hint="Pack the CSV files again."
+            )
+        members = [member for member in archive.infolist() if not _inside(member).endswith("/")]
         for member in members:
             _refuse_a_hostile_member(path.name, member)
         if sum(m.file_size for m in members) > max(
@@ -192,21 +196,27 @@ def _zip(path: Path) -> Iterator[FileSet]:
         members = [
             member
             for member in members
-            if not any(_ignored(part) for part in PurePosixPath(member.filename).parts)
+            if not any(_ignored(part) for part in PurePosixPath(_inside(member)).parts)
         ]
         yield _members(path, archive, members)
 
 
+def _inside(member: zipfile.ZipInfo) -> str:
+    """Return where a file lies in its zip; some programs of Windows write backslashes (F16)."""
+    return member.filename.replace("\\", "/")
+
+
 def _members(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> FileSet:
-    tables = [member for member in members if member.filename.lower().endswith(".csv")]
-    folders = {str(PurePosixPath(member.filename).parent) for member in tables}
+    tables = [(PurePosixPath(_inside(m)), m) for m in members]
+    tables = [(place, m) for place, m in tables if place.suffix.lower() == ".csv"]
+    folders = {str(place.parent) for place, _ in tables}
     root = "." if "." in folders or len(folders) != 1 else folders.pop()
     files = [
-        CsvFile(PurePosixPath(member.filename).name, partial(_open_member, archive, member))
-        for member in tables
-        if str(PurePosixPath(member.filename).parent) == root
+        CsvFile(place.name, partial(_open_member, archive, member))
+        for place, member in tables
+        if str(place.parent) == root
     ]
-    found = [member.filename for member in members]
+    found = [_inside(member) for member in members]
     opened = FileSet(path.name, files, found, path.stat().st_mtime)
     if root != ".":
         opened.notes.append(f"The files lie in the folder {root} of the zip.")
@@ -214,20 +224,34 @@ def _members(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo
 
 
 def _refuse_a_huge_directory(path: Path) -> None:
-    """Look at the zip's own word on its list of files, before the list is read into memory."""
+    """Look at a zip's own word on its list of files, before the list is read into memory.
+
+    Whatever may be taken for that word counts: the short form (the last one in the file, or the one
+    at its very end) and the long form of large zips before it.
+    """
     with path.open("rb") as stream:
         size = stream.seek(0, 2)
         stream.seek(max(0, size - 66_000))
         tail = stream.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at >= 0 and int.from_bytes(tail[at + 12 : at + 16], "little") > _MAX_DIRECTORY_BYTES:
-        raise FileRefused(f"{path.name} holds too many files.")
+    for at in {tail.rfind(b"PK\x05\x06"), len(tail) - 22}:
+        if at < 0 or tail[at : at + 4] != b"PK\x05\x06":
+            continue
+        said = [int.from_bytes(tail[at + 12 : at + 16], "little")]
+        long_form = tail.rfind(b"PK\x06\x06", 0, at)
+        if long_form >= 0:
+            said.append(int.from_bytes(tail[long_form + 40 : long_form + 48], "little"))
+            if said[0] == 0xFFFFFFFF:
+                del said[0]
+        if max(said) > _MAX_DIRECTORY_BYTES:
+            raise FileRefused(
+                f"{path.name} holds too many files.", hint="Pack only the CSV files of the roster."
+            )
 
 
 def _refuse_a_hostile_member(label: str, member: zipfile.ZipInfo) -> None:
-    name = member.filename
-    parts = re.split(r"[/\\]", name)
-    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\\" in name:
+    name = _inside(member)
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or ":" in parts[0]:
         raise FileRefused(
             f"{label} holds a file whose path leads out of the zip.",
             hint="Pack the CSV files at the root of the zip.",
@@ -250,7 +274,7 @@ def _refuse_a_hostile_member(label: str, member: zipfile.ZipInfo) -> None:
 
 @contextmanager
 def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[IO[bytes]]:
-    name = PurePosixPath(member.filename).name
+    name = PurePosixPath(_inside(member)).name
     try:
         with archive.open(member) as stream:
             yield stream

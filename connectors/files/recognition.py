@@ -1,13 +1,19 @@
-"""Which format a file is, found from its headers and its files' names (file-rules.md 2.2, 4.2)."""
+"""Which format a file is, found from its headers and its files' names (file-rules.md 2.2, 4.2).
+
+Used by the upload, and by the file connectors to name a format of somebody else's that was sent
+instead of theirs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from connectors.contract.connector import Connector
 from connectors.files.csv_file import CsvFile
-from connectors.files.file_set import open_files
+from connectors.files.file_set import FileSet, open_files
 from core.errors import FileRefused, IncompleteFetch
 
 
@@ -43,3 +49,87 @@ class _Given(Mapping[str, Sequence[str]]):
 def columns_of_the_one_file(given: Mapping[str, Sequence[str]]) -> frozenset[str]:
     """Return the columns of the only file that was given; several files: no columns."""
     return frozenset(next(iter(given.values()))) if len(given) == 1 else frozenset()
+
+
+# ------------------------------------------------------------- formats that are not read here
+
+
+class OtherFormat(NamedTuple):
+    """A format that is not read here: its name, and sets of columns of which each tells it."""
+
+    name: str
+    marks: tuple[frozenset[str], ...]
+
+
+def _columns(*lists: str) -> tuple[frozenset[str], ...]:
+    return tuple(frozenset(one.split(",")) for one in lists)
+
+
+OTHERS = (
+    OtherFormat(
+        "a Canvas SIS import",
+        _columns("user_id,login_id", "course_id,user_id,role", "account_id,parent_account_id"),
+    ),
+    OtherFormat(
+        "Microsoft School Data Sync (SDS) V1",
+        _columns("sis id,school sis id", "section sis id,sis id", "sis id,name"),
+    ),
+    OtherFormat(
+        "Microsoft School Data Sync (SDS) V2",
+        _columns("sourcedid,username,activedirectorymatchid", "usersourcedid,orgsourcedid,role"),
+    ),
+    OtherFormat(
+        "a user list of Google Workspace",
+        _columns(
+            "first name [required],last name [required],email address [required]",
+            "org unit path [required],email address [required]",
+        ),
+    ),
+    OtherFormat(
+        "a user list of Microsoft Entra (Azure)",
+        _columns("userprincipalname,displayname", "user name [userprincipalname] required"),
+    ),
+    OtherFormat(
+        "Apple School Manager",
+        _columns("person_id,person_number,first_name,last_name", "location_id,location_name"),
+    ),
+    OtherFormat(
+        "a user list of Moodle",
+        _columns("username,firstname,lastname,email,course1", "username,password,firstname,email"),
+    ),
+)
+"""Docs: canvas.instructure.com/doc/api/file.sis_csv.html, learn.microsoft.com/schooldatasync,
+support.google.com/a/answer/40057, support.apple.com/guide/apple-school-manager and
+docs.moodle.org/en/Upload_users."""
+_OF_ONEROSTER = {"sourcedid", "sourceid", "roletype"}
+
+
+def other_format(given: Mapping[str, Sequence[str]]) -> str:
+    """Name the format of somebody else's whose columns a set has, or return nothing.
+
+    ``given`` is name → header, folded.
+    """
+    for name in given:
+        header = frozenset(given[name])
+        for other in OTHERS:
+            for marks in other.marks:
+                # roles.csv of OneRoster has the columns of SDS's, and more
+                if marks <= header and not ("role" in marks and header & _OF_ONEROSTER):
+                    return other.name
+    return ""
+
+
+def refuse_other_formats(files: FileSet) -> None:
+    """Raise ``FileRefused`` naming the format, if the set is one of somebody else's."""
+    if name := other_format(_Given(files.files())):
+        raise FileRefused(
+            f"{files.label} is {name}, which is not read here.",
+            hint="Export OneRoster CSV (orgs.csv, users.csv …) or Clever CSV instead, or fill in"
+            " the file that rostersync template user_csv writes.",
+        )
+
+
+def refuse_named_others(path: Path) -> None:
+    """Raise ``FileRefused`` naming the format, if a file is one of somebody else's."""
+    with suppress(IncompleteFetch), open_files(path) as files:
+        refuse_other_formats(files)

@@ -6,6 +6,7 @@ never taken.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 
 from connectors.contract.connector import RowFinding, RowsRefused
@@ -22,7 +23,7 @@ def refuse_strangers(
     """
     known = {name.casefold() for name in columns}
     strangers = [name for name in header.names if name and name.casefold() not in known]
-    if not (strangers and header.ended and _is_a_header(header, columns)):
+    if not (strangers and header.ended and _is_a_header(header, columns, also_called)):
         return
     findings = []
     taken = set(header.folded)
@@ -31,7 +32,7 @@ def refuse_strangers(
             (
                 guess
                 for guess in (
-                    near(name, columns), near(also_called.get(bare_name(name), ""), columns)
+                    near(name, columns), near(also_called.get(plain_word(name), ""), columns)
                 )
                 if guess and guess[14:-1].casefold() not in taken
             ),
@@ -52,8 +53,55 @@ def refuse_strangers(
     )
 
 
-def _is_a_header(header: Header, columns: Sequence[str]) -> bool:
+def _is_a_header(header: Header, columns: Sequence[str], also_called: Mapping[str, str]) -> bool:
     known = {name.casefold() for name in columns}
-    return bool(known.intersection(header.folded)) or (
-        len(header.names) > 1 and any(near(name, columns) for name in header.names if name)
-    )
+    if known.intersection(header.folded):
+        return True
+    if sum(plain_word(name) in also_called for name in header.names) > 1:
+        return True
+    return len(header.names) > 1 and any(near(name, columns) for name in header.names if name)
+
+
+_WORDS = {
+    "given": "firstname first givenname given forename fname vorname rufname prenom nombre nombres"
+    " nome primeironome voornaam fornavn fornamn etunimi imie jmeno utonev prenume ime ad isim",
+    "family": "lastname last familyname family surname lname nachname familienname zuname nom"
+    " nomdefamille apellido apellidos cognome sobrenome ultimonome achternaam etternavn efternavn"
+    " efternamn sukunimi nazwisko prijmeni priezvisko vezeteknev numedefamilie prezime soyad",
+    "email": "email mail emailaddress mailaddress emailadresse mailadresse adresseemail courriel"
+    " adressemail correo correoelectronico email1 posta postaelettronica indirizzoemail"
+    " enderecodeemail eposta epost epostadress sahkoposti adresemail mejl",
+    "role": "role usertype type persontype rolle funktion fonction rol funcion tipo ruolo funcao"
+    " roll rooli rola typ",
+    "year": "gradyear graduationyear classof yearofgraduation abschlussjahr abschluss"
+    " anneedediplome anodegraduacion annodidiploma anodeformatura examensjahr eindjaar",
+    "status": "status state accountstatus statut estado stato situacao",
+    "number": "idnumber id studentid studentnumber personid staffid employeeid schuelernummer"
+    " schulernummer personalnummer matrikelnummer kennnummer numero numeroetudiant matricule"
+    " numerodeestudiante matricola leerlingnummer elevnummer numer crd crdnumber individualcrd",
+}
+"""What the columns of a list of people are called, in the exports of several languages."""
+_OURS = (
+    "firstname lastname email role gradyear status idnumber crdid sourcedid enableduser"
+    " orgsourcedids username givenname familyname schoolid studentid teacherid staffid"
+)
+_FAMILIAR = frozenset(" ".join((*_WORDS.values(), _OURS)).split())
+
+
+def plain_word(name: str) -> str:
+    """Return a column name without case, accents, blanks and signs."""
+    whole = unicodedata.normalize("NFKD", name)
+    return bare_name("".join(sign for sign in whole if not unicodedata.combining(sign)))
+
+
+def words_for(columns: Mapping[str, str]) -> dict[str, str]:
+    """Return what people call columns → the columns; ``columns`` is meaning → column.
+
+    The meanings are given, family, email, role, year, status and number.
+    """
+    return {word: column for what, column in columns.items() for word in _WORDS[what].split()}
+
+
+def is_familiar(cell: str) -> bool:
+    """Say whether a cell names a column of a list of people, in some language."""
+    return plain_word(cell) in _FAMILIAR

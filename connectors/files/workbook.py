@@ -1,4 +1,4 @@
-"""An Excel workbook (.xlsx) as a CSV file: its first sheet, cell by cell, line for line.
+"""An Excel workbook (.xlsx) as a CSV file: one sheet of it, cell by cell, line for line.
 
 Used by ``connectors.files.file_set``. Docs: https://openpyxl.readthedocs.io/en/stable/optimized.html
 (read-only mode streams the rows). Line N of the CSV is row N of the sheet, whatever the cells hold.
@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import csv
 import lzma
+import re
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime, time
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from xml.parsers import expat
 
+from connectors.files.strict_header import is_familiar
 from core.errors import FileRefused, IncompleteFetch
 
 MAX_SHARED = 64 << 20
@@ -43,14 +48,14 @@ def is_workbook(path: Path) -> bool:
 
 @contextmanager
 def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a CSV file with the rows of the first sheet, and notes; it is gone afterwards.
+    """Yield a CSV file with the rows of the sheet that is read, and notes; it is gone afterwards.
 
     Formulas stay formulas (``=B2``), for what they would show was not computed here. Raises
     ``FileRefused`` for a workbook that cannot be read or is too large.
     """
     with zipfile.ZipFile(path) as archive:
         parts = {member.filename: member.file_size for member in archive.infolist()}
-        _refuse_entities(path, archive)
+        _refuse_doctypes(path, archive)
     if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
         raise _too_large(path)
     with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
@@ -59,18 +64,35 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
         yield csv_path, notes
 
 
-def _refuse_entities(path: Path, archive: zipfile.ZipFile) -> None:
-    """Refuse parts that declare entities: no spreadsheet writes them, and they can grow at will."""
+def _refuse_doctypes(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse parts with a document type: no spreadsheet writes one, and its entities can grow.
+
+    A parser reads each part up to its first element, for only before it a document type can stand:
+    behind a comment of any length, in any encoding.
+    """
+
+    def refuse(*_: object) -> None:
+        raise FileRefused(
+            f"{path.name} declares a document type: it is no workbook of a spreadsheet.",
+            hint="Save the list as CSV UTF-8.",
+        )
+
+    def begin(*_: object) -> None:
+        raise _BegunError
+
     try:
         for member in archive.infolist():
-            with archive.open(member) as part:
-                start = part.read(8192).replace(b"\x00", b"")
-            if b"<!DOCTYPE" in start or b"<!ENTITY" in start:
-                raise FileRefused(
-                    f"{path.name} declares XML entities: it is no workbook of a spreadsheet."
-                )
+            parser = expat.ParserCreate()
+            parser.StartDoctypeDeclHandler = refuse
+            parser.StartElementHandler = begin
+            with archive.open(member) as part, suppress(_BegunError, expat.ExpatError):
+                parser.ParseFile(part)
     except (*_DAMAGED, NotImplementedError, RuntimeError):
         raise _unreadable(path) from None
+
+
+class _BegunError(Exception):
+    """The first element of a part has begun."""
 
 
 def _convert(path: Path, to: Path) -> list[str]:
@@ -87,23 +109,91 @@ def _convert(path: Path, to: Path) -> list[str]:
         try:
             if not book.worksheets:
                 raise IncompleteFetch(f"{path.name} holds no sheet.")
-            sheet = book.worksheets[0]
+            sheet, notes = _chosen(path, book)
+            shown = _Shown()
             with to.open("w", encoding="utf-8", newline="") as stream:
                 writer = csv.writer(stream, lineterminator="\n")
-                for number, row in enumerate(_rows(path, sheet), start=1):
+                for number, row in enumerate(_rows(path, sheet, shown), start=1):
                     if number > MAX_ROWS:
                         raise FileRefused(f"{path.name} has more rows than a sheet can have.")
                     writer.writerow(row or [""])
-            notes = [f"{path.name}: the first sheet is read."] if len(book.worksheets) > 1 else []
+            if shown.padded:
+                notes.append(
+                    f"{path.name}: {shown.padded:,} numbers are read with the leading zeros that"
+                    " their cells show."
+                )
         finally:
             book.close()
     return notes
 
 
-def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
+def _chosen(path: Path, book: Any) -> tuple[Any, list[str]]:
+    """Return the sheet to read, and notes: the first that has a header which is known here."""
+    if len(book.worksheets) == 1:
+        return book.worksheets[0], []
+    visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+    sheets = visible or book.worksheets
+    headed = [sheet for sheet in sheets[:_LOOKED_AT] if _has_a_header(path, sheet)]
+    chosen = (headed or sheets)[0]
+    number = book.worksheets.index(chosen) + 1
+    notes = [f"{path.name}: of {len(book.worksheets)} sheets number {number} is read."]
+    if len(headed) > 1:
+        notes.append(
+            f"{path.name}: {len(headed)} sheets have such a header; only the first of them is read."
+        )
+    return chosen, notes
+
+
+def _has_a_header(path: Path, sheet: Any) -> bool:
+    """Say whether the first row of a sheet that is not blank names columns of a roster."""
+    for row in islice(_rows(path, sheet, _Shown()), _LOOKED_AT):
+        if any(row):
+            return sum(is_familiar(cell) for cell in row) > 1
+    return False
+
+
+_LOOKED_AT = 20
+"""So many sheets, and so many of their first rows, are looked at for a header."""
+
+
+class _Shown:
+    """Tells how a cell is shown, and counts the numbers that are shown with leading zeros."""
+
+    def __init__(self) -> None:
+        self.padded = 0
+
+    def text(self, cell: Any) -> str:
+        value = cell.value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if value < 0 or value != value or value >= 1e15 or int(value) != value:
+                return _text(value)
+            zeros = _zeros(cell.number_format)
+            written = str(int(value))
+            if len(written) < zeros.count("0"):
+                self.padded += 1
+            return _filled(written, zeros) if zeros else written
+        return _text(value)
+
+
+@lru_cache(maxsize=1_000)
+def _zeros(number_format: str | None) -> str:
+    """Return a format like ``00000`` or ``000-0000``, bare; blank for one that pads nothing."""
+    first = (number_format or "").partition(";")[0]
+    bare = re.sub(r'_.|\\(?=[- ])|"', "", first).strip()
+    return bare if bare.count("0") > 1 and not bare.strip("0- ") else ""
+
+
+def _filled(digits: str, zeros: str) -> str:
+    digits = digits.zfill(zeros.count("0"))
+    surplus, rest = digits[: len(digits) - zeros.count("0")], list(digits)[::-1]
+    del rest[len(digits) - len(surplus) :]
+    return surplus + "".join(rest.pop() if sign == "0" else sign for sign in zeros)
+
+
+def _rows(path: Path, sheet: Any, shown: _Shown) -> Iterator[Sequence[str]]:
     sheet.reset_dimensions()  # the sheet's own word on its size may be a lie
     width = total = 0
-    rows = sheet.iter_rows(values_only=True)
+    rows = sheet.iter_rows()
     while True:
         try:
             cells = next(rows, None)
@@ -116,7 +206,7 @@ def _rows(path: Path, sheet: Any) -> Iterator[Sequence[str]]:
         total += len(cells)
         if total > MAX_CELLS:
             raise _too_large(path)
-        row = [_text(cell) for cell in cells]
+        row = ["" if cell.value is None else shown.text(cell) for cell in cells]
         while row and not row[-1] and len(row) > width:
             row.pop()
         if row and not width:

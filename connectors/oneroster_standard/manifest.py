@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from connectors.files.csv_file import CsvFile
-from connectors.files.csv_rows import Shape, Table
+from connectors.files.csv_table import Shape, Table
 from connectors.files.file_set import FileSet, no_such_set
 from core.errors import IncompleteFetch, SkipRecord
 

@@ -16,6 +16,7 @@ from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.failpoints import failpoint
 from core.settings import DistrictSettings
 from core.stored import from_json, utc_text
+from sync.acts.flex import refuse_apply
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.chain import fold
 from sync.ledger.effects import SOURCE_KINDS
@@ -128,6 +129,7 @@ def _carry_out(database: Database, order: _Order) -> Outcome:
         outcome = Outcome(plan.slug, "applied", None, [plan.id], _certificates(plan))
         if _is_in_the_way(connection, plan, order, outcome):
             return outcome
+        refuse_apply(connection, plan.run_id)
         outcome.run_id = open_run(connection, plan.district_id, order.act, order.actor, order.at)
         if order.act == "approve" and plan.status != "approved":
             _release(connection, order)

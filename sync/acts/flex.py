@@ -17,7 +17,7 @@ from connectors.installed import load
 from core.columns import typed
 from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.schema import FlexDelivery, FlexRequest
+from core.schema import FlexDelivery, FlexRequest, Source, Upload
 from core.stored import to_json, utc_text
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
@@ -26,6 +26,10 @@ from sync.run.find import district_row
 from sync.run.outcome import Outcome
 
 PROVISIONING, AVAILABLE = "Provisioning", "Available"
+CHANGES_TO = "flex@finra.org"
+"""Where a firm asks for changes after its one upload."""
+WITHOUT_REPORT = "without_report"
+"""Among the counts of an upload: it was asked for although no account could be checked."""
 REQUEST = "F"
 FIELDS = {"first_name": "given_name", "last_name": "family_name", "email": "email"}
 """Column of the template → our field."""
@@ -73,18 +77,24 @@ def set_delivery(
         )
 
 
-def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
-    """Raise ``FileRefused`` if no upload may be accepted now.
+def refuse_upload(
+    database: Database, source: Source, *, dry: bool, without_report: bool = False
+) -> None:
+    """Raise ``FileRefused`` if no upload may be accepted now (I8).
 
-    A check (``dry``) is allowed at any time before the one upload is accepted.
+    A check (``dry``) is allowed at any time before the one upload is accepted. If no FinPro report
+    is configured, nobody's account is checked, so the one upload must be asked for with
+    ``without_report``.
     """
     with database.read() as connection:
-        row = connection.execute(_DELIVERY, {"district": district_id}).one_or_none()
-        if _accepted(connection, district_id) is not None:
+        row = connection.execute(_DELIVERY, {"district": source.district_id}).one_or_none()
+        accepted = _accepted(connection, source.district_id)
+        if accepted is not None:
+            title = connection.execute(_TITLE, {"upload": accepted}).scalar_one()
             raise FileRefused(
-                "The firm's one upload was accepted already; a second is not taken.",
+                f"The firm's one upload was accepted already ({title}); a second is not taken.",
                 hint="Ask for changes instead: rostersync flex request add|remove|update, then"
-                " rostersync flex request text writes the mail to the help desk.",
+                f" rostersync flex request text writes the mail to {CHANGES_TO}.",
             )
     if (row is None or row.status != AVAILABLE) and not dry:
         raise FileRefused(
@@ -92,6 +102,49 @@ def refuse_upload(database: Database, district_id: int, *, dry: bool) -> None:
             hint="When FINRA says that it is available: rostersync flex status DISTRICT"
             " --set available. Until then --plan checks the file.",
         )
+    if not (dry or without_report or source.config.get("finpro_report")):
+        raise FileRefused(
+            "No FinPro report is configured, so nobody's account would be checked; and a firm has"
+            " one upload only.",
+            hint="Set finpro_report in the config of the source, or say --without-report.",
+        )
+
+
+def refuse_apply(connection: Connection, plan_run: int | None) -> None:
+    """Raise ``FileRefused`` if a plan is that of an upload that was only checked, and may not run.
+
+    To apply it is to make the firm's one upload: what holds of that holds of it (I8).
+    """
+    checked = connection.execute(_CHECKED, {"run": plan_run}).one_or_none()
+    if checked is None or not load(checked.connector).capabilities.one_upload:
+        return
+    row = connection.execute(_DELIVERY, {"district": checked.district_id}).one_or_none()
+    accepted = _accepted(connection, checked.district_id)
+    unchecked = not checked.config.get("finpro_report") and not checked.counts.get(WITHOUT_REPORT)
+    if accepted is not None or row is None or row.status != AVAILABLE or unchecked:
+        raise FileRefused(
+            "This plan is that of a FLEX upload which was only checked, and a firm has one upload.",
+            hint="Upload the file itself: rostersync upload DISTRICT FILE says what is in the way.",
+        )
+
+
+_CHECKED = typed(
+    "SELECT u.district_id, u.counts, s.connector, s.config FROM uploads u"
+    " JOIN sources s ON s.id = u.source_id WHERE u.run_id = :run AND u.dry",
+    Source,
+    Upload,
+)
+
+
+def one_upload(title: str, *, dry: bool, checked: bool) -> list[str]:
+    """Return what a firm is told of its one upload, in sentences."""
+    said = [
+        f"{title} {'would be' if dry else 'is'} the firm's one upload.",
+        f"Later changes go to {CHANGES_TO}: record them with rostersync flex request.",
+    ]
+    if not checked:
+        said.append("FinPro accounts were not checked, for no FinPro report is configured.")
+    return said
 
 
 def _accepted(connection: Connection, district_id: int) -> int | None:
@@ -105,6 +158,7 @@ def _accepted(connection: Connection, district_id: int) -> int | None:
     return None if found is None else int(found)
 
 
+_TITLE = text("SELECT title FROM uploads WHERE id = :upload")
 _SOURCES = text("SELECT id, connector FROM sources WHERE district_id = :district")
 _ACCEPTED = text(
     "SELECT MIN(u.id) FROM uploads u WHERE u.source_id IN :sources"
@@ -211,7 +265,13 @@ def mail_text(connection: Connection, slug: str) -> str:
     if not asked:
         return ""
     name = district_row(connection, slug).name
-    lines = [f"Subject: FLEX user changes for {name}", "", "Please make these changes in FLEX:", ""]
+    lines = [
+        f"To: {CHANGES_TO}",
+        f"Subject: FLEX user changes for {name}",
+        "",
+        "Please make these changes in FLEX:",
+        "",
+    ]
     for one in asked:
         given = one["fields"]
         said = ", ".join(f"{column} {given[column]}" for column in FIELDS if column in given)
@@ -263,6 +323,7 @@ def _acts(
     fields = {FIELDS[name]: value for name, value in row.fields.items()}
     about: dict[str, Any] = {
         "actor": actor, "reason": f"FLEX change request {REQUEST}{row.id}", "now": now,
+        "asked": True,
     }  # fmt: skip
     return {
         "add": lambda: add_user(

@@ -73,13 +73,16 @@ def add_user(
     actor: str,
     reason: str | None = None,
     now: Clock | None = None,
+    asked: bool = False,
 ) -> Outcome:
     """Add somebody who is in no source. They are protected (I4); their origin stays manual.
 
-    Raises ``UsageError`` if an active person has that address, or a field cannot be used.
+    ``asked``: it was asked of FINRA and confirmed, as a firm must (I8). Raises ``UsageError`` if an
+    active person has that address, or a field cannot be used.
     """
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
+        _refuse_unasked(hand, "add", asked=asked)
         if not edit.role:
             raise UsageError("A new user needs a role.", hint="Give --role student, teacher ….")
         profile = _profile(hand, edit, dict.fromkeys(PROFILE_FIELDS))
@@ -103,6 +106,19 @@ def add_user(
     return _act(database, slug, act, "add", actor, reason, now)
 
 
+_OF_FLEX = frozenset({"given_name", "family_name", "email", "crd_id"})
+"""The fields that FINRA keeps of somebody."""
+
+
+def _refuse_unasked(hand: _Hand, change: str, *, asked: bool) -> None:
+    """Refuse a change in a firm that was not asked of FINRA: there it would not have happened."""
+    if hand.settings.kind == "firm" and not asked:
+        raise UsageError(
+            "FINRA keeps the users of a firm: a change is asked of it first, and not made here.",
+            hint=f"rostersync flex request {change} DISTRICT CRD …; confirm it when FINRA has.",
+        )
+
+
 def edit_user(
     database: Database,
     slug: str,
@@ -112,10 +128,12 @@ def edit_user(
     actor: str,
     reason: str | None = None,
     now: Clock | None = None,
+    asked: bool = False,
 ) -> Outcome:
     """Edit somebody. Fields of ``lock_on_edit`` are locked by it; the others follow their source.
 
-    Raises ``UsageError`` for an unknown user or a field that cannot be used.
+    ``asked`` is as in ``add_user``. Raises ``UsageError`` for an unknown user or a field that
+    cannot be used.
     """
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
@@ -126,6 +144,8 @@ def edit_user(
         for name in PROFILE_FIELDS:
             if profile[name] != user.profile[name]:
                 before[name], after[name] = user.profile[name], profile[name]
+        if not after.keys().isdisjoint(_OF_FLEX):
+            _refuse_unasked(hand, "update", asked=asked)
         if "email" in after:
             _refuse_known_email(hand, after["email"])
             before["email_folded"] = stored_profile(before)["email_folded"]
@@ -154,10 +174,15 @@ def archive_user(
     actor: str,
     reason: str | None = None,
     now: Clock | None = None,
+    asked: bool = False,
 ) -> Outcome:
-    """Archive somebody, protected or not. If still shared, they return unless ``keep`` (I2)."""
+    """Archive somebody, protected or not. If still shared, they return unless ``keep`` (I2).
+
+    ``asked`` is as in ``add_user``.
+    """
 
     def act(hand: _Hand) -> tuple[str, list[Step]]:
+        _refuse_unasked(hand, "remove", asked=asked)
         user = _user(hand, user_id)
         kept = {"kept_archived": user.kept_archived, "kept_until": user.kept_until}
         keeps = {"kept_archived": keep, "kept_until": until.isoformat() if until else None}

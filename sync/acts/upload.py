@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,14 @@ from sqlalchemy import text
 
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Found, Inspection, inspect
-from connectors.files.recognition import recognise
+from connectors.files.recognition import recognise, refuse_named_others
 from connectors.installed import file_formats, load
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.schema import Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
+from sync.acts.flex import WITHOUT_REPORT, one_upload, refuse_upload
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of
 from sync.run.clock import Clock, utc_now
@@ -62,6 +63,8 @@ class Uploaded:
     uncounted: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     source: str | None = None
+    said: Sequence[str] = ()
+    """What else whoever uploads must know, in sentences."""
 
 
 def upload_file(
@@ -72,6 +75,7 @@ def upload_file(
     source: str | None = None,
     dry: bool = False,
     during_pause: bool = False,
+    without_report: bool = False,
     actor: str,
     now: Clock | None = None,
     progress: Progress | None = None,
@@ -80,8 +84,9 @@ def upload_file(
 
     The type is found from its headers; ``source`` is needed only if two sources accept it. ``dry``:
     make the plan and change nobody. A file that cannot be used changes nothing and returns with its
-    error in the outcome. Raises ``UsageError`` for an unknown district or source, and if no source
-    accepts such a file.
+    error in the outcome. ``without_report``: accept a firm's one upload although nobody's FinPro
+    account can be checked (I8). Raises ``UsageError`` for an unknown district or source, and if no
+    source accepts such a file.
     """
     district, settings, sources = read_district(database, slug)
     if source is not None and source not in {one.name for one in sources}:
@@ -100,7 +105,9 @@ def upload_file(
             refusal: FileRefused | None = None
         except FileRefused as error:
             chosen, refusal = None, error
-        _before_taking(database, district.id, chosen, dry=dry)
+        once = chosen is not None and load(chosen.connector).capabilities.one_upload
+        if chosen is not None and once:
+            refuse_upload(database, chosen, dry=dry, without_report=without_report)
         received_files.bury(database, slug, district.id)
         original = copy.read_bytes() if new.size <= MOST_KEPT else None
         upload_id = received_files.open_upload(database, district.id, new, original, at)
@@ -109,8 +116,15 @@ def upload_file(
             received_files.mark(database, upload_id, status=FAILED, note=refusal.message)
             outcome = Outcome(slug, refusal.status, error=refusal)
             return Uploaded(upload_id, FAILED, outcome)
-        reading = _UploadReading(database, slug, settings, chosen, upload_id, actor, now, progress)
-        return reading.read(copy, dry=dry, during_pause=during_pause)
+        reading = _UploadReading(
+            database, slug, settings, chosen, upload_id, actor, now, progress,
+            {WITHOUT_REPORT: 1} if without_report else {},
+        )  # fmt: skip
+        done = reading.read(copy, dry=dry, during_pause=during_pause)
+        if once and done.status != FAILED:
+            checked = bool(chosen.config.get("finpro_report"))
+            done.said = one_upload(path.name, dry=dry, checked=checked)
+        return done
 
 
 def read_waiting(
@@ -174,20 +188,11 @@ def choose_source(
         )
     if len(takers) == 1:
         return takers[0]  # reading it will say what is wrong
+    refuse_named_others(path)
     raise FileRefused(
         f"{path.name} has the headers of no file that is known here.",
         hint="rostersync template FORMAT writes a file with the right headers; or say --source.",
     )
-
-
-def _before_taking(
-    database: Database, district_id: int, source: Source | None, *, dry: bool
-) -> None:
-    """Refuse a file that may not be uploaded now, whatever it contains (I8)."""
-    if source is not None and load(source.connector).capabilities.one_upload:
-        from sync.acts.flex import refuse_upload
-
-        refuse_upload(database, district_id, dry=dry)
 
 
 def _taken_in(path: Path, folder: Path) -> Path:
@@ -228,6 +233,8 @@ class _UploadReading:
     actor: str
     now: Clock | None
     progress: Progress | None
+    about: Mapping[str, int] = field(default_factory=dict)
+    """What else stands among its counts."""
 
     def read(self, path: Path, *, dry: bool, during_pause: bool) -> Uploaded:
         self._mark(source_id=self.source.id, type=self.source.connector)
@@ -242,7 +249,7 @@ class _UploadReading:
             counts = {
                 "rows": inspected.rows, "usable": inspected.usable,
                 "errors": inspected.count("error"),
-                "warnings": inspected.count("warning"),
+                "warnings": inspected.count("warning"), **self.about,
             }  # fmt: skip
             scope = ",".join(sorted(inspected.roles))
             self._mark(status=PROCESSING, counts=counts, scope=scope[:255])

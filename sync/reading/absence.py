@@ -7,7 +7,7 @@ returns a ``Verdict``; nothing here writes evidence.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -19,11 +19,15 @@ from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries
 from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
+from sync.reading.refused import keep_the_refused
 from sync.reading.stage import FINDING_COLUMNS, Stage, State
-from sync.reading.stream import allowed_schools
+from sync.reading.stream import MOST_AT_THE_END, allowed_schools
 
 ASKED_BY_ID = 200
 """How many of the missing are asked for by id where no total was declared (F3)."""
+
+AT_THE_END = 3
+"""If just so many rows or more are missing at the end of a file, it is told."""
 
 SHRUNK_ROLE = "shrunk_role"
 """The cause of an absence that is held because the role has shrunk by more than half (F6)."""
@@ -76,6 +80,7 @@ def find_absent(
     with stage.transaction() as connection:
         if joined and proven:
             _gone_parts(connection, source, connector, reading)
+            keep_the_refused(connection, source, connector, reading)
     if joined:
         _join(stage, source, connector, terms)
     with stage.transaction() as connection:
@@ -83,6 +88,8 @@ def find_absent(
             _drop_shared_emails(connection, source, compared=bool(reading.ordered))
         if proven:
             _gone(connection, source, connector, reading)
+            if not joined:
+                keep_the_refused(connection, source, connector, reading)
             keyless = {connector.streams[name].value for name in reading.keyless}
             if keyless:
                 verdict.withheld = _count(connection, "stage_gone")
@@ -101,6 +108,8 @@ def find_absent(
         if not verdict.complete:
             connection.exec_driver_sql("DELETE FROM stage_gone")
         verdict.absent = _count(connection, "stage_gone")
+        if verdict.absent and connector.capabilities.origin == "file":
+            _tell_of_the_end(connection, joined, reading)
         verdict.findings = _count(connection, "stage_findings")
     return verdict
 
@@ -119,6 +128,22 @@ def _join_again(stage: Stage, source: Source, connector: Connector, terms: Readi
         connection.exec_driver_sql("DELETE FROM stage_entries WHERE place IS NULL")
         connection.exec_driver_sql("DELETE FROM stage_findings WHERE joined")
     _join(stage, source, connector, terms)
+
+
+def _tell_of_the_end(connection: Connection, joined: bool, reading: FetchResult) -> None:
+    """Say it where just the last rows of a file are missing: it may have been cut at a line's end.
+
+    Nothing in such a file shows it. The limits hold many leavers; of few a person can only be told.
+    """
+    query = "SELECT key FROM stage_gone_parts" if joined else "SELECT key FROM stage_gone"
+    gone = set(connection.execute(text(f"{query} LIMIT {MOST_AT_THE_END + 1}")).scalars())
+    if len(gone) >= AT_THE_END and gone == reading.tail:
+        note = (
+            f"Just the last {len(gone):,} rows of the last file are missing: if the file was cut"
+            " at the end of a line, send it again before anybody leaves for it."
+        )
+        certificate = reading.certificate
+        reading.certificate = replace(certificate, notes=(*certificate.notes, note))
 
 
 def _count(connection: Connection, table: str) -> int:
@@ -155,6 +180,14 @@ def _completeness(
                     False,
                     f"{stream}: no row was served, although this source had some before."
                     " An empty roster is never taken as proof that everybody left.",
+                )
+            unusable = reading.unusable.get(stream, 0)
+            each_a_person = stream in connector.people if connector.people else kind is Kind.USER
+            if 0 < counted == unusable and not each_a_person:
+                return AbsenceProof(
+                    False,
+                    f"Not one of the {counted} rows of {stream} could be used, so what people are"
+                    " and where is not known.",
                 )
         if people == 0:
             return AbsenceProof(False, "No person was served.")

@@ -26,6 +26,10 @@ class FetchResult:
     """Streams of which a snapshot may have met rows unchanged, which are then not on the stage."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
+    tail: set[str] = field(default_factory=set)
+    """Keys that stood after the last row that was met: they are missing if a file was cut there."""
+    kept: int = 0
+    """People who were missed and stay, because a row that was refused speaks of them (F12)."""
     unusable: dict[str, int] = field(default_factory=dict)
     """Rows that could not be used, by stream."""
     unknown: dict[str, int] = field(default_factory=dict)

@@ -66,7 +66,8 @@ def _replace_snapshot(
     connection.execute(_TOUCH_UNSEEN, about)
     if State.DELETED in about["unsettled"]:
         connection.execute(_TOUCH_DOUBTED, about)
-    if not (verdict.untrusted or reading.keyless or connector.capabilities.scoped_by_role):
+    kept = verdict.untrusted or reading.keyless or reading.kept
+    if not (kept or connector.capabilities.scoped_by_role):
         return
     for stream, kind in connector.streams.items():
         if not reading.compared.get(stream, False):

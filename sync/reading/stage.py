@@ -56,6 +56,7 @@ CHUNK_COLUMNS = ("stream", "position", "digest", "count", "prints", "keys", "spa
 _CHUNK_TYPES = ("text", "int4", "bytea", "int4", "bytea", "bytea", "bytea")
 PASSED_COLUMNS = ("stream", "key")
 GIST_COLUMNS = ("kind", "key", "gist_print", "norm_print")
+REFUSED_COLUMNS = ("stream", "owner", "given", "family", "doubtful")
 FINDING_COLUMNS = ("stream", "file", "line", "col", "rule", "message", "hint")
 
 _TABLES = {
@@ -68,6 +69,7 @@ _TABLES = {
     "stage_passed": "stream TEXT, key TEXT",
     "stage_gone": "kind TEXT, key TEXT, cause TEXT",
     "stage_gone_parts": "stream TEXT, key TEXT",
+    "stage_refused": "stream TEXT, owner TEXT, given TEXT, family TEXT, doubtful BOOLEAN",
     "stage_chunks": "stream TEXT, position INTEGER, digest {blob}, count INTEGER, prints {blob},"
     " keys {blob}, spans {blob}",
     "stage_findings": "stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT,"

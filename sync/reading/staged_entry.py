@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from connectors.contract.connector import Connector, Record
-from core.errors import SkipRecord
+from core.errors import DoubtfulKey, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.page_order import WIDTH
@@ -64,7 +64,8 @@ def entry_facts(
         email = fold_email(user.email) if user.email else None
         domains = terms.email_domains
         if domains and email and email.rpartition("@")[2] not in domains:
-            raise SkipRecord(
+            refusal = DoubtfulKey if record.by_address else SkipRecord
+            raise refusal(
                 "The email address is outside the district's domains.",
                 rule="email-domain",
                 column="email",
@@ -127,7 +128,10 @@ def remapped(record: Record, mapped: Mapping[str, str | None]) -> Record:
     assert record.user is not None  # noqa: S101 - the caller looked
     values = record.user.model_dump(exclude_defaults=True) | dict(mapped)
     user = skip_if_refused(lambda: NormalizedUser.model_validate(values))
-    return Record(record.kind, record.key, user=user, former_keys=record.former_keys)
+    return Record(
+        record.kind, record.key, user=user, former_keys=record.former_keys,
+        by_address=record.by_address,
+    )  # fmt: skip
 
 
 def skip_if_refused(read: Callable[[], T]) -> T:

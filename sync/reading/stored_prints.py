@@ -43,14 +43,14 @@ class Records:
             f"SELECT {key}, raw_print, gist_print, {norm} FROM {table}"
             f" WHERE source_id = :source AND {where} AND {self._database.among(key, 'keys')}"
         )
-        self._empty = not connection.execute(
+        self.empty = not connection.execute(
             text(f"SELECT 1 FROM {table} WHERE source_id = :source LIMIT 1"),
             {"source": source.id},
         ).first()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, StoredPrints]:
         """Return those of ``keys`` that are known."""
-        if self._empty:
+        if self.empty:
             return {}
         known: dict[str, StoredPrints] = {}
         for start in range(0, len(keys), _ROWS_PER_LOOKUP):

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from connectors.contract.connector import Connector, FetchRequest, Page, Part
-from core.errors import RosterSyncError, SkipRecord
+from connectors.contract.connector import Connector, FetchRequest, Page, Part, Trace
+from core.errors import DoubtfulKey, RosterSyncError, SkipRecord
 from core.models import Kind
 from core.schema import Source
 from sync.reading.fetch_result import FetchResult
@@ -27,6 +27,7 @@ from sync.reading.stage import (
     FINDING_COLUMNS,
     GIST_COLUMNS,
     PART_COLUMNS,
+    REFUSED_COLUMNS,
     Stage,
     State,
 )
@@ -43,6 +44,8 @@ from sync.reading.stored_prints import Records, StoredPrints
 
 _PLACE_BITS = 24
 _MAX_KEY = 512
+MOST_AT_THE_END = 5_000
+"""So many keys from the end of the stored order are remembered, should just they be missing."""
 _MANY_EARLY = 50_000
 """Past so many rows out of their order the order is not worth its memory."""
 
@@ -176,8 +179,11 @@ class Stream:
 
     def finish(self) -> None:
         """Note whoever of the stored order was never reached."""
+        tail = self.under_way.reading.tail
         while self.compared and (keys := self.left.rest()) is not None:
             self.under_way.stage_passed(self.name, keys)
+            if len(tail) < MOST_AT_THE_END:
+                tail.update(keys)
 
     def _is_known_whole(self, page: Page, position: int) -> bool:
         """Take a page whose fingerprint is stored as it was."""
@@ -300,6 +306,7 @@ class Stream:
             expected = {key for key in passed if once[key] == 1} - early - self.left.touched
         met: set[str] = set()
         unusable: list[tuple[int, SkipRecord]] = []
+        refused: list[tuple[bytes, SkipRecord]] = []
         table = "stage_parts" if self.joined else "stage_entries"
         with self.stage.adding(table, PART_COLUMNS if self.joined else ENTRY_COLUMNS) as put:
             for row, key in named:
@@ -309,6 +316,8 @@ class Stream:
                 except SkipRecord as error:
                     unusable.append((row, error))
                     rows.prints[row] = VOID
+                    if key not in known and not self.known.empty:
+                        refused.append((rows.raw[row], error))
                     facts = self._bare(key, State.UNREADABLE)
                 self.under_way.seq += 1
                 if key in expected and facts[STATE] is State.SEEN:
@@ -318,6 +327,7 @@ class Stream:
                 put((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
         for row, why in unusable:
             self._finding(rows, row, why)
+        self._refused(refused)
         if met:
             passed[:] = [key for key in passed if key not in met]
         self.stage.add("stage_gists", GIST_COLUMNS, self.gists)
@@ -389,6 +399,19 @@ class Stream:
         if self.joined:
             return (self.name, key, None, state, None, None, None)
         return (self.kind.value, self.name, key, state, *NOTHING)
+
+    def _refused(self, refused: Sequence[tuple[bytes, SkipRecord]]) -> None:
+        """Stage what rows of an unknown key that were refused still say of their person (F12)."""
+        if self.kind is not Kind.USER:
+            return
+        facts: list[tuple[Any, ...]] = []
+        for raw, error in refused:
+            trace = self.connector.trace(self.name, raw)
+            doubtful = isinstance(error, DoubtfulKey)
+            if trace is not None or doubtful:
+                said = trace or Trace()
+                facts.append((self.name, said.owner, said.given_name, said.family_name, doubtful))
+        self.stage.add("stage_refused", REFUSED_COLUMNS, facts)
 
     def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
         unusable = self.under_way.reading.unusable

@@ -614,7 +614,7 @@ def test_a_parent_that_is_not_there_is_tolerated(tmp_path: Path) -> None:
         ("u9,,,true,s1,student,x,,,,,,,,,,,", "missing-value", "u9"),
         ("u9,,,true,s1,,x,,A,B,,,,,,,,", "missing-value", "u9"),
         ("u9,,,true,s1,student,x,,A,B, Jr,,,,,,,,", "too-many-fields", "u9"),
-        ("u9,,,true,s1,student,x,,A,B", "too-few-fields", None),
+        ("u9,,,true,s1,student,x,,A", "too-few-fields", None),
         ("u9,,,true,s1,student,x,,A,B\x00,,,,,,,,", "nul", None),
         ("u9,,,true,s1,student," + "x" * 2000 + ",,A,B,,,,,,,,", "too-long", "u9"),
     ],

@@ -53,6 +53,12 @@ def upload(
     during_pause: Annotated[
         bool, typer.Option("--during-pause", help="Do it even though the district is paused.")
     ] = False,
+    without_report: Annotated[
+        bool,
+        typer.Option(
+            "--without-report", help="FINRA FLEX: upload although no FinPro report was checked."
+        ),
+    ] = False,
     actor: ActorOption = None,
 ) -> int:
     """Upload a file, and see what is wrong in which line."""
@@ -67,6 +73,7 @@ def upload(
             source=source,
             dry=plan,
             during_pause=during_pause,
+            without_report=without_report,
             actor=actor or login_name(),
             progress=progress,
         )
@@ -100,6 +107,7 @@ def _document(door: Door, done: Uploaded, *, whole: bool) -> dict[str, Any]:
             "upload": upload_by_id(connection, done.upload_id),
             "findings": [_json(one) for one in done.found],
             "more_findings": done.uncounted,
+            "notes": list(done.said),
         }
         return about | outcome_json(connection, done.outcome) if whole else about
 
@@ -121,20 +129,26 @@ def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
         door.say(f"{said}.")
     if done.found:
         door.say()
+        shown = done.found[:SHOWN]
+        several = len({one.file for one in shown if one.file}) > 1
         table(
             door,
-            ("line", "column", "value", "what is wrong", "what to do"),
+            (*(("file",) if several else ()), "line", "column", "value", "what is wrong",
+             "what to do"),
             (
-                (one.line or "", one.column, one.value, _said(one), one.hint)
-                for one in done.found[:SHOWN]
+                (*((one.file or "",) if several else ()), one.line or "", one.column, one.value,
+                 _said(one), one.hint)
+                for one in shown
             ),
             empty="",
-        )
+        )  # fmt: skip
         rest = len(done.found) - SHOWN + done.uncounted
         if rest > 0:
             door.say(f"and {count(rest)} more: add --report csv for all of them")
         door.say()
     say_outcome(door, done.outcome, whole=whole)
+    for sentence in done.said:
+        door.say(sentence)
     door.say(f"The file is U{done.upload_id}: {done.status}, {MEANINGS[done.status]}.")
 
 

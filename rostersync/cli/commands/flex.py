@@ -59,7 +59,8 @@ def status(
         return
     door.say(f"{district}: {told['status']}")
     if told["upload_accepted"]:
-        door.say("The upload was accepted. Changes: rostersync flex request add|remove|update.")
+        door.say(f"The upload was accepted. Changes go to {flex.CHANGES_TO}:")
+        door.say("rostersync flex request add|remove|update.")
     elif told["status"] == flex.AVAILABLE:
         door.say(f"One upload can be made: rostersync upload {district} FILE.")
     else:
@@ -121,7 +122,7 @@ def _ask(
             door.document(next(r for r in flex.requests(connection, district) if r["id"] == number))
         return
     door.say(f"{number} is recorded. Nobody has changed yet.")
-    door.say(f"Mail to the help desk: rostersync flex request text {district}")
+    door.say(f"Mail to {flex.CHANGES_TO}: rostersync flex request text {district}")
 
 
 def list_(door: Door, district: DistrictArgument) -> None:

@@ -115,7 +115,12 @@ class _Files(paramiko.SFTPServerInterface):
         except OSError as problem:
             return paramiko.SFTPServer.convert_errno(problem.errno or 0)
 
-    lstat = stat
+    def lstat(self, path: str) -> Any:
+        self._before("stat")
+        try:
+            return paramiko.SFTPAttributes.from_stat(Path(path).lstat())
+        except OSError as problem:
+            return paramiko.SFTPServer.convert_errno(problem.errno or 0)
 
     def open(self, path: str, flags: int, attr: Any) -> Any:
         self._before("open")

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from sqlmodel import col, select
 
-from connectors.files.drop_folder import LocalInbox
-from connectors.files.pickup import JOURNAL, Entry, Rules, pick_up
+from connectors.files.dropped import tidying
+from connectors.files.dropped.drop_folder import LocalInbox
+from connectors.files.dropped.inbox import Entry
+from connectors.files.dropped.pickup import Rules, pick_up
+from connectors.files.dropped.tidying import JOURNAL, LOOKED_AT
 from core.database import Database
 from core.errors import ConfigError, IncompleteFetch, NothingNew
 from core.failpoints import at_failpoints
@@ -123,16 +126,63 @@ def test_a_refused_file_goes_to_failed_and_the_report_says_why(
     assert "Did you mean firstname" in report
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time by which a set has its looks, to be set forward."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(tidying.time, "time", lambda: now[0])
+    return now
+
+
 @pytest.mark.parametrize("content", [HEADER + "\n", people(range(3)) + "Sam,Cut", ""])
-def test_a_cut_or_empty_file_changes_nobody_and_is_set_aside(
-    database: Database, slug: str, drop: Path, content: str
+def test_f17_a_cut_or_empty_file_changes_nobody_and_is_set_aside_after_looks(
+    database: Database, slug: str, drop: Path, clock: list[float], content: str
 ) -> None:
     put(drop, "people.csv", people(range(5)))
     sync(database, slug)
     put(drop, "people.csv", content)
-    outcome = sync(database, slug)
-    assert (outcome.exit_code, active(database)) == (12, 5)
+    for wait in (0, 300, 299, 0):
+        clock[0] += wait
+        outcome = sync(database, slug)
+        assert (outcome.exit_code, active(database)) == (12, 5)
+        assert left(drop) == [LOOKED_AT, "people.csv"]
+    clock[0] += 1
+    assert sync(database, slug).exit_code == 12
+    assert (left(drop), active(database)) == ([], 5)
     assert "people.csv" in finished(drop, "failed")
+
+
+def test_f17_a_file_that_grows_has_its_looks_anew(
+    database: Database, slug: str, drop: Path, clock: list[float]
+) -> None:
+    for size in range(6, 1, -1):
+        put(drop, "people.csv", people(range(5))[: -size * 5])
+        clock[0] += 700
+        assert sync(database, slug).exit_code == 12
+        assert "people.csv" in left(drop)
+    put(drop, "people.csv", people(range(5)))
+    assert sync(database, slug).status == "applied"
+    assert (left(drop), active(database)) == ([], 5)
+
+
+def test_f17_a_zip_that_is_written_on_after_it_was_set_aside_comes_back(
+    database: Database, slug: str, drop: Path, clock: list[float]
+) -> None:
+    with zipfile.ZipFile(drop / "whole.zip", "w") as archive:
+        archive.writestr("people.csv", people(range(5)))
+    whole = (drop / "whole.zip").read_bytes()
+    (drop / "whole.zip").unlink()
+    with (drop / "people.zip").open("wb", buffering=0) as slow:
+        slow.write(whole[:100])
+        for _ in range(3):
+            assert sync(database, slug).exit_code == 12
+            clock[0] += 301
+        assert "people.zip" not in left(drop), "it stalled for too long"
+        assert sync(database, slug).exit_code == 0
+        slow.write(whole[100:])
+    assert sync(database, slug).status == "applied"
+    assert (left(drop), active(database)) == ([], 5)
+    assert "people.zip" in finished(drop, "processed")
 
 
 def test_a_plan_takes_the_file_and_the_next_sync_applies_what_it_said(
@@ -181,9 +231,12 @@ def test_a_damaged_newest_zip_gives_way_to_a_whole_older_one(
     whole = (drop / "people2.zip").read_bytes()
     (drop / "people2.zip").write_bytes(whole[: len(whole) // 2])
     outcome = sync(database, slug)
-    assert (outcome.status, active(database), left(drop)) == ("applied", 4, [])
-    assert "people2.zip" in finished(drop, "failed")
+    assert (outcome.status, active(database)) == ("applied", 4)
+    assert left(drop) == [LOOKED_AT, "people2.zip"], "it may still be on its way"
     assert "people1.zip" in finished(drop, "processed")
+    (drop / "people2.zip").write_bytes(whole)
+    sync(database, slug)
+    assert (active(database), left(drop)) == (6, [])
 
 
 @pytest.mark.parametrize("name", ["people.csv.part", "people.csv.filepart", ".people.csv", "a.txt"])

@@ -27,7 +27,7 @@ LONG = "x" * 2000
 CLEVER = {
     "schools.csv": f"School_id,School_name,School_number\n1,Lincoln,7\n2,,{LONG}\n",
     "students.csv": "School_id,Student_id,Last_name,First_name,Grade,Student_email\n"
-    f"1,s1,Person,Sam,9,s1@b.example\n1,,,,99th,{LONG}\n1,s3,P,K,1\n1,s1,Person,Sam,9,\n",
+    f"1,s1,Person,Sam,9,s1@b.example\n1,,,,99th,{LONG}\n1,s3,P\n1,s1,Person,Sam,9,\n",
     "teachers.csv": "School_id,Teacher_id,Last_name,First_name,Username\n1,t1,Person,Lee,\n"
     f"1,t2,,,{LONG}\n",
 }
@@ -68,7 +68,7 @@ EXPECTED: dict[str, tuple[FileConnector, dict[str, str], list[tuple[str, int, st
             ("students.csv", 3, "Last_name", "missing-value"),
             ("students.csv", 3, "Student_email", "too-long"),
             ("students.csv", 3, "Student_id", "missing-value"),
-            ("students.csv", 4, "Student_email", "too-few-fields"),
+            ("students.csv", 4, "First_name", "too-few-fields"),
             ("students.csv", 5, "", "repeated-id"),
             ("teachers.csv", 3, "Last_name", "missing-value"),
             ("teachers.csv", 3, "Username", "too-long"),

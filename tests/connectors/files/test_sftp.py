@@ -9,8 +9,8 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from connectors.files.pickup import Rules, pick_up
-from connectors.files.sftp import SftpConfig, SftpInbox
+from connectors.files.dropped.pickup import Rules, pick_up
+from connectors.files.dropped.sftp import SftpConfig, SftpInbox
 from core.database import Database
 from core.errors import Busy, ConfigError, CredentialsRefused, NothingNew
 from sync.engine import sync_district

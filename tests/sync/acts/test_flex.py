@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from connectors.files.templates import write_template
+from connectors.finra_flex import FinraFlex
 from core.database import Database
 from core.errors import ConfigError, FileRefused, UsageError
 from rostersync.cli.app import run
 from sync.acts import flex
 from sync.acts.approval import apply_plan
+from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.acts.upload import Uploaded, upload_file
 from sync.engine import sync_district
 from tests.kit.firm import available, make_firm, staff
@@ -37,6 +40,7 @@ def firm(database: Database, tmp_path: Path) -> str:
 def give(database: Database, folder: Path, content: str, **how: Any) -> Uploaded:
     path = folder / "UploadUsersTemplate.csv"
     path.write_text(content)
+    how.setdefault("without_report", True)
     return upload_file(database, "springfield", path, actor="ce admin", **how)
 
 
@@ -267,3 +271,92 @@ def test_the_command_line_says_that_courses_are_not_its_matter(
     said = capsys.readouterr().out
     assert "Available" in said
     assert "Courses are assigned in FLEX itself" in said
+
+
+# ------------------------------------------------- the one upload is not spent by accident
+
+
+@pytest.mark.usefixtures("firm")
+def test_i8_the_example_row_of_the_template_refuses_the_file(
+    database: Database, tmp_path: Path
+) -> None:
+    available(database)
+    write_template(FinraFlex.template(), tmp_path / "template.csv")
+    template = (tmp_path / "template.csv").read_text()
+    done = give(database, tmp_path, template + "7654321,Lee,Reed,lee@springfield.example\n")
+    assert (done.status, done.outcome.exit_code, active(database)) == ("FAILED", 15, 0)
+    assert [(one.line, one.rule) for one in done.found] == [(2, "example-row")]
+    assert give(database, tmp_path, staff(1, 2)).status == "PROCESSED", "it was not spent"
+
+
+@pytest.mark.usefixtures("firm")
+def test_i8_without_a_finpro_report_the_upload_wants_to_be_asked_for_so(
+    database: Database, tmp_path: Path
+) -> None:
+    available(database)
+    with pytest.raises(FileRefused, match="No FinPro report") as refused:
+        give(database, tmp_path, staff(1, 2), without_report=False)
+    assert "--without-report" in refused.value.hint
+    checked = give(database, tmp_path, staff(1, 2), without_report=False, dry=True)
+    assert checked.status == "PROCESSED", "a check may be made at any time"
+    with pytest.raises(FileRefused, match="only checked"):
+        apply_plan(database, checked.outcome.plan_ids[0], actor="ce admin")
+    assert active(database) == 0
+    done = give(database, tmp_path, staff(1, 2), without_report=True)
+    assert (done.status, active(database)) == ("PROCESSED", 2)
+    assert any("accounts were not checked" in one for one in done.said)
+
+
+def test_i8_the_plan_of_a_check_is_not_applied_before_flex_is_available(
+    database: Database, tmp_path: Path
+) -> None:
+    make_firm(database, tmp_path, 'finpro_report = "finpro.csv"')
+    report(tmp_path, 1, 2)
+    checked = give(database, tmp_path, staff(1, 2), dry=True, without_report=False)
+    with pytest.raises(FileRefused, match="only checked"):
+        apply_plan(database, checked.outcome.plan_ids[0], actor="ce admin")
+    available(database)
+    assert apply_plan(database, checked.outcome.plan_ids[0], actor="x").status == "applied"
+
+
+@pytest.mark.usefixtures("firm")
+def test_i8_the_one_upload_says_its_file_and_where_changes_go(
+    database: Database, tmp_path: Path
+) -> None:
+    available(database)
+    done = give(database, tmp_path, staff(1, 2))
+    assert done.said[0] == "UploadUsersTemplate.csv is the firm's one upload."
+    assert "flex@finra.org" in done.said[1]
+    with pytest.raises(FileRefused, match=r"UploadUsersTemplate\.csv") as refused:
+        give(database, tmp_path, staff(1, 2, 3))
+    assert "flex@finra.org" in refused.value.hint
+    flex.ask(database, "springfield", "remove", "1", {}, actor="ce admin")
+    with database.read() as connection:
+        assert flex.mail_text(connection, "springfield").startswith("To: flex@finra.org\n")
+
+
+@pytest.mark.usefixtures("firm")
+def test_i8_by_hand_nobody_bypasses_the_request_that_a_firm_must_send(
+    database: Database, tmp_path: Path
+) -> None:
+    available(database)
+    give(database, tmp_path, staff(1, 2))
+    with database.read() as connection:
+        query = "SELECT id FROM users WHERE crd_id = '1'"
+        user = connection.exec_driver_sql(query).scalar_one()
+    new = UserEdit({"given_name": "Kim", "family_name": "Stone"}, role="staff")
+    acts: list[Callable[[], object]] = [
+        lambda: add_user(database, "springfield", new, actor="x"),
+        lambda: archive_user(database, "springfield", user, actor="x"),
+        lambda: edit_user(
+            database, "springfield", user, UserEdit({"family_name": "Reed"}), actor="x"
+        ),
+    ]
+    for act in acts:
+        with pytest.raises(UsageError, match="asked of it first") as refused:
+            act()
+        assert "flex request" in refused.value.hint
+    assert active(database) == 2
+    flex.ask(database, "springfield", "remove", "1", {}, actor="x")
+    assert flex.confirm(database, "springfield", "F1", actor="x").status == "applied"
+    assert active(database) == 1

@@ -7,6 +7,7 @@ server's host key is always checked: either it is given, or it stands in a known
 from __future__ import annotations
 
 import io
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from connectors.files.pickup import MAX_ENTRIES, Entry, plain_name
+from connectors.files.dropped.inbox import MAX_ENTRIES, OURS, Entry, is_a_link, plain_name
 from core.errors import ConfigError, CredentialsRefused, VendorFailure
 
 if TYPE_CHECKING:
@@ -86,27 +87,40 @@ class SftpInbox:
         self._client: paramiko.SSHClient | None = None
         self._sftp: paramiko.SFTPClient | None = None
 
-    def listing(self) -> list[Entry]:
+    def listing(self, folder: str = "") -> list[Entry]:
         """Return the plain files; links are left out, wherever they lead."""
         with self._telling("list") as sftp:
             entries = []
             try:
-                for number, about in enumerate(sftp.listdir_iter(self.config.directory)):
-                    if number >= MAX_ENTRIES:
-                        raise ConfigError(f"{self.where} holds more than {MAX_ENTRIES:,} entries.")
+                for about in self._looked_at(sftp, folder):
+                    if not folder and about.filename in OURS and not _is_a_folder(about):
+                        raise is_a_link(self.where, about.filename)
                     if plain_name(about.filename) and stat.S_ISREG(about.st_mode or 0):
-                        entries.append(
-                            Entry(about.filename, about.st_size or 0, float(about.st_mtime or 0))
-                        )
+                        entries.append(_entry(about))
             except FileNotFoundError:
                 raise ConfigError(
                     f"{self.where} does not exist.", hint="Check directory in the sftp table."
                 ) from None
         return sorted(entries, key=lambda entry: entry.name)
 
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders in a folder of ours; none where it is missing."""
+        with self._telling("list") as sftp:
+            try:
+                found = list(self._looked_at(sftp, folder))
+            except FileNotFoundError:
+                return []
+            return sorted(about.filename for about in found if _is_a_folder(about))
+
+    def _looked_at(self, sftp: paramiko.SFTPClient, folder: str) -> Iterator[Any]:
+        for number, about in enumerate(sftp.listdir_iter(self._path(folder))):
+            if number >= MAX_ENTRIES:
+                raise ConfigError(f"{self.where} holds more than {MAX_ENTRIES:,} entries.")
+            yield about
+
     def copy(self, entry: Entry, to: Path) -> None:
         """Copy a file, and at most one byte more than it should have."""
-        with self._telling("read from") as sftp, sftp.open(self._path(entry.name), "rb") as stream:
+        with self._telling("read from") as sftp, self._plain(sftp, entry.name) as stream:
             stream.prefetch(entry.size)
             left = entry.size + 1
             with to.open("wb") as copy:
@@ -115,20 +129,32 @@ class SftpInbox:
                     left -= len(chunk)
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, or None."""
+        """Return a small file, or None; a link is none."""
         with self._telling("read from") as sftp:
             try:
-                with sftp.open(self._path(name), "rb") as stream:
+                with self._plain(sftp, name) as stream:
                     return bytes(stream.read(1 << 20))
-            except FileNotFoundError:
+            except (FileNotFoundError, _NoFileError):
                 return None
 
+    @contextmanager
+    def _plain(self, sftp: paramiko.SFTPClient, name: str) -> Iterator[paramiko.SFTPFile]:
+        """Open a file that stands there itself, before and after it was opened, and is no link."""
+        self._refuse_no_file(sftp, name)
+        with sftp.open(self._path(name), "rb") as stream:
+            self._refuse_no_file(sftp, name)
+            yield stream
+
+    def _refuse_no_file(self, sftp: paramiko.SFTPClient, name: str) -> None:
+        if not stat.S_ISREG(sftp.lstat(self._path(name)).st_mode or 0):
+            raise _NoFileError("it is no plain file")
+
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file whole."""
-        folder, slash, last = name.rpartition("/")
-        beside = f"{folder}{slash}.{last}.new"
+        """Write a small file whole, under a random name first that nobody can have taken."""
+        folder, slash, _ = name.rpartition("/")
+        beside = f"{folder}{slash}.rostersync-{secrets.token_hex(8)}.tmp"
         with self._telling("write to") as sftp:
-            with sftp.open(self._path(beside), "wb") as stream:
+            with sftp.open(self._path(beside), "wx") as stream:  # x: it must not be there
                 stream.write(content)
             self._rename(sftp, beside, name)
 
@@ -139,18 +165,22 @@ class SftpInbox:
             for step in folder.split("/"):
                 path = f"{path}/{step}" if path else step
                 try:
-                    sftp.stat(self._path(path))
+                    about = sftp.lstat(self._path(path))
                 except FileNotFoundError:
                     sftp.mkdir(self._path(path))
+                    continue
+                if not _is_a_folder(about):
+                    raise is_a_link(self.where, step)
 
     def move(self, name: str, to: str) -> None:
         """Move a file."""
         with self._telling("write to") as sftp:
             try:
-                sftp.stat(self._path(name))
+                about = sftp.lstat(self._path(name))
             except FileNotFoundError:
                 return
-            self._rename(sftp, name, to)
+            if stat.S_ISREG(about.st_mode or 0):
+                self._rename(sftp, name, to)
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -290,3 +320,15 @@ class SftpInbox:
             "private_key is no private key that can be read.",
             hint="Give a file: reference to an OpenSSH or PEM key, and passphrase if it is locked.",
         )
+
+
+class _NoFileError(OSError):
+    """What is called like a file is a link, a folder or a device."""
+
+
+def _entry(about: Any) -> Entry:
+    return Entry(about.filename, about.st_size or 0, float(about.st_mtime or 0))
+
+
+def _is_a_folder(about: Any) -> bool:
+    return stat.S_ISDIR(about.st_mode or 0)

@@ -1,0 +1,1 @@
+"""Places where others put files: a drop directory, an SFTP server, and how sets are picked up."""

@@ -1,0 +1,89 @@
+"""What nobody sees in a file, taken out before anything is compared (F16).
+
+Used by ``connectors.files.csv_file``. Programs leave zero-width and direction characters, no-break
+spaces at the ends of cells, a byte order mark in the middle where files were joined, and the end
+mark of DOS (0x1A). Accents may be written as one character or as two (NFC and NFD). None of it is
+meant, and all of it would make another person or another key of one that is known.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+"""Zero-width characters, direction marks, byte order marks, variation selectors, soft hyphens."""
+_NO_BREAK = "\u00a0\u2007\u202f"
+_AT_THE_ENDS = re.compile(f'(?<=[,"\n])[{_NO_BREAK}]+|[{_NO_BREAK}]+(?=[,"\n])')
+_END_MARK = b"\x1a"
+
+
+@dataclass(slots=True)
+class Unseen:
+    """Takes out of a text what nobody sees, and counts it. One object for one reading of a file."""
+
+    invisible: int = 0
+    no_break: int = 0
+    composed: int = 0
+    """Lines that held accents written as two characters."""
+    end_mark: bool = False
+    _held: str = ""
+
+    def cleaned(self, text: str, *, last: bool) -> str:
+        """Return what can be said of ``text`` so far: the end waits for what may belong to it."""
+        text = self._held + text
+        self._held = ""
+        if not last:
+            at = _last_ascii(text)
+            text, self._held = text[:at], text[at:]
+        if text.isascii():
+            return text
+        text, count = _INVISIBLE.subn("", text)
+        self.invisible += count
+        text, count = _AT_THE_ENDS.subn("", text)
+        self.no_break += count
+        if not unicodedata.is_normalized("NFC", text):
+            lines = text.split("\n")
+            self.composed += sum(not unicodedata.is_normalized("NFC", line) for line in lines)
+            text = unicodedata.normalize("NFC", text)
+        return text
+
+    def without_end_mark(self, end: bytes) -> bytes:
+        """Return the last bytes of a file without the end mark of DOS and what follows it."""
+        body = end.rstrip(_END_MARK + b" \n")
+        rest = end[len(body) :]
+        if _END_MARK not in rest:
+            return end
+        self.end_mark = True
+        return body + (b"\n" if rest.partition(_END_MARK)[0].endswith(b"\n") else b"")
+
+    def notes(self, file: str) -> list[str]:
+        """Say in sentences what was taken out."""
+        said = []
+        if self.invisible:
+            said.append(f"{file}: {_times(self.invisible, 'invisible character')} left out.")
+        if self.no_break:
+            said.append(f"{file}: {_times(self.no_break, 'no-break space')} at the end of a cell"
+                        " left out.")  # fmt: skip
+        if self.composed:
+            said.append(f"{file}: {_times(self.composed, 'line')} with accents written as two"
+                        " characters read as if they were one.")  # fmt: skip
+        if self.end_mark:
+            said.append(f"{file}: the end mark of DOS (0x1A) at its end left out.")
+        return said
+
+
+def _times(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _last_ascii(text: str) -> int:
+    """Return where the last plain character stands: a mark after it may belong to it; 0: none."""
+    for at in range(len(text) - 1, max(-1, len(text) - 4096), -1):
+        if text[at].isascii():
+            return at
+    return len(text)

@@ -1,0 +1,106 @@
+"""Rows refused under a key that the source does not have: whoever they speak of stays (F12).
+
+An address in a wrong domain, or a row at another school with a fault in it, is not the row under
+which its person was known. Used by ``sync/reading/absence.py`` before anybody is missed; works on
+the stage only.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+
+import msgspec
+from sqlalchemy import Connection, bindparam, text
+
+from connectors.contract.connector import Connector
+from core.schema import Source
+from sync.reading.fetch_result import FetchResult
+
+Names = tuple[str, str]
+
+
+def keep_the_refused(
+    connection: Connection, source: Source, connector: Connector, reading: FetchResult
+) -> None:
+    """Take off the list of the missing whoever a refused row speaks of.
+
+    That is the entry that the row itself names, else whoever has its names alone in the source.
+    Where nobody is found and the row was refused for its very key, its stream counts as one with an
+    unreadable key (F5).
+    """
+    rows = connection.execute(_REFUSED).all()
+    joined = connector.capabilities.joined
+    missing = connection.execute(_ANY_PART if joined else _ANY_ENTRY).first()
+    if not rows or missing is None:
+        return
+    wanted = {_folded(row.given, row.family) for row in rows}
+    wanted.discard(("", ""))
+    named = _who_has(connection, source, wanted) if wanted else {}
+    known = _entries(connection, source, [row.owner for row in rows if row.owner])
+    kept: set[str] = set()
+    for row in rows:
+        found = {row.owner} if row.owner in known else named.get(_folded(row.given, row.family), ())
+        if len(found) == 1:
+            kept.update(found)
+        elif row.doubtful:
+            reading.keyless.add(row.stream)
+    reading.kept = len(kept)
+    for start in range(0, len(kept), _AT_ONCE):
+        about = {"source": source.id, "kept": sorted(kept)[start : start + _AT_ONCE]}
+        connection.execute(_KEEP_PARTS if joined else _KEEP_ENTRIES, about)
+
+
+def _folded(given: str | None, family: str | None) -> Names:
+    return _plain(given or ""), _plain(family or "")
+
+
+def _plain(name: str) -> str:
+    signs = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(sign for sign in signs if sign.isalnum())
+
+
+def _who_has(connection: Connection, source: Source, wanted: set[Names]) -> dict[Names, set[str]]:
+    """Return names → the present entries of the source that have them."""
+    found: dict[Names, set[str]] = defaultdict(set)
+    for key, data in connection.execute(_PRESENT, {"source": source.id}):
+        said = msgspec.json.decode(data, type=_Named)
+        names = _folded(said.given_name, said.family_name)
+        if names in wanted:
+            found[names].add(key)
+    return found
+
+
+class _Named(msgspec.Struct):
+    given_name: str | None = None
+    family_name: str | None = None
+
+
+def _entries(connection: Connection, source: Source, keys: list[str]) -> set[str]:
+    """Return those of ``keys`` that are entries of the source and present."""
+    found: set[str] = set()
+    for start in range(0, len(keys), _AT_ONCE):
+        about = {"source": source.id, "keys": keys[start : start + _AT_ONCE]}
+        found.update(connection.execute(_THERE, about).scalars())
+    return found
+
+
+_AT_ONCE = 500
+_REFUSED = text("SELECT stream, owner, given, family, doubtful FROM stage_refused")
+_ANY_ENTRY = text("SELECT 1 FROM stage_gone WHERE kind = 'user' LIMIT 1")
+_ANY_PART = text("SELECT 1 FROM stage_gone_parts LIMIT 1")
+_PRESENT = text(
+    "SELECT external_id, data FROM records WHERE source_id = :source AND kind = 'user' AND present"
+)
+_THERE = text(
+    "SELECT external_id FROM records WHERE source_id = :source AND kind = 'user' AND present"
+    " AND external_id IN :keys"
+).bindparams(bindparam("keys", expanding=True))
+_KEEP_ENTRIES = text("DELETE FROM stage_gone WHERE kind = 'user' AND key IN :kept").bindparams(
+    bindparam("kept", expanding=True)
+)
+_KEEP_PARTS = text(
+    "DELETE FROM stage_gone_parts WHERE EXISTS (SELECT 1 FROM parts p"
+    " WHERE p.source_id = :source AND p.stream = stage_gone_parts.stream"
+    " AND p.key = stage_gone_parts.key AND p.owner IN :kept)"
+).bindparams(bindparam("kept", expanding=True))

@@ -1,0 +1,243 @@
+"""Sets of files as people make them: what a file of the set says, or does not, is never guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from connectors.clever_csv import CleverCsv
+from connectors.contract.connector import FetchRequest
+from connectors.files.file_connector import FileConnector
+from connectors.files.inspection import Inspection, inspect
+from connectors.files.recognition import recognise
+from connectors.finra_flex import FinraFlex
+from connectors.oneroster_csv import OneRosterCsv
+from connectors.user_csv import UserCsv, UserCsvConfig
+from core.database import Database
+from core.errors import FileRefused
+from sync.acts.upload import upload_file
+from sync.engine import sync_district
+from tests.kit.user_files import HEADER, active, district, people, row
+
+MANIFEST = "propertyName,value\noneroster.version,1.2\nfile.orgs,bulk\nfile.users,bulk\n"
+ONE_TWO = {
+    "manifest.csv": MANIFEST + "file.roles,bulk\n",
+    "orgs.csv": "sourcedId,name,type\ns1,Lincoln,school\n",
+    "users.csv": "sourcedId,enabledUser,username,givenName,familyName\n"
+    + "".join(f"u{n},true,u{n},Ana{n},Lima\n" for n in range(8)),
+    "roles.csv": "sourcedId,userSourcedId,roleType,role,orgSourcedId\n"
+    + "".join(f"r{n},u{n},primary,student,s1\n" for n in range(8)),
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return folder
+
+
+def look(path: Path) -> Inspection:
+    connector = UserCsv(UserCsvConfig())
+    try:
+        return inspect(connector, FetchRequest(file=str(path)))
+    finally:
+        connector.close()
+
+
+# -------------------------------------------------- a file of which no row can be used
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("orgs.csv", "sourcedId,name,type\n,Lincoln,school\n,Douglass,school\n"),
+        ("roles.csv", ONE_TWO["roles.csv"].partition("\n")[0] + "\nr1,,primary,student,s1\n"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("first", [True, False])
+def test_a_file_of_the_set_of_which_no_row_can_be_used_is_incomplete_also_at_first(
+    database: Database, tmp_path: Path, name: str, content: str, first: bool
+) -> None:
+    slug = district(database, tmp_path, 'path = "set"', connector="oneroster_csv")
+    write(tmp_path / "set", ONE_TWO)
+    if not first:
+        sync_district(database, slug, actor="x")
+    write(tmp_path / "set", ONE_TWO | {name: content})
+    outcome = sync_district(database, slug, actor="x")
+    assert (outcome.exit_code, active(database)) == (12, 0 if first else 8)
+    assert outcome.error is not None
+    assert "Not one of the" in outcome.error.message
+
+
+def test_nameless_columns_at_the_end_of_a_header_harm_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    slug = district(database, tmp_path, 'path = "set"', connector="oneroster_csv")
+    files = {name: text.replace("\n", ",,\n", 1) for name, text in ONE_TWO.items()}
+    write(tmp_path / "set", files)
+    outcome = sync_district(database, slug, actor="x")
+    assert (outcome.exit_code, active(database)) == (0, 8)
+    with database.read() as connection:
+        query = "SELECT COUNT(*) FROM memberships WHERE school_id IS NOT NULL"
+        assert connection.exec_driver_sql(query).scalar_one() == 8
+
+
+# ---------------------------------------------------------------- cut at the end of a line
+
+
+def test_f12_where_just_the_last_rows_are_missing_it_is_said(
+    database: Database, tmp_path: Path
+) -> None:
+    slug = district(database, tmp_path, 'path = "people.csv"')
+    path = tmp_path / "people.csv"
+    path.write_text(people(range(40)))
+    sync_district(database, slug, actor="x")
+    for missing, told in ((set(range(37, 40)), True), ({3, 4, 39}, False)):
+        path.write_text(people(n for n in range(40) if n not in missing))
+        outcome = sync_district(database, slug, actor="x")
+        notes = outcome.certificates["people"]["notes"]
+        assert any("Just the last 3 rows" in note for note in notes) is told
+        path.write_text(people(range(40)))
+        sync_district(database, slug, actor="x")
+
+
+# ---------------------------------------------------------------- formats of somebody else's
+
+OTHERS = {
+    "Canvas": {
+        "users.csv": "user_id,integration_id,login_id,first_name,last_name,email,status\n"
+        "1,,ana,Ana,Lima,ana@b.example,active\n",
+        "courses.csv": "course_id,short_name,long_name,account_id,term_id,status\n",
+        "enrollments.csv": "course_id,user_id,role,section_id,status\n",
+    },
+    "(SDS) V2": {
+        "orgs.csv": "sourcedId,name,type,parentSourcedId\ns1,Lincoln,school,\n",
+        "users.csv": "sourcedId,username,givenName,familyName,password,activeDirectoryMatchId,"
+        "email,phone,sms\nu1,ana,Ana,Lima,,,,,\n",
+        "roles.csv": "userSourcedId,orgSourcedId,role,sessionSourcedId,grade,isPrimary,"
+        "roleStartDate,roleEndDate\nu1,s1,student,,,,,\n",
+    },
+    "(SDS) V1": {
+        "School.csv": "SIS ID,Name\n1,Lincoln\n",
+        "Student.csv": "SIS ID,School SIS ID,Username\n1,1,ana\n",
+        "Teacher.csv": "SIS ID,School SIS ID,Username\n2,1,kim\n",
+    },
+    "Google Workspace": {
+        "users.csv": "First Name [Required],Last Name [Required],Email Address [Required],"
+        "Password [Required]\nAna,Lima,ana@b.example,****\n",
+    },
+    "Apple School Manager": {
+        "students.csv": "person_id,person_number,first_name,middle_name,last_name,grade_level\n",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("connector", [OneRosterCsv, CleverCsv, UserCsv, FinraFlex])
+@pytest.mark.parametrize("name", sorted(OTHERS))
+def test_a_format_of_somebody_elses_is_named_and_refused(
+    tmp_path: Path, connector: type[FileConnector], name: str
+) -> None:
+    folder = write(tmp_path / "set", OTHERS[name])
+    assert recognise(folder, {"it": connector}) == []
+    opened = connector(connector.config_model())
+    report = inspect(opened, FetchRequest(file=str(folder)))
+    assert isinstance(report.error, FileRefused)
+    assert name in report.error.message
+
+
+def test_an_upload_of_a_format_of_somebody_elses_names_it(
+    database: Database, tmp_path: Path
+) -> None:
+    slug = district(database, tmp_path, more=TWO_SOURCES)
+    folder = write(tmp_path / "set", OTHERS["Canvas"])
+    done = upload_file(database, slug, folder, actor="x")
+    assert (done.status, done.outcome.exit_code) == ("FAILED", 15)
+    assert done.outcome.error is not None
+    assert "Canvas" in done.outcome.error.message
+
+
+TWO_SOURCES = '[[district.source]]\nname = "other"\nconnector = "oneroster_csv"\nprecedence = 2\n'
+
+
+# ------------------------------------------------------------------------------ workbooks
+
+
+def workbook(path: Path, sheets: dict[str, list[list[object]]], **formats: str) -> Path:
+    """Write a workbook; ``formats`` are the number formats of columns, by letter."""
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets.items():
+        sheet = book.create_sheet(title)
+        for cells in rows:
+            sheet.append(cells)
+        for letter, number_format in formats.items():
+            for cell in sheet[letter]:
+                cell.number_format = number_format
+    book.save(path)
+    return path
+
+
+def table(numbers: list[int]) -> list[list[object]]:
+    rows: list[list[object]] = [list(HEADER.split(","))]
+    for number in numbers:
+        cells: list[object] = list(row(number).split(","))
+        cells[-1] = number
+        rows.append(cells)
+    return rows
+
+
+def test_a_workbook_whose_first_sheet_is_notes_is_read_where_its_people_are(
+    tmp_path: Path,
+) -> None:
+    notes: list[list[object]] = [["Please read"], ["Do not sort this list", "by name"]]
+    path = workbook(tmp_path / "people.xlsx", {"Notes": notes, "Students": table([1, 2, 3])})
+    report = look(path)
+    assert (report.error, report.usable) == (None, 3)
+    assert any("number 2 is read" in note for note in report.notes)
+
+
+def test_numbers_keep_the_zeros_that_their_cells_show(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "people.xlsx", {"A": table([7, 42, 12345])}, G="00000")
+    connector = UserCsv(UserCsvConfig())
+    keys = [
+        connector.identify("users", raw)
+        for page in connector.pages(FetchRequest(file=str(path)))
+        for raw in page.split(page.body)
+    ]
+    assert keys == ["id:00007", "id:00042", "id:12345"]
+    assert any("leading zeros" in note for note in look(path).notes)
+
+
+# ------------------------------------------------------------------------ headers in words
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Vorname,Nachname,E-Mail,Rolle", "Prénom,Nom,Adresse e-mail,Rôle", "Nombre,Apellidos,Correo",
+     "Voornaam,Achternaam,E-mailadres", "Nome,Cognome,Email", "Fornavn,Etternavn,E-post"],
+)  # fmt: skip
+def test_the_header_words_of_other_languages_are_told_apart_and_named(
+    tmp_path: Path, header: str
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(f"{header}\nAna,Lima,ana@b.example\n", encoding="utf-8")
+    report = look(path)
+    assert report.error is not None
+    assert report.error.exit_code == 15
+    hints = {one.hint for one in report.found}
+    assert {"Rename it to firstname.", "Rename it to lastname."} <= hints
+    assert not any("Ana" in one.message for one in report.found)
+
+
+def test_no_column_is_suggested_that_is_there(database: Database, tmp_path: Path) -> None:
+    slug = district(database, tmp_path, 'path = "set"', connector="oneroster_csv")
+    roles = "sourcedId,roleType,role,orgSourcedId\nr1,primary,student,s1\n"
+    write(tmp_path / "set", ONE_TWO | {"roles.csv": roles})
+    outcome = sync_district(database, slug, actor="x")
+    assert outcome.exit_code == 15
+    assert outcome.error is not None
+    assert "userSourcedId" in outcome.error.message
+    assert "Did you mean" not in outcome.error.hint
