@@ -1,4 +1,4 @@
-"""Holds: which people of a draft wait for a person's approval, and because of which limit.
+"""The people of a draft who must wait for approval, and the limits that require it.
 
 Counts takings in SQL, judges with ``sync/rules/limits.py``, and leaves the held people in the
 temporary table ``holds``. All changes of one person go the same way (P1).
@@ -34,7 +34,7 @@ from sync.rules.limits import (
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """What the counting needs to know beside the draft."""
+    """What counting needs in addition to the draft."""
 
     district_id: int
     settings: DistrictSettings
@@ -47,7 +47,7 @@ class Counting:
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the tables of the held people, and of what the decisions mark them with."""
+    """Create the tables of held people and of the marks that decisions put on people."""
     for name, columns in (
         ("holds", "target_id TEXT, why TEXT, source_id BIGINT"),
         ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
@@ -57,7 +57,7 @@ def create_tables(connection: Connection) -> None:
 
 
 def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
-    """Fill ``holds`` by the limits, and return which of them tripped."""
+    """Fill ``holds`` by the limits, and return the limits that were exceeded."""
     trips: list[Trip] = []
     if draft.taken:
         for source_id in counting.source_ids:
@@ -97,7 +97,7 @@ def _where(group: Group) -> dict[str, str]:
 def _found(
     connection: Connection, about: dict[str, Any], source_id: int
 ) -> list[tuple[Group, int, int]]:
-    """Return each group with the distinct people taken in the window and now, and those now."""
+    """Return each group with the distinct people taken within the window and now, and those now."""
     rows = connection.execute(text(_FOUND.format(takings=_ALL_TAKINGS)), about)
     return [
         (Group(source_id, SCOPES[scope], school, role), int(found), int(now))
@@ -207,7 +207,7 @@ def _marked(database: Database, connection: Connection, counting: Counting) -> l
 
 
 ALWAYS_HELD = ("leaves_scope", "shrunk_role", "resembling", "standing", "guard", "undone")
-"""Marks that hold whoever carries them; ``settings`` holds past its limit (L8)."""
+"""Marks that always hold their people; ``settings`` holds only beyond its limit (L8)."""
 
 _MARKS = text(
     "SELECT mark, source_id, COUNT(DISTINCT target_id) FROM marks"

@@ -1,7 +1,7 @@
 """Decisions: one person and their records in, the steps of a plan out. Pure.
 
-Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and writes it down
-as steps with their preconditions, and as takings where something is taken away (L1).
+Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and returns it as
+steps with their preconditions, and as takings where something is taken away (L1).
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from sync.rules.situations import PersonFacts, Situation, situation_of
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every decision of one run has in common."""
+    """What all decisions of a run have in common."""
 
     sources: Sources
     origins: Mapping[int, str]
-    """Source id → the origin of users whom it brings in."""
+    """Source id → the origin of users that it brings in."""
     grace: Grace
     zone: ZoneInfo
     now: datetime
     failed: frozenset[int] = frozenset()
     """Sources whose reading failed in this run (F8)."""
     paused_days: Callable[[date, date], int] = lambda first, last: 0
-    """How many days after the first one, up to the last, were of a pause: grace stood still."""
+    """Counts the days of a pause after one day, up to another: grace stood still on them."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Old email domain → the one that came after it: who says the old one says nothing new."""
+    """Old email domain → the one that replaced it: a source with the old one says nothing new."""
     taking_nothing: bool = False
-    """Additions only (S2): whatever is not an addition stays open."""
+    """Additions only (S2): everything that is not an addition stays open."""
 
 
 @dataclass(slots=True)
@@ -68,13 +68,13 @@ class Decision:
     steps: list[Step] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     settles: list[int] = field(default_factory=list)
-    """Records that are closed at once, because there is nothing to do about them."""
+    """Records that are closed at once, because nothing needs to be done about them."""
     kept_by_lock: bool = False
     protected: bool = False
     added_by: int | None = None
     """The source whose addition this is (L6)."""
     caused_by_us: bool = False
-    """A new connector version, mapping or filter is behind it (L8)."""
+    """A new connector version, mapping or filter causes it (L8)."""
     narrowed: bool = False
     """Something ends because the source was narrowed (F10): always held (L8)."""
     shrunk: bool = False
@@ -94,7 +94,7 @@ def decide_newcomer(
     context: Context,
     shares_address_with: Sequence[str] | None = None,
 ) -> Decision:
-    """Decide about the records of one person whom the directory does not know.
+    """Decide about the records of one person who is not in the directory.
 
     ``shares_address_with``: whose address theirs is, too (I9); the plan says so.
     """
@@ -144,10 +144,10 @@ def decide_user(
     in_conflict: bool = False,
     link_reason: str = "same_person",
 ) -> Decision:
-    """Decide about a user of the directory, from all the records that speak of them.
+    """Decide about a user of the directory, from all of their records.
 
-    Records with ``held`` None are not linked yet; they are linked by this decision. Somebody added
-    by hand, of whom a source speaks for the first time, is adopted.
+    Records with ``held`` None are not linked yet; they are linked by this decision. A person added
+    by hand that a source shares for the first time is adopted.
     """
     speaking = in_precedence([r for r in user.records if r.speaks], context.sources)
     facts = _facts(user, speaking, context, in_conflict)
@@ -157,7 +157,7 @@ def decide_user(
     )
     if situation.action == "wait":
         return decision
-    if situation.action == "nothing":  # an entry that is not linked yet waits until they are back
+    if situation.action == "nothing":  # an entry that is not linked yet waits until they return
         decision.settles = [r.id for r in user.records if r.held is not None]
         return decision
     ended = [r for r in user.records if r.held and not r.speaks]
@@ -236,7 +236,7 @@ def _unlinks(user: UserView, ended: Sequence[RecordView]) -> Iterator[Step]:
 def _basis(
     user: UserView, waiting: Sequence[RecordView], *, settles: bool
 ) -> list[list[int | None]]:
-    """Return what the decision rests on: each record, its version, its hold, whether it settles."""
+    """Return the basis of the decision: each record, its version, its hold, whether it settles."""
     return [
         [r.id, r.version, None, 0] if r in waiting else [r.id, r.version, _hold(r), int(settles)]
         for r in user.records
@@ -268,7 +268,7 @@ def _hold(record: RecordView) -> int | None:
 
 
 def _only_adds(steps: Sequence[Step]) -> bool:
-    """Say whether steps are an addition (S2); fields may follow the source along with it."""
+    """Return whether steps are an addition (S2); fields may follow the source along with it."""
     actions = {step.action for step in steps}
     return not actions or (bool(actions & ADDITIONS) and actions <= ADDITIONS | {"update"})
 
@@ -301,7 +301,7 @@ def _facts(
 
 
 def _in_grace(held: Sequence[RecordView], context: Context) -> bool:
-    """Say whether the last hold to end is still within its days or fetches (S7)."""
+    """Return whether the last hold to end is still within its days or fetches (S7)."""
     today = _local(context.now, context.zone)
     for record in held:
         if record.absent_since is None:
@@ -324,7 +324,7 @@ def _local(at: datetime, zone: ZoneInfo) -> date:
 def _difference(
     user: UserView, speaking: Sequence[RecordView], context: Context
 ) -> tuple[dict[str, Any], dict[str, Any], bool, bool]:
-    """Return what changes, before and after, and what kept something from changing.
+    """Return what changes, before and after, and what prevented changes.
 
     The first flag: a lock did. The second: a source was not read completely, so that the loss of a
     role or school is not proven yet (F1).
@@ -362,7 +362,7 @@ def _difference(
 def _with_all_kept(
     have: Sequence[Membership], want: Sequence[Membership]
 ) -> tuple[list[Membership], bool]:
-    """Add roles and schools and end none; say whether one would have ended."""
+    """Add roles and schools without ending any; return whether one would have ended."""
     places = {(role, school) for role, school, _ in want}
     ending = [member for member in have if member[:2] not in places]
     moved = any(primary for _, _, primary in want)
@@ -371,7 +371,7 @@ def _with_all_kept(
 
 
 def _says_nothing_new(old: str | None, new: str | None, context: Context) -> bool:
-    """Say whether an address is the one we have: in capitals, or at a domain renamed ahead."""
+    """Return whether an address equals ours, ignoring case and a domain renamed ahead."""
     if not (old and new):
         return False
     if fold_email(old) == fold_email(new):
@@ -401,9 +401,10 @@ def _with_locked_roles(
 
 
 def _about(memberships: Sequence[Membership]) -> tuple[str | None, str | None]:
-    """Return the role and school under which a change is shown: the primary one, else the first.
+    """Return the role and school under which a change is shown: the primary ones, else the first.
 
-    Only of whoever has no membership there is no role: ``sync/ledger/headcount.py`` relies on that.
+    The role is missing only for people without a membership; ``sync/ledger/headcount.py`` relies on
+    it.
     """
     best = next((m for m in memberships if m[2]), memberships[0] if memberships else None)
     return (None, None) if best is None else (best[0], best[1] or None)

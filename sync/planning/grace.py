@@ -1,4 +1,4 @@
-"""Grace: who is gone from every roster and has not left yet, and when they will (S7).
+"""Grace: people who are in no roster and have not left yet, and when they will (S7).
 
 Used by the engine to count days, and by ``users --leaving``, ``status`` and the notifications.
 Nothing here writes.
@@ -24,7 +24,7 @@ from sync.run.calendar import Calendar
 
 _DAY = timedelta(days=1)
 _HORIZON = 1_000
-"""Days after which a pause counts as one without an end."""
+"""Days after which a pause counts as having no end."""
 
 
 def paused_days(state: SeasonState, pauses: Sequence[Pause]) -> Callable[[date, date], int]:
@@ -43,9 +43,9 @@ def paused_days(state: SeasonState, pauses: Sequence[Pause]) -> Callable[[date, 
 
 @dataclass(frozen=True, slots=True)
 class Leaver:
-    """Somebody in grace. ``leaves_on`` is the first local day on which a run may archive them.
+    """A person in grace. ``leaves_on`` is the first local day on which a run may archive them.
 
-    None: in a pause that has no end. ``fetches_left``: complete readings still to come.
+    None: they are in a pause without an end. ``fetches_left``: complete readings still to come.
     """
 
     user_id: str
@@ -60,8 +60,8 @@ def leaving(
 ) -> Iterator[Leaver]:
     """Yield everybody in grace, in the order of their ids; ``within`` days only, if given.
 
-    Whoever is protected, named in an open conflict or still shared by another source is not among
-    them: they do not leave.
+    People who are protected, named in an open conflict or still shared by another source are not
+    included, because they do not leave.
     """
     today = found.today(now)
     count = paused_days(found.state, found.settings.pause)
@@ -90,7 +90,7 @@ def leaving(
 
 
 def _more_today(found: Calendar, now: datetime) -> bool:
-    """Say whether another sync is due on this local day."""
+    """Return whether another sync is due on this local day."""
     from sync.rules.sync_times import next_due
 
     due = next_due(now, found.settings.timezone, found.settings.sync_times)
@@ -134,11 +134,11 @@ _ABSENT = text(
 
 
 def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dict[str, Any]]:
-    """Return the limits that those in grace will pass if nobody of them comes back.
+    """Return the limits that the people in grace will exceed if none of them comes back.
 
     Each ``{"limit", "source", "school", "role", "allowed", "found"}``: counts, no names. The limits
-    count and hold when grace ends; until then there is time to look into it. After a return from a
-    pause there are none: the guard judges those people, and a rollover explains most of them.
+    count and hold when grace ends; until then there is time to look into it. After a pause there
+    are none, because the guard judges those people and a rollover explains most.
     """
     if graced_on(found.state, found.settings.grace, found.today(now)) is not None:
         return []

@@ -1,4 +1,4 @@
-"""The people whom the directory does not know: who joins, and who may be somebody we know.
+"""People who are not in the directory: who joins, and who may be somebody we know.
 
 Used by ``sync/planning/plan.py`` with what is left of ``todo_records`` after matching (I5). Writes
 the draft and the conflicts, changes nobody.
@@ -19,16 +19,16 @@ from sync.planning.decide import decide_newcomer
 from sync.planning.workspace import Workspace
 
 BATCH = 4_000
-"""Records looked at in one transaction. What is written of them stands all over an index, so that
-fewer and larger ones write each of its pages less often."""
+"""Records per transaction. Their rows are spread all over an index, so fewer, larger transactions
+write each of its pages less often."""
 
 Person = tuple[int, str]
-"""A source, and what tells its people apart."""
+"""A source, and what distinguishes its people."""
 
 People = dict[Person, list[RecordView]]
 
 Doubt = tuple[str, dict[str, list[str]]]
-"""Why somebody may be somebody we know, and the candidates with their evidence."""
+"""Why a newcomer may be somebody we know, and the candidates with their evidence."""
 
 
 def create_tables(connection: Connection) -> None:
@@ -42,14 +42,14 @@ def create_tables(connection: Connection) -> None:
 
 
 def new_user_id(work: Workspace, record: RecordView, number: int = 0) -> str:
-    """Return the id of the user that a record brings in; a ``number`` if the first is taken."""
+    """Return the id of the user that a record brings in; ``number`` if the first is taken."""
     name = work.context.sources.names[record.source_id]
     about = (work.slug, name, record.external_id, number)
     return new_id(work.database.key, USER_PREFIX, *about)
 
 
 class Newcomers:
-    """Looks at the newcomers of one plan. ``silent`` sources only repeat what is held already."""
+    """Decides about the newcomers of a plan. ``silent`` sources only repeat what is held."""
 
     def __init__(
         self, work: Workspace, silent: frozenset[int], comes_from: Mapping[int, str]
@@ -57,7 +57,7 @@ class Newcomers:
         self.work = work
         self.silent = silent
         self.resembling = conflicts.LOST if work.switching else "resembles_leaver"
-        with work.transaction() as connection:  # most runs have none: nobody is asked in vain
+        with work.transaction() as connection:  # most runs have none, and then no query is needed
             about = {"district": work.district_id, "reason": conflicts.LOST}
             self.some_attached = connection.execute(_ANY_ATTACHED).first() is not None
             self.some_lost = connection.execute(_ANY_LOST, about).first() is not None
@@ -122,7 +122,7 @@ class Newcomers:
         return {row[0]: from_json(row[1]) for row in connection.execute(_FAMILIES, about)}
 
     def _new_ids(self, connection: Connection, people: People) -> dict[Person, str]:
-        """Return the id of the user that each person will be; nobody has it yet."""
+        """Return the id of the user that each person will be; it is not in use yet."""
         ids = {about: new_user_id(self.work, records[0]) for about, records in people.items()}
         taken = self._taken_ids(connection, list(ids.values()))
         for about, user_id in ids.items() if taken else ():
@@ -141,7 +141,7 @@ class Newcomers:
         ids: Mapping[Person, str],
         doubts: Mapping[int, Doubt],
     ) -> None:
-        """Leave those to a person who may be somebody we know; a pair is held together (L7)."""
+        """Leave newcomers who may be somebody we know to a person; a pair is held together (L7)."""
         for about, records in list(people.items()):
             doubt = next((doubts[r.id] for r in records if r.id in doubts), None)
             if doubt is None:
@@ -154,7 +154,7 @@ class Newcomers:
                 del people[about]
 
     def _attach(self, connection: Connection, people: People) -> None:
-        """Give newcomers the records of other sources that are theirs: they join as one."""
+        """Give newcomers their records from other sources: they join as one person."""
         if not self.some_attached:
             return
         whose = {record.id: records for records in people.values() for record in records}
@@ -171,7 +171,7 @@ class Newcomers:
         return set(connection.execute(_EXISTING, {"ids": ids}).scalars())
 
     def _doubts(self, connection: Connection, batch: Sequence[RecordView]) -> dict[int, Doubt]:
-        """Return of whom it is doubtful that they are new, by record id."""
+        """Return the newcomers who may not be new, by record id."""
         doubts: dict[int, Doubt] = {}
         numbers = [record.id for record in batch]
         if self.some_lost:

@@ -1,8 +1,7 @@
-"""What a draft takes back, or holds, because of what people have decided or must decide.
+"""What a draft removes or holds because of what people have decided or must decide.
 
-Whoever is named in an open conflict does not leave (rule 6), rejected changes do not come again
-(P4), and what was undone is not redone by itself (P8). Used by ``sync/planning/plan.py`` before it
-seals.
+People in an open conflict do not leave (rule 6), rejected changes do not return (P4), and what was
+undone is not redone automatically (P8). Used by ``sync/planning/plan.py`` before it seals.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ _TARGETS = 1_000
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the table of the people whom an open conflict names."""
+    """Create the table of the people that an open conflict names."""
     connection.exec_driver_sql("DROP TABLE IF EXISTS conflict_people")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE conflict_people (target_id TEXT)")
     connection.exec_driver_sql("CREATE INDEX ix_conflict_people ON conflict_people (target_id)")
 
 
 def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]:
-    """Fill the table, and return whom it has."""
+    """Fill the table, and return its people."""
     found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
     named = {str(user["id"]) for candidates in found for user in from_json(candidates)}
     rows = [(user,) for user in sorted(named)]
@@ -32,9 +31,9 @@ def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]
 
 
 def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:
-    """Take back the archive of whoever an open conflict names; return how many conflicts are open.
+    """Remove archives of people in open conflicts; return how many conflicts are open.
 
-    Those that are settled by themselves are closed before.
+    Conflicts that have resolved themselves are closed first.
     """
     about = {"district": work.district_id, "now": utc_text(work.now)}
     connection.execute(_CONFLICTS_GONE, about)
@@ -46,7 +45,7 @@ def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:
 
 
 def drop_rejected(work: Workspace, connection: Connection) -> None:
-    """Leave out whoever's changes were rejected, as long as their evidence is the same (P4)."""
+    """Leave out people whose changes were rejected, as long as their evidence is the same (P4)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
     if not connection.execute(_ANY_REJECTED, about).first():
         return
@@ -61,7 +60,7 @@ def drop_rejected(work: Workspace, connection: Connection) -> None:
 
 
 def mark_undone(work: Workspace, connection: Connection) -> None:
-    """Mark whoever would be changed again on the evidence whose effect was undone (P8)."""
+    """Mark people who would be changed again on evidence whose effect was undone (P8)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
     if connection.execute(_ANY_UNDONE, about).first():
         work.draft.flush(connection)
@@ -69,11 +68,11 @@ def mark_undone(work: Workspace, connection: Connection) -> None:
 
 
 def forget_moved(work: Workspace, connection: Connection) -> None:
-    """Take back that those left whose record only moved (``pairs``)."""
+    """Remove the leaving of people whose record only moved (``pairs``)."""
     for action, people in connection.execute(_DONE_BY_MOVED, {"plan": work.draft.plan_id}):
         work.draft.counts[action] -= people
         work.draft.in_order = False
-        if action == "unlink":  # of those who left only whoever is protected has one
+        if action == "unlink":  # among those who left, only protected people have one
             work.counts["protected"] -= people
     for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS, _FORGET_MOVED_MARKS):
         connection.execute(query, {"plan": work.draft.plan_id})
@@ -97,7 +96,7 @@ _ARCHIVES_IN_CONFLICT = text(
     " AND target_id IN (SELECT target_id FROM conflict_people)"
 )
 _ANY_REJECTED = text("SELECT 1 FROM rejections WHERE district_id = :district LIMIT 1")
-_REJECTED = text(  # the changes once: PostgreSQL would join a large plan with itself row by row
+_REJECTED = text(  # read changes once: PostgreSQL would join a large plan with itself row by row
     "SELECT DISTINCT c.target_id FROM changes c JOIN rejections r ON r.district_id = :district"
     " AND r.content_print = c.content_print WHERE c.plan_id = :plan"
 )

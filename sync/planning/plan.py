@@ -1,4 +1,4 @@
-"""The plan: everybody who is open is looked at once, and what follows is written down and sealed.
+"""The plan: everybody who is open is decided once, and the resulting changes are sealed.
 
 ``make_plans`` makes one plan of what may be applied and at most one held plan (P1). It reads
 evidence and directory and writes plans only; ``sync/ledger/apply.py`` alone changes people.
@@ -44,17 +44,17 @@ log = log_of(__name__)
 
 BATCH = 1_000
 HELD_DAYS = 7
-"""How long a held plan stands before it expires (P3)."""
+"""How many days a held plan stands before it expires (P3)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What a run asks of planning."""
+    """What a run asks planning to do."""
 
     district: District
     settings: DistrictSettings
     sources: Sequence[Source]
-    """All sources of the district that are configured and not retired, in precedence."""
+    """All sources of the district that are configured and not retired, in order of precedence."""
     origins: dict[int, str]
     """Source id → the origin of people it brings in."""
     run_id: int
@@ -71,9 +71,9 @@ class PlanRequest:
     season_state: SeasonState = field(default_factory=SeasonState)
     taking_nothing: bool = False
     switch: Switch | None = None
-    """A vendor switch: everybody of one source goes over to another, and nobody leaves (P7)."""
+    """A vendor switch: everybody of one source moves to another, and nobody leaves (P7)."""
     watch: Watch | None = None
-    """How the guard of a first run after a pause judges (S3); None: it has nothing to say."""
+    """How the guard of a first run after a pause judges (S3); None if it does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,12 @@ class Switch:
     old_id: int
     new_id: int
     seal: Callable[[Connection, Draft], int | None]
-    """Seals the draft whole, limits apart; returns the plan's id."""
+    """Seals the whole draft without limits; returns the plan's id."""
 
 
 @dataclass(slots=True)
 class Plans:
-    """What planning came to: the plan to apply, if there is anything to do, and the held one."""
+    """The result of planning: the plan to apply, if there is anything to do, and the held one."""
 
     plan_id: int | None = None
     held_id: int | None = None
@@ -100,7 +100,7 @@ class Plans:
 def make_plans(
     database: Database, request: PlanRequest, progress: Callable[[int], None] | None = None
 ) -> Plans:
-    """Look at everybody who is open and store what follows as sealed plans."""
+    """Decide about everybody who is open, and store the result as sealed plans."""
     with (
         step(log, "make plans", run=shown_id(RUN, request.run_id)) as done,
         database.engine.connect() as connection,
@@ -244,7 +244,7 @@ class _PlanMaker:
         return {"sources": spoken, "all": known, "district": self.request.district.id}
 
     def _match(self, work: Workspace, records: int, *, grouped: bool) -> None:
-        """Find out who of the new records is somebody we know (I5)."""
+        """Find out which new records belong to somebody we know (I5)."""
         terms = matching.MatchingContext(
             district_id=work.district_id,
             now=work.now,
@@ -265,7 +265,7 @@ class _PlanMaker:
         self.in_conflict = overrides.list_named_in_conflicts(work, connection)
         return users
 
-    # -- the people whom the directory knows
+    # -- the people in the directory
 
     def _look_at_users(
         self, work: Workspace, connection: Connection, first: int, *, pairing: bool
@@ -287,7 +287,7 @@ class _PlanMaker:
             if decision.steps and decision.situation.action == "archive":
                 leavers.append(user)
             elif decision.situation.name in LEFT and not work.switching:
-                staying.append(user)  # all the same their record may have moved
+                staying.append(user)  # but their record may have moved
         if pairing:
             work.leavers += len(leavers) + len(staying)
             moved_people.add_leavers(self.database, connection, leavers, work.own)
@@ -310,7 +310,7 @@ class _PlanMaker:
             return decide_user(user, context)
         failed = next((r.source_id for r in user.records if r.source_id in context.failed), None)
         if failed is not None and user.id in self.standing:
-            # it was held on good evidence before its source failed: it stays held (P3)
+            # it was held on good evidence before its source failed, so it stays held (P3)
             context = replace(context, failed=frozenset())
             decision = decide_user(user, context, in_conflict=user.id in self.in_conflict)
             if decision.steps:
@@ -319,14 +319,14 @@ class _PlanMaker:
         return decide_user(user, context, in_conflict=user.id in self.in_conflict)
 
     def _list_lost(self, work: Workspace, connection: Connection, old_id: int) -> None:
-        """Note whom a switch would lose: somebody new may be they, by name or local part (L7)."""
+        """List people that a switch would lose: a newcomer may be one of them (L7)."""
         work.leavers = worklists.list_lost(connection, old_id, work.district_id)
         for first in range(1, work.leavers + 1, BATCH):
             users = read_users(connection, first, first + BATCH - 1)
             moved_people.add_leavers(self.database, connection, users, work.own)
 
     def _find_pairs(self, work: Workspace, records: int) -> None:
-        """Look again at those who have not left: their record moved to somebody new (L7)."""
+        """Decide again about people who have not left: their record moved to somebody new (L7)."""
         with work.transaction() as connection:
             for first in range(1, records + 1, BATCH):
                 joiners = read_newcomers(connection, first, first + BATCH - 1)

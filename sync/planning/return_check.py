@@ -1,4 +1,4 @@
-"""Guarding: what a rollover explains, what waits for it, and what the guard holds (S4-S6).
+"""The check of a return from a pause: what a rollover explains, what waits, what is held (S4-S6).
 
 Works on the draft of a guarded run: it reads grades before and now in one pass, asks
 ``sync/rules/rollover.py``, and marks the draft. ``sync/planning/approval_needed.py`` then counts
@@ -32,7 +32,7 @@ from sync.rules.rollover import (
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """How this run is guarded; ``keep`` says that the run is kept (a sync, not a dry plan)."""
+    """How this run is guarded; ``keep`` says that its result is stored (a sync, not a dry plan)."""
 
     guard: Guard
     state: SeasonState
@@ -40,17 +40,17 @@ class Watch:
     day: date
     keep: bool
     afresh: bool = False
-    """A pause has begun or ended since the last run: who was where before it is fixed anew."""
+    """A pause has begun or ended since the last run: who was where before it is recorded again."""
 
     graced: bool = False
-    """The district gives grace: who was where is still needed when it ends."""
+    """The district has grace: who was where is still needed when it ends."""
     gone_by: datetime | None = None
-    """Whoever was gone by this moment is judged as in the guarded run, which grace has kept from
-    taking them (S7)."""
+    """People who were gone by this time are judged as in the guarded run, in which grace kept them
+    (S7)."""
 
     @property
     def watches(self) -> bool:
-        """Say whether there is anything for the guard to do in this run."""
+        """Return whether the guard has anything to do in this run."""
         return self.policy != "off" and (
             self.guard is not Guard.NONE or bool(self.state.waiting) or self.gone_by is not None
         )
@@ -58,7 +58,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Watched:
-    """What the guard came to."""
+    """The result of the guard."""
 
     waiting_schools: list[str] = field(default_factory=list)
     waiting_people: int = 0
@@ -69,7 +69,7 @@ class Watched:
 def watch_over(
     database: Database, connection: Connection, draft: Draft, district_id: int, watch: Watch
 ) -> Watched:
-    """Judge the takings and additions of the draft. Everything it leaves alone, limits judge."""
+    """Judge the takings and additions of the draft. The limits judge everything it leaves alone."""
     draft.flush(connection)
     watched = Watched()
     about = {"plan": draft.plan_id, "district": district_id}
@@ -82,7 +82,7 @@ def watch_over(
             _judge_takings(database, connection, draft, watch, {}, watched, about)
         return watched
     fixed = not watch.afresh and connection.execute(_FIXED, about).first() is not None
-    if not fixed:  # the directory is still as the pause left it
+    if not fixed:  # the directory is unchanged since the pause
         connection.exec_driver_sql("DROP TABLE IF EXISTS pupils_now")
         connection.exec_driver_sql(
             "CREATE TEMPORARY TABLE pupils_now (user_id TEXT, school_id TEXT, grade TEXT)"
@@ -114,7 +114,7 @@ def _table(*, fixed: bool) -> str:
 def _pupils(
     database: Database, connection: Connection, about: Mapping[str, object], *, fixed: bool
 ) -> Iterator[Pupil]:
-    """Yield every student of before the pause, with the grade that this plan leaves them in."""
+    """Yield every student from before the pause, with their grade after this plan."""
     table = _table(fixed=fixed).split(" WHERE ")
     new_grade = database.json_text("c.after", "grade")
     rows = connection.execution_options(yield_per=5_000).execute(
@@ -185,10 +185,10 @@ def _judge_takings(
 def _taken(
     connection: Connection, about: Mapping[str, object], *, fixed: bool
 ) -> Iterator[tuple[str, set[str], str | None, bool, str | None]]:
-    """Yield each taken person: where from, the grade they may have finished, held by us before.
+    """Yield each taken person: from which school, the grade they may have finished, held before.
 
-    Last comes when they were found to be gone, UTC text, None if they are not. Only a missing
-    student can have finished a school.
+    The last value is when they were found to be gone (UTC text), None if they are not. Only a
+    missing student can have finished a school.
     """
     source = "pupils p ON p.district_id = :district AND" if fixed else "pupils_now p ON"
     rows = connection.execute(
@@ -260,7 +260,7 @@ _HOLD_ALL = text(
     " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
     " AND c.kind = 'user'"
 )
-_HOLD_AGAIN = text(  # what a guarded run held for approval no later run lets through (S5)
+_HOLD_AGAIN = text(  # no later run lets through what a guarded run held for approval (S5)
     "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
     " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
     " AND c.kind = 'user' AND c.target_id IN (SELECT s.target_id FROM plans p"

@@ -1,7 +1,7 @@
-"""Schools: one a district, linked per source, planned and stored like users.
+"""Schools: stored once per district, linked to each source, planned like users.
 
 A school is known by its NCES id, its state id or its number; the name alone is confirmed by a
-person. Schools are few: they are looked at all at once.
+person. Schools are few, so all of them are handled at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STRONG = ("nces_id", "state_id", "number")
 
 @dataclass(slots=True)
 class Schools:
-    """The schools as they stand once the plan is applied."""
+    """The schools as they will be once the plan is applied."""
 
     ids: dict[tuple[int, str], str] = field(default_factory=dict)
     """(source id, the source's id) → our id."""
@@ -66,7 +66,7 @@ def plan_schools(
     sources: Sequence[Source],
     now: datetime,
 ) -> Schools:
-    """Write down what changes about schools; return how the sources' ids lead to them."""
+    """Record the changes of schools; return how the sources' ids lead to them."""
     planner = _SchoolPlanner(database, connection, draft, district_id, sources, now)
     return planner.plan()
 
@@ -185,7 +185,7 @@ class _SchoolPlanner:
             self._create(record)
 
     def _candidates(self, record: _Record) -> tuple[list[str], str]:
-        """Return the schools that this may be, and by what: the strongest evidence there is."""
+        """Return the schools that this may be, with the strongest evidence."""
         for name in _STRONG:
             value = record.values[name]
             if value is not None:
@@ -201,7 +201,7 @@ class _SchoolPlanner:
             school.id
             for school in self.schools.values()
             if str(school.values["name"]).casefold() == wanted
-            and school.id not in mine  # one source names no school twice
+            and school.id not in mine  # one source never names a school twice
             and not self._contradicts(record, school)
         ], "name"
 
@@ -234,7 +234,7 @@ class _SchoolPlanner:
         self._lead(record, school_id)
 
     def _link(self, record: _Record, school: _School, evidence: str) -> None:
-        revision = None if school.status == "new" else school.revision  # new: by this very plan
+        revision = None if school.status == "new" else school.revision  # new, created by this plan
         self.draft.add(
             [
                 Step(
@@ -265,7 +265,7 @@ def _values(data: str) -> dict[str, str | None]:
 
 
 def _merged(records: Sequence[_Record]) -> dict[str, str | None]:
-    """Return field by field what the first source that says something says."""
+    """Return each field's value from the first source that has one."""
     return {
         name: next((r.values[name] for r in records if r.values[name] is not None), None)
         for name in FIELDS

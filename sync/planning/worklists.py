@@ -1,8 +1,8 @@
-"""The lists of a plan: whom it looks at, numbered in temporary tables.
+"""The worklists of a plan: the people it decides about, numbered in temporary tables.
 
 ``todo_users`` has people whom the directory knows, ``todo_joins`` records that join them, and
 ``todo_records`` the records of people whom it does not know. ``sync/planning/plan.py`` takes them
-batch by batch. Settles and opens records by what they are and by the calendar; changes nobody.
+batch by batch. Settles and opens records by their state and by the calendar; changes nobody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Open = Mapping[str, Any]
 
 
 def create_tables(connection: Connection) -> None:
-    """Make the lists of people whom the directory knows, and of who joins them, empty."""
+    """Create the empty lists of people in the directory and of records that join them."""
     _create(connection, "todo_users", "n INTEGER, target_id TEXT")
     _create(connection, "todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT")
 
@@ -37,7 +37,7 @@ def close_strangers(connection: Connection, sources: Sequence[int]) -> None:
 
 
 def open_kept_no_longer(connection: Connection, district_id: int, today: str) -> None:
-    """Open the records of whoever was to stay archived until yesterday (I2)."""
+    """Open the records of people who were to stay archived until yesterday (I2)."""
     connection.execute(_KEPT_NO_LONGER, {"district": district_id, "today": today})
 
 
@@ -46,7 +46,7 @@ def list_records(
 ) -> int:
     """Number the open records that nobody is linked to; return how many.
 
-    Where the directory has not ``anybody`` yet, there is nobody to join.
+    If the directory does not have ``anybody`` yet, there is nobody to join.
     """
     many = connection.execute(_COUNT_OPEN, open_ones).scalar_one()
     database.analyze_after_load(connection, many, "open_records", new=True)  # from none to many
@@ -71,14 +71,14 @@ def list_users(database: Database, connection: Connection, open_ones: Open) -> i
 
 
 def list_lost(connection: Connection, old_id: int, district_id: int) -> int:
-    """Number whom a switch away from source ``old_id`` would lose instead; return how many."""
+    """Number the people that a switch away from source ``old_id`` would lose; return how many."""
     connection.exec_driver_sql("DELETE FROM todo_users")
     connection.execute(_LOST, {"old": old_id, "district": district_id})
     return _count_users(connection)
 
 
 def list_moved(connection: Connection) -> None:
-    """Number those whose record moved instead, and give them their new record (``pairs``)."""
+    """Number the people whose record moved, and give them their new record (``pairs``)."""
     connection.exec_driver_sql("DELETE FROM todo_users")
     for query in (_MOVED_USERS, _MOVED_JOINS, _MOVED_ATTACHED, _MOVED_RECORDS):
         connection.execute(query)
@@ -115,7 +115,7 @@ _JOINS = text(
     " WHERE w.source_id IN :sources AND w.kind = 'user' AND r.present AND r.in_scope"
     " AND r.person_key IS NOT NULL"
     " AND NOT EXISTS (SELECT 1 FROM links x WHERE x.record_id = r.id)"
-    # somebody decided whose record it is
+    # a person decided who the record is
     " UNION SELECT r.id, c.decision, 'resolved' FROM open_records w"
     " JOIN records r ON r.id = w.record_id"
     " JOIN conflicts c ON c.record_id = r.id JOIN users u ON u.id = c.decision"
@@ -137,13 +137,13 @@ _USERS = text(
     " FROM (SELECT l.target_id FROM open_records w JOIN links l ON l.record_id = w.record_id"
     " WHERE w.source_id IN :sources AND w.kind = 'user'"
     " UNION SELECT target_id FROM todo_joins"
-    # whoever stands in the held plan is looked at again, whatever became of their source (P3)
+    # people in the held plan are decided again, whatever happened to their source (P3)
     " UNION SELECT l.target_id FROM standing c JOIN links l ON l.target_id = c.target_id"
     " JOIN open_records w ON w.record_id = l.record_id) AS people"
 ).bindparams(_SOURCES)
 _RECORDS = text(
     f"INSERT INTO todo_records (record_id, cause) {_STANDING} SELECT r.id, asked.cause FROM ("
-    # not an OR: each half has its index, and nobody goes through all records
+    # no OR, so that each half uses its index and nothing reads all records
     "SELECT record_id AS id, cause FROM open_records WHERE source_id IN :sources AND kind = 'user'"
     " UNION ALL SELECT w.record_id, w.cause FROM standing c JOIN open_records w"
     " ON w.record_id = c.record_id WHERE c.action = 'create' AND w.source_id NOT IN :sources)"

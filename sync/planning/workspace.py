@@ -1,4 +1,4 @@
-"""The workspace: what the rooms of planning share, and how a decision gets into the draft.
+"""The workspace: what the modules of planning share, and how a decision gets into the draft.
 
 ``sync/planning/plan.py`` makes it; it, ``sync/planning/newcomers.py`` and
 ``sync/planning/overrides.py`` work on it.
@@ -30,7 +30,7 @@ def writing(connection: Connection) -> Iterator[Connection]:
 
 @dataclass(slots=True)
 class Workspace:
-    """A plan under way."""
+    """A plan that is being made."""
 
     database: Database
     connection: Connection
@@ -47,18 +47,18 @@ class Workspace:
     established: bool = False
     """A complete fetch of one of the sources has been applied before (L6)."""
     empty: bool = False
-    """The directory of the district has nobody yet."""
+    """The directory of the district is still empty."""
     leavers: int = 0
     """How many may be the same people as somebody new (L7)."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Of how many people something was kept as it is: ``locked``, ``protected``."""
+    """How many people had something kept unchanged: ``locked``, ``protected``."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Open a short write transaction."""
         return writing(self.connection)
 
     def write(self, target: str, decision: Decision) -> None:
-        """Write down what is done about one person, and whatever a limit may say to it."""
+        """Record what is done about one person, and everything that a limit may count."""
         self.draft.add(decision.steps)
         for taken in () if self.switching else decision.taken:
             self.draft.take(target, taken.source_id, taken.groups, taken.what)
