@@ -1,5 +1,4 @@
 """Reading: the pages of a source become evidence, and only what changed is parsed.
 
-In: pages from a connector. Out: records, and proof of who is absent. Never: a look at users or
-plans.
+In: pages from a connector. Out: records, and proof of who is absent. Never: reading users or plans.
 """

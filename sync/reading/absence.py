@@ -1,4 +1,4 @@
-"""Absence: who a reading did not find, and whether that is proof (rule 3; F1-F6).
+"""Absence: entries that a reading did not find, and whether that is proof (rule 3; F1-F6).
 
 Works on the stage only. ``find_absent`` leaves in ``stage_gone`` whoever was proven to be gone, and
 returns a ``Verdict``; nothing here writes evidence.
@@ -24,7 +24,7 @@ from sync.reading.stage import FINDING_COLUMNS, Stage, State
 from sync.reading.stream import MOST_AT_THE_END, allowed_schools
 
 ASKED_BY_ID = 200
-"""How many of the missing are asked for by id where no total was declared (F3)."""
+"""How many missing people are asked for by id if no total was declared (F3)."""
 
 AT_THE_END = 3
 """If just so many rows or more are missing at the end of a file, it is told."""
@@ -37,9 +37,9 @@ _PLACE_MASK = (1 << 24) - 1
 
 @dataclass(slots=True)
 class AbsenceProof:
-    """Whether a reading proves absence, and why not; what was left out on purpose.
+    """Whether a reading proves absence, or why not; and what was left out on purpose.
 
-    ``withheld`` counts leavers who were not believed because a row's key could not be read (F5).
+    ``withheld`` counts leavers who stay because a row's key could not be read (F5).
     """
 
     complete: bool
@@ -48,9 +48,9 @@ class AbsenceProof:
     absent: int = 0
     findings: int = 0
     untrusted: set[str] = field(default_factory=set)
-    """Kinds of whose absence this reading says nothing, though it was read to its end."""
+    """Kinds about whose absence this reading says nothing, although it was read to its end."""
     troubled: bool = False
-    """The vendor is in trouble: nobody leaves, not even by its own word (S3)."""
+    """The vendor is in trouble: nobody leaves, not even if it says so itself (S3)."""
 
 
 def find_absent(
@@ -63,9 +63,9 @@ def find_absent(
     scope_roles: frozenset[str],
     vendor_trusted: bool,
 ) -> AbsenceProof:
-    """Clean up the stage and find out who is gone.
+    """Clean up the stage and find the entries that are gone.
 
-    ``scope_roles`` are the roles a file speaks for, empty where it does not say (F6);
+    ``scope_roles`` are the roles that a file speaks for, empty if it does not say (F6);
     ``vendor_trusted`` is False while the vendor itself reports an error (S3).
     """
     stage.ready()
@@ -122,7 +122,7 @@ def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerm
 
 
 def _join_again(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
-    """Join with the rows that were taken for gone: pages were left out, so they may be there."""
+    """Join again with rows that were taken for gone: pages were left out, so they may exist."""
     with stage.transaction() as connection:
         connection.exec_driver_sql("DELETE FROM stage_gone_parts")
         connection.exec_driver_sql("DELETE FROM stage_entries WHERE place IS NULL")
@@ -191,13 +191,13 @@ def _completeness(
                 )
         if people == 0:
             return AbsenceProof(False, "No person was served.")
-        if usable == 0:  # the same holds of rows of which not one is any good
+        if usable == 0:  # the same applies if not a single row can be used
             return AbsenceProof(False, f"Not one of the {people} rows about people could be used.")
     return AbsenceProof(True)
 
 
 def _had_rows(connection: Connection, source: Source, connector: Connector, stream: str) -> bool:
-    """Say whether evidence holds anything that came from this stream."""
+    """Return whether evidence has anything from this stream."""
     kind = connector.streams[stream]
     about = {"source": source.id, "stream": stream, "kind": kind.value}
     if connector.capabilities.joined and kind is Kind.USER:
@@ -210,7 +210,7 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
 
 
 def _still_there(stage: Stage, connector: Connector, reading: FetchResult) -> str | None:
-    """Ask for some of the missing by id (F3); return why the reading is not complete after all."""
+    """Ask for some missing people by id (F3); return why the reading is incomplete, if it is."""
     if not connector.capabilities.reads_by_id:
         return None
     user_streams = [name for name, kind in connector.streams.items() if kind is Kind.USER]
@@ -238,7 +238,7 @@ _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key L
 def _drop_repeated(
     stage: Stage, connection: Connection, source: Source, reading: FetchResult, *, parts: bool
 ) -> None:
-    """Keep the first row of each key, list the others, and have them read again next time."""
+    """Keep the first row of each key, list the others, and read them again next time."""
     table, group = ("stage_parts", "stream") if parts else ("stage_entries", "kind")
     repeated: list[tuple[Any, ...]] = [
         tuple(row)
@@ -270,9 +270,9 @@ def _drop_repeated(
 def _met_in_order(
     connection: Connection, source: Source, table: str, stream: str
 ) -> list[tuple[Any, ...]]:
-    """Return the staged rows whose key the snapshot has met unchanged in another row.
+    """Return the staged rows whose key also belongs to another, unchanged row.
 
-    Every key of the stored order was either met or passed over.
+    Every key of the stored order was either found or skipped.
     """
     met: list[tuple[Any, ...]] = []
     last, rows = 0, _CANDIDATES
@@ -303,7 +303,7 @@ _STORED_KEYS = text(
 
 
 def _void(connection: Connection, places: list[tuple[str, int]], *, keep_keys: bool) -> None:
-    """Make the snapshot forget some rows, so that they are looked at again next time."""
+    """Make the page order forget some rows, so that they are looked at again next time."""
     by_chunk: dict[tuple[str, int], list[int]] = defaultdict(list)
     for stream, place in places:
         by_chunk[stream, place >> 24].append(place & _PLACE_MASK)
@@ -361,7 +361,7 @@ _SHARED = text(
     # an earlier row of this reading
     "  EXISTS (SELECT 1 FROM stage_entries o WHERE o.email = s.email AND o.seq < s.seq"
     "   AND o.key <> s.key)"
-    # a row that says what it said before (+ 0: the index of the key would lead past everybody)
+    # a row that says what it said before (+ 0 avoids an index that would read everybody)
     "  OR EXISTS (SELECT 1 FROM records r WHERE r.source_id + 0 = :source AND r.kind = 'user'"
     "   AND r.email = s.email AND r.present AND r.external_id <> s.key"
     "   AND r.external_id <> COALESCE(s.former, '')"
@@ -436,7 +436,7 @@ _NOT_SERVED = (
     " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
     "  AND s.former = r.external_id)"
 )
-_GONE_PASSED = text(  # CROSS JOIN: SQLite shall begin with the few that were passed over
+_GONE_PASSED = text(  # CROSS JOIN makes SQLite begin with the few that were skipped
     "INSERT INTO stage_gone SELECT DISTINCT r.kind, r.external_id, CAST(NULL AS TEXT)"
     " FROM stage_passed p CROSS JOIN records r WHERE p.stream = :stream"
     " AND r.source_id = :source AND r.kind = :kind AND r.external_id = p.key"
@@ -449,7 +449,7 @@ _GONE_SET = text(
 
 
 def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:
-    """Miss only people of the roles that the file speaks for; mark roles that shrank (F6)."""
+    """Count only people of the file's roles as missing; mark roles that shrank (F6)."""
     held: dict[str, int] = defaultdict(int)
     there: dict[str, int] = defaultdict(int)
     for roles, count, missing in connection.execute(_BY_ROLE, {"source": source.id}):
@@ -475,7 +475,7 @@ _BY_ROLE = text(
     " ON g.kind = r.kind AND g.key = r.external_id"
     " WHERE r.source_id = :source AND r.kind = 'user' AND r.present GROUP BY r.roles"
 )
-_SAID_ANEW = text(  # whoever is new or says something else is there in the roles of now
+_SAID_ANEW = text(  # new and changed people are present in their current roles
     f"SELECT roles, COUNT(*) FROM stage_entries WHERE kind = 'user' AND state = {State.DATA:d}"
     " GROUP BY roles UNION ALL SELECT roles, -COUNT(*) FROM ("
     + " UNION ".join(

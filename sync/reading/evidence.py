@@ -2,8 +2,8 @@
 
 ``keep`` is the only writer of records, parts and fetches, and with
 ``sync/reading/page_order_store.py`` of snapshots. A record's ``version`` moves with its presence or
-its normalised fingerprint, never with the raw one (P2); whatever moves is open until an applied
-plan settles it.
+its normalised fingerprint, never with the raw one (P2); everything that changes is open until an
+applied plan settles it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from sync.reading.staged_entry import main_stream
 from sync.run.open_records import is_open, opening, opening_moved
 
 SETTINGS = "settings"
-"""The cause of evidence that moved because we read it differently (L8)."""
+"""The cause of evidence that changed because we read it differently (L8)."""
 
 NO_PRINT = b""
-"""The normalised fingerprint of whoever was not read since the source is read on other terms."""
+"""The normalised fingerprint of records not read since the terms of reading changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What keeping a reading came to."""
+    """The result of storing a reading."""
 
     fetch_id: int
     complete: bool
@@ -167,7 +167,7 @@ def _snapshot_serial(source: Source, serial: int, full: bool) -> int | None:
 
 
 def _document(reading: FetchResult, verdict: AbsenceProof) -> dict[str, Any]:
-    """Return the certificate as it is kept and shown."""
+    """Return the certificate as it is stored and shown."""
     certificate = reading.certificate
     return {
         "complete": verdict.complete,
@@ -235,7 +235,7 @@ def _insert(connection: Connection, query: TextClause, about: dict[str, Any]) ->
 
 @dataclass(frozen=True, slots=True)
 class _Moving:
-    """How records move: the few are opened while they still are as they were, then they move."""
+    """How records change: they are opened while still unchanged, and then updated."""
 
     opens: TextClause
     moves: TextClause
@@ -266,7 +266,7 @@ def _moving(
 
 
 def _move(connection: Connection, moving: _Moving, about: dict[str, Any]) -> int:
-    """Open records and move them; return how many."""
+    """Open records and update them; return how many."""
     opened = connection.execute(moving.opens, about).rowcount
     if opened:
         connection.execute(moving.moves, about)
@@ -288,14 +288,14 @@ _REKEY = _moving(
     " FROM stage_entries e CROSS JOIN records r"
     " WHERE r.source_id = :source AND r.kind = e.kind AND r.external_id = e.former"
     f" AND e.state = {State.DATA:d} AND e.former <> e.key"
-    # whoever is still there under the former key keeps it; the snapshot stages none whom it meets
+    # a record still present under the former key keeps it; unchanged rows are not staged
     " AND NOT EXISTS (SELECT 1 FROM stage_entries o WHERE o.kind = e.kind AND o.key = e.former)"
     " AND (e.stream NOT IN :ordered OR EXISTS (SELECT 1 FROM stage_passed p"
     "  WHERE p.stream = e.stream AND p.key = e.former))"
     " AND NOT EXISTS (SELECT 1 FROM records n WHERE n.source_id = :source AND n.kind = e.kind"
     "  AND n.external_id = e.key) GROUP BY r.id",
     "external_id = s.key",
-    values=", MIN(e.key) AS key",  # of two who name one former key, one was it
+    values=", MIN(e.key) AS key",  # if two rows name one former key, only one had it
     cause="NULL",
     again="open_records.cause",
     lists=["ordered"],
@@ -334,14 +334,14 @@ _UPDATE = _moving(
     again=f"CASE WHEN open_records.cause = '{SETTINGS}' THEN open_records.cause"
     " ELSE excluded.cause END",
 )
-_SAME = text(  # read on these terms at last, and they say what they said
+_SAME = text(  # read on the new terms now, with unchanged content
     "WITH s AS MATERIALIZED (SELECT r.id, e.raw_print, e.gist_print, e.norm_print"
     f"{_of_state(State.DATA)} AND r.norm_print <> e.norm_print)"
     " UPDATE records SET raw_print = s.raw_print, gist_print = s.gist_print,"
     " norm_print = s.norm_print FROM s"
     " WHERE records.id = s.id AND records.id IN (SELECT id FROM s)"
 )
-_KEEP_GISTS = text(  # of who was parsed only to say what they said: next time the gist will do
+_KEEP_GISTS = text(  # parsed without any change: next time the gist is enough
     "WITH s AS MATERIALIZED (SELECT r.id, g.gist_print FROM stage_gists g CROSS JOIN records r"
     "  WHERE r.source_id = :source AND r.kind = g.kind AND r.external_id = g.key"
     "  AND r.norm_print = g.norm_print)"
@@ -369,16 +369,16 @@ _AGE = text(
     " AND id IN (SELECT record_id FROM open_records WHERE source_id = :source)"
 )
 _AGE_FIRST = text(f"{_AGE.text} AND absent_fetches = 0")
-"""In a pause only the reading that found somebody absent counts, no further one (S7)."""
+"""In a pause, only the reading that found somebody absent counts, not later ones (S7)."""
 
 
 def _note_unread(
     connection: Connection, about: dict[str, Any], connector: Connector, reading: FetchResult
 ) -> None:
-    """Forget the fingerprints of whoever is there yet and was not read on the new terms.
+    """Forget the fingerprints of present records that were not read on the new terms.
 
-    Torn rows, rows without a key, people of roles that the file does not speak for: when they are
-    read at last and then say something else, that is our own change too (L8).
+    Torn rows, rows without a key, and people of roles that the file does not speak for: if they are
+    different when they are finally read, that is a change of ours too (L8).
     """
     stream = main_stream(connector)
     compared = reading.compared.get(stream, False) and not connector.capabilities.joined
@@ -391,7 +391,7 @@ _UNREAD = text(
     " WHERE source_id = :source AND kind = 'user' AND present"
     " AND NOT EXISTS (SELECT 1 FROM stage_entries e WHERE e.kind = 'user'"
     f"  AND e.key = records.external_id AND e.state <> {State.UNREADABLE:d})"
-    # who was met where the order expects them, and says what they said, is not on the stage
+    # unchanged rows in their expected place are not on the stage
     " AND (:compared = 0 OR EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = :stream"
     "  AND p.key = records.external_id) OR EXISTS (SELECT 1 FROM stage_entries e"
     f"  WHERE e.kind = 'user' AND e.key = records.external_id AND e.state = {State.UNREADABLE:d}))"
@@ -434,7 +434,7 @@ _PARTS_UNSETTLED = of_unsettled(
 
 
 def _open_members(database: Database, connection: Connection, about: dict[str, Any]) -> None:
-    """Open everybody who names a school that came, went or was found to be no school."""
+    """Open everybody who names a school that appeared, disappeared or is not a school after all."""
     connection.exec_driver_sql("DROP TABLE IF EXISTS moved_schools")
     connection.exec_driver_sql("CREATE TEMPORARY TABLE moved_schools (key TEXT PRIMARY KEY)")
     connection.execute(_MOVED_SCHOOLS, about)

@@ -1,4 +1,4 @@
-"""One reading of a source: its connector is driven from the first page to the certificate.
+"""One reading of a source, from the first page of its connector to the certificate.
 
 ``read_source`` hands the pages to their streams, which leave on the stage what evidence has to
 change, and returns a ``Reading``. It writes nothing but the stage.
@@ -19,7 +19,7 @@ from sync.run.gc_pause import seldom
 log = log_of(__name__)
 
 RESTARTS = 3
-"""How often a reading starts again when the roster changes under it."""
+"""How often a reading starts again because the roster changed meanwhile."""
 
 
 def read_source(
@@ -32,7 +32,7 @@ def read_source(
     """Read a source onto the stage.
 
     Never raises for a vendor's or a file's failure: the certificate is then incomplete and
-    ``error`` says why. Raises what is not a failure of the fetch: ``ConfigError``,
+    ``error`` says why. Raises errors that are not failures of the fetch: ``ConfigError``,
     ``CredentialsRefused``, ``FileRefused``, ``WrongDistrict``.
     """
     for _ in range(RESTARTS):

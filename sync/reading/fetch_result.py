@@ -1,4 +1,4 @@
-"""What one reading of a source came to: its certificate and its counts, stream by stream.
+"""The result of one reading of a source: its certificate and its counts by stream.
 
 Filled by ``sync/reading/stream.py`` while the source is read; ``sync/reading/absence.py`` and
 ``sync/reading/evidence.py`` judge and keep it.
@@ -14,16 +14,16 @@ from core.errors import RosterSyncError
 
 @dataclass(slots=True)
 class FetchResult:
-    """What a reading came to. ``counted`` rows by stream; ``parsed`` how many were not known."""
+    """The result of a reading. ``counted``: rows by stream; ``parsed``: how many were unknown."""
 
     certificate: Certificate
     counted: dict[str, int] = field(default_factory=dict)
     pages: dict[str, int] = field(default_factory=dict)
     parsed: int = 0
     compared: dict[str, bool] = field(default_factory=dict)
-    """Streams whose absent may be read off a snapshot; the others are compared in sets."""
+    """Streams whose absent rows the page order can tell; the others are compared in sets."""
     ordered: set[str] = field(default_factory=set)
-    """Streams of which a snapshot may have met rows unchanged, which are then not on the stage."""
+    """Streams in which the page order may have found unchanged rows, which are not staged."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
     tail: set[str] = field(default_factory=set)
@@ -34,6 +34,6 @@ class FetchResult:
     """Rows that could not be used, by stream."""
     unknown: dict[str, int] = field(default_factory=dict)
     extra: dict[str, int] = field(default_factory=dict)
-    """Field → parsed rows that have it and of whom nothing of ours reads it."""
+    """Field → number of parsed rows that have it although we do not read it."""
     error: RosterSyncError | None = None
-    """What ended the reading early, if something did."""
+    """The error that ended the reading early, if any."""

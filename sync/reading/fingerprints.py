@@ -1,7 +1,7 @@
-"""On what terms a source is read, and the keyed fingerprints that follow from them.
+"""The terms on which a source is read, and the keyed fingerprints that depend on them.
 
-Other terms give other fingerprints of the same bytes: whatever makes them read otherwise makes
-every record new.
+Other terms give other fingerprints of the same bytes: a setting that changes how bytes are read
+makes every record new.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sync.sources.mapping import Rule
 
 @dataclass(frozen=True, slots=True)
 class ReadingTerms:
-    """What a source is asked for, beside what its connector does: policy that shapes evidence."""
+    """What a source is asked for, apart from its connector: settings that shape evidence."""
 
     key: bytes
     """The installation's key."""
     print: bytes
-    """Fingerprint of connector version, mapping, filters: with it every raw fingerprint changes."""
+    """Fingerprint of connector version, mapping and filters; all raw fingerprints depend on it."""
     rules: tuple[Rule, ...] = ()
     email_domains: frozenset[str] = frozenset()
     """Folded; empty binds nothing."""
@@ -37,7 +37,7 @@ class Prints:
         self._base = blake2b(digest_size=WIDTH)
 
     def turn(self, context: bytes) -> None:
-        """Take up the context of a page; the same bytes in another context print otherwise."""
+        """Set the context of a page; the same bytes in another context have another fingerprint."""
         if context == self._context:
             return
         self._context = context

@@ -1,7 +1,7 @@
-"""Joining: an entry that stands in several rows is put together again when one of them changes.
+"""Joining: an entry of several rows is joined again when one of its rows changes.
 
-Works on the stage and the stored parts, in sets and in batches; the changed entries end up on the
-stage like those of a source whose entries stand in one row each.
+Works on the stage and the stored parts, in sets and in batches. Changed entries end up on the stage
+like those of a source with one row per entry.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def join_entries(
     terms: ReadingTerms,
     schools: frozenset[str] | None,
 ) -> None:
-    """Stage the entry of every owner of whom a row is new, changed or gone."""
+    """Stage the entry of every owner with a new, changed or missing row."""
     about = {"source": source.id}
     main = main_stream(connector)
     with stage.transaction() as connection:
@@ -84,7 +84,7 @@ def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]
     if not parts:
         return None
     mapped = next((part.data["mapped"] for _, part in parts if "mapped" in part.data), None)
-    if mapped is not None:  # the rules' results are ours: no connector has to know of them
+    if mapped is not None:  # connectors need not know mapping rules
         parts = [(stream, replace(part, data=_own(part.data))) for stream, part in parts]
     record = connector.combine(owner, parts)
     if record is None or record.user is None or record.deleted or mapped is None:
@@ -121,7 +121,7 @@ def _known(
 def _parts(
     connection: Connection, connector: Connector, about: dict[str, Any], owners: Sequence[str]
 ) -> tuple[set[str], dict[str, list[tuple[str, Part]]]]:
-    """Return the owners with an unreadable row, and the rows of each owner as they now stand."""
+    """Return the owners with an unreadable row, and the current rows of each owner."""
     wanted = about | {"owners": owners}
     unreadable = set(connection.execute(_UNREADABLE, wanted).scalars())
     parts: dict[str, list[tuple[str, Part]]] = {}
@@ -141,10 +141,10 @@ _PLACE = text(
     "  WHERE p.source_id = :source AND p.stream = s.stream AND p.key = s.key))"
     " ORDER BY s.state, s.seq DESC LIMIT 1"
 )
-"""Where the last row of an entry stands: what is wrong with an entry is wrong with its roles.
+"""The place of an entry's last row: faults of an entry are faults of its roles.
 
-A row that has just been deleted will do where no other was read; one that was deleted before says
-nothing, and the snapshot may have met it.
+If no other row was read, a row that has just been deleted is used; one that was deleted earlier
+says nothing, and may be known already.
 """
 
 _NOT_REPLACED = (

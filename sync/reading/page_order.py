@@ -1,4 +1,4 @@
-"""The vendor-order snapshot: what a stream held last time, in the order it was served.
+"""The page order: what a stream contained last time, in the order it was served.
 
 It is a cache. ``PageOrder`` compares a new page with the next part of it: one comparison of bytes
 for a few rows in which nothing changed, a look a little further ahead where something did. What it
@@ -21,13 +21,13 @@ from sync.reading.byte_spans import Fingerprint, Span, look_for, row_starts, sta
 WIDTH = 16
 """Bytes of one fingerprint."""
 VOID = bytes(WIDTH)
-"""The fingerprint of a row that must be read again next time: no bytes have it."""
+"""The fingerprint of a row that must be read again next time; no row has it."""
 NO_KEY = ""
-"""The key of a row whose key could not be read, or that stood twice: nobody is missed by it."""
+"""The key for rows with an unreadable or repeated key: nobody is missing because of it."""
 LOOK_AHEAD = 2
-"""How many times the rows of the current page a changed order is searched ahead."""
+"""How far a changed order is searched ahead, in multiples of the current page's rows."""
 LOST = 8
-"""After so many stretches in a row that are not there, the rest of a page is split."""
+"""After this many missing spans in a row, the rest of a page is split."""
 CRUMBS = 4
 """A chunk whose stretches have fewer rows than this, on the average, gets new ones."""
 
@@ -65,7 +65,7 @@ class Chunk:
         return self._prints
 
     def stretches(self) -> list[Stretch]:
-        """Return the rows in stretches; the last one, or the only one, has no span."""
+        """Return the rows in spans; the last one, or the only one, has no fingerprint."""
         spans = unpack(self.spans or b"")
         found: list[Stretch] = []
         row = 0
@@ -155,7 +155,7 @@ class Cut:
     def rows_before(self, rows: Sequence[bytes]) -> tuple[list[int], list[int]] | None:
         """Return where each row of ``rest`` begins, and how many stand before each cut.
 
-        None, if what is left is no page of whole rows: the body must then be read completely.
+        None, if the rest does not consist of whole rows: the body must then be read completely.
         """
         starts = row_starts(self.rest, rows)
         if starts is None:
@@ -218,7 +218,7 @@ class PageOrder:
         return chunk if chunk is not None and chunk.prints == prints else None
 
     def drop(self, chunk: Chunk) -> None:
-        """Put the next stored chunk behind us."""
+        """Move past the next stored chunk."""
         while self._ahead and self._ahead[0].chunk is chunk:
             self._ahead.popleft()
 
@@ -240,7 +240,7 @@ class PageOrder:
     # -- pages of which something has changed
 
     def cut(self, body: bytes, fingerprint: Fingerprint, avoid: AbstractSet[str]) -> Cut | None:
-        """Look in a body for the next stretches, and cut out those that stand there as they stood.
+        """Look for the next spans in a body, and cut out those that are there unchanged.
 
         Stretches with a key of ``avoid`` stay. None, if nothing can be cut out.
         """
@@ -287,7 +287,7 @@ class PageOrder:
         return Cut(b"".join([*pieces, body[at:]]), met, kept, seen)
 
     def match(self, prints: Sequence[bytes], cut: Cut | None = None) -> PageMatch:
-        """Compare the rows of a page with what comes next, looking a little further ahead.
+        """Compare the rows of a page with the next stored rows, looking a little ahead.
 
         With a cut, the rows are those that are left, and what was met is neither here nor there.
         """
@@ -297,7 +297,7 @@ class PageOrder:
         return PageMatch(found, [key for key in passed if key != NO_KEY], at, cut)
 
     def accept(self, match: PageMatch) -> None:
-        """Put behind us what a page has met and passed."""
+        """Move past what a page has found and skipped."""
         if match.cut is not None:
             for _ in range(match.cut.seen):
                 self._ahead.popleft()
@@ -312,7 +312,7 @@ class PageOrder:
             self._ahead.popleft()
 
     def rest(self) -> list[str] | None:
-        """Return the keys of one more stored chunk that was never reached; None when all are."""
+        """Return the keys of another stored chunk that was never reached; None at the end."""
         if not self._more(1):
             return None
         chunk = self._ahead[0].chunk
@@ -334,7 +334,7 @@ class PageOrder:
         return len(self._ahead) >= stretches
 
     def _view(self, rows: int, kept: Sequence[Stretch], seen: int) -> tuple[list[bytes], list[str]]:
-        """Return the page's part of the order and what lies a little ahead of it."""
+        """Return the page's part of the order, and a little beyond it."""
         prints: list[bytes] = []
         keys: list[str] = []
         for stretch in self._from(kept, seen):
@@ -366,7 +366,7 @@ class PageOrder:
 def _walk(
     prints: Sequence[bytes], stored: Sequence[bytes], keys: Sequence[str]
 ) -> tuple[list[str | None], list[str], int]:
-    """Match rows with stored ones in order; return the keys found, those passed, and how far."""
+    """Match rows with stored ones in order; return the keys found, those skipped, and how far."""
     found: list[str | None] = []
     passed: list[str] = []
     index: dict[bytes, int] | None = None
@@ -394,8 +394,8 @@ def _walk(
         if index is None:
             index = {value: place for place, value in enumerate(stored)}
         ahead = index.get(print_, -1)
-        # A single row that moved must not make all between it and here look passed over: go
-        # ahead only if what follows follows there too.
+        # A single moved row must not make everything in between look skipped: jump ahead only if
+        # the following rows match there too.
         if ahead > at and (
             coming is None or coming not in index or stored[ahead + 1 : ahead + 2] == [coming]
         ):
@@ -404,7 +404,7 @@ def _walk(
             at = ahead + 1
         else:
             found.append(None)
-    if at == 0 and found:  # nothing is as it was: walk on by as many rows as the page has
+    if at == 0 and found:  # nothing matches: move on by as many rows as the page has
         at = min(end, len(found))
         passed.extend(keys[:at])
     return found, passed, at

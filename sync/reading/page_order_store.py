@@ -1,4 +1,4 @@
-"""The snapshot as it is kept: the order of a full reading, and of whom it says too much.
+"""The stored page order of a full reading, and the keys for which it is out of date.
 
 Used by ``sync/reading/evidence.py`` inside its transaction, after records and parts are merged.
 Writes ``snapshot_chunks`` and ``touched``; ``sync/reading/page_order.py`` compares with them in the
@@ -18,7 +18,7 @@ from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import UNSETTLED, State, of_unsettled
 
 MANY_TOUCHED = 50_000
-"""Past so many keys that the snapshot may not vouch for, it is dropped instead."""
+"""If more keys than this are out of date, the page order is dropped instead."""
 
 
 def keep_snapshot(

@@ -1,4 +1,4 @@
-"""The rows of one page that are looked at one by one: all of them, or those that a cut left.
+"""The rows of one page that are examined one by one: all of them, or those left after a cut.
 
 Used by ``sync/reading/stream.py``. Knows where each row stands in its page, and what the snapshot
 keeps.
@@ -57,7 +57,7 @@ class PageRows:
         return None if self.cut is None else self.cut.known_tail(b"".join(self.prints))
 
     def may_have_cut(self, keys: set[str]) -> bool:
-        """Say whether a row with one of these keys may be among those that were cut out."""
+        """Return whether a row with one of these keys may be among those that were cut out."""
         if self.cut is None:
             return False
         left = keys.difference(*(stretch.keys for stretch in self.cut.kept))

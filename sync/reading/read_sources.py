@@ -95,7 +95,7 @@ def read_sources(
 
 
 def _left_alone(source: Source, error: RosterSyncError) -> SourceResult:
-    """Return the result of a source in quarantine: whom only it holds stays as they are (F8)."""
+    """Return the result of a source in quarantine: people that only it holds stay (F8)."""
     document = {
         "complete": False, "reason": error.message, "pages": 0, "records": 0,
         "declared_total": None, "incremental": False,
@@ -104,7 +104,7 @@ def _left_alone(source: Source, error: RosterSyncError) -> SourceResult:
 
 
 def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
-    """Read one source and keep what it says. Its failure is a result, never an exception."""
+    """Read one source and store what it says. Its failure is a result, never an exception."""
     try:
         connector = open_connector(source)
         try:
@@ -142,14 +142,14 @@ def _read_with(
     run: DistrictRun, source: Source, connector: Connector, *, full: bool
 ) -> SourceResult:
     one_stream_each(connector)
-    if source.vendor_district is not None:  # before anybody of another district is read
+    if source.vendor_district is not None:  # before anybody from another district is read
         _check_bound(source, connector, connector.vendor_district())
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
     shorter = same_terms and not full
     fresh = shorter and _was_read_in_full_today(run, source)
-    # a file's revision is our own digest of it, a vendor's is the vendor's word
+    # a file's revision is our own digest of it, a vendor's is given by the vendor
     shorter = fresh or (shorter and connector.capabilities.origin == "file")
     request = FetchRequest(
         cursor=source.cursor if fresh else None,
@@ -166,7 +166,7 @@ def _read_with(
 
 
 def _was_read_in_full_today(run: DistrictRun, source: Source) -> bool:
-    """Say whether less than everything may be asked for: a full fetch comes first every local day.
+    """Return whether less may be asked for: each local day begins with a full fetch.
 
     Only a full one proves absence (F4), and a vendor's "nothing new" is believed for a day at most.
     """
@@ -230,7 +230,7 @@ def _read_as(
 def terms_of(
     database: Database, settings: DistrictSettings, source: Source, connector: Connector
 ) -> ReadingTerms:
-    """Return on what terms a source is read: whatever makes the same bytes read otherwise."""
+    """Return the terms on which a source is read: all settings that change how bytes are read."""
     domains = settings.email_domains if connector.capabilities.binds_email_domains else ()
     config = connector.config.model_dump(mode="json", include=set(connector.reading_fields))
     words = [connector.name, connector.version, config, source.mapping, sorted(domains)]
@@ -259,7 +259,7 @@ def _check_bound(source: Source, connector: Connector, found: str | None) -> Non
 
 
 def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceResult:
-    """Note that a source could not be read at all."""
+    """Record that a source could not be read at all."""
     document = {
         "complete": False, "reason": error.message, "pages": 0, "records": 0,
         "declared_total": None, "incremental": False,
@@ -275,7 +275,7 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
                 "certificate": to_json(document),
             },
         )
-        if isinstance(error, Disconnected):  # its data are kept, and so is everybody (S3)
+        if isinstance(error, Disconnected):  # its data and its people stay (S3)
             connection.execute(
                 text("UPDATE sources SET vendor_state = :state WHERE id = :id"),
                 {"state": DISCONNECTED, "id": source.id},
@@ -284,7 +284,7 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
 
 
 def _nothing_new(source: Source, nothing: NothingNew) -> SourceResult:
-    """Note that there was no new set to read (F7). It is no fetch, and proves nothing anew."""
+    """Record that there was no new set to read (F7). That is not a fetch and proves nothing."""
     before = source.complete_at is not None
     document = {
         "complete": before, "reason": None if before else nothing.message, "pages": 0,

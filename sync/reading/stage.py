@@ -1,8 +1,8 @@
-"""The stage: temporary tables where one reading of a source waits until it is kept or thrown away.
+"""The stage: temporary tables that hold one reading of a source until it is kept or discarded.
 
 ``sync/reading/fetch.py`` fills it while the source is read, ``sync/reading/evidence.py`` merges it
-into the evidence in one transaction. Nothing on the stage is evidence yet: dropping it undoes the
-reading.
+into the evidence in one transaction. Nothing on the stage is evidence yet: dropping the stage
+undoes the reading.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from core.models import Kind
 
 
 class State(IntEnum):
-    """What the reading found out about one key."""
+    """What the reading found about one key."""
 
     SEEN = 0
-    """Still there, and says what it said before."""
+    """Present and unchanged."""
     DATA = 1
-    """New, or says something else: ``data`` holds it."""
+    """New or changed: ``data`` holds it."""
     DELETED = 2
-    """The vendor's own word that it is gone (F4)."""
+    """The vendor itself says that it is gone (F4)."""
     EXCLUDED = 3
-    """Still there, but outside the roles and schools this source is asked for."""
+    """Present, but outside the roles and schools that this source is asked for."""
     UNREADABLE = 4
-    """Still there, but the row could not be used: its person stays as they are (F5)."""
+    """Present, but the row could not be used: its person stays as they are (F5)."""
 
 
 UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
 """SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
 
-Nothing in these rows would be new to the next reading. So all of them are looked at again, or the
-fault would be found only on the day it came, and whoever is suspect would never leave.
+Nothing in these rows would be new to the next reading, so they are all marked to be looked at
+again. Otherwise the fault would be reported only once, and suspects would never leave.
 """
 
 
@@ -86,14 +86,14 @@ class Stage:
         self._blob = "BLOB" if database.is_sqlite else "BYTEA"
 
     def reset(self) -> None:
-        """Throw away whatever is on the stage and make it ready for a reading."""
+        """Clear the stage and prepare it for a reading."""
         with self.transaction():
             for name, columns in _TABLES.items():
                 self.connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
                 self.connection.exec_driver_sql(
                     f"CREATE TEMPORARY TABLE {name} ({columns.format(blob=self._blob)})"
                 )
-            if not self.database.is_sqlite:  # making them smaller would cost more than it saves
+            if not self.database.is_sqlite:  # compressing them would cost more than it saves
                 self.connection.exec_driver_sql(
                     "ALTER TABLE stage_chunks ALTER prints SET STORAGE EXTERNAL,"
                     " ALTER keys SET STORAGE EXTERNAL, ALTER spans SET STORAGE EXTERNAL"
@@ -124,7 +124,7 @@ class Stage:
     def adding(
         self, table: str, columns: Sequence[str]
     ) -> AbstractContextManager[Callable[[Sequence[Any]], None]]:
-        """Put rows on the stage as the block makes them: it may not ask the stage anything."""
+        """Put rows on the stage as the block makes them; it must not query the stage."""
         return self.database.loading(self.connection, table, columns)
 
     def add_chunk(self, chunk: Sequence[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Facts: what the stage keeps of one entry that was parsed, or why it cannot be used.
+"""Staged entries: what the stage keeps of one parsed entry, or why it cannot be used.
 
 Used by ``sync/reading/stream.py`` for entries of one row and by ``sync/reading/join.py`` for joined
 ones.
@@ -24,7 +24,7 @@ from sync.sources.mapping import Rule
 T = TypeVar("T")
 
 STATE = 3
-"""Where an entry's facts hold its state."""
+"""The position of the state in a staged entry."""
 NOTHING = (None,) * 8
 """raw print, gist print, norm print, data, email, person key, roles, former: all missing."""
 
@@ -46,7 +46,7 @@ def entry_facts(
 ) -> tuple[Any, ...]:
     """Return what the stage keeps of one parsed entry, after seq and place.
 
-    Raises ``SkipRecord`` for an address outside the district's domains, where they bind.
+    Raises ``SkipRecord`` for an address outside the district's domains, if they bind the source.
     """
     kind = _KINDS[record.kind]
     former = record.former_keys[0] if record.former_keys else None
@@ -92,7 +92,7 @@ _KINDS = {kind: kind.value for kind in Kind}
 def _in_scope(
     user: NormalizedUser, connector: Connector, schools: frozenset[str] | None
 ) -> NormalizedUser | None:
-    """Keep only the memberships that the source is asked for; None where none is left."""
+    """Keep only the memberships that the source is asked for; None if none is left."""
     wanted = connector.config.roles
     if len(user.memberships) == 1 and schools is None:  # almost everybody
         return user if user.memberships[0].role in wanted else None
@@ -110,7 +110,7 @@ def _in_scope(
 
 
 def _user_json(user: NormalizedUser) -> str:
-    """Return what ``model_dump_json`` does, sooner: everybody passes here."""
+    """Return what ``model_dump_json`` returns, but faster, because every record passes here."""
     return user.__pydantic_serializer__.to_json(user, exclude_defaults=True).decode()
 
 

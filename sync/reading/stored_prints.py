@@ -1,4 +1,4 @@
-"""Looking up what evidence knows of some rows, so that only news is parsed.
+"""Looking up what evidence knows about rows, so that only new and changed ones are parsed.
 
 Used by ``sync/reading/stream.py`` for the rows that the snapshot does not know. Reads only.
 """
@@ -18,7 +18,7 @@ _ROWS_PER_LOOKUP = 5_000
 
 
 class StoredPrints(NamedTuple):
-    """What evidence knows of one row: its fingerprints, raw, of the gist, and normalised."""
+    """What evidence knows about one row: its raw, gist and normalised fingerprints."""
 
     raw: bytes | None
     gist: bytes | None
@@ -26,7 +26,7 @@ class StoredPrints(NamedTuple):
 
 
 class Records:
-    """Looks up what evidence knows of some keys, as far as it is still in force."""
+    """Looks up what evidence knows about keys, as far as it is still valid."""
 
     def __init__(self, stage: Stage, source: Source, stream: str, kind: Kind, joined: bool) -> None:
         connection = stage.connection

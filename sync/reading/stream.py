@@ -1,4 +1,4 @@
-"""One stream of a reading: its pages are compared with the order it had, and what is new is staged.
+"""One stream of a reading: its pages are compared with the stored order, and news are staged.
 
 ``sync/reading/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only
 those that neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
@@ -47,7 +47,7 @@ _MAX_KEY = 512
 MOST_AT_THE_END = 5_000
 """So many keys from the end of the stored order are remembered, should just they be missing."""
 _MANY_EARLY = 50_000
-"""Past so many rows out of their order the order is not worth its memory."""
+"""Beyond this many rows out of order, the order is not worth its memory."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class UnderWay:
     reading: FetchResult
     streams: dict[str, Stream] = field(default_factory=dict)
     seq: int = 0
-    """How many rows were looked at one by one."""
+    """How many rows were examined one by one."""
 
     def stream(self, name: str) -> Stream:
         """Return a stream, opened at its first page."""
@@ -90,7 +90,7 @@ class UnderWay:
         return PageOrder(load, touched)
 
     def stage_passed(self, stream: str, keys: Sequence[str] | frozenset[str]) -> None:
-        """Note keys that were expected and have not been met so far."""
+        """Record keys that were expected and have not been found so far."""
         self.stage.add("stage_passed", ("stream", "key"), [(stream, key) for key in keys])
 
 
@@ -138,7 +138,7 @@ class Stream:
         self.early: set[str] = set()
         """Keys of missed rows that the order has not come to: met there, they stand twice."""
         self.gists: list[tuple[Any, ...]] = []
-        """Of rows that were parsed and say what they said: what is read of them."""
+        """The gists of rows that were parsed and are unchanged."""
         self.position = 0
         self.count = 0
         self.prints = Prints(self.terms, name)
@@ -178,7 +178,7 @@ class Stream:
         self._compared(position, rows, match.keys, match.passed)
 
     def finish(self) -> None:
-        """Note whoever of the stored order was never reached."""
+        """Record the rows of the stored order that were never reached."""
         tail = self.under_way.reading.tail
         while self.compared and (keys := self.left.rest()) is not None:
             self.under_way.stage_passed(self.name, keys)
@@ -296,8 +296,8 @@ class Stream:
     ) -> None:
         """Stage the rows that are new to us.
 
-        A row of other bytes that says what it said, where the order expects it, counts as met:
-        neither it nor its having been passed is staged. A day that touches all stages nobody.
+        A row whose bytes changed but whose content did not, in its expected place, counts as found
+        and is not staged. If only timestamps changed, no row is staged.
         """
         known = self.known.look_up([key for _, key in named])
         expected: set[str] = set()
@@ -386,7 +386,7 @@ class Stream:
             fields = self.connector.fields(self.name, raw)
             data["mapped"] = mapped_fields(self.terms.rules, fields)
         state = State.DATA
-        if part.deleted:  # a deleted first row deletes its entry, any other only itself
+        if part.deleted:  # a deleted first row deletes its entry, any other row only itself
             if self.name == main_stream(self.connector):
                 data["deleted"] = True
             else:
@@ -395,7 +395,7 @@ class Stream:
         return (self.name, part.key, part.owner, state, print_, gist, encoded)
 
     def _bare(self, key: str, state: State) -> tuple[Any, ...]:
-        """Return the facts of a row of which nothing new is kept."""
+        """Return the staged values of a row of which nothing new is stored."""
         if self.joined:
             return (self.name, key, None, state, None, None, None)
         return (self.kind.value, self.name, key, state, *NOTHING)
