@@ -20,7 +20,7 @@ from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries
 from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.reading.refused import keep_the_refused
-from sync.reading.stage import FINDING_COLUMNS, Stage, State
+from sync.reading.stage import Stage, State
 from sync.reading.stream import MOST_AT_THE_END, allowed_schools
 
 ASKED_BY_ID = 200
@@ -80,7 +80,7 @@ def find_absent(
     with stage.transaction() as connection:
         if joined and proven:
             _gone_parts(connection, source, connector, reading)
-            keep_the_refused(connection, source, connector, reading)
+            keep_the_refused(stage, source, connector, reading)
     if joined:
         _join(stage, source, connector, terms)
     with stage.transaction() as connection:
@@ -89,10 +89,10 @@ def find_absent(
         if proven:
             _gone(connection, source, connector, reading)
             if not joined:
-                keep_the_refused(connection, source, connector, reading)
+                keep_the_refused(stage, source, connector, reading)
             keyless = {connector.streams[name].value for name in reading.keyless}
             if keyless:
-                verdict.withheld = _count(connection, "stage_gone")
+                verdict.withheld = stage.gone.count()
                 verdict.untrusted |= keyless
             if not vendor_trusted or connector.capabilities.upload_only:
                 verdict.untrusted |= {kind.value for kind in Kind}
@@ -106,11 +106,11 @@ def find_absent(
             _join_again(stage, source, connector, terms)
     with stage.transaction() as connection:
         if not verdict.complete:
-            connection.exec_driver_sql("DELETE FROM stage_gone")
-        verdict.absent = _count(connection, "stage_gone")
+            stage.gone.clear()
+        verdict.absent = stage.gone.count()
         if verdict.absent and connector.capabilities.origin == "file":
             _tell_of_the_end(connection, joined, reading)
-        verdict.findings = _count(connection, "stage_findings")
+        verdict.findings = stage.findings.count()
     return verdict
 
 
@@ -124,7 +124,7 @@ def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerm
 def _join_again(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
     """Join again with rows that were taken for gone: pages were left out, so they may exist."""
     with stage.transaction() as connection:
-        connection.exec_driver_sql("DELETE FROM stage_gone_parts")
+        stage.gone_parts.clear()
         connection.exec_driver_sql("DELETE FROM stage_entries WHERE place IS NULL")
         connection.exec_driver_sql("DELETE FROM stage_findings WHERE joined")
     _join(stage, source, connector, terms)
@@ -144,10 +144,6 @@ def _tell_of_the_end(connection: Connection, joined: bool, reading: FetchResult)
         )
         certificate = reading.certificate
         reading.certificate = replace(certificate, notes=(*certificate.notes, note))
-
-
-def _count(connection: Connection, table: str) -> int:
-    return int(connection.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar_one())
 
 
 # -- is it complete
@@ -261,9 +257,9 @@ def _drop_repeated(
         finding = (
             stream, file, line, "", "repeated-id",
             "The row's id stands in an earlier row already; the first row is used.",
-            "Give each row an id of its own, or remove the repeated row.",
+            "Give each row an id of its own, or remove the repeated row.", False,
         )  # fmt: skip
-        stage.add("stage_findings", FINDING_COLUMNS, [finding])
+        stage.findings.add(stage.database, [finding])
     _void(connection, [(row[2], row[1]) for row in rows.values()], keep_keys=False)
 
 

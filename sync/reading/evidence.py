@@ -28,6 +28,7 @@ from sync.reading.page_order_store import keep_snapshot
 from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
 from sync.reading.staged_entry import main_stream
 from sync.run.open_records import is_open, opening, opening_moved
+from sync.run.scratch_tables import MovedSchools
 
 SETTINGS = "settings"
 """The cause of evidence that changed because we read it differently (L8)."""
@@ -435,10 +436,9 @@ _PARTS_UNSETTLED = of_unsettled(
 
 def _open_members(database: Database, connection: Connection, about: dict[str, Any]) -> None:
     """Open everybody who names a school that appeared, disappeared or is not a school after all."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS moved_schools")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE moved_schools (key TEXT PRIMARY KEY)")
+    moved = MovedSchools(connection)
     connection.execute(_MOVED_SCHOOLS, about)
-    if connection.execute(text("SELECT 1 FROM moved_schools LIMIT 1")).first():
+    if moved.count():
         data = "r.data" if database.is_sqlite else "CAST(r.data AS jsonb)"
         members = database.json_each(data, "memberships", "m")
         school = database.json_text("m.value", "school")

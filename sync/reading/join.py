@@ -18,9 +18,10 @@ from core.errors import SkipRecord
 from core.models import Kind
 from core.schema import Source
 from sync.reading.fingerprints import ReadingTerms
-from sync.reading.stage import ENTRY_COLUMNS, FINDING_COLUMNS, Stage, State
+from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped
 from sync.reading.stored_prints import StoredPrints
+from sync.run.scratch_tables import TouchedOwners
 
 _BATCH = 500
 
@@ -36,13 +37,12 @@ def join_entries(
     about = {"source": source.id}
     main = main_stream(connector)
     with stage.transaction() as connection:
-        connection.exec_driver_sql("DROP TABLE IF EXISTS stage_owners")
-        connection.exec_driver_sql("CREATE TEMPORARY TABLE stage_owners (owner TEXT)")
+        touched = TouchedOwners(connection)
         connection.execute(_OWNERS, about)
         seq = int(
             connection.execute(text("SELECT COALESCE(MAX(seq), 0) FROM stage_parts")).scalar_one()
         )
-    for owners in _owners(stage):
+    for owners in _owners(stage, touched):
         with stage.transaction() as connection:
             rows: list[tuple[Any, ...]] = []
             gone: list[tuple[str, str, None]] = []
@@ -66,18 +66,15 @@ def join_entries(
                         wanted = about | {"owner": owner}
                         place = connection.execute(_PLACE, wanted).one_or_none()
                         finding = (error.column, error.rule, error.message, error.hint)
-                        stage.add(
-                            "stage_findings",
-                            (*FINDING_COLUMNS, "joined"),
-                            [(main, *(place or (None, None)), *finding, True)],
-                        )
+                        row = (main, *(place or (None, None)), *finding, True)
+                        stage.findings.add(stage.database, [row])
                         facts = _bare(main, owner, State.UNREADABLE)
                 if facts is None:
                     gone.append((Kind.USER.value, owner, None))
                 else:
                     rows.append((seq, None, *facts, None, None))
-            stage.add("stage_entries", ENTRY_COLUMNS, rows)
-            stage.add("stage_gone", ("kind", "key", "cause"), gone)
+            stage.entries.add(stage.database, rows)
+            stage.gone.add(stage.database, gone)
 
 
 def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:
@@ -100,11 +97,12 @@ def _bare(stream: str, owner: str, state: State) -> tuple[Any, ...]:
     return (Kind.USER.value, stream, owner, state, *(None,) * 8)
 
 
-def _owners(stage: Stage) -> Iterator[list[str]]:
+def _owners(stage: Stage, touched: TouchedOwners) -> Iterator[list[str]]:
     last = ""
     while True:
-        with stage.transaction() as connection:
-            owners = list(connection.execute(_NEXT_OWNERS, {"last": last, "n": _BATCH}).scalars())
+        about = {"last": last, "n": _BATCH}
+        with stage.transaction():
+            owners = list(touched.connection.execute(_NEXT_OWNERS, about).scalars())
         if not owners:
             return
         yield owners

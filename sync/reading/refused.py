@@ -16,12 +16,13 @@ from sqlalchemy import Connection, bindparam, text
 from connectors.contract.connector import Connector
 from core.schema import Source
 from sync.reading.fetch_result import FetchResult
+from sync.reading.stage import Stage
 
 Names = tuple[str, str]
 
 
 def keep_the_refused(
-    connection: Connection, source: Source, connector: Connector, reading: FetchResult
+    stage: Stage, source: Source, connector: Connector, reading: FetchResult
 ) -> None:
     """Take off the list of the missing whoever a refused row speaks of.
 
@@ -29,6 +30,7 @@ def keep_the_refused(
     Where nobody is found and the row was refused for its very key, its stream counts as one with an
     unreadable key (F5).
     """
+    connection = stage.connection
     rows = connection.execute(_REFUSED).all()
     joined = connector.capabilities.joined
     missing = connection.execute(_ANY_PART if joined else _ANY_ENTRY).first()

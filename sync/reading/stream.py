@@ -23,11 +23,6 @@ from sync.reading.fingerprints import Prints, ReadingTerms
 from sync.reading.page_order import NO_KEY, VOID, Chunk, PageMatch, PageOrder, join_keys
 from sync.reading.page_rows import PageRows
 from sync.reading.stage import (
-    ENTRY_COLUMNS,
-    FINDING_COLUMNS,
-    GIST_COLUMNS,
-    PART_COLUMNS,
-    REFUSED_COLUMNS,
     Stage,
     State,
 )
@@ -91,7 +86,7 @@ class UnderWay:
 
     def stage_passed(self, stream: str, keys: Sequence[str] | frozenset[str]) -> None:
         """Record keys that were expected and have not been found so far."""
-        self.stage.add("stage_passed", ("stream", "key"), [(stream, key) for key in keys])
+        self.stage.passed.add(self.stage.database, [(stream, key) for key in keys])
 
 
 _NEXT_CHUNK = text(
@@ -307,8 +302,8 @@ class Stream:
         met: set[str] = set()
         unusable: list[tuple[int, SkipRecord]] = []
         refused: list[tuple[bytes, SkipRecord]] = []
-        table = "stage_parts" if self.joined else "stage_entries"
-        with self.stage.adding(table, PART_COLUMNS if self.joined else ENTRY_COLUMNS) as put:
+        table = self.stage.parts if self.joined else self.stage.entries
+        with table.adding(self.stage.database) as put:
             for row, key in named:
                 keys[row] = key
                 try:
@@ -330,7 +325,7 @@ class Stream:
         self._refused(refused)
         if met:
             passed[:] = [key for key in passed if key not in met]
-        self.stage.add("stage_gists", GIST_COLUMNS, self.gists)
+        self.stage.gists.add(self.stage.database, self.gists)
         self.gists = []
 
     def _identify(self, raw: bytes) -> str:
@@ -411,11 +406,11 @@ class Stream:
             if trace is not None or doubtful:
                 said = trace or Trace()
                 facts.append((self.name, said.owner, said.given_name, said.family_name, doubtful))
-        self.stage.add("stage_refused", REFUSED_COLUMNS, facts)
+        self.stage.refused.add(self.stage.database, facts)
 
     def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
         unusable = self.under_way.reading.unusable
         unusable[self.name] = unusable.get(self.name, 0) + 1
         place = (self.name, rows.page.file, rows.line(row))
         finding = (*place, error.column, error.rule, error.message, error.hint)
-        self.stage.add("stage_findings", FINDING_COLUMNS, [finding])
+        self.stage.findings.add(self.stage.database, [(*finding, False)])

@@ -1,0 +1,369 @@
+"""The scratch tables: every temporary table of the program, its columns, who fills and reads it.
+
+They connect rooms that otherwise only call each other, so each is described here once. A statement
+in SQL names the table; whoever runs it stands in ``filled_by`` or ``read_by`` and takes the object
+(``sync/run/scratch.py``). ``tests/sync/run/test_scratch.py`` compares this list with the code.
+The file is long because it is a list: a table is looked up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Connection
+
+from sync.run.scratch import Scratch
+
+# -- the stage: one reading of a source, until it is kept or thrown away
+
+
+class StagedEntries(
+    Scratch,
+    name="stage_entries",
+    columns="seq BIGINT, place BIGINT, kind TEXT, stream TEXT, key TEXT, state INTEGER,"
+    " raw_print BYTES, gist_print BYTES, norm_print BYTES, data TEXT, email TEXT,"
+    " person_key TEXT, roles TEXT, former TEXT, file TEXT, line INTEGER",
+    indexes={
+        "ix_stage_entries": "(kind, key)",
+        "ix_stage_former": "(former) WHERE former IS NOT NULL",
+    },
+    filled_by=("reading/stream.py", "reading/join.py", "reading/absence.py"),
+    read_by=(
+        "reading/absence.py", "reading/evidence.py", "reading/join.py",
+        "reading/page_order_store.py", "reading/stage.py", "reading/stream.py",
+    ),
+):  # fmt: skip
+    """What a reading found out about each entry that is new or not as it was.
+
+    ``place`` is the page it came from, null for an entry that was joined from rows; ``former`` is
+    the key it had before.
+    """
+
+
+class StagedParts(
+    Scratch,
+    name="stage_parts",
+    columns="seq BIGINT, place BIGINT, stream TEXT, key TEXT, owner TEXT, state INTEGER,"
+    " raw_print BYTES, gist_print BYTES, data TEXT, file TEXT, line INTEGER",
+    indexes={
+        "ix_stage_parts": "(stream, key)",
+        "ix_stage_owners": "(owner) WHERE owner IS NOT NULL",
+    },
+    filled_by=("reading/stream.py",),
+    read_by=(
+        "reading/absence.py", "reading/evidence.py", "reading/join.py",
+        "reading/page_order_store.py",
+    ),
+):  # fmt: skip
+    """The rows of entries that are joined from several rows."""
+
+
+class StagedGists(
+    Scratch,
+    name="stage_gists",
+    columns="kind TEXT, key TEXT, gist_print BYTES, norm_print BYTES",
+    filled_by=("reading/stream.py",),
+    read_by=("reading/evidence.py",),
+):
+    """Entries whose bytes changed and whose content did not: only their prints are new."""
+
+
+class StagedPassed(
+    Scratch,
+    name="stage_passed",
+    columns="stream TEXT, key TEXT",
+    indexes={"ix_stage_passed": "(stream, key)"},
+    filled_by=("reading/stream.py",),
+    read_by=("reading/absence.py", "reading/evidence.py", "reading/page_order_store.py"),
+):
+    """Keys at which the old page order and the new one part: what is not staged of them is gone."""
+
+
+class StagedGone(
+    Scratch,
+    name="stage_gone",
+    columns="kind TEXT, key TEXT, cause TEXT",
+    filled_by=("reading/absence.py", "reading/join.py"),
+    read_by=("reading/absence.py", "reading/evidence.py"),
+):
+    """The entries that were proven to be gone."""
+
+
+class StagedGoneParts(
+    Scratch,
+    name="stage_gone_parts",
+    columns="stream TEXT, key TEXT",
+    filled_by=("reading/absence.py",),
+    read_by=("reading/evidence.py", "reading/join.py"),
+):
+    """The rows that were proven to be gone."""
+
+
+class StagedRefused(
+    Scratch,
+    name="stage_refused",
+    columns="stream TEXT, owner TEXT, given TEXT, family TEXT, doubtful BOOLEAN",
+    filled_by=("reading/stream.py",),
+    read_by=("reading/refused.py",),
+):
+    """Rows that were refused under a key that the source does not have, and of whom they speak."""
+
+
+class StagedChunks(
+    Scratch,
+    name="stage_chunks",
+    columns="stream TEXT, position INTEGER, digest BYTES, count INTEGER, prints BYTES,"
+    " keys BYTES, spans BYTES",
+    filled_by=("reading/stage.py", "reading/absence.py"),
+    read_by=("reading/absence.py", "reading/page_order_store.py"),
+):
+    """The new page order, page by page, as ``snapshot_chunks`` keeps it."""
+
+
+class StagedFindings(
+    Scratch,
+    name="stage_findings",
+    columns="stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT, hint TEXT,"
+    " joined BOOLEAN DEFAULT FALSE",
+    filled_by=("reading/absence.py", "reading/join.py", "reading/stream.py"),
+    read_by=("reading/evidence.py", "reading/stage.py"),
+):
+    """The rows that could not be used; ``joined`` of entries that were joined from rows."""
+
+
+class TouchedOwners(
+    Scratch,
+    name="stage_owners",
+    columns="owner TEXT",
+    filled_by=("reading/join.py",),
+    read_by=("reading/join.py",),
+):
+    """The entries of which a row is new, changed or gone: they are joined anew."""
+
+
+class MovedSchools(
+    Scratch,
+    name="moved_schools",
+    columns="key TEXT PRIMARY KEY",
+    filled_by=("reading/evidence.py",),
+    read_by=("reading/evidence.py",),
+):
+    """The schools that are new or gone in this reading: their members are looked at again."""
+
+
+# -- the people of a plan
+
+
+class UserList(
+    Scratch,
+    name="todo_users",
+    columns="n INTEGER, target_id TEXT",
+    indexes={"ix_todo_users": "(n)"},
+    filled_by=("acts/ordered_plan.py", "people/person.py", "planning/worklists.py"),
+    read_by=("people/person.py", "planning/worklists.py"),
+):
+    """The users to look at, numbered from 1: read in batches by their number."""
+
+
+class JoinList(
+    Scratch,
+    name="todo_joins",
+    columns="record_id BIGINT, target_id TEXT, reason TEXT",
+    indexes={"ix_todo_joins": "(target_id)", "ix_todo_join": "(record_id)"},
+    filled_by=("people/matching.py", "planning/worklists.py"),
+    read_by=("people/matching.py", "people/person.py", "planning/worklists.py"),
+):
+    """The records that join a user whom the directory knows, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleToRead:
+    """The users to look at and the records that join them: ``read_users`` reads both."""
+
+    users: UserList
+    joins: JoinList
+
+    @classmethod
+    def none_yet(cls, connection: Connection) -> Self:
+        """Make both lists, empty."""
+        return cls(UserList(connection), JoinList(connection))
+
+
+class RecordList(
+    Scratch,
+    name="todo_records",
+    columns="n NUMBERED, record_id BIGINT, cause TEXT",
+    indexes={"ix_todo_record": "(record_id)"},
+    filled_by=("people/matching.py", "planning/worklists.py"),
+    read_by=("people/matching.py", "people/person.py", "planning/worklists.py"),
+):
+    """The records of people whom the directory does not know, numbered from 1."""
+
+
+class SomeRecords(
+    Scratch,
+    name="some_records",
+    columns="n INTEGER, record_id BIGINT",
+    filled_by=("people/matching.py",),
+    read_by=("people/person.py",),
+):
+    """Records that are read by their ids, numbered from 1."""
+
+
+class NewKeys(
+    Scratch,
+    name="new_keys",
+    columns="record_id BIGINT, source_id BIGINT, person TEXT, word TEXT, value TEXT",
+    indexes={"ix_new_keys": "(word, value)", "ix_new_keys_person": "(person)"},
+    filled_by=("people/matching.py",),
+    read_by=("people/matching.py",),
+):
+    """Everything by which new people could be known: a row for each key of each record."""
+
+
+class Found(
+    Scratch,
+    name="found",
+    columns="person TEXT, source_id BIGINT, target_id TEXT, other TEXT, word TEXT",
+    indexes={
+        "ix_found": "(person)",
+        "ix_found_source": "(source_id, person)",
+        "ix_found_target": "(target_id)",
+        "ix_found_other": "(other) WHERE other IS NOT NULL",
+    },
+    filled_by=("people/matching.py",),
+    read_by=("people/matching.py",),
+):
+    """Who shares a key with a new person: a user (``target_id``), or another new person."""
+
+
+class Attached(
+    Scratch,
+    name="attached",
+    columns="record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT",
+    indexes={"ix_attached": "(base_id)", "ix_attached_record": "(record_id)"},
+    filled_by=("people/matching.py",),
+    read_by=("people/matching.py", "planning/newcomers.py", "planning/worklists.py"),
+):
+    """Records that are of a newcomer of another source: they join with the record ``base_id``."""
+
+
+class ConflictPeople(
+    Scratch,
+    name="conflict_people",
+    columns="target_id TEXT",
+    indexes={"ix_conflict_people": "(target_id)"},
+    filled_by=("planning/newcomers.py", "planning/overrides.py"),
+    read_by=("acts/vendor_switch.py", "planning/overrides.py", "planning/worklists.py"),
+):
+    """The users whom an open conflict names: they do not leave."""
+
+
+class Leavers(
+    Scratch,
+    name="leavers",
+    columns="person TEXT, word TEXT, value TEXT, kind TEXT",
+    indexes={"ix_leavers": "(value, word)", "ix_leavers_person": "(person)"},
+    filled_by=("people/moved_people.py",),
+    read_by=("people/moved_people.py",),
+):
+    """Everything by which those who leave, or would, could be known again."""
+
+
+class Staying(
+    Scratch,
+    name="staying",
+    columns="person TEXT",
+    filled_by=("people/moved_people.py",),
+    read_by=("people/moved_people.py",),
+):
+    """Those of ``leavers`` who stay for now: protected, in grace, or the season takes nothing."""
+
+
+class Joiners(
+    Scratch,
+    name="joiners",
+    columns="person BIGINT, word TEXT, value TEXT, kind TEXT",
+    indexes={"ix_joiners": "(value, word)", "ix_joiners_person": "(person)"},
+    filled_by=("people/moved_people.py",),
+    read_by=("people/moved_people.py",),
+):
+    """Everything by which the people of new records could be known; ``person`` is the record."""
+
+
+class Pairs(
+    Scratch,
+    name="pairs",
+    columns="record_id BIGINT, target_id TEXT, moved INTEGER",
+    indexes={"ix_pairs": "(record_id)", "ix_pairs_target": "(target_id)"},
+    filled_by=("people/moved_people.py",),
+    read_by=("people/moved_people.py", "planning/overrides.py", "planning/worklists.py"),
+):
+    """Somebody who joins and somebody who leaves: one person (``moved`` 1), or alike."""
+
+
+# -- what a draft comes to
+
+
+class Marks(
+    Scratch,
+    name="marks",
+    columns="target_id TEXT, source_id BIGINT, mark TEXT",
+    filled_by=("ledger/draft.py", "planning/overrides.py", "planning/return_check.py"),
+    read_by=("ledger/seal.py", "planning/approval_needed.py", "planning/return_check.py"),
+):
+    """Why the limits look at a person, beside what is taken from them."""
+
+
+class Holds(
+    Scratch,
+    name="holds",
+    columns="target_id TEXT, why TEXT, source_id BIGINT",
+    indexes={"ix_holds": "(target_id)"},
+    filled_by=("planning/approval_needed.py",),
+    read_by=("ledger/seal.py",),
+):
+    """The people whose changes wait for approval, and the limit because of which."""
+
+
+class PupilsNow(
+    Scratch,
+    name="pupils_now",
+    columns="user_id TEXT, school_id TEXT, grade TEXT",
+    filled_by=("planning/return_check.py",),
+    read_by=("planning/return_check.py",),
+):
+    """Who is a student where, while the directory still is as the pause left it."""
+
+
+class ReturnVerdicts(
+    Scratch,
+    name="verdicts",
+    columns="target_id TEXT, verdict TEXT",
+    indexes={"ix_verdicts": "(target_id)"},
+    filled_by=("planning/return_check.py",),
+    read_by=("planning/return_check.py",),
+):
+    """What the check of a school's return says to what is taken from a person."""
+
+
+class GoingOver(
+    Scratch,
+    name="going_over",
+    columns="user_id TEXT, how TEXT",
+    filled_by=("acts/vendor_switch.py",),
+    read_by=("acts/vendor_switch.py",),
+):
+    """The people of the source that is left: matched, weak or lost."""
+
+
+class PlanPlaces(
+    Scratch,
+    name="plan_places",
+    columns="target_id TEXT, record_id BIGINT, role TEXT, school_id TEXT, is_primary BOOLEAN,"
+    " alone BOOLEAN, active BOOLEAN",
+    filled_by=("ledger/new_memberships.py",),
+    read_by=("ledger/apply.py", "ledger/headcount.py"),
+):
+    """The roles and schools that the changes of a plan give."""
