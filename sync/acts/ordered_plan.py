@@ -27,6 +27,7 @@ from sync.run.clock import Clock, utc_now
 from sync.run.district_run import origins_of, read_district
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in, open_run
+from sync.run.scratch_tables import PeopleToRead
 
 BATCH = 1_000
 STANDS_DAYS = 7
@@ -126,18 +127,12 @@ def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str]
 def people(asked: OrderedPlan, query: str, about: Mapping[str, Any]) -> Iterator[UserView]:
     """Yield the users whose ids a query selects, with everything a decision needs, in batches."""
     connection = asked.connection
-    for name, columns in (
-        ("todo_users", "n INTEGER, target_id TEXT"),
-        ("todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+    found = PeopleToRead.none_yet(connection)
     numbered = "SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
     connection.execute(text(f"INSERT INTO todo_users {numbered} FROM ({query}) AS p"), about)
-    connection.exec_driver_sql("CREATE INDEX ix_asked_users ON todo_users (n)")
-    total = int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
-    for first in range(1, total + 1, BATCH):
-        yield from read_users(connection, first, first + BATCH - 1)
+    found.users.index()
+    for first in range(1, found.users.count() + 1, BATCH):
+        yield from read_users(found, first, first + BATCH - 1)
 
 
 def named_in_conflicts(connection: Connection, district_id: int) -> set[str]:

@@ -30,6 +30,7 @@ from sync.run.clock import Clock
 from sync.run.district_run import DistrictRun, Progress, open_district_run, origins_of
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in
+from sync.run.scratch_tables import ConflictPeople, GoingOver, PlanTables
 
 
 def switch_source(
@@ -80,10 +81,11 @@ def _plan(run: DistrictRun, old_id: int, new: Source, outcome: Outcome) -> None:
     new_id = new.id
     rest = [source for source in run.sources if source.id not in (old_id, new_id)]
 
-    def seal(connection: Connection, draft: Draft) -> int | None:
+    def seal(tables: PlanTables, draft: Draft) -> int | None:
+        connection = tables.conflict_people.connection
         _refuse_doubtful_schools(connection, run, new_id)
         draft.flush(connection)
-        outcome.report = _report(connection, draft, run, old_id, new_id)
+        outcome.report = _report(tables.conflict_people, draft, run, old_id, new_id)
         outcome.report |= {
             "own_numbers": sorted(new.own_numbers),
             "numbers": _numbers(connection, run.database, draft, new_id),
@@ -134,14 +136,14 @@ def _refuse_doubtful_schools(connection: Connection, run: DistrictRun, new_id: i
 
 
 def _report(
-    connection: Connection, draft: Draft, run: DistrictRun, old_id: int, new_id: int
+    weak: ConflictPeople, draft: Draft, run: DistrictRun, old_id: int, new_id: int
 ) -> dict[str, Any]:
     """Return who moves over: in total, and for each school."""
     about = {"plan": draft.plan_id, "old": old_id, "new": new_id}
-    connection.exec_driver_sql("DROP TABLE IF EXISTS going_over")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE going_over (user_id TEXT, how TEXT)")
+    connection = weak.connection
+    going_over = GoingOver(connection)
     connection.execute(_GOING_OVER, about)
-    total = _counted(dict(_pairs(connection.execute(_TOTAL))))
+    total = _counted(dict(_pairs(going_over.connection.execute(_TOTAL))))
     schools: dict[tuple[str, str], dict[str, int]] = {}
     for school, name, how, people in connection.execute(_BY_SCHOOL):
         schools.setdefault((name or "", school), {})[how] = people

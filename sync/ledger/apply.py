@@ -23,9 +23,10 @@ from core.steps import log_of, step
 from core.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.effects import SOURCE_KINDS, take_effect
-from sync.ledger.new_memberships import PLACES, keep_places
+from sync.ledger.new_memberships import keep_places
 from sync.run.display import PLAN, RUN, shown_id
 from sync.run.open_records import opening
+from sync.run.scratch_tables import PlanPlaces
 
 log = log_of(__name__)
 
@@ -88,13 +89,13 @@ def _apply_in(
     plan = connection.execute(_PLAN, about).one()
     about["district"] = plan.district_id
     shape = shape_of(database, connection, plan_id, plan.kind)
-    keep_places(database, connection, about)
-    _check_preconditions(database, connection, about, shape)
+    places = keep_places(database, connection, about)
+    _check_preconditions(database, places, about, shape)
     failpoint("apply.checked")
     held = headcount.held_where(database)
     before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
     failpoint("apply.counted")
-    words = _Words(database)
+    words = _Words(database, places)
     for name, query in words.statements(shape):
         connection.execute(text(query), about)
         failpoint(f"apply.{name}")
@@ -107,7 +108,7 @@ def _apply_in(
     take_effect(database, connection, plan.kind, from_json(plan.effects) or {}, about)
     failpoint("apply.effects")
     after = headcount.count(
-        connection, plan_id, headcount.brought(database) if shape.only_creates else held
+        connection, plan_id, headcount.brought(database, places) if shape.only_creates else held
     )
     headcount.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
@@ -218,22 +219,20 @@ _UPDATED_FIELDS = (
 
 
 def _check_preconditions(
-    database: Database, connection: Connection, about: dict[str, Any], shape: Shape
+    database: Database, places: PlanPlaces, about: dict[str, Any], shape: Shape
 ) -> None:
     drifted: set[str] = set()
-    for _, query in preconditions(database, shape):
-        drifted.update(connection.execute(text(query), about).scalars())
+    for _, query in preconditions(database, shape, places.name):
+        drifted.update(places.connection.execute(text(query), about).scalars())
     if drifted:
         raise Drifted(sorted(drifted))
 
 
-def preconditions(
-    database: Database, shape: Shape, places: str = PLACES
-) -> Iterator[tuple[str, str]]:
+def preconditions(database: Database, shape: Shape, places: str) -> Iterator[tuple[str, str]]:
     """Yield each precondition of a plan: what has changed if it fails, and its SQL.
 
     The SQL binds ``plan`` and ``district`` and returns the targets for which it fails. ``places``
-    are those of ``sync/ledger/new_memberships.py``, or the query for them.
+    is the table of ``sync/ledger/new_memberships.py``, or the query for it.
     """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")
@@ -305,8 +304,9 @@ _SAY_MORE = UPDATES | {"archive", "restore"}
 class _Words:
     """The statements that apply a plan, in the dialect of the database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, places: PlanPlaces) -> None:
         self.database = database
+        self.places = places
 
     def statements(self, shape: Shape) -> Sequence[tuple[str, str]]:
         """Return (name, SQL) in the order in which they run."""
@@ -327,7 +327,7 @@ class _Words:
         if shape.by_a_person and shape.actions & _SAY_MORE:
             done.append(("attributes", self._attributes()))
         if shape.actions & {"create", *UPDATES}:
-            done.append(("memberships", _MEMBERSHIPS))
+            done.append(("memberships", _MEMBERSHIPS.format(places=self.places.name)))
         if not shape.only_creates:
             done.append(("status", self._status("users", "user")))
             done.append(("revised", _REVISE.format(table="users", kind="user")))
@@ -484,7 +484,7 @@ _REVISE = (  # updated people have a new revision already, so no row is written 
 )
 _MEMBERSHIPS = (  # in the order of their key
     "INSERT INTO memberships (user_id, role, school_id, is_primary)"
-    f" SELECT target_id, role, school_id, is_primary FROM {PLACES} ORDER BY target_id"
+    " SELECT target_id, role, school_id, is_primary FROM {places} ORDER BY target_id"
 )
 _LINK = (
     "INSERT INTO links (record_id, target_id, held) SELECT c.record_id, c.target_id, TRUE"

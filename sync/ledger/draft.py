@@ -23,6 +23,7 @@ from core.database import Database
 from core.models import Kind
 from core.stored import to_json, utc_text
 from sync.ledger.outline import Outline
+from sync.run.scratch_tables import Marks
 
 CHANGE_COLUMNS = (
     "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
@@ -38,7 +39,6 @@ TAKING_COLUMNS = (
     "explained",
     "guarded",
 )
-MARK_COLUMNS = ("target_id", "source_id", "mark")
 DIGEST_SIZE = 32
 PRINT_SIZE = 16
 _SALT = 16
@@ -101,8 +101,10 @@ class Opening:
     reason: str | None = None
 
 
-def open_plan(database: Database, connection: Connection, opening: Opening) -> Draft:
-    """Store an empty plan as a draft, and return the collector of its changes."""
+def open_plan(
+    database: Database, connection: Connection, opening: Opening, marks: Marks | None = None
+) -> Draft:
+    """Store an empty plan as a draft, and return the collector of its changes and ``marks``."""
     about = {
         "district": opening.district_id,
         "run": opening.run_id,
@@ -117,7 +119,8 @@ def open_plan(database: Database, connection: Connection, opening: Opening) -> D
         "decided": None if opening.actor is None else utc_text(opening.now),
         "reason": opening.reason,
     }
-    return Draft(database, int(connection.execute(_NEW_PLAN, about).scalar_one()))
+    plan_id = int(connection.execute(_NEW_PLAN, about).scalar_one())
+    return Draft(database, plan_id, marks)
 
 
 _NEW_PLAN = text(
@@ -133,9 +136,11 @@ _NEW_PLAN = text(
 class Draft:
     """Collects the steps and takings of one plan and writes them in batches."""
 
-    def __init__(self, database: Database, plan_id: int) -> None:
+    def __init__(self, database: Database, plan_id: int, marks: Marks | None = None) -> None:
         self.database = database
         self.plan_id = plan_id
+        self.marks = marks
+        """Where ``mark`` writes; None for a plan that no limit judges, which has no marks."""
         self.size = 0
         self.counts: Counter[str] = Counter()
         self.school_counts: Counter[str] = Counter()
@@ -145,7 +150,7 @@ class Draft:
         self._rows: list[Sequence[Any]] = []
         self._put = self._rows.append
         self._takings: list[tuple[Any, ...]] = []
-        self._marks: list[tuple[str, int, str]] = []
+        self._marked: list[tuple[str, int, str]] = []
         self._digest = blake2b(digest_size=DIGEST_SIZE)
         self._salts = b""
         self.outline = Outline()
@@ -195,7 +200,9 @@ class Draft:
 
     def mark(self, target: str, source_id: int, mark: str) -> None:
         """Record why ``approval_needed`` looks at a person, apart from what they lose."""
-        self._marks.append((target, source_id, mark))
+        if self.marks is None:
+            raise RuntimeError("a plan that no limit judges has no marks")
+        self._marked.append((target, source_id, mark))
 
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
         """Remove everything recorded about one person with these actions."""
@@ -223,9 +230,9 @@ class Draft:
             unique = list({row[1:5]: row for row in self._takings}.values())
             self.database.insert_into(connection, "takings", TAKING_COLUMNS, unique)
             self._takings = []
-        if self._marks:
-            self.database.insert_into(connection, "marks", MARK_COLUMNS, self._marks)
-            self._marks = []
+        if self.marks is not None:
+            self.marks.add(self.database, self._marked)
+            self._marked = []
 
     @contextmanager
     def streaming(self, connection: Connection) -> Iterator[None]:

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, TextClause, text
 
 from core.database import Database
 from core.stored import to_json, utc_text
-from sync.ledger.new_memberships import PLACES
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
+from sync.run.scratch_tables import PlanPlaces
 
 Counts = Mapping[Group, int]
 
@@ -60,17 +60,17 @@ def held_where(database: Database) -> Held:
     )
 
 
-def brought(database: Database) -> Held:
+def brought(database: Database, places: PlanPlaces) -> Held:
     """Ask for the people of a plan that only creates; ``new_memberships`` says where they are."""
     active = f"{database.json_text('c.after', 'status')} = 'active'"
     return Held(
         text(
-            f"SELECT p.target_id, r.source_id, p.school_id, p.role FROM {PLACES} p"
+            f"SELECT p.target_id, r.source_id, p.school_id, p.role FROM {places.name} p"
             " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND NOT p.alone"
             " ORDER BY p.target_id"
         ),
         text(
-            f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {PLACES} p"
+            f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {places.name} p"
             " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND p.alone"
             " GROUP BY 1, 2, 3"
             # people without a membership have no row there, and no role in their change

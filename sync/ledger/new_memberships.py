@@ -13,12 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.database import Database
-
-PLACES = "plan_places"
-_COLUMNS = (
-    "target_id TEXT, record_id BIGINT, role TEXT, school_id TEXT, is_primary BOOLEAN,"
-    " alone BOOLEAN, active BOOLEAN"
-)
+from sync.run.scratch_tables import PlanPlaces
 
 
 def places(database: Database) -> str:
@@ -39,8 +34,8 @@ def places(database: Database) -> str:
     )
 
 
-def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> None:
-    """Fill the table with the memberships of a plan; it ends with the connection."""
-    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {PLACES}")
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {PLACES} ({_COLUMNS})")
-    connection.execute(text(f"INSERT INTO {PLACES} {places(database)}"), about)
+def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> PlanPlaces:
+    """Put the places of a plan into a table, which ends with the connection."""
+    kept = PlanPlaces(connection)
+    connection.execute(text(f"INSERT INTO plan_places {places(database)}"), about)
+    return kept

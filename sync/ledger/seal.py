@@ -21,6 +21,7 @@ from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of
 from sync.rules.limits import SCHOOL_ROLE, Trip
 from sync.run.display import PLAN, shown_id
+from sync.run.scratch_tables import Holds, Marks
 
 log = log_of(__name__)
 
@@ -72,9 +73,12 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The result of judging a draft, in addition to the people in ``holds``."""
+    """The result of judging a draft."""
 
     district_id: int
+    holds: Holds
+    """The people whose changes wait for approval."""
+    marks: Marks
     trips: Sequence[Trip]
     """The limits that were exceeded: why there is a held plan."""
     extra: Mapping[str, int]
@@ -141,17 +145,18 @@ def _seal_both(
         additions=dict(draft.additions),
         expires=expires,
     )
-    held_id = _split_off_held(connection, draft.plan_id)
+    held_id = _split_off_held(judged.holds, draft.plan_id)
     if held_id is not None:
         trips = [_trip(trip, judged.names) for trip in judged.trips]
         held = seal_held(draft.database, connection, held_id, trips, expires) or {}
         rest.counts = {name: people - held.get(name, 0) for name, people in rest.counts.items()}
-        rest.additions = _without_held(connection, rest.additions)
+        rest.additions = _without_held(judged, rest.additions)
     return _seal_rest(connection, draft, held_id, judged, rest), held_id
 
 
-def _split_off_held(connection: Connection, plan_id: int) -> int | None:
+def _split_off_held(holds: Holds, plan_id: int) -> int | None:
     """Move the changes of everybody in ``holds`` to a plan of their own; return its id."""
+    connection = holds.connection
     if not connection.execute(_ANY_HELD, {"plan": plan_id}).first():
         return None
     held_id = int(connection.execute(OPEN_HELD, {"plan": plan_id}).scalar_one())
@@ -215,9 +220,9 @@ def _unchanged(connection: Connection, draft: Draft, held_id: int | None, distri
     return max(0, people - touched)
 
 
-def _without_held(connection: Connection, additions: Mapping[int, int]) -> dict[int, int]:
+def _without_held(judged: Judged, additions: Mapping[int, int]) -> dict[int, int]:
     left = dict(additions)
-    for source_id, people in connection.execute(_COUNT_ADDED):
+    for source_id, people in judged.marks.connection.execute(_COUNT_ADDED):
         left[source_id] = left.get(source_id, 0) - people
     return left
 

@@ -21,6 +21,7 @@ from core.models import fold_name, without_zeros
 from sync.people.identity import NUMBERS
 from sync.people.matching import read_records
 from sync.people.person import RecordView, decode_user
+from sync.run.scratch_tables import EntryGroups, EntryKeys, PlanTables, RecordList, SameEntries
 
 BATCH = 2_000
 MANY = 100_000
@@ -29,60 +30,46 @@ MANY = 100_000
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
-def create_tables(connection: Connection) -> None:
-    """Make the table of the records that share a person with another new one, empty."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS same_entries")
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE same_entries"
-        " (record_id BIGINT PRIMARY KEY, base_id BIGINT, person TEXT)"
-    )
-
-
-def unite(database: Database, transaction: Transaction, records: int) -> bool:
+def unite(database: Database, transaction: Transaction, tables: PlanTables, records: int) -> bool:
     """Fill ``same_entries`` from records 1 to ``records`` of ``todo_records``.
 
     Says whether anybody has several entries. ``base_id`` is the first entry of each person in the
     order of ``todo_records``, so that what follows does not depend on the order of rows or pages.
     """
-    repeated = _repeated(transaction, records)
+    repeated = _repeated(transaction, tables.records, records)
     if repeated is not None and not repeated:
         return False
     with transaction() as connection:
-        for name, columns in (
-            ("entry_keys", "n BIGINT, word TEXT"),
-            ("entry_groups", "n BIGINT PRIMARY KEY, label BIGINT"),
-        ):
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-            connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
-    for batch in _read(transaction, records):
+        keys, groups = EntryKeys(connection), EntryGroups(connection)
+    for batch in _read(transaction, tables.records, records):
         rows = [
             (row[0], word)
             for row in batch
             if repeated is None or not repeated.isdisjoint(map(hash, _values(row)))
             for word in _words(row)
         ]
-        with transaction() as connection:
-            database.insert_into(connection, "entry_keys", ("n", "word"), rows)
+        with transaction():
+            keys.add(database, rows)
     with transaction() as connection:
-        connection.exec_driver_sql("CREATE INDEX ix_entry_keys ON entry_keys (word, n)")
-        connection.exec_driver_sql("CREATE INDEX ix_entry_keys_n ON entry_keys (n, word)")
+        keys.index()
         database.analyze(connection, "entry_keys")
         connection.execute(_SEED)
         while connection.execute(_SPREAD).rowcount:
             pass
-        _leave_contradictions_out(connection)
+        _leave_contradictions_out(groups)
         connection.execute(_KEEP)
-        return connection.execute(text("SELECT 1 FROM same_entries LIMIT 1")).first() is not None
+        return tables.same_entries.count() > 0
 
 
-def attach(connection: Connection) -> None:
+def attach(tables: PlanTables) -> None:
     """Let each person's other entries join with their first one, as far as they are still new."""
     for query in (_ATTACH, _BASE_OF_OTHERS, _NOT_BY_THEMSELVES):
-        connection.execute(query)
+        tables.same_entries.connection.execute(query)
 
 
-def others(connection: Connection) -> Iterator[tuple[int, list[RecordView]]]:
+def others(same: SameEntries) -> Iterator[tuple[int, list[RecordView]]]:
     """Yield each first entry with the other entries of its person."""
+    connection = same.connection
     rows = connection.execute(_OTHERS).all()
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
@@ -110,12 +97,12 @@ _Row = tuple[int, int, str | None, str, str | None, str]
 """n, source, key of the person, roles, folded address, data."""
 
 
-def _read(transaction: Transaction, records: int) -> Iterator[Sequence[Any]]:
+def _read(transaction: Transaction, listed: RecordList, records: int) -> Iterator[Sequence[Any]]:
     """Yield the records in batches of ``_Row``."""
     for first in range(1, records + 1, BATCH):
-        with transaction() as connection:
+        with transaction():
             about = {"first": first, "last": first + BATCH - 1}
-            rows = connection.execute(_RECORDS, about).all()
+            rows = listed.connection.execute(_RECORDS, about).all()
         yield rows
 
 
@@ -157,7 +144,7 @@ def _words(row: Any) -> set[str]:
     return found | ({f"{source_id}:key:{person_key}"} if person_key is not None else set())
 
 
-def _repeated(transaction: Transaction, records: int) -> set[int] | None:
+def _repeated(transaction: Transaction, listed: RecordList, records: int) -> set[int] | None:
     """Return the hashes of values that stand in several records, and perhaps of a few others.
 
     None if they are too many to be remembered. Of each value only three bits of a field are set:
@@ -166,7 +153,7 @@ def _repeated(transaction: Transaction, records: int) -> set[int] | None:
     mask = (1 << max(16, (records * 64).bit_length())) - 1
     field = bytearray((mask >> 3) + 1)
     repeated: set[int] = set()
-    for batch in _read(transaction, records):
+    for batch in _read(transaction, listed, records):
         for row in batch:
             for value in _values(row):
                 number = hash(value)
@@ -186,8 +173,9 @@ def _repeated(transaction: Transaction, records: int) -> set[int] | None:
 # -- what contradicts itself
 
 
-def _leave_contradictions_out(connection: Connection) -> None:
+def _leave_contradictions_out(groups: EntryGroups) -> None:
     """Take groups apart in which one number, or the key of a person, has several values."""
+    connection = groups.connection
     wrong: list[dict[str, int]] = []
     last: dict[str, int] = {"label": 0, "n": 0}
     kept: list[Any] = []

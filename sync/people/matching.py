@@ -25,6 +25,7 @@ from sync.people.contested_links import ClaimedLinks
 from sync.people.identity import NUMBERS, Candidate, Match, Traits, judge
 from sync.people.person import RecordView, read_newcomers
 from sync.people.traits import OwnNumbers, read_known, traits_of
+from sync.run.scratch_tables import Found, NewKeys, PlanTables, SameEntries, SomeRecords
 
 BATCH = 1_000
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -51,29 +52,45 @@ class MatchingContext:
     """Somebody has several new entries in one source (``sync/people/entries.py``)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Sets:
+    """The tables that new people are matched in."""
+
+    database: Database
+    plan: PlanTables
+    keys: NewKeys
+    found: Found
+    same: SameEntries | None
+    """Who has several new entries in one source, if anybody does."""
+
+
 def match(
-    database: Database, transaction: Transaction, terms: MatchingContext, records: int
+    database: Database,
+    transaction: Transaction,
+    tables: PlanTables,
+    terms: MatchingContext,
+    records: int,
 ) -> None:
-    """Match the records 1 to ``records`` of ``todo_records``; see the module.
+    """Match the records 1 to ``records`` of the list of records; see the module.
 
     ``transaction`` opens one short write transaction after another on the connection with the
     temporary tables, so that acts by hand never wait for all of it.
     """
     with transaction() as connection:
         terms.aliases = read_aliases(connection, terms.district_id)
-        _make_tables(connection)
+        same = tables.same_entries if terms.grouped else None
+        sets = _Sets(database, tables, NewKeys(connection), Found(connection), same)
+        tables.attached.index()
         for first in range(1, records + 1, BATCH):
             newcomers = [
                 record
                 for record in read_newcomers(
-                    connection, first, first + BATCH - 1, grouped=terms.grouped
+                    tables.records, first, first + BATCH - 1, same=sets.same
                 )
                 if record.source_id not in terms.silent
             ]
-            rows = [row for record in newcomers for row in _rows(record, terms)]
-            database.insert_into(connection, "new_keys", _COLUMNS, rows)
-        for query in _INDEXES:
-            connection.exec_driver_sql(query)
+            sets.keys.add(database, [row for record in newcomers for row in _rows(record, terms)])
+        sets.keys.index()
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE new_keys")
     with transaction() as connection:
@@ -81,15 +98,11 @@ def match(
             connection.execute(find, {"district": terms.district_id})
         if connection.execute(_ANY_LOGIN).first():
             connection.execute(_FIND_BY_LOGIN, {"district": terms.district_id})
-        connection.exec_driver_sql("CREATE INDEX ix_found ON found (person)")
+        sets.found.index("ix_found")
         for find in _FIND_WITHOUT_ZEROS:
             connection.execute(find, {"district": terms.district_id})
         connection.execute(_DECIDED_NEW)
-        connection.exec_driver_sql("CREATE INDEX ix_found_source ON found (source_id, person)")
-        connection.exec_driver_sql("CREATE INDEX ix_found_target ON found (target_id)")
-        connection.exec_driver_sql(
-            "CREATE INDEX ix_found_other ON found (other) WHERE other IS NOT NULL"
-        )
+        sets.found.index()
         if not database.is_sqlite:
             connection.exec_driver_sql("ANALYZE found")
         sources = connection.execute(_SOURCES).scalars().all()
@@ -102,22 +115,17 @@ def match(
                 about = {"source": source_id, "last": last, "batch": BATCH}
                 people = connection.execute(_PEOPLE, about).scalars().all()
                 if people:
-                    _Batch(database, connection, terms, claims).decide(people)
+                    _Batch(sets, terms, claims).decide(people)
             if len(people) < BATCH:
                 break
             last = people[-1]
-        with transaction() as connection:
-            _contest(database, connection, terms, claims, source_id)
+        with transaction():
+            _contest(sets, terms, claims, source_id)
 
 
-def _contest(
-    database: Database,
-    connection: Connection,
-    terms: MatchingContext,
-    claims: ClaimedLinks,
-    source_id: int,
-) -> None:
+def _contest(sets: _Sets, terms: MatchingContext, claims: ClaimedLinks, source_id: int) -> None:
     """Undo links of one source that are doubtful when seen together."""
+    connection = sets.keys.connection
     doubtful = claims.swapped()
     crowded = connection.execute(_CROWDED, {"source": source_id}).scalars().all()
     for start in range(0, len(crowded), 500):
@@ -127,21 +135,7 @@ def _contest(
         doubtful |= claims.crowded(
             (row.target_id, row.record_id, row.reason, person_of(row)) for row in rows
         )
-    batch = _Batch(database, connection, terms, claims)
-    batch.take_back(doubtful)
-
-
-def _make_tables(connection: Connection) -> None:
-    for name, columns in (
-        ("new_keys", "record_id BIGINT, source_id BIGINT, person TEXT, word TEXT, value TEXT"),
-        ("found", "person TEXT, source_id BIGINT, target_id TEXT, other TEXT, word TEXT"),
-        ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
-        ("family_addresses", "record_id BIGINT, users TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
-    connection.exec_driver_sql("CREATE INDEX ix_attached ON attached (base_id)")
-    connection.exec_driver_sql("CREATE INDEX ix_attached_record ON attached (record_id)")
+    _Batch(sets, terms, claims).take_back(doubtful)
 
 
 def _rows(record: RecordView, terms: MatchingContext) -> list[tuple[Any, ...]]:
@@ -185,15 +179,9 @@ def person_of(record: RecordView | Any) -> str:
 class _Batch:
     """Some new people, with everybody they may be."""
 
-    def __init__(
-        self,
-        database: Database,
-        connection: Connection,
-        terms: MatchingContext,
-        claims: ClaimedLinks,
-    ) -> None:
-        self.database = database
-        self.connection = connection
+    def __init__(self, sets: _Sets, terms: MatchingContext, claims: ClaimedLinks) -> None:
+        self.sets = sets
+        self.connection = sets.keys.connection
         self.terms = terms
         self.claims = claims
 
@@ -252,15 +240,9 @@ class _Batch:
             elif (base := bases[target].base) is not None:
                 attached += [(record.id, base, target, verdict.reason) for record in mine]
             # otherwise a person must first decide who that one is
-        self.database.insert_into(
-            self.connection, "todo_joins", ("record_id", "target_id", "reason"), joins
-        )
-        self.database.insert_into(
-            self.connection, "attached", ("record_id", "base_id", "target_id", "reason"), attached
-        )
-        self.database.insert_into(
-            self.connection, "family_addresses", ("record_id", "users"), families
-        )
+        self.sets.plan.people.joins.add(self.sets.database, joins)
+        self.sets.plan.attached.add(self.sets.database, attached)
+        self.sets.plan.family_addresses.add(self.sets.database, families)
         if gone:
             self.connection.execute(_NOT_NEW, [{"id": record} for record in gone])
 
@@ -285,7 +267,7 @@ class _Batch:
         return records
 
     def _read(self, ids: Sequence[int]) -> dict[int, RecordView]:
-        return read_records(self.connection, ids, grouped=self.terms.grouped)
+        return read_records(self.connection, ids, same=self.sets.same)
 
     def _known_of(self, records: Sequence[RecordView]) -> Traits:
         source_id = records[0].source_id
@@ -385,18 +367,15 @@ def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool])
 
 
 def read_records(
-    connection: Connection, ids: Sequence[int], *, grouped: bool = False
+    connection: Connection, ids: Sequence[int], *, same: SameEntries | None = None
 ) -> dict[int, RecordView]:
-    """Return these records, by id; ``grouped``: see ``read_newcomers``."""
+    """Return these records, by id; ``same``: see ``read_newcomers``."""
     found: dict[int, RecordView] = {}
-    connection.exec_driver_sql("DROP TABLE IF EXISTS some_records")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE some_records (n INTEGER, record_id BIGINT)")
     if ids:
+        some = SomeRecords(connection)
         rows = [{"n": number, "id": record} for number, record in enumerate(sorted(set(ids)), 1)]
         connection.execute(_SOME, rows)
-        for record in read_newcomers(
-            connection, 1, len(rows), table="some_records", grouped=grouped
-        ):
+        for record in read_newcomers(some, 1, len(rows), same=same):
             found[record.id] = record
     return found
 
@@ -404,11 +383,6 @@ def read_records(
 # -- the sets
 
 
-_COLUMNS = ("record_id", "source_id", "person", "word", "value")
-_INDEXES = (
-    "CREATE INDEX ix_new_keys ON new_keys (word, value)",
-    "CREATE INDEX ix_new_keys_person ON new_keys (person)",
-)
 _DECIDED_NEW = text(  # a person said that this is somebody new; others may still be the same person
     "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"

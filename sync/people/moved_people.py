@@ -11,32 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import bindparam, text
 
 from core.database import Database
 from core.models import fold_email
 from sync.people.identity import keys_of, strong_keys, weak_keys
 from sync.people.person import RecordView, UserView
 from sync.people.traits import OwnNumbers
-
-_COLUMNS = ("person", "word", "value", "kind")
-
-
-def create_tables(connection: Connection) -> None:
-    """Create the tables in which leavers and joiners are compared."""
-    for name, columns in (
-        ("leavers", "person TEXT, word TEXT, value TEXT, kind TEXT"),
-        ("staying", "person TEXT"),
-        ("joiners", "person BIGINT, word TEXT, value TEXT, kind TEXT"),
-        ("pairs", "record_id BIGINT, target_id TEXT, moved INTEGER"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+from sync.run.scratch_tables import PlanTables
 
 
 def add_leavers(
     database: Database,
-    connection: Connection,
+    tables: PlanTables,
     users: Sequence[UserView],
     own: OwnNumbers,
     *,
@@ -55,14 +42,14 @@ def add_leavers(
                     profile = {**profile, name: None}
         strong += strong_keys(profile, roles)
         rows += _rows(user.id, strong, *weak_keys(user.profile), user.profile["email"])
-    database.insert_into(connection, "leavers", _COLUMNS, rows)
+    tables.leavers.add(database, rows)
     if staying:
-        database.insert_into(connection, "staying", ("person",), [(user.id,) for user in users])
+        tables.staying.add(database, [(user.id,) for user in users])
 
 
 def add_joiners(
     database: Database,
-    connection: Connection,
+    tables: PlanTables,
     records: Iterable[RecordView],
     own: OwnNumbers,
     *,
@@ -77,7 +64,7 @@ def add_joiners(
         mine = own.get(record.source_id, ())
         joins_as = record.id if base is None else base
         rows += _rows(joins_as, *keys_of(record.data, record.source_id, mine), record.data.email)
-    database.insert_into(connection, "joiners", _COLUMNS, rows)
+    tables.joiners.add(database, rows)
 
 
 _Row = tuple[object, str, str, str | None]
@@ -98,20 +85,19 @@ def _rows(
     return rows
 
 
-def find(connection: Connection) -> int:
+def find(tables: PlanTables) -> int:
     """Compare joiners with leavers; return how many moved. The rest of ``pairs`` resembles.
 
     A match that could be two people does not count: both sides must be unique, and no id may
     contradict.
     """
-    for table in ("leavers", "joiners"):
-        connection.exec_driver_sql(f"CREATE INDEX ix_{table} ON {table} (value, word)")
-        connection.exec_driver_sql(f"CREATE INDEX ix_{table}_person ON {table} (person)")
-        connection.exec_driver_sql(f"ANALYZE {table}")
+    connection = tables.pairs.connection
+    for table in (tables.leavers, tables.joiners):
+        table.index()
+        connection.exec_driver_sql(f"ANALYZE {table.name}")
     connection.execute(_PAIR)
     connection.execute(_STAY_ALIKE)
-    connection.exec_driver_sql("CREATE INDEX ix_pairs ON pairs (record_id)")
-    connection.exec_driver_sql("CREATE INDEX ix_pairs_target ON pairs (target_id)")
+    tables.pairs.index()
     for query in (_CONTRADICTED, _NOT_UNIQUE, _DECIDED):
         connection.execute(query)
     return int(connection.execute(text("SELECT COUNT(*) FROM pairs WHERE moved = 1")).scalar_one())
@@ -144,13 +130,12 @@ _DECIDED = text(  # people who have moved no longer resemble anybody
 )
 
 
-def likenesses(
-    connection: Connection, record_ids: Sequence[int]
-) -> dict[int, dict[str, list[str]]]:
+def likenesses(tables: PlanTables, record_ids: Sequence[int]) -> dict[int, dict[str, list[str]]]:
     """Return record id → the leavers that it merely resembles, and in what."""
     found: dict[int, dict[str, list[str]]] = {}
     if record_ids:
-        for record_id, target, word in connection.execute(_LIKE, {"records": list(record_ids)}):
+        rows = tables.pairs.connection.execute(_LIKE, {"records": list(record_ids)})
+        for record_id, target, word in rows:
             slugs = found.setdefault(record_id, {}).setdefault(target, [])
             if word in _SLUGS:
                 slugs.append(_SLUGS[word])

@@ -12,10 +12,11 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from core.models import PROFILE_FIELDS, fold_email
 from core.stored import from_json
+from sync.run.scratch_tables import PeopleToRead, RecordList, SameEntries, SomeRecords
 
 Membership = tuple[str, str, bool]
 """(role, school id or "", is primary) as the directory stores it."""
@@ -202,8 +203,9 @@ def stored_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
 # -- reading in batches
 
 
-def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
-    """Return the users ``first`` to ``last`` of the table ``todo_users``, with their records."""
+def read_users(people: PeopleToRead, first: int, last: int) -> list[UserView]:
+    """Return the users ``first`` to ``last`` of the list with their records, linked or joining."""
+    connection = people.users.connection
     about = {"first": first, "last": last}
     users = {
         row.id: UserView(
@@ -227,21 +229,18 @@ def read_users(connection: Connection, first: int, last: int) -> list[UserView]:
 
 
 def read_newcomers(
-    connection: Connection,
+    records: RecordList | SomeRecords,
     first: int,
     last: int,
-    table: str = "todo_records",
     *,
-    grouped: bool = False,
+    same: SameEntries | None = None,
 ) -> Iterator[RecordView]:
-    """Yield the records ``first`` to ``last`` of ``todo_records``, or of another such table.
+    """Yield the records ``first`` to ``last`` of a list.
 
-    ``grouped``: entries of one person have the person key of ``same_entries`` in common.
+    With ``same``, entries of one person have its person key in common.
     """
-    query = _NEWCOMERS
-    if grouped or table != "todo_records":
-        query = text(_newcomers(table, grouped=grouped))
-    for row in connection.execute(query, {"first": first, "last": last}).all():
+    query = _NEWCOMERS[type(records), same is not None]
+    for row in records.connection.execute(query, {"first": first, "last": last}).all():
         yield _record(row)
 
 
@@ -296,35 +295,33 @@ _RECORDS = text(
     " JOIN todo_joins j ON j.target_id = t.target_id JOIN records r ON r.id = j.record_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
 )
-_NEWCOMERS_OF = (
-    f"SELECT {_RECORD_COLUMNS.replace('r.person_key', '{person}')}, NULL AS held,"
-    " NULL AS join_reason FROM {table} t JOIN records r ON r.id = t.record_id{more}"
-    " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
-)
 
 
-def _newcomers(table: str, *, grouped: bool) -> str:
+def _newcomers(table: str, *, grouped: bool) -> TextClause:
     person, more = "r.person_key", ""
     if grouped:
         person = "COALESCE(e.person, r.person_key) AS person_key"
         more = " LEFT JOIN same_entries e ON e.record_id = r.id"
-    cause = "t.cause" if table == "todo_records" else _CAUSE
-    return _NEWCOMERS_OF.format(table=table, cause=cause, person=person, more=more)
+    columns = _RECORD_COLUMNS.replace("r.person_key", person)
+    return text(
+        f"SELECT {columns.format(cause='t.cause' if table == 'todo_records' else _CAUSE)},"
+        f" NULL AS held, NULL AS join_reason FROM {table} t JOIN records r ON r.id = t.record_id"
+        f"{more} WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+    )
 
 
-_NEWCOMERS = text(_newcomers("todo_records", grouped=False))
+_NEWCOMERS = {
+    (table, grouped): _newcomers(table.name, grouped=grouped)
+    for table in (RecordList, SomeRecords)
+    for grouped in (False, True)
+}
 
 
 def read_user(connection: Connection, district_id: int, user_id: str) -> UserView | None:
     """Return one user of a district with their records, or None."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS todo_users")
-    connection.exec_driver_sql("DROP TABLE IF EXISTS todo_joins")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE todo_users (n INTEGER, target_id TEXT)")
-    connection.exec_driver_sql(
-        "CREATE TEMPORARY TABLE todo_joins (record_id BIGINT, target_id TEXT, reason TEXT)"
-    )
+    people = PeopleToRead.none_yet(connection)
     connection.execute(_ONE, {"id": user_id, "district": district_id})
-    found = read_users(connection, 1, 1)
+    found = read_users(people, 1, 1)
     return found[0] if found else None
 
 

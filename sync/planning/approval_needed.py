@@ -30,6 +30,7 @@ from sync.rules.limits import (
     own_changes_allowed,
     rule_for,
 )
+from sync.run.scratch_tables import PlanTables
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,9 @@ class Counting:
     """A first complete fetch of the district has been applied before (L6)."""
 
 
-def create_tables(connection: Connection) -> None:
-    """Create the tables of held people and of the marks that decisions put on people."""
-    for name, columns in (
-        ("holds", "target_id TEXT, why TEXT, source_id BIGINT"),
-        ("marks", "target_id TEXT, source_id BIGINT, mark TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
-
-
-def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
+def judge(tables: PlanTables, draft: Draft, counting: Counting) -> list[Trip]:
     """Fill ``holds`` by the limits, and return the limits that were exceeded."""
+    connection = tables.holds.connection
     trips: list[Trip] = []
     if draft.taken:
         for source_id in counting.source_ids:
@@ -65,7 +57,7 @@ def judge(connection: Connection, draft: Draft, counting: Counting) -> list[Trip
     if counting.established:
         trips += _additions(connection, draft, counting)
     trips += _marked(draft.database, connection, counting)
-    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_holds ON holds (target_id)")
+    tables.holds.index()
     return trips
 
 

@@ -31,16 +31,6 @@ Doubt = tuple[str, dict[str, list[str]]]
 """Why a newcomer may be somebody we know, and the candidates with their evidence."""
 
 
-def create_tables(connection: Connection) -> None:
-    """Make the tables of records that go with another newcomer's, and of whose address is whose."""
-    for name, columns in (
-        ("attached", "record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT"),
-        ("family_addresses", "record_id BIGINT, users TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
-
-
 def new_user_id(work: Workspace, record: RecordView, number: int = 0) -> str:
     """Return the id of the user that a record brings in; ``number`` if the first is taken."""
     name = work.context.sources.names[record.source_id]
@@ -71,7 +61,8 @@ class Newcomers:
         waiting: list[RecordView] = []
         for first in range(1, records + 1, BATCH):
             with self.work.transaction() as connection:
-                batch = waiting + list(read_newcomers(connection, first, first + BATCH - 1))
+                read = read_newcomers(self.work.tables.records, first, first + BATCH - 1)
+                batch = waiting + list(read)
                 waiting = []
                 if first + BATCH <= records and batch:  # a person may go on in the next batch
                     last = _person(batch[-1])
@@ -177,7 +168,7 @@ class Newcomers:
         if self.some_lost:
             doubts = conflicts.still_resembling_lost(connection, numbers)
         if self.work.leavers:
-            for record_id, targets in moved_people.likenesses(connection, numbers).items():
+            for record_id, targets in moved_people.likenesses(self.work.tables, numbers).items():
                 doubts[record_id] = (self.resembling, targets)
         if doubts:
             about = {"records": list(doubts)}
@@ -198,7 +189,7 @@ class Newcomers:
         )
         if reason != "resembles_leaver":  # a pair is held together; approving it decides (L7)
             rows = [(user,) for user in candidates]
-            work.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+            work.tables.conflict_people.add(work.database, rows)
 
 
 def _person(record: RecordView) -> Person:

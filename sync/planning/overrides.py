@@ -14,19 +14,12 @@ from sync.planning.workspace import Workspace
 _TARGETS = 1_000
 
 
-def create_tables(connection: Connection) -> None:
-    """Create the table of the people that an open conflict names."""
-    connection.exec_driver_sql("DROP TABLE IF EXISTS conflict_people")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE conflict_people (target_id TEXT)")
-    connection.exec_driver_sql("CREATE INDEX ix_conflict_people ON conflict_people (target_id)")
-
-
 def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]:
     """Fill the table, and return its people."""
     found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
     named = {str(user["id"]) for candidates in found for user in from_json(candidates)}
     rows = [(user,) for user in sorted(named)]
-    work.database.insert_into(connection, "conflict_people", ("target_id",), rows)
+    work.tables.conflict_people.add(work.database, rows)
     return named
 
 

@@ -25,7 +25,7 @@ from sync.ledger.standing import supersede_standing
 from sync.people import entries, matching, moved_people
 from sync.people.person import Sources, UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
-from sync.planning import approval_needed, newcomers, overrides, reused_ids, worklists
+from sync.planning import approval_needed, overrides, worklists
 from sync.planning.decide import Context, Decision, decide_user
 from sync.planning.grace import paused_days
 from sync.planning.newcomers import Newcomers, new_user_id
@@ -39,6 +39,7 @@ from sync.rules.situations import LEFT
 from sync.run import open_records
 from sync.run.display import RUN, shown_id
 from sync.run.gc_pause import seldom
+from sync.run.scratch_tables import PlanTables
 
 log = log_of(__name__)
 
@@ -82,7 +83,7 @@ class Switch:
 
     old_id: int
     new_id: int
-    seal: Callable[[Connection, Draft], int | None]
+    seal: Callable[[PlanTables, Draft], int | None]
     """Seals the whole draft without limits; returns the plan's id."""
 
 
@@ -133,12 +134,12 @@ class _PlanMaker:
         request = self.request
         work, school_names, records = self._begin()
         if records:
-            grouped = entries.unite(self.database, work.transaction, records)
+            grouped = entries.unite(self.database, work.transaction, work.tables, records)
             if not (work.empty and len(self.source_ids) == 1):
                 self._match(work, records, grouped=grouped)
             if grouped:
-                with work.transaction() as connection:
-                    entries.attach(connection)
+                with work.transaction():
+                    entries.attach(work.tables)
         with work.transaction() as connection:
             users = self._list_users(work, connection)
         for first in range(1, users + 1, BATCH):
@@ -171,11 +172,8 @@ class _PlanMaker:
         request, district_id = self.request, self.request.district.id
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
-            draft = open_plan(self.database, connection, self._opening())
-            for room in (
-                worklists, entries, approval_needed, moved_people, newcomers, overrides, reused_ids,
-            ):  # fmt: skip
-                room.create_tables(connection)
+            tables = PlanTables.none_yet(connection)
+            draft = open_plan(self.database, connection, self._opening(), tables.marks)
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
             )
@@ -185,9 +183,9 @@ class _PlanMaker:
             worklists.open_kept_no_longer(connection, district_id, today)
             empty = connection.execute(_ANYBODY, {"district": district_id}).first() is None
             if not empty:
-                self.reused.read_decisions(connection)
+                self.reused.read_decisions(tables.given_away)
             records = worklists.list_records(
-                self.database, connection, self._open_ones(), anybody=not empty
+                self.database, tables, self._open_ones(), anybody=not empty
             )
             aliases = read_aliases(connection, district_id, ahead=True)
         work = Workspace(
@@ -199,6 +197,7 @@ class _PlanMaker:
             own=own_numbers(request.sources),
             now=request.now,
             draft=draft,
+            tables=tables,
             context=self._context(schools, aliases),
             switching=request.switch is not None,
             established=any(source.established for source in request.sources),
@@ -255,11 +254,11 @@ class _PlanMaker:
             own=work.own,
             grouped=grouped,
         )
-        matching.match(self.database, work.transaction, terms, records)
+        matching.match(self.database, work.transaction, work.tables, terms, records)
 
     def _list_users(self, work: Workspace, connection: Connection) -> int:
         """Number the users to look at; return how many."""
-        users = worklists.list_users(self.database, connection, self._open_ones())
+        users = worklists.list_users(self.database, work.tables.people, self._open_ones())
         about = {"district": work.district_id}
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         self.in_conflict = overrides.list_named_in_conflicts(work, connection)
@@ -274,9 +273,9 @@ class _PlanMaker:
         leavers: list[UserView] = []
         staying: list[UserView] = []
         settled: list[int] = []
-        for user in read_users(connection, first, first + BATCH - 1):
+        for user in read_users(work.tables.people, first, first + BATCH - 1):
             in_conflict = user.id in self.in_conflict
-            if self.reused.look_at(work, connection, user, in_conflict=in_conflict):
+            if self.reused.look_at(work, user, in_conflict=in_conflict):
                 continue
             decision = self._decided(work, user)
             work.counts["locked"] += decision.kept_by_lock
@@ -290,8 +289,8 @@ class _PlanMaker:
                 staying.append(user)  # but their record may have moved
         if pairing:
             work.leavers += len(leavers) + len(staying)
-            moved_people.add_leavers(self.database, connection, leavers, work.own)
-            moved_people.add_leavers(self.database, connection, staying, work.own, staying=True)
+            moved_people.add_leavers(self.database, work.tables, leavers, work.own)
+            moved_people.add_leavers(self.database, work.tables, staying, work.own, staying=True)
         open_records.close(connection, settled)
         work.draft.flush(connection)
         if self.progress is not None:
@@ -320,27 +319,27 @@ class _PlanMaker:
 
     def _list_lost(self, work: Workspace, connection: Connection, old_id: int) -> None:
         """List people that a switch would lose: a newcomer may be one of them (L7)."""
-        work.leavers = worklists.list_lost(connection, old_id, work.district_id)
+        work.leavers = worklists.list_lost(work.tables, old_id, work.district_id)
         for first in range(1, work.leavers + 1, BATCH):
-            users = read_users(connection, first, first + BATCH - 1)
-            moved_people.add_leavers(self.database, connection, users, work.own)
+            users = read_users(work.tables.people, first, first + BATCH - 1)
+            moved_people.add_leavers(self.database, work.tables, users, work.own)
 
     def _find_pairs(self, work: Workspace, records: int) -> None:
         """Decide again about people who have not left: their record moved to somebody new (L7)."""
         with work.transaction() as connection:
             for first in range(1, records + 1, BATCH):
-                joiners = read_newcomers(connection, first, first + BATCH - 1)
-                moved_people.add_joiners(self.database, connection, joiners, work.own)
-            for base, others in entries.others(connection):
-                moved_people.add_joiners(self.database, connection, others, work.own, base=base)
-            moved = moved_people.find(connection)
+                joiners = read_newcomers(work.tables.records, first, first + BATCH - 1)
+                moved_people.add_joiners(self.database, work.tables, joiners, work.own)
+            for base, others in entries.others(work.tables.same_entries):
+                moved_people.add_joiners(self.database, work.tables, others, work.own, base=base)
+            moved = moved_people.find(work.tables)
             if not moved:
                 return
             overrides.forget_moved(work, connection)
-            worklists.list_moved(connection)
+            worklists.list_moved(work.tables)
         for first in range(1, moved + 1, BATCH):
             with work.transaction() as connection:
-                for user in read_users(connection, first, first + BATCH - 1):
+                for user in read_users(work.tables.people, first, first + BATCH - 1):
                     decision = self._decided(work, user, moved=True)
                     work.counts["locked"] += decision.kept_by_lock
                     # the hold did not end, it moved: nothing is taken away
@@ -357,7 +356,7 @@ class _PlanMaker:
         request, plans, draft = self.request, self.plans, work.draft
         failpoint("plan.drafted")
         if request.switch is not None:
-            plans.plan_id = request.switch.seal(connection, draft)
+            plans.plan_id = request.switch.seal(work.tables, draft)
             return plans
         counting = approval_needed.Counting(
             district_id=work.district_id,
@@ -370,18 +369,18 @@ class _PlanMaker:
         )
         if request.watch is not None:
             plans.watched = watch_over(
-                self.database, connection, draft, work.district_id, request.watch
+                self.database, work.tables.marks, draft, work.district_id, request.watch
             )
         overrides.mark_undone(work, connection)
-        plans.trips = approval_needed.judge(connection, draft, counting)
-        self.reused.hold_together(connection)
+        plans.trips = approval_needed.judge(work.tables, draft, counting)
+        self.reused.hold_together(work.tables)
         extra = {word: work.counts[word] for word in ("protected", "locked")}
         extra |= {"skipped": request.skipped, "conflict": plans.conflicts}
         expires = request.now + timedelta(days=HELD_DAYS)
         names = Names(school_names, {source.id: source.name for source in request.sources})
-        plans.plan_id, plans.held_id = seal(
-            connection, draft, Judged(work.district_id, plans.trips, extra, names), expires
-        )
+        tables = work.tables
+        judged = Judged(work.district_id, tables.holds, tables.marks, plans.trips, extra, names)
+        plans.plan_id, plans.held_id = seal(connection, draft, judged, expires)
         plans.held_id = supersede_standing(
             self.database, connection, work.district_id, plans.held_id, request.now, expires
         )

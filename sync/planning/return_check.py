@@ -28,6 +28,7 @@ from sync.rules.rollover import (
     rollovers,
     waiting_schools,
 )
+from sync.run.scratch_tables import Marks, PupilsNow, ReturnVerdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,10 @@ class Watched:
 
 
 def watch_over(
-    database: Database, connection: Connection, draft: Draft, district_id: int, watch: Watch
+    database: Database, marks: Marks, draft: Draft, district_id: int, watch: Watch
 ) -> Watched:
     """Judge the takings and additions of the draft. The limits judge everything it leaves alone."""
+    connection = marks.connection
     draft.flush(connection)
     watched = Watched()
     about = {"plan": draft.plan_id, "district": district_id}
@@ -81,21 +83,23 @@ def watch_over(
         if watch.policy != "off":
             _judge_takings(database, connection, draft, watch, {}, watched, about)
         return watched
-    fixed = not watch.afresh and connection.execute(_FIXED, about).first() is not None
-    if not fixed:  # the directory is unchanged since the pause
-        connection.exec_driver_sql("DROP TABLE IF EXISTS pupils_now")
-        connection.exec_driver_sql(
-            "CREATE TEMPORARY TABLE pupils_now (user_id TEXT, school_id TEXT, grade TEXT)"
-        )
+    pupils_now: PupilsNow | None = None
+    if watch.afresh or connection.execute(_FIXED, about).first() is None:
+        pupils_now = PupilsNow(connection)  # the directory is unchanged since the pause
         connection.execute(_FIX, about)
-    schools = rollovers(_pupils(database, connection, about, fixed=fixed))
+    schools = rollovers(_pupils(database, connection, about, pupils_now))
     if holds_additions(watch.guard, watch.policy):
         connection.execute(_HOLD_ALL, about)
-    _judge_takings(database, connection, draft, watch, schools, watched, about, fixed=fixed)
+    _judge_takings(database, connection, draft, watch, schools, watched, about, pupils_now)
     _explain_newcomers(connection, draft, watch, schools, about)
     watched.waiting_schools = waiting_schools(schools, watch.guard, watch.state, watch.policy)
     may_be_needed = watched.waiting_schools or watch.state.paused_seen or watch.graced
-    if watch.keep and not fixed and may_be_needed and watch.guard is not Guard.EXPLAINS:
+    if (
+        watch.keep
+        and pupils_now is not None
+        and may_be_needed
+        and watch.guard is not Guard.EXPLAINS
+    ):
         connection.execute(_KEEP, about)
     return watched
 
@@ -107,15 +111,16 @@ def forget_pupils(connection: Connection, district_id: int) -> None:
     )
 
 
-def _table(*, fixed: bool) -> str:
-    return "pupils p WHERE p.district_id = :district" if fixed else "pupils_now p WHERE TRUE"
-
-
 def _pupils(
-    database: Database, connection: Connection, about: Mapping[str, object], *, fixed: bool
+    database: Database,
+    connection: Connection,
+    about: Mapping[str, object],
+    pupils_now: PupilsNow | None,
 ) -> Iterator[Pupil]:
     """Yield every student from before the pause, with their grade after this plan."""
-    table = _table(fixed=fixed).split(" WHERE ")
+    table, where = "pupils", "p.district_id = :district"
+    if pupils_now is not None:
+        table, where = pupils_now.name, "TRUE"
     new_grade = database.json_text("c.after", "grade")
     rows = connection.execution_options(yield_per=5_000).execute(
         text(
@@ -124,13 +129,13 @@ def _pupils(
             " WHEN g.target_id IS NOT NULL THEN NULL"
             f" WHEN c.target_id IS NOT NULL THEN COALESCE({new_grade}, '')"
             " ELSE COALESCE(u.grade, '') END"
-            f" FROM {table[0]} LEFT JOIN users u ON u.id = p.user_id"
+            f" FROM {table} p LEFT JOIN users u ON u.id = p.user_id"
             " LEFT JOIN changes c ON c.plan_id = :plan AND c.target_id = p.user_id"
             f" AND c.action = 'update' AND {database.json_has('c.after', 'grade')}"
             " LEFT JOIN changes g ON g.plan_id = :plan AND g.target_id = p.user_id"
             " AND g.action IN ('archive', 'leaves_scope')"
             " LEFT JOIN changes b ON b.plan_id = :plan AND b.target_id = p.user_id"
-            f" AND b.action = 'restore' WHERE {table[1]}"
+            f" AND b.action = 'restore' WHERE {where}"
         ),
         dict(about),
     )
@@ -147,14 +152,12 @@ def _judge_takings(
     schools: Mapping[str, Rollover],
     watched: Watched,
     about: Mapping[str, object],
-    *,
-    fixed: bool = True,
+    pupils_now: PupilsNow | None = None,
 ) -> None:
-    connection.exec_driver_sql("DROP TABLE IF EXISTS verdicts")
-    connection.exec_driver_sql("CREATE TEMPORARY TABLE verdicts (target_id TEXT, verdict TEXT)")
+    verdicts = ReturnVerdicts(connection)
     rows = []
     gone_by = "" if watch.gone_by is None else utc_text(watch.gone_by)
-    for target, places, finished, held_before, gone in _taken(connection, about, fixed=fixed):
+    for target, places, finished, held_before, gone in _taken(connection, about, pupils_now):
         verdict = judge(
             places, finished, schools=schools,
             guard=Guard.HOLDS if gone and gone < gone_by else watch.guard, state=watch.state,
@@ -164,8 +167,8 @@ def _judge_takings(
             rows.append((target, verdict.value))
     if not rows:
         return
-    database.insert_into(connection, "verdicts", ("target_id", "verdict"), rows)
-    connection.exec_driver_sql("CREATE INDEX ix_verdicts ON verdicts (target_id)")
+    verdicts.add(database, rows)
+    verdicts.index()
     counted = dict.fromkeys(Ruling, 0)
     for _, word in rows:
         counted[Ruling(word)] += 1
@@ -183,14 +186,16 @@ def _judge_takings(
 
 
 def _taken(
-    connection: Connection, about: Mapping[str, object], *, fixed: bool
+    connection: Connection, about: Mapping[str, object], pupils_now: PupilsNow | None
 ) -> Iterator[tuple[str, set[str], str | None, bool, str | None]]:
     """Yield each taken person: from which school, the grade they may have finished, held before.
 
     The last value is when they were found to be gone (UTC text), None if they are not. Only a
     missing student can have finished a school.
     """
-    source = "pupils p ON p.district_id = :district AND" if fixed else "pupils_now p ON"
+    source = "pupils p ON p.district_id = :district AND"
+    if pupils_now is not None:
+        source = f"{pupils_now.name} p ON"
     rows = connection.execute(
         text(
             "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, EXISTS (SELECT 1"

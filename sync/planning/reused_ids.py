@@ -28,16 +28,7 @@ from sync.people.traits import read_known, traits_of
 from sync.planning.decide import Decision, decide_user
 from sync.planning.workspace import Workspace
 from sync.rules.situations import PersonFacts, situation_of
-
-
-def create_tables(connection: Connection) -> None:
-    """Make the tables of whom a person is asked about, and of what a person gave away, empty."""
-    for name, columns in (
-        ("strangers", "record_id BIGINT, source_id BIGINT, target_id TEXT, was TEXT, is_now TEXT"),
-        ("given_away", "record_id BIGINT, from_id TEXT, to_id TEXT"),
-    ):
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
+from sync.run.scratch_tables import GivenAway, PlanTables
 
 
 class ReusedIds:
@@ -61,8 +52,9 @@ class ReusedIds:
 
     # -- what was decided
 
-    def read_decisions(self, connection: Connection) -> None:
+    def read_decisions(self, given_away: GivenAway) -> None:
         """Read what people decided about ids that still say what was asked about."""
+        connection = given_away.connection
         self.aliases = read_aliases(connection, self.district_id)
         for row in connection.execute(_DECIDED, {"district": self.district_id}).all():
             asked = from_json(row.candidates)[0]
@@ -103,9 +95,7 @@ class ReusedIds:
 
     # -- user by user
 
-    def look_at(
-        self, work: Workspace, connection: Connection, user: UserView, *, in_conflict: bool
-    ) -> bool:
+    def look_at(self, work: Workspace, user: UserView, *, in_conflict: bool) -> bool:
         """Say whether nothing else is decided about a user now, because of a reused id."""
         gone = self.given_away.get(user.id, {})
         for record in user.records:
@@ -121,8 +111,7 @@ class ReusedIds:
             was = full_name(user.profile)
             rows = [(r.id, r.source_id, user.id, was, full_name(vars_of(r.data)))
                     for r in strangers]  # fmt: skip
-            columns = ("record_id", "source_id", "target_id", "was", "is_now")
-            work.database.insert_into(connection, "strangers", columns, rows)
+            work.tables.strangers.add(work.database, rows)
         if strangers or user.id in self.waiting:
             return True
         if gone:
@@ -200,9 +189,9 @@ class ReusedIds:
                 actions = connection.execute(_ACTIONS, about).scalars().all()
                 work.draft.forget(connection, target, actions)
 
-    def hold_together(self, connection: Connection) -> None:
+    def hold_together(self, tables: PlanTables) -> None:
         """Hold both sides of a record that goes over, if one is held."""
-        while self.comes_from and connection.execute(_HOLD_BOTH).rowcount:
+        while self.comes_from and tables.holds.connection.execute(_HOLD_BOTH).rowcount:
             pass
 
 

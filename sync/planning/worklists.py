@@ -14,21 +14,11 @@ from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from core.database import Database
 from sync.run.open_records import opening
+from sync.run.scratch_tables import PeopleToRead, PlanTables
 
 Open = Mapping[str, Any]
 """Whose open records count: ``sources`` that speak, ``all`` whose newcomers may be asked for again,
 ``district``."""
-
-
-def create_tables(connection: Connection) -> None:
-    """Create the empty lists of people in the directory and of records that join them."""
-    _create(connection, "todo_users", "n INTEGER, target_id TEXT")
-    _create(connection, "todo_joins", "record_id BIGINT, target_id TEXT, reason TEXT")
-
-
-def _create(connection: Connection, name: str, columns: str) -> None:
-    connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns})")
 
 
 def close_strangers(connection: Connection, sources: Sequence[int]) -> None:
@@ -41,51 +31,45 @@ def open_kept_no_longer(connection: Connection, district_id: int, today: str) ->
     connection.execute(_KEPT_NO_LONGER, {"district": district_id, "today": today})
 
 
-def list_records(
-    database: Database, connection: Connection, open_ones: Open, *, anybody: bool
-) -> int:
+def list_records(database: Database, tables: PlanTables, open_ones: Open, *, anybody: bool) -> int:
     """Number the open records that nobody is linked to; return how many.
 
     If the directory does not have ``anybody`` yet, there is nobody to join.
     """
+    connection = tables.records.connection
     many = connection.execute(_COUNT_OPEN, open_ones).scalar_one()
     database.analyze_after_load(connection, many, "open_records", new=True)  # from none to many
     if anybody:
         connection.execute(_JOINS, open_ones)
-    connection.exec_driver_sql("CREATE INDEX ix_todo_joins ON todo_joins (target_id)")
-    connection.exec_driver_sql("CREATE INDEX ix_todo_join ON todo_joins (record_id)")
-    columns = f"n {database.numbering}, record_id BIGINT, cause TEXT"
-    _create(connection, "todo_records", columns)
+    tables.people.joins.index()
     connection.execute(_RECORDS, open_ones)
-    connection.exec_driver_sql("CREATE INDEX ix_todo_record ON todo_records (record_id)")
+    tables.records.index()
     database.analyze(connection, "todo_records", "todo_joins")
-    return int(connection.execute(text("SELECT COUNT(*) FROM todo_records")).scalar_one())
+    return tables.records.count()
 
 
-def list_users(database: Database, connection: Connection, open_ones: Open) -> int:
+def list_users(database: Database, people: PeopleToRead, open_ones: Open) -> int:
     """Number the users to look at; return how many."""
+    connection = people.users.connection
     connection.execute(_USERS, open_ones)
-    connection.exec_driver_sql("CREATE INDEX ix_todo_users ON todo_users (n)")
+    people.users.index()
     database.analyze(connection, "todo_users", "todo_joins")
-    return _count_users(connection)
+    return people.users.count()
 
 
-def list_lost(connection: Connection, old_id: int, district_id: int) -> int:
+def list_lost(tables: PlanTables, old_id: int, district_id: int) -> int:
     """Number the people that a switch away from source ``old_id`` would lose; return how many."""
-    connection.exec_driver_sql("DELETE FROM todo_users")
-    connection.execute(_LOST, {"old": old_id, "district": district_id})
-    return _count_users(connection)
+    users = tables.people.users
+    users.clear()
+    users.connection.execute(_LOST, {"old": old_id, "district": district_id})
+    return users.count()
 
 
-def list_moved(connection: Connection) -> None:
+def list_moved(tables: PlanTables) -> None:
     """Number the people whose record moved, and give them their new record (``pairs``)."""
-    connection.exec_driver_sql("DELETE FROM todo_users")
+    tables.people.users.clear()
     for query in (_MOVED_USERS, _MOVED_JOINS, _MOVED_ATTACHED, _MOVED_RECORDS):
-        connection.execute(query)
-
-
-def _count_users(connection: Connection) -> int:
-    return int(connection.execute(text("SELECT COUNT(*) FROM todo_users")).scalar_one())
+        tables.pairs.connection.execute(query)
 
 
 _SOURCES: BindParameter[Any] = bindparam("sources", expanding=True)

@@ -18,6 +18,7 @@ from core.database import Database
 from sync.ledger.draft import Draft
 from sync.people.traits import OwnNumbers
 from sync.planning.decide import Context, Decision
+from sync.run.scratch_tables import PlanTables
 
 
 @contextmanager
@@ -41,6 +42,7 @@ class Workspace:
     own: OwnNumbers
     now: datetime
     draft: Draft
+    tables: PlanTables
     context: Context
     switching: bool
     """A vendor switch: nobody leaves, and nothing is counted as taken (P7)."""

@@ -93,7 +93,7 @@ def keep(
         serial = source.evidence_serial
         if ended.usable and not ended.result.certificate.unchanged:
             serial += 1
-            _merge(stage.database, connection, ended, now, paused=paused)
+            _merge(stage, ended, now, paused=paused)
         failpoint("evidence.snapshot")
         document = _document(ended.result, ended.proof)
         fetch_id = _insert_fetch(connection, source, run_id, now, ended.proof, document)
@@ -103,15 +103,9 @@ def keep(
     return Kept(fetch_id, ended.proof.complete, document)
 
 
-def _merge(
-    database: Database,
-    connection: Connection,
-    ended: EndedReading,
-    now: datetime,
-    *,
-    paused: bool,
-) -> None:
+def _merge(stage: Stage, ended: EndedReading, now: datetime, *, paused: bool) -> None:
     """Merge records, parts and the page order; open whatever moved."""
+    database, connection = stage.database, stage.connection
     source, connector, result = ended.source, ended.connector, ended.result
     about = {
         "source": source.id,
@@ -134,7 +128,7 @@ def _merge(
             connection.execute(_AGE_FIRST if paused else _AGE, about)
         if ended.full and ended.reread:
             _note_unread(connection, about, connector, result)
-    keep_snapshot(connection, about, connector, result, ended.proof, full=ended.full)
+    keep_snapshot(stage, about, connector, result, ended.proof, full=ended.full)
 
 
 def _source_after(ended: EndedReading, serial: int, now: datetime) -> dict[str, Any]:

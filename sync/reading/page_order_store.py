@@ -15,14 +15,14 @@ from connectors.contract.connector import Connector
 from core.models import Kind
 from sync.reading.absence import AbsenceProof
 from sync.reading.fetch_result import FetchResult
-from sync.reading.stage import UNSETTLED, State, of_unsettled
+from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
 
 MANY_TOUCHED = 50_000
 """If more keys than this are out of date, the page order is dropped instead."""
 
 
 def keep_snapshot(
-    connection: Connection,
+    stage: Stage,
     about: dict[str, Any],
     connector: Connector,
     reading: FetchResult,
@@ -32,14 +32,15 @@ def keep_snapshot(
 ) -> None:
     """Keep the order of a full reading; note of whom the order that is kept says too much.
 
-    ``about`` binds ``source`` and ``unsettled`` (see ``UNSETTLED``).
+    It is part of ``stage.merge``. ``about`` binds ``source`` and ``unsettled`` (see ``UNSETTLED``).
     """
+    connection = stage.connection
     if full:
         _replace_snapshot(connection, about, connector, reading, verdict)
     else:
         # the snapshot stays, but must not vouch for what this reading has moved
-        for table in ("stage_entries", "stage_parts"):
-            connection.execute(text(_TOUCH.format(table=table) + _ONCE), about)
+        for table in (stage.entries, stage.parts):
+            connection.execute(text(_TOUCH.format(table=table.name) + _ONCE), about)
     if connector.capabilities.joined:
         connection.execute(_TOUCH_UNSETTLED, about)
     touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()

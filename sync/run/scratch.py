@@ -88,9 +88,10 @@ class Scratch:
         """Load rows as the block makes them: it may ask nothing on the connection meanwhile."""
         return database.loading(self.connection, self.name, tuple(self.columns))
 
-    def index(self) -> None:
-        """Make the indexes, if they are not there yet."""
-        for name, on in self.indexes.items():
+    def index(self, *names: str) -> None:
+        """Make the indexes, or those of them that are named, if they are not there yet."""
+        for name in names or self.indexes:
+            on = self.indexes[name]
             self.connection.exec_driver_sql(
                 f"CREATE INDEX IF NOT EXISTS {name} ON {self.name} {on}"
             )

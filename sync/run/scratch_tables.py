@@ -84,8 +84,8 @@ class StagedGone(
     Scratch,
     name="stage_gone",
     columns="kind TEXT, key TEXT, cause TEXT",
-    filled_by=("reading/absence.py", "reading/join.py"),
-    read_by=("reading/absence.py", "reading/evidence.py"),
+    filled_by=("reading/absence.py", "reading/join.py", "reading/refused.py"),
+    read_by=("reading/absence.py", "reading/evidence.py", "reading/refused.py"),
 ):
     """The entries that were proven to be gone."""
 
@@ -94,7 +94,7 @@ class StagedGoneParts(
     Scratch,
     name="stage_gone_parts",
     columns="stream TEXT, key TEXT",
-    filled_by=("reading/absence.py",),
+    filled_by=("reading/absence.py", "reading/refused.py"),
     read_by=("reading/evidence.py", "reading/join.py"),
 ):
     """The rows that were proven to be gone."""
@@ -195,8 +195,13 @@ class RecordList(
     name="todo_records",
     columns="n NUMBERED, record_id BIGINT, cause TEXT",
     indexes={"ix_todo_record": "(record_id)"},
-    filled_by=("people/matching.py", "planning/worklists.py"),
-    read_by=("people/matching.py", "people/person.py", "planning/worklists.py"),
+    filled_by=("people/entries.py", "people/matching.py", "planning/worklists.py"),
+    read_by=(
+        "people/entries.py",
+        "people/matching.py",
+        "people/person.py",
+        "planning/worklists.py",
+    ),
 ):
     """The records of people whom the directory does not know, numbered from 1."""
 
@@ -243,10 +248,74 @@ class Attached(
     name="attached",
     columns="record_id BIGINT, base_id BIGINT, target_id TEXT, reason TEXT",
     indexes={"ix_attached": "(base_id)", "ix_attached_record": "(record_id)"},
-    filled_by=("people/matching.py",),
+    filled_by=(
+        "people/entries.py",
+        "people/matching.py",
+    ),
     read_by=("people/matching.py", "planning/newcomers.py", "planning/worklists.py"),
 ):
     """Records that are of a newcomer of another source: they join with the record ``base_id``."""
+
+
+class SameEntries(
+    Scratch,
+    name="same_entries",
+    columns="record_id BIGINT PRIMARY KEY, base_id BIGINT, person TEXT",
+    filled_by=("people/entries.py",),
+    read_by=("people/entries.py", "people/matching.py", "people/person.py"),
+):
+    """New records of one source that are entries of one person; ``base_id`` is the first one."""
+
+
+class EntryKeys(
+    Scratch,
+    name="entry_keys",
+    columns="n BIGINT, word TEXT",
+    indexes={"ix_entry_keys": "(word, n)", "ix_entry_keys_n": "(n, word)"},
+    filled_by=("people/entries.py",),
+    read_by=("people/entries.py",),
+):
+    """The words of which two entries of one person share one; ``n`` is of the list of records."""
+
+
+class EntryGroups(
+    Scratch,
+    name="entry_groups",
+    columns="n BIGINT PRIMARY KEY, label BIGINT",
+    filled_by=("people/entries.py",),
+    read_by=("people/entries.py",),
+):
+    """Entries that share words, directly or by others: each group has one ``label``."""
+
+
+class FamilyAddresses(
+    Scratch,
+    name="family_addresses",
+    columns="record_id BIGINT, users TEXT",
+    filled_by=("people/matching.py",),
+    read_by=("planning/newcomers.py",),
+):
+    """New records whose address is one that a family shares, and the users who have it."""
+
+
+class Strangers(
+    Scratch,
+    name="strangers",
+    columns="record_id BIGINT, source_id BIGINT, target_id TEXT, was TEXT, is_now TEXT",
+    filled_by=("planning/reused_ids.py",),
+    read_by=("planning/reused_ids.py",),
+):
+    """Records of a user that suddenly speak of somebody else: a person is asked about them."""
+
+
+class GivenAway(
+    Scratch,
+    name="given_away",
+    columns="record_id BIGINT, from_id TEXT, to_id TEXT",
+    filled_by=("planning/reused_ids.py",),
+    read_by=("planning/reused_ids.py", "planning/worklists.py"),
+):
+    """Records that a person gave to another user; ``to_id`` is null until a new one has an id."""
 
 
 class ConflictPeople(
@@ -321,8 +390,8 @@ class Holds(
     name="holds",
     columns="target_id TEXT, why TEXT, source_id BIGINT",
     indexes={"ix_holds": "(target_id)"},
-    filled_by=("planning/approval_needed.py",),
-    read_by=("ledger/seal.py",),
+    filled_by=("planning/approval_needed.py", "planning/reused_ids.py"),
+    read_by=("ledger/seal.py", "planning/reused_ids.py"),
 ):
     """The people whose changes wait for approval, and the limit because of which."""
 
@@ -367,3 +436,45 @@ class PlanPlaces(
     read_by=("ledger/apply.py", "ledger/headcount.py"),
 ):
     """The roles and schools that the changes of a plan give."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTables:
+    """What a plan is made on, from the opening of its draft until it is sealed."""
+
+    people: PeopleToRead
+    records: RecordList
+    same_entries: SameEntries
+    attached: Attached
+    family_addresses: FamilyAddresses
+    strangers: Strangers
+    given_away: GivenAway
+    conflict_people: ConflictPeople
+    leavers: Leavers
+    staying: Staying
+    joiners: Joiners
+    pairs: Pairs
+    marks: Marks
+    holds: Holds
+
+    @classmethod
+    def none_yet(cls, connection: Connection) -> Self:
+        """Make all of them, empty."""
+        named = ConflictPeople(connection)
+        named.index()  # it is asked before all is in it
+        return cls(
+            PeopleToRead.none_yet(connection),
+            RecordList(connection),
+            SameEntries(connection),
+            Attached(connection),
+            FamilyAddresses(connection),
+            Strangers(connection),
+            GivenAway(connection),
+            named,
+            Leavers(connection),
+            Staying(connection),
+            Joiners(connection),
+            Pairs(connection),
+            Marks(connection),
+            Holds(connection),
+        )
