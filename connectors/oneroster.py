@@ -16,7 +16,7 @@ from connectors.contract.connector import Capabilities, ConnectorConfig
 from connectors.contract.urls import VendorUrl
 from connectors.http.client import Authorizer
 from connectors.http.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
-from connectors.oneroster_standard.reader import SCOPES, OneRosterFields, OneRosterReader
+from connectors.oneroster_standard.reader import ONEROSTER_SCOPES, OneRosterFields, OneRosterReader
 from core.errors import ConfigError
 
 
@@ -100,7 +100,7 @@ class OneRoster(OneRosterReader):
                 config.client_id,
                 config.client_secret,
                 self.clock,
-                scope=SCOPES[version] if config.scope is None else config.scope,
+                scope=ONEROSTER_SCOPES[version] if config.scope is None else config.scope,
                 in_body=config.credentials_in == "body",
             )
         raise ConfigError(f"The credentials for auth = {config.auth!r} are not complete.")

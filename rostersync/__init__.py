@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from connectors.contract import json_records as json_records
+    from connectors.contract import masking as masking
     from connectors.contract.ahead import ahead as ahead
     from connectors.contract.connector import Capabilities as Capabilities
     from connectors.contract.connector import Certificate as Certificate
@@ -41,9 +43,16 @@ if TYPE_CHECKING:
     from connectors.contract.pacing import Pacer as Pacer
     from connectors.contract.urls import VendorUrl as VendorUrl
     from connectors.contract.urls import parse_links as parse_links
+    from connectors.contract.urls import safe_url as safe_url
     from connectors.contract.urls import same_origin as same_origin
     from connectors.contract.urls import segment as segment
     from connectors.contract.urls import with_query as with_query
+    from connectors.files import csv_rows as csv_rows
+    from connectors.files import csv_table as csv_table
+    from connectors.files import csv_write as csv_write
+    from connectors.files import file_set as file_set
+    from connectors.files import recognition as recognition
+    from connectors.files import strict_header as strict_header
     from connectors.files.csv_file import CsvFile as CsvFile
     from connectors.files.csv_rows import Header as Header
     from connectors.files.csv_table import Shape as Shape
@@ -72,6 +81,10 @@ if TYPE_CHECKING:
     from connectors.http.oauth import ClientCredentials as ClientCredentials
     from connectors.http.oauth import OAuth1 as OAuth1
     from connectors.http.oauth import SignatureMethod as SignatureMethod
+    from connectors.oneroster_standard.reader import ONEROSTER_SCOPES as ONEROSTER_SCOPES
+    from connectors.oneroster_standard.reader import OneRosterFields as OneRosterFields
+    from connectors.oneroster_standard.reader import OneRosterReader as OneRosterReader
+    from connectors.oneroster_standard.records import is_whole as is_whole
     from core.database import Database as Database
     from core.database import open_database as open_database
     from core.errors import Busy as Busy
@@ -100,6 +113,7 @@ if TYPE_CHECKING:
     from core.models import Role as Role
     from core.models import UserStatus as UserStatus
     from core.models import ceds_grade as ceds_grade
+    from core.models import fold_email as fold_email
     from rostersync.api import apply as apply
     from rostersync.api import approve as approve
     from rostersync.api import changes as changes
@@ -113,6 +127,7 @@ if TYPE_CHECKING:
     from sync.views.people import UserFilter as UserFilter
 
 _HOMES = {
+    "connectors.contract": "json_records masking",
     "connectors.contract.ahead": "ahead",
     "connectors.contract.connector": (
         "Capabilities Certificate Check Connector ConnectorConfig FetchRequest Page Part "
@@ -123,7 +138,8 @@ _HOMES = {
     ),
     "connectors.contract.json_records": "key_of split_array",
     "connectors.contract.pacing": "Clock Pacer",
-    "connectors.contract.urls": "VendorUrl parse_links same_origin segment with_query",
+    "connectors.contract.urls": "VendorUrl parse_links safe_url same_origin segment with_query",
+    "connectors.files": "csv_rows csv_table csv_write file_set recognition strict_header",
     "connectors.files.csv_file": "CsvFile",
     "connectors.files.csv_rows": "Header",
     "connectors.files.csv_table": "Shape Table",
@@ -136,6 +152,8 @@ _HOMES = {
     ),
     "connectors.http.http_connector": "HttpConfig HttpConnector early_end failed_check",
     "connectors.http.oauth": "Basic Bearer ClientCredentials OAuth1 SignatureMethod",
+    "connectors.oneroster_standard.reader": "ONEROSTER_SCOPES OneRosterFields OneRosterReader",
+    "connectors.oneroster_standard.records": "is_whole",
     "core.database": "Database open_database",
     "core.errors": (
         "Busy ConfigError CredentialsRefused CursorLost Disconnected Drift FileRefused Held "
@@ -143,13 +161,14 @@ _HOMES = {
         "UsageError VendorFailure WrongDistrict"
     ),
     "core.models": (
-        "GRADES Kind Membership NormalizedSchool NormalizedUser Origin Role UserStatus ceds_grade"
+        "GRADES Kind Membership NormalizedSchool NormalizedUser Origin Role UserStatus "
+        "ceds_grade fold_email"
     ),
     "rostersync.api": "apply approve changes load_district plan reject sync upload users",
     "sync.run.outcome": "Outcome",
     "sync.views.people": "UserFilter",
 }
-"""Module → the public names that live there."""
+"""Module or package → the public names that live there, modules with all their names among them."""
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
@@ -159,7 +178,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
     if name not in _HOME:
         raise AttributeError(f"module 'rostersync' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOME[name]), name)
+    home = importlib.import_module(_HOME[name])
+    if not hasattr(home, name):  # a whole module is public
+        importlib.import_module(f"{_HOME[name]}.{name}")
+    value = getattr(home, name)
     globals()[name] = value
     return value
 

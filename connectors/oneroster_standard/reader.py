@@ -52,7 +52,7 @@ from core.errors import (
 )
 from core.models import Kind
 
-SCOPES = {
+ONEROSTER_SCOPES = {
     "1.1": "https://purl.imsglobal.org/spec/or/v1p1/scope/roster-core.readonly",
     "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/roster-core.readonly",
 }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -13,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.contract.connector import (
     Capabilities,
+    Certificate,
     Connector,
     ConnectorConfig,
     FetchRequest,
@@ -54,7 +59,8 @@ class Bench:
         self.connector = connector
         self.scenario = scenario
         self._taken: dict[Situation, Taken] = {}
-        self._roots: set[str] = set()
+        self.told: dict[str, str] = {}
+        """Fault → the sentence of the check that told it."""
 
     @contextmanager
     def open(self, situation: Situation = Situation.ROSTER) -> Iterator[tuple[Connector, Setting]]:
@@ -90,22 +96,21 @@ class Bench:
         """Return the full reading of the situation; fail if the connector crashed on it."""
         reading = self.take(situation).reading
         if reading.crash is not None:
-            raise CheckFailed(
-                f"reading {situation.value!r} raised {type(reading.crash).__name__}, which is no "
-                "error of the contract"
-            ) from reading.crash
+            crash = CheckFailed(
+                f"reading {situation.value!r} raised {type(reading.crash).__name__}"
+                f"{_where(reading.crash)}, which is no error of the contract: raise"
+                " SkipRecord for a row, VendorFailure for the vendor"
+            )
+            raise self.once(crash) from reading.crash
         return reading
 
     def roster(self) -> Reading:
         """Return the reading of the normal roster; fail if it did not succeed."""
-        try:
-            reading = self.read()
-            demand(
-                reading.error is None,
-                f"reading the roster in order failed: {reading.error}",
-            )
-        except CheckFailed as root:
-            raise self._once(root) from root.__cause__
+        reading = self.read()
+        if reading.error is not None:
+            raise self.once(
+                CheckFailed(f"reading the roster in order failed: {reading.error}")
+            ) from reading.error
         return reading
 
     def people(self) -> Reading:
@@ -125,7 +130,7 @@ class Bench:
         )
         if lost and (words or reading.skips):
             named = ", ".join(repr(word) for word in words) or "a word"
-            raise self._once(
+            raise self.once(
                 CheckFailed(
                     f"parse() maps no role of ours to {named} of the roster in order, so the people"
                     " who have it come out without a role or not at all: map it first"
@@ -133,17 +138,64 @@ class Bench:
             )
         return reading
 
-    def _once(self, root: CheckFailed) -> CheckFailed:
-        """Return a failure the first time, and afterwards one that only refers to it."""
-        if str(root) in self._roots:
-            return Follows(f"follows from what failed before: {root}")
-        self._roots.add(str(root))
+    def certified(self) -> tuple[Reading, Certificate]:
+        """Return the reading of the roster in order; fail unless it was certified complete."""
+        reading = self.roster()
+        certificate = reading.certificate
+        if certificate is None:
+            raise self.once(CheckFailed("pages() returned no Certificate: end it with one"))
+        if not certificate.complete:
+            raise self.once(
+                CheckFailed(
+                    "the roster in order was not certified complete, so that nobody could ever"
+                    f" leave: {certificate.reason}"
+                )
+            )
+        return reading, certificate
+
+    def whole(self) -> Reading:
+        """Return the reading of the roster in order; fail if somebody is missing in it."""
+        self.certified()
+        reading = self.people()
+        rules = Counter(skip.rule for skip in reading.skips)
+        if rules:
+            raise self.once(CheckFailed(f"rows of the roster in order were skipped: {dict(rules)}"))
+        wanted = self.scenario
+        people = len({user.external_id for user in reading.users})
+        if people != wanted.people:
+            raise self.once(CheckFailed(f"{people} of {wanted.people} people were read"))
+        schools = len({school.external_id for school in reading.schools})
+        if schools != wanted.schools:
+            raise self.once(CheckFailed(f"{schools} of {wanted.schools} schools were read"))
+        return reading
+
+    def once(self, root: CheckFailed, fault: str = "") -> CheckFailed:
+        """Return a failure the first time, and afterwards one that only refers to it.
+
+        One fault is one failure: what has the same ``fault`` (or, without one, says the same) was
+        told already.
+        """
+        told = self.told.get(fault or str(root))
+        if told is not None:
+            return Follows(f"follows from what failed before: {told}")
+        self.told[fault or str(root)] = str(root)
         return root
 
     @property
     def flags(self) -> Capabilities:
         """The capabilities as the connector had them once it knew its roster's format."""
         return self.roster().connector.capabilities
+
+
+def _where(crash: Exception) -> str:
+    """Return the line of the connector's own code that raised, as far as there is one."""
+    frames = traceback.extract_tb(crash.__traceback__)
+    own = [one for one in frames if not _OURS.search(one.filename)]
+    return f" in {Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+
+
+_OURS = re.compile(r"[/\\](rostersync|_?connectors|_?core|_?sync|site-packages)[/\\]|<frozen")
+"""Files of the product and of libraries: an author is to look at none of them."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from rostersync.testing.scenario import Exchange, Scenario, Setting, Situation
+from rostersync.testing.scenario import CANARY, Exchange, Scenario, Setting, Situation
 
 RETRY_AFTER = 1
 """Seconds that the throttled vendor asks to wait."""
@@ -84,6 +85,7 @@ class HttpScenario(Scenario):
     def open(self, situation: Situation) -> Iterator[Setting]:
         """Start a server for the situation; stop it when the context ends."""
         exchanges: list[Exchange] = []
+        issued: list[str] = []
         server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         server.daemon_threads = True
         base_url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -104,6 +106,7 @@ class HttpScenario(Scenario):
                 asked, first=all(exchange.path in self._spared for exchange in exchanges)
             )
             exchanges.append(Exchange(time.monotonic(), url.path, answer.status))
+            issued.extend(_tokens(headers, answer.body))
             return answer
 
         server.respond = respond  # type: ignore[attr-defined]
@@ -112,7 +115,7 @@ class HttpScenario(Scenario):
         )
         thread.start()
         try:
-            yield Setting(self._config(base_url), exchanges=exchanges)
+            yield Setting(self._config(base_url), exchanges=exchanges, issued=issued)
         finally:
             server.shutdown()
             server.server_close()
@@ -127,7 +130,8 @@ class HttpScenario(Scenario):
             case Situation.THROTTLED if first:
                 return Answer(status=429, headers={"Retry-After": str(RETRY_AFTER)})
             case Situation.FAILING:
-                return Answer(b"internal error", 500, {"Content-Type": "text/plain"})
+                said = f"The record of '{CANARY}' <{CANARY}@vendor.example> cannot be read"
+                return as_json({"message": said}, status=500)
             case Situation.GARBLED:
                 return Answer(b'{"data": [', 200, {"Content-Type": "application/json"})
             case Situation.HTML:
@@ -138,6 +142,22 @@ class HttpScenario(Scenario):
                 return Answer(whole.body, whole.status, whole.headers, cut=True)
             case _:
                 return self._answer(asked)
+
+
+_TOKENS = re.compile(rb'"(?:[a-z_]*token|bearer|client_secret|api_key)"\s*:\s*"([^"]{8,})"', re.I)
+"""Where an answer hands out a secret."""
+
+
+def _tokens(headers: Mapping[str, str], body: bytes) -> Iterator[str]:
+    """Yield the secrets of one exchange: what the request carried, what the answer hands out."""
+    kind, _, value = headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and len(value) >= _SHORTEST_TOKEN:
+        yield value
+    for found in _TOKENS.findall(body[:65536]):
+        yield found.decode(errors="replace")
+
+
+_SHORTEST_TOKEN = 8
 
 
 class _Handler(BaseHTTPRequestHandler):

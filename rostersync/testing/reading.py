@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 
 from connectors.contract.connector import Certificate, Connector, FetchRequest, Page, Part, Record
@@ -40,6 +41,8 @@ class Reading:
     """An exception other than RosterSyncError: the connector's fault, whatever the vendor did."""
     log: str = ""
     """Everything logged meanwhile by any library, at every level."""
+    printed: str = ""
+    """Everything written to standard output and standard error meanwhile."""
 
     @property
     def records(self) -> list[Record]:
@@ -77,7 +80,7 @@ def read(connector: Connector, request: FetchRequest) -> Reading:
     """
     for _ in range(RESTARTS):
         reading = Reading(connector)
-        with listening() as log:
+        with listening() as log, overheard() as printed:
             try:
                 _read(reading, request)
             except RosterSyncError as error:
@@ -85,6 +88,7 @@ def read(connector: Connector, request: FetchRequest) -> Reading:
             except Exception as error:  # noqa: BLE001 - the check reports it, whatever it is
                 reading.crash = error
         reading.log = log.text()
+        reading.printed = printed.getvalue()
         if not isinstance(reading.error, RestartFetch):
             break
     try:
@@ -162,6 +166,14 @@ def listening() -> Iterator[Log]:
     finally:
         root.setLevel(level)
         root.removeHandler(log)
+
+
+@contextmanager
+def overheard() -> Iterator[io.StringIO]:
+    """Keep what is written to standard output and standard error while the context lasts."""
+    text = io.StringIO()
+    with redirect_stdout(text), redirect_stderr(text):
+        yield text
 
 
 def kind_of(served: Served) -> Kind | None:

@@ -103,11 +103,13 @@ def judge(one: Check, bench: Bench, reason: str | None = None) -> Result:
     """Run one check; with a ``reason`` it is exempt, which fails if it passes all the same."""
     if why := one.unless(bench):
         return Result(one.name, one.rule, Outcome.NOT_APPLICABLE, why)
+    told = dict(bench.told)
     try:
         fault = _fault(one, bench)
     except Follows as follows:
         return Result(one.name, one.rule, Outcome.NOT_APPLICABLE, str(follows))
     if reason is not None:
+        bench.told = told  # what an exempt check tells is told to nobody
         if fault:
             return Result(one.name, one.rule, Outcome.EXEMPT, reason)
         return Result(

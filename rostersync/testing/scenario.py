@@ -73,13 +73,15 @@ class Setting:
 
     ``directory`` is the working folder of relative paths. ``exchanges`` grows with each request
     the vendor sees; None where the scenario cannot tell. ``upload`` is the roster as a file (or a
-    folder of CSV files) that somebody could upload, for a connector that takes uploads.
+    folder of CSV files) that somebody could upload, for a connector that takes uploads. ``issued``
+    grows with each token that the vendor hands out or that a request carries: they are secrets.
     """
 
     config: Mapping[str, Any]
     directory: str = "."
     exchanges: Sequence[Exchange] | None = None
     upload: str | None = None
+    issued: Sequence[str] = ()
 
 
 class NotSupplied(Exception):

@@ -68,8 +68,7 @@ def joined_rows_make_people(bench: Bench) -> None:
 @check()
 def cursors_come_with_incremental_fetches(bench: Bench) -> None:
     """``incremental``: a full fetch returns a cursor to store, which the next one accepts."""
-    certificate = bench.roster().certificate
-    assert certificate is not None  # noqa: S101 - roster() is a reading without error
+    _, certificate = bench.certified()
     if not bench.flags.incremental:
         demand(certificate.cursor is None, "a cursor is handed out without the flag incremental")
         demand(not certificate.incremental, "a full fetch calls itself incremental")

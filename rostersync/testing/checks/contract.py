@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from connectors.contract.connector import ConnectorConfig
 from core.models import Kind, Role
-from rostersync.testing.bench import Bench, check, demand
+from rostersync.testing.bench import Bench, CheckFailed, check, demand
 from rostersync.testing.scenario import Situation
 
 _SECRET_WORDS = re.compile(r"secret|password|passphrase|token|bearer|private_key|api_key")
@@ -102,4 +102,11 @@ def secrets_are_declared_as_secrets(bench: Bench) -> None:
             for inner in (annotation, *getattr(annotation, "__args__", ()))
         )
     ]
-    demand(not bare, f"not SecretStr: {', '.join(bare)}")
+    if bare:
+        raise bench.once(
+            CheckFailed(
+                f"the config takes secrets in fields that are no SecretStr: {', '.join(bare)}."
+                " Declare them as pydantic.SecretStr"
+            ),
+            "a secret is shown",
+        )

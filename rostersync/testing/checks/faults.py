@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from core.errors import CredentialsRefused, FileRefused, VendorFailure
-from rostersync.testing.bench import Bench, check, demand, over_http
+from rostersync.testing.bench import Bench, CheckFailed, check, demand, over_http
 from rostersync.testing.loopback import RETRY_AFTER
+from rostersync.testing.reading import Reading
 from rostersync.testing.scenario import Situation
+
+
+def _never_complete(bench: Bench, situation: Situation) -> Reading:
+    """Return the reading of a vendor that fails; fail if it was certified complete."""
+    reading = bench.read(situation)
+    if reading.complete:
+        raise bench.once(
+            CheckFailed(
+                f"a reading that failed ({situation.value}) was certified complete, so that"
+                " everybody after the failure would leave: let the error out of pages(), or return"
+                " a Certificate with complete=False and a reason"
+            ),
+            "a failure certified complete",
+        )
+    return reading
 
 
 @check()
 def a_truncated_roster_is_never_complete(bench: Bench) -> None:
     """A reading that ends early raises, or is certified incomplete: absence needs proof."""
-    reading = bench.read(Situation.TRUNCATED)
-    demand(not reading.complete, "a truncated roster was certified complete")
+    reading = _never_complete(bench, Situation.TRUNCATED)
     demand(
         reading.error is None or isinstance(reading.error, VendorFailure | FileRefused),
         f"a truncated roster raised {type(reading.error).__name__}",
@@ -22,7 +37,7 @@ def a_truncated_roster_is_never_complete(bench: Bench) -> None:
 @check()
 def an_incomplete_reading_says_why(bench: Bench) -> None:
     """A certificate that is not complete gives its reason, and an error its sentence."""
-    reading = bench.read(Situation.TRUNCATED)
+    reading = _never_complete(bench, Situation.TRUNCATED)
     certificate, error = reading.certificate, reading.error
     said = error.message if error else certificate.reason if certificate else None
     demand(said and said.strip(), "an incomplete reading does not say why")
@@ -31,10 +46,11 @@ def an_incomplete_reading_says_why(bench: Bench) -> None:
 @check(over_http)
 def refused_credentials_are_told_apart(bench: Bench) -> None:
     """A 401 is CredentialsRefused: the admin must act, and retrying does not help."""
-    reading = bench.read(Situation.REFUSED)
+    reading = _never_complete(bench, Situation.REFUSED)
+    raised = "nothing" if reading.error is None else type(reading.error).__name__
     demand(
         isinstance(reading.error, CredentialsRefused),
-        f"a refusal raised {type(reading.error).__name__}, not CredentialsRefused",
+        f"a refusal (401) raised {raised}: raise CredentialsRefused, as VendorHttp does",
     )
     demand(not reading.complete and not reading.users, "people came out of a refusal")
 
@@ -42,7 +58,7 @@ def refused_credentials_are_told_apart(bench: Bench) -> None:
 @check(over_http)
 def throttling_is_waited_out(bench: Bench) -> None:
     """A 429 is retried after the delay that the vendor asks for, and the reading is complete."""
-    bench.roster()
+    bench.whole()
     reading = bench.read(Situation.THROTTLED)
     demand(reading.complete, f"the reading did not get over a 429: {reading.error}")
     demand(len(reading.users) == bench.scenario.people, "people are missing after a 429")
@@ -60,8 +76,7 @@ def throttling_is_waited_out(bench: Bench) -> None:
 
 
 def _failure(bench: Bench, situation: Situation) -> None:
-    reading = bench.read(situation)
-    demand(not reading.complete, f"a {situation.value} vendor was certified complete")
+    reading = _never_complete(bench, situation)
     demand(
         isinstance(reading.error, VendorFailure) or reading.certificate is not None,
         f"a {situation.value} vendor raised {type(reading.error).__name__}, not VendorFailure",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from connectors.contract.connector import FetchRequest
 from core.errors import RosterSyncError
 from core.models import NormalizedUser
-from rostersync.testing.bench import Bench, check, demand, over_http, secrets_of
+from rostersync.testing.bench import Bench, CheckFailed, check, demand, over_http, secrets_of
 from rostersync.testing.reading import Reading, read
-from rostersync.testing.scenario import CANARY, Situation
+from rostersync.testing.scenario import CANARY, Setting, Situation
 
 
 def _has_secrets(bench: Bench) -> str:
@@ -28,17 +29,31 @@ def _said(error: RosterSyncError | None) -> str:
 def secrets_are_never_shown(bench: Bench) -> None:
     """No repr, text, dump or log of a connector and its config shows a secret."""
     with bench.open() as (connector, setting):
-        secrets = secrets_of(connector.config)
         reading = read(bench.connect(setting), FetchRequest(directory=setting.directory))
-        shown = " ".join(
-            [
-                *(repr(value) + str(value) for value in (connector, connector.config)),
-                connector.config.model_dump_json(),
-                repr(reading.certificate),
-                reading.log,
-            ]
+        for value in (connector, connector.config):
+            _show_none(bench, repr(value) + str(value), f"repr of {type(value).__name__}", setting)
+        _show_none(bench, connector.config.model_dump_json(), "dump of the config", setting)
+        _show_none(bench, repr(reading.certificate), "certificate", setting)
+        _show_none(bench, reading.log, "log", setting)
+        _show_none(bench, reading.printed, "standard output or standard error", setting)
+
+
+def _show_none(bench: Bench, said: str, where: str, setting: Setting) -> None:
+    """Fail if a text holds a secret of the config, or a token that the vendor handed out."""
+    given = bool(secrets := secrets_of(bench.configure(setting))) and _shown(secrets, said)
+    if given or _shown(setting.issued, said):
+        what = "a secret of the config" if given else "a token that the vendor issued"
+        raise bench.once(
+            CheckFailed(
+                f"{what} is shown in the {where}: keep it in a SecretStr, and leave it out of"
+                " messages"
+            ),
+            "a secret is shown",
         )
-    demand(not any(secret in shown for secret in secrets), "a secret is shown")
+
+
+def _shown(secrets: Sequence[str], said: str) -> bool:
+    return any(secret in said for secret in secrets)
 
 
 @check(lambda bench: over_http(bench) or _has_secrets(bench))
@@ -46,17 +61,29 @@ def errors_show_no_secret(bench: Bench) -> None:
     """No error and no log of a refused or failing vendor shows a secret."""
     for situation in (Situation.REFUSED, Situation.FAILING):
         taken = bench.take(situation)
-        said = _said(taken.reading.error) + taken.reading.log
-        secrets = secrets_of(taken.reading.connector.config)
-        demand(
-            not any(secret in said for secret in secrets),
-            f"a secret is shown when the vendor is {situation.value}",
-        )
+        where = f"when the vendor is {situation.value}"
+        _show_none(bench, _said(taken.reading.error), f"error {where}", taken.setting)
+        _show_none(bench, taken.reading.log, f"log {where}", taken.setting)
+        _show_none(bench, taken.reading.printed, f"output {where}", taken.setting)
+
+
+@check()
+def nothing_is_printed(bench: Bench) -> None:
+    """A connector prints nothing: standard output is the one JSON document of a command."""
+    if bench.roster().printed.strip():
+        secrets_are_never_shown.prove(bench)  # a secret that is printed is told as that
+        raise CheckFailed("reading printed something: use logging, and log no name and no secret")
+
+
+_LONG_NAME = 6
+"""A shorter name alone may be an ordinary word of a log."""
 
 
 def _personal(user: NormalizedUser) -> list[str]:
-    full = f"{user.given_name} {user.family_name}"
-    return [text for text in (user.email, user.username, full) if text and len(text) > 4]
+    given, family = user.given_name or "", user.family_name or ""
+    whole = [f"{given} {family}", f"{family}, {given}", user.email or "", user.username or ""]
+    alone = [name for name in (given, family) if len(name) >= _LONG_NAME]
+    return [text for text in (*whole, *alone) if len(text) > 4]
 
 
 def _named(reading: Reading, said: str) -> bool:
@@ -69,9 +96,23 @@ def _named(reading: Reading, said: str) -> bool:
 
 @check()
 def no_name_is_logged(bench: Bench) -> None:
-    """Names and emails of people never reach the log, at any level."""
+    """Names and emails of people never reach the log, at any level, and are never printed."""
     reading = bench.roster()
-    demand(not _named(reading, reading.log), "the log names a person")
+    demand(not _named(reading, reading.log), "the log names a person: log counts and ids only")
+    demand(not _named(reading, reading.printed), "a person is named in what is printed")
+
+
+@check(over_http)
+def errors_name_nobody(bench: Bench) -> None:
+    """What a failing vendor says may quote a person: no error and no log repeats it."""
+    reading = bench.read(Situation.FAILING)
+    said = _said(reading.error) + reading.log + reading.printed
+    people = bench.roster()
+    demand(
+        CANARY not in said.lower() and not _named(people, said),
+        "an error or the log repeats what the vendor said about a person: say what was asked for"
+        " and the status, and leave the body out",
+    )
 
 
 @check()
@@ -86,6 +127,7 @@ def certificates_name_nobody(bench: Bench) -> None:
 @check()
 def a_bad_row_is_skipped_alone(bench: Bench) -> None:
     """One row that cannot be used raises SkipRecord; all other rows are still read."""
+    bench.whole()
     reading = bench.read(Situation.BAD_ROW)
     demand(reading.skips, "the bad row was not skipped by SkipRecord")
     people = len({user.external_id for user in reading.users})
@@ -96,6 +138,7 @@ def a_bad_row_is_skipped_alone(bench: Bench) -> None:
 @check()
 def a_skip_says_what_to_repair(bench: Bench) -> None:
     """A SkipRecord carries a rule (a slug), the column at fault, and a sentence."""
+    bench.whole()
     for skip in bench.read(Situation.BAD_ROW).skips:
         demand(
             re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", skip.rule),
@@ -108,6 +151,7 @@ def a_skip_says_what_to_repair(bench: Bench) -> None:
 @check()
 def a_skip_names_nobody(bench: Bench) -> None:
     """A SkipRecord holds nothing personal: a row is named by file and line, not by its person."""
+    bench.whole()
     reading = bench.read(Situation.BAD_ROW)
     _demand_canary(reading, Situation.BAD_ROW)
     said = " ".join(
@@ -120,6 +164,7 @@ def a_skip_names_nobody(bench: Bench) -> None:
 @check()
 def unknown_words_are_tolerated_and_counted(bench: Bench) -> None:
     """A word that the vendor does not document loses nobody, and is reported as unknown."""
+    bench.whole()
     reading = bench.read(Situation.UNKNOWN_WORDS)
     people = len({user.external_id for user in reading.users})
     wanted = bench.scenario.people
@@ -136,6 +181,7 @@ def unknown_words_are_tolerated_and_counted(bench: Bench) -> None:
 @check()
 def private_data_is_dropped(bench: Bench) -> None:
     """Passwords and demographics are dropped while reading: no field of a record holds them."""
+    bench.whole()
     reading = bench.read(Situation.PRIVATE_DATA)
     _demand_canary(reading, Situation.PRIVATE_DATA)
     parts = [row.said for row in reading.served]

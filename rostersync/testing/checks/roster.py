@@ -20,28 +20,20 @@ from sync.reading.byte_spans import row_starts
 @check()
 def pages_end_with_a_certificate(bench: Bench) -> None:
     """``pages()`` ends by returning a Certificate."""
-    certificate = bench.roster().certificate
-    demand(isinstance(certificate, Certificate), "pages() returned no Certificate")
+    _, certificate = bench.certified()
+    demand(isinstance(certificate, Certificate), "pages() returned something else")
 
 
 @check()
 def a_roster_in_order_is_complete(bench: Bench) -> None:
     """A roster that was read completely is certified complete: only then can somebody leave."""
-    reading = bench.roster()
-    reason = reading.certificate.reason if reading.certificate else "no certificate"
-    demand(reading.complete, f"the roster in order was not certified complete: {reason}")
+    bench.certified()
 
 
 @check()
 def nobody_is_lost(bench: Bench) -> None:
     """Every person and every school of the roster is read: no page boundary loses a record."""
-    reading, scenario = bench.people(), bench.scenario
-    rules = Counter(skip.rule for skip in reading.skips)
-    demand(not rules, f"rows of the roster in order were skipped: {dict(rules)}")
-    people = len({user.external_id for user in reading.users})
-    schools = len({school.external_id for school in reading.schools})
-    demand(people == scenario.people, f"{people} of {scenario.people} people were read")
-    demand(schools == scenario.schools, f"{schools} of {scenario.schools} schools were read")
+    bench.whole()
 
 
 @check()
@@ -233,7 +225,7 @@ def a_student_without_email_is_read(bench: Bench) -> None:
     demand(
         any(
             user.email is None and any(member.role is Role.STUDENT for member in user.memberships)
-            for user in bench.people().users
+            for user in bench.whole().users
         ),
         "no student without email came out (the scenario's roster must have one)",
     )
@@ -298,6 +290,7 @@ def an_empty_roster_is_served_as_empty(bench: Bench) -> None:
 @check()
 def close_may_be_called_twice(bench: Bench) -> None:
     """``close()`` may be called at any time, before the first page and again, without errors."""
+    bench.certified()
     with bench.open() as (connector, setting):
         connector.close()
         connector.close()
@@ -309,7 +302,7 @@ def close_may_be_called_twice(bench: Bench) -> None:
 @check()
 def a_reading_may_be_dropped(bench: Bench) -> None:
     """A caller may stop after the first page; the next reading starts from the beginning."""
-    bench.roster()
+    bench.whole()
     with bench.open() as (connector, setting):
         pages = connector.pages(FetchRequest(directory=setting.directory))
         next(pages)

@@ -1,0 +1,77 @@
+"""Broken Groves: the faults that a suite once called green, each with the check that names it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Generator
+
+from rostersync import Certificate, FetchRequest, Page, VendorFailure, VendorHttp
+from rostersync.testing import CANARY
+from tests.rostersync.testing.grove import SECRET, Grove
+from tests.rostersync.testing.mutants import breaks
+
+
+class PrintsItsSecret(Grove):
+    """Prints the secret while it reads."""
+
+    def http(self) -> VendorHttp:
+        print("connecting with", self.config.client_secret.get_secret_value())
+        return super().http()
+
+
+class WritesItsSecretToStandardError(Grove):
+    """Writes the secret to standard error, before the first page."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        sys.stderr.write(SECRET)
+        return (yield from super().pages(request))
+
+
+class LogsItsAccessToken(Grove):
+    """Logs the token that the vendor has issued."""
+
+    def http(self) -> VendorHttp:
+        http = super().http()
+        header = http.authorizer.header("GET", self.config.base_url)
+        logging.getLogger("grove").debug("asking with %s", header)
+        return http
+
+
+@breaks("nothing_is_printed")
+class PrintsItsProgress(Grove):
+    """Prints what is no secret and names nobody."""
+
+    def http(self) -> VendorHttp:
+        print("reading ...")
+        return super().http()
+
+
+@breaks("errors_name_nobody")
+class QuotesTheVendor(Grove):
+    """Repeats what a failing vendor says, which may be about a person."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        try:
+            return (yield from super().pages(request))
+        except VendorFailure as failure:
+            raise VendorFailure(f"{failure.message} The record of {CANARY} is bad.") from None
+
+
+class LogsFamilyNames(Grove):
+    """Logs a family name alone."""
+
+    def profile(self, entry):  # type: ignore[no-untyped-def]
+        logging.getLogger("grove").info("read %s", entry["last"])
+        return super().profile(entry)
+
+
+SHOWS_TOO_MUCH = {
+    PrintsItsSecret: ("secrets_are_never_shown", "secret of the config is shown in the standard"),
+    WritesItsSecretToStandardError: ("secrets_are_never_shown", "standard output or standard err"),
+    LogsItsAccessToken: ("secrets_are_never_shown", "token that the vendor issued is shown in the"),
+    PrintsItsProgress: ("nothing_is_printed", "use logging"),
+    QuotesTheVendor: ("errors_name_nobody", "leave the body out"),
+    LogsFamilyNames: ("no_name_is_logged", "names a person"),
+}
+"""The broken connector → the one check that fails, and words of its sentence."""
