@@ -427,8 +427,26 @@ class Database:
             f"Another run of {district} is under way.",
             hint="Wait until it has ended (rostersync runs shows it), then try again.",
         )
+        with self._held(_RUN_LOCKS, "lock", district_id, busy):
+            yield
+
+    @contextmanager
+    def due_lock(self, district: str, district_id: int) -> Iterator[None]:
+        """Hold what is due in a district: of two services only one takes care of it.
+
+        It is released as the run lock is. Raises ``Busy``.
+        """
+        busy = Busy(
+            f"Another service takes care of what is due in {district}.",
+            hint="Nothing has to be done: it is tried again.",
+        )
+        with self._held(_DUE_LOCKS, "due", district_id, busy):
+            yield
+
+    @contextmanager
+    def _held(self, locks: int, word: str, district_id: int, busy: Busy) -> Iterator[None]:
         if self.is_sqlite:
-            lock = FileLock(f"{self.url.database}.lock-{district_id}", thread_local=False)
+            lock = FileLock(f"{self.url.database}.{word}-{district_id}", thread_local=False)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
@@ -438,7 +456,7 @@ class Database:
             finally:
                 lock.release()
             return
-        number = {"number": (_RUN_LOCKS << 32) + district_id}
+        number = {"number": (locks << 32) + district_id}
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), number).scalar()
             if not got:
@@ -475,6 +493,7 @@ _SIZES = text(
     " WHERE oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS TEXT[])) AS name)"
 )
 _RUN_LOCKS = 0x726F7374  # "rost": keeps our advisory locks apart from other programs'
+_DUE_LOCKS = 0x726F7364  # "rosd"
 
 
 def open_database(url: str) -> Database:

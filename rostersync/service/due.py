@@ -81,6 +81,14 @@ def handled(database: Database, district_id: int, at: datetime) -> None:
         connection.execute(_HANDLED, {"id": district_id, "at": utc_text(at)})
 
 
+def is_handled(database: Database, district_id: int, at: datetime) -> bool:
+    """Say whether what was due at ``at`` has been taken care of."""
+    with database.read() as connection:
+        found = connection.execute(_HANDLED_UNTIL, {"id": district_id}).scalar()
+    return found is not None and datetime.fromisoformat(str(found)) >= at
+
+
+_HANDLED_UNTIL = text("SELECT handled_due FROM districts WHERE id = :id")
 _DISTRICTS = text("SELECT id, slug, settings, season_state, handled_due FROM districts")
 _WAITING_UPLOADS = text("SELECT DISTINCT district_id FROM uploads WHERE status = 'PENDING'")
 _HANDLED = text(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from core.database import Database, open_database
 from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
 from core.log_lines import asked_for, shown
-from rostersync.service.due import handled
+from rostersync.service.due import handled, is_handled
 from rostersync.service.notify import Send, tell
 from sync.acts.pause import calendar_of_district
 from sync.engine import sync_district
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sync.acts.upload import Uploaded
 
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
+WATCHED = "ROSTERSYNC_WATCHED"
+"""Set for a run that must end with the service that started it."""
+ORPHANED = 143
 ACTOR = "schedule"
 
 
@@ -41,27 +45,35 @@ def run_due(
     """Sync a district because it is due, write that down, and tell what has changed.
 
     Uploads that waited for the end of a pause are read first (S1); in a district without sync times
-    they are all there is to do. Raises ``Busy`` if another run is under way: then the due time
-    stays due.
+    they are all there is to do. If another service has taken care of it meanwhile, nothing is left
+    to do. Raises ``Busy`` if another run is under way: then the due time stays due.
     """
     clock = now or utc_now
     with database.read() as connection:
         found = calendar_of_district(connection, slug)
     district_id = found.district_id
+    with database.due_lock(slug, district_id):
+        if is_handled(database, district_id, due):  # another service was quicker
+            return Outcome(slug, "nothing_to_do")
+        outcome = _take_care(database, slug, clock, syncs=bool(found.settings.sync_times))
+        failpoint("scheduled.synced")
+        handled(database, district_id, due)
+    failpoint("scheduled.handled")
+    tell(database, slug, clock(), send)
+    return outcome
+
+
+def _take_care(database: Database, slug: str, clock: Clock, *, syncs: bool) -> Outcome:
     outcome = Outcome(slug, "nothing_to_do")
     try:
         for read in _read_waiting(database, slug, clock):
             outcome = read.outcome
-        if found.settings.sync_times:
+        if syncs:
             outcome = sync_district(database, slug, scheduled=True, actor=ACTOR, now=clock)
     except Busy:
         raise
     except RosterSyncError as error:
         outcome = Outcome(slug, error.status, error=error)
-    failpoint("scheduled.synced")
-    handled(database, district_id, due)
-    failpoint("scheduled.handled")
-    tell(database, slug, clock(), send)
     return outcome
 
 
@@ -74,8 +86,20 @@ def _read_waiting(database: Database, slug: str, clock: Clock) -> list[Uploaded]
 def main(arguments: Sequence[str]) -> int:
     """Run one due sync and return its exit code."""
     slug, due = arguments
+    if WATCHED in os.environ:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     with shown(asked_for()):
         return _run(slug, due)
+
+
+def _end_with_parent() -> None:
+    """End as soon as the service is gone: its end of our input is closed then.
+
+    A run that outlives a killed service would hold its locks with nobody to end it. Ending at once
+    is safe anywhere: what was not committed never happened.
+    """
+    sys.stdin.buffer.read()
+    os._exit(ORPHANED)
 
 
 def _run(slug: str, due: str) -> int:

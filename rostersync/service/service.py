@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,13 +28,19 @@ from core.steps import log_of
 from core.stored import utc_text
 from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
-from rostersync.service.run_one import ACTOR, URL_VARIABLE
+from rostersync.service.run_one import ACTOR, URL_VARIABLE, WATCHED
 from sync.run.clock import Clock, utc_now
 
 log = log_of(__name__)
 
 TICK = 10
 """Seconds between two looks at what is due."""
+
+WATCH = 0.1
+"""Seconds between two looks at whether a run has ended, so that its place is free."""
+
+BUSY_WAITS = (60, 120, 300, 600)
+"""Seconds until a busy district is tried again: after the first time, the second …"""
 
 LOOK_ROUND = 900
 """Seconds between two rounds that tell what time alone has changed: freshness, seasons."""
@@ -44,9 +51,9 @@ class Bounds:
     """How much runs at once, and for how long."""
 
     at_once: int = 4
-    slow_after: timedelta = timedelta(minutes=10)
+    slow_after: timedelta = timedelta(seconds=20)
     """A run older than this no longer keeps another one from starting …"""
-    at_most: int = 16
+    at_most: int = 64
     """… up to so many in all."""
     timeout: timedelta = timedelta(hours=2)
     """A run older than this is killed."""
@@ -95,20 +102,35 @@ class Service:
         self._launch = launch or self._start_process
         self._calendars = Calendars()
         self._broken: dict[str, datetime] = {}
+        self._busy: dict[str, tuple[int, datetime]] = {}
+        """Slug → how often it was busy in a row, and when it is tried again."""
+        self._queue: deque[Due] = deque()
+        """What was due at the last look and has had no room yet."""
+        self._telling: threading.Thread | None = None
         self._stopping = threading.Event()
 
     def serve(self) -> None:
         """Run until ``stop`` is called, then let the runs under way end."""
         jobs = schedule.Scheduler()
         jobs.every(TICK).seconds.do(self._guarded, self.tick)
-        jobs.every(LOOK_ROUND).seconds.do(self._guarded, self.look_round)
+        jobs.every(LOOK_ROUND).seconds.do(self._tell_beside)
         self._guarded(self.tick)
-        self._guarded(self.look_round)
+        self._tell_beside()
         while not self._stopping.is_set():
-            idle = jobs.idle_seconds
-            self._stopping.wait(min(max(idle or 0, 0), TICK))
+            idle = max(jobs.idle_seconds or 0, 0)
+            self._stopping.wait(min(idle, WATCH if self.running else TICK))
             jobs.run_pending()
+            if self.running:
+                self._guarded(self.refill)
         self._finish()
+
+    def _tell_beside(self) -> None:
+        """Tell in a thread of its own: thousands of districts take longer than a tick may."""
+        if self._telling is None or not self._telling.is_alive():
+            self._telling = threading.Thread(
+                target=self._guarded, args=(self.look_round,), daemon=True
+            )
+            self._telling.start()
 
     def stop(self) -> None:
         """Ask ``serve`` to end. Safe in a signal handler."""
@@ -129,16 +151,32 @@ class Service:
         self._reap(now)
         if self._stopping.is_set():
             return
+        self._queue.clear()
         for due in due_now(self.database, self._calendars, now):
-            if due.slug in self.running:
-                continue
-            if due.paused:
+            if due.paused and due.slug not in self.running:
                 handled(self.database, due.district_id, due.at)
-                continue
-            if not self._has_room(now):
-                break
-            self.running[due.slug] = _Running(due, self._launch(due), now)
-            log.info("%s: the sync due at %s starts", due.slug, due.at.isoformat())
+            elif not self._waits(due, now):
+                self._queue.append(due)
+        self._start_waiting(now)
+
+    def refill(self) -> None:
+        """Give each place that has become free to the next one, without asking what is due."""
+        now = self.now()
+        self._reap(now)
+        if not self._stopping.is_set():
+            self._start_waiting(now)
+
+    def _waits(self, due: Due, now: datetime) -> bool:
+        """Say whether a district must not start yet: it runs, or it was busy a moment ago."""
+        _, again = self._busy.get(due.slug, (0, now))
+        return due.slug in self.running or now < again
+
+    def _start_waiting(self, now: datetime) -> None:
+        while self._queue and self._has_room(now):
+            due = self._queue.popleft()
+            if not self._waits(due, now):
+                self.running[due.slug] = _Running(due, self._launch(due), now)
+                log.info("%s: the sync due at %s starts", due.slug, due.at.isoformat())
 
     def look_round(self) -> None:
         """Tell what time alone has changed, in every district."""
@@ -155,6 +193,7 @@ class Service:
         return quick < self.bounds.at_once and len(self.running) < self.bounds.at_most
 
     def _reap(self, now: datetime) -> None:
+        """Take in the runs that have ended, and end what is stuck."""
         for slug, one in list(self.running.items()):
             code = one.process.poll()
             if code is None and now - one.since >= self.bounds.timeout:
@@ -168,8 +207,17 @@ class Service:
             elif code not in _CONTRACT:
                 self._broke(one, now, code)
             if code == Busy.exit_code:
-                log.info("%s: busy, tried again", slug)
+                self._back_off(slug, now)
+            else:
+                self._busy.pop(slug, None)
             del self.running[slug]
+
+    def _back_off(self, slug: str, now: datetime) -> None:
+        """Let others go first: a busy district is tried again later, and later each time."""
+        times, _ = self._busy.get(slug, (0, now))
+        wait = BUSY_WAITS[min(times, len(BUSY_WAITS) - 1)]
+        self._busy[slug] = (times + 1, now + timedelta(seconds=wait))
+        log.info("%s: busy, tried again in %d seconds", slug, wait)
 
     def _broke(self, one: _Running, now: datetime, code: int) -> None:
         """Leave a run that broke or was killed from outside to the next round, but only once."""
@@ -203,8 +251,8 @@ class Service:
         said = {} if self.log_format is None else {VARIABLE: self.log_format.value}
         return subprocess.Popen(  # noqa: S603 - our own program, no shell
             [sys.executable, "-m", "rostersync.service.run_one", due.slug, due.at.isoformat()],
-            env={**os.environ, **said, URL_VARIABLE: url},
-            stdin=subprocess.DEVNULL,
+            env={**os.environ, **said, URL_VARIABLE: url, WATCHED: "1"},
+            stdin=subprocess.PIPE,  # closed when this process ends, however it ends
             start_new_session=True,
         )
 

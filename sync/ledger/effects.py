@@ -109,7 +109,7 @@ _EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
 
 
 _REDONE = text(  # settled: it was done again, or nothing is left to do
-    f"DELETE FROM undone WHERE NOT {is_open('undone.record_id')}"
+    f"DELETE FROM undone WHERE district_id = :district AND NOT {is_open('undone.record_id')}"
 )
 _RETIRE = text("UPDATE sources SET retired = TRUE WHERE id IN :sources").bindparams(
     bindparam("sources", expanding=True)

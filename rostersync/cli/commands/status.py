@@ -117,7 +117,7 @@ def run(
     look_as_usual()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     bounds = Bounds(
-        at_once=at_once, at_most=max(16, at_once * 4), timeout=timedelta(minutes=timeout)
+        at_once=at_once, at_most=max(64, at_once * 4), timeout=timedelta(minutes=timeout)
     )
     service = Service(door.database, bounds=bounds, log_format=door.log)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -114,7 +116,7 @@ def test_after_a_long_sleep_there_is_one_catch_up(house: Callable[..., House]) -
 def test_no_more_than_the_bound_run_at_once_and_all_get_their_turn(
     house: Callable[..., House],
 ) -> None:
-    home = house("a", "b", "c", "d", "e", at_once=2)
+    home = house("a", "b", "c", "d", "e", at_once=2, slow_after=timedelta(minutes=10))
     home.tick()
     first = home.tick(hours=2)
     assert len(first) == 2
@@ -128,7 +130,8 @@ def test_no_more_than_the_bound_run_at_once_and_all_get_their_turn(
 
 
 def test_a_stuck_run_keeps_nobody_waiting_and_is_ended_in_time(house: Callable[..., House]) -> None:
-    home = house("a", "b", at_once=1, timeout=timedelta(hours=1))
+    slow_after = timedelta(minutes=10)
+    home = house("a", "b", at_once=1, timeout=timedelta(hours=1), slow_after=slow_after)
     home.tick()
     (stuck,) = home.tick(hours=2)
     assert home.tick(minutes=5) == []
@@ -156,7 +159,82 @@ def test_a_busy_district_stays_due(house: Callable[..., House]) -> None:
     home.tick()
     assert home.tick(hours=2) == ["a"]
     home.end("a", code=Busy.exit_code)
-    assert home.tick(seconds=10) == ["a"]
+    assert home.tick(seconds=10) == []
+    assert home.tick(seconds=60) == ["a"]
+
+
+def test_a_busy_district_is_tried_later_each_time_and_lets_the_others_go_first(
+    house: Callable[..., House],
+) -> None:
+    home = house("a", "b", at_once=1)
+    home.tick()
+    (first,) = home.tick(hours=2)
+    home.end(first, code=Busy.exit_code)
+    (other,) = home.tick(seconds=10)
+    assert other != first
+    home.end(other)
+    waited = []
+    for _ in range(4):
+        seconds = 0
+        while not home.tick(seconds=10):
+            seconds += 10
+        waited.append(seconds)
+        home.end(first, code=Busy.exit_code)
+    assert waited == sorted(waited)
+    assert waited[-1] > waited[0]
+
+
+def test_hung_districts_do_not_keep_the_ready_ones_waiting(house: Callable[..., House]) -> None:
+    hung = ["a1", "a2", "a3", "a4"]  # they are due first, and take every place that there is
+    ready = [f"b{number:02}" for number in range(30)]
+    home = house(*hung, *ready, at_once=4)
+    home.tick()
+    home.tick(hours=2)
+    synced: set[str] = set()
+    for _ in range(60):
+        home.now += timedelta(seconds=1)
+        home.service.refill()
+        for one in home.started:
+            if one.due.slug in ready and one.code is None:
+                home.end(one.due.slug)
+                synced.add(one.due.slug)
+    for _ in range(6):
+        home.tick(seconds=10)
+    assert synced == set(ready)
+
+
+def test_the_place_of_a_run_that_has_ended_is_taken_at_once(house: Callable[..., House]) -> None:
+    home = house("a", "b", "c", at_once=1)
+    home.tick()
+    (first,) = home.tick(hours=2)
+    home.end(first)
+    home.service.refill()
+    assert len(home.started) == 2
+
+
+def test_of_two_services_that_start_the_same_sync_one_does_it(
+    database: Database, tmp_path: Path
+) -> None:
+    town = Town(database, tmp_path)
+    town.vendor.join(*classes("s1", g06=3))
+    due = town.at("2026-09-01 05:00").astimezone(UTC)
+    first = run_due(database, town.slug, due, now=town.clock)
+    runs = len(town.rows("SELECT id FROM runs"))
+    second = run_due(database, town.slug, due, now=town.clock)
+    assert (first.status, second.status) == ("applied", "nothing_to_do")
+    assert len(town.rows("SELECT id FROM runs")) == runs
+
+
+def test_while_one_service_takes_care_of_a_district_another_is_busy(
+    database: Database, tmp_path: Path
+) -> None:
+    town = Town(database, tmp_path)
+    town.vendor.join(*classes("s1", g06=3))
+    due = town.at("2026-09-01 05:00").astimezone(UTC)
+    (row,) = town.rows("SELECT id FROM districts")
+    with database.due_lock(town.slug, row.id), pytest.raises(Busy):
+        run_due(database, town.slug, due, now=town.clock)
+    assert run_due(database, town.slug, due, now=town.clock).exit_code == 0
 
 
 def test_in_a_pause_nothing_is_started_and_afterwards_nothing_is_caught_up_from_it(
@@ -323,6 +401,47 @@ def test_run_killed_with_kill_9_loses_no_due_run_and_stops_clean_on_sigterm(
         query = text("SELECT COUNT(*) FROM plans WHERE status = 'applied'")
         assert connection.execute(query).scalar_one() == 1
     database.engine.dispose()
+
+
+def test_a_sync_ends_with_the_service_that_started_it(sqlite_url: str, tmp_path: Path) -> None:
+    """The vendor never answers; the service is killed; nobody keeps the district's locks."""
+    env = {
+        **os.environ, "ROSTERSYNC_DATABASE_URL": sqlite_url, "ROSTERSYNC_KEY": "0" * 64,
+        "TOKEN": "made up",
+    }  # fmt: skip
+    program = [sys.executable, "-c", "from rostersync.cli import main; main()"]
+    root = Path(__file__).parents[3]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        file = tmp_path / "district.toml"
+        file.write_text(
+            '[[district]]\nslug = "springfield"\nname = "Springfield"\n'
+            'timezone = "America/Chicago"\nsync_times = ["00:00"]\n'
+            '[[district.source]]\nname = "clever"\nconnector = "clever"\n'
+            "[district.source.config]\n"
+            f'base_url = "http://127.0.0.1:{silent.getsockname()[1]}"\ntoken = "env:TOKEN"\n'
+        )
+        subprocess.run([*program, "load", str(file)], env=env, cwd=root, check=True)
+        database = Database(sqlite_url)
+        long_ago = (datetime.now(UTC) - timedelta(days=3)).isoformat(timespec="microseconds")
+        with database.write() as connection:
+            connection.execute(text("UPDATE districts SET handled_due = :at"), {"at": long_ago})
+        service = subprocess.Popen([*program, "run"], env=env, cwd=root, stderr=subprocess.DEVNULL)
+        call, _ = silent.accept()  # the sync is under way, and waits
+        with call:
+            call.settimeout(60)
+            while not call.recv(65_536).endswith(b"\r\n\r\n"):
+                pass
+            service.send_signal(signal.SIGKILL)
+            service.wait()
+            assert call.recv(1) == b""  # hung up: the process has ended
+        for _ in range(100):  # and nobody holds its locks
+            with contextlib.suppress(Busy), database.run_lock("springfield", 1):
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("the run lock is still held")
+        database.engine.dispose()
 
 
 def test_people_who_came_in_the_meantime_are_in_after_the_catch_up(
