@@ -95,7 +95,12 @@ class StagedGoneParts(
     name="stage_gone_parts",
     columns="stream TEXT, key TEXT",
     filled_by=("reading/absence.py", "reading/refused.py"),
-    read_by=("reading/evidence.py", "reading/join.py"),
+    read_by=(
+        "reading/absence.py",
+        "reading/evidence.py",
+        "reading/join.py",
+        "reading/refused.py",
+    ),
 ):
     """The rows that were proven to be gone."""
 
