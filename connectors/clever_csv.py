@@ -23,7 +23,8 @@ from connectors.contract.file_exchange import (
     GivenFiles,
     LeftOut,
 )
-from connectors.files.csv_table import Shape, Table, all_invalid, blank, unknown_token
+from connectors.contract.words import is_address, no_address, unknown_word
+from connectors.files.csv_table import Shape, Table, all_invalid, blank
 from connectors.files.csv_write import cells_of
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, no_such_set, not_this_set
@@ -140,7 +141,7 @@ class CleverCsv(FileConnector):
     """Reads the CSV files of a Clever "Basic Roster"."""
 
     name = "clever_csv"
-    version = "2"
+    version = "3"
     title = 'Clever CSV ("Basic Roster"), as a zip or a folder'
     docs = "https://support.clever.com/hc/en-us/articles/203114867"
     config_model = CleverCsvConfig
@@ -397,6 +398,12 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
         )
     owner = f"{_ROLES[stream].value}:{row[1] or key}"
     profile, unknown = _PROFILES[stream](row)
+    unread = ["grade"] if any(word.startswith("grade=") for word in unknown) else []
+    doubts: tuple[SkipRecord, ...] = ()
+    if profile["email"] and not is_address(profile["email"]):
+        doubts = (no_address(key, COLUMNS[stream]["email"]),)
+        unread.append("email")
+        profile["email"] = None
     try:
         school = Membership(role=_ROLES[stream], school=row.School_id or None).school
     except ValidationError as problem:
@@ -410,6 +417,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
             family_name=row.Last_name,
             username=row.Username,
             sis_id=row[1],
+            unread=tuple(unread) or None,
             **profile,
         )
     except ValidationError as problem:
@@ -417,7 +425,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
     if faults:
         return None
     data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
-    return Part(owner, key, data, unknown=tuple(unknown))
+    return Part(owner, key, data, unknown=tuple(unknown), doubts=doubts)
 
 
 def _school(key: str, row: SchoolRow, faults: list[SkipRecord]) -> Record | None:
@@ -439,11 +447,11 @@ def _student(row: StudentRow) -> tuple[dict[str, Any], list[str]]:
     unknown = []
     grade = ceds_grade(row.Grade) if row.Grade else None
     if row.Grade and grade is None:
-        unknown.append(unknown_token("grade", row.Grade))
+        unknown.append(unknown_word("grade", row.Grade))
     year = row.Graduation_year
     known = year.isascii() and year.isdecimal() and len(year) == 4 and 1900 <= int(year) <= 2200
     if year and not known:
-        unknown.append(unknown_token("graduation_year", year))
+        unknown.append(unknown_word("graduation_year", year))
     profile = {
         "email": row.Student_email,
         "preferred_given_name": row.Preferred_first_name,

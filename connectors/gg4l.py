@@ -153,7 +153,7 @@ class Gg4l(OneRosterReader):
     """Reads one district of GG4L."""
 
     name: ClassVar[str] = "gg4l"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     title: ClassVar[str] = "GG4L School Passport (OneRoster 1.1)"
     vendor: ClassVar[str] = "GG4L"
     docs: ClassVar[str] = "https://dev.gg4l.com/docs"
@@ -162,6 +162,7 @@ class Gg4l(OneRosterReader):
         incremental=True, skips_unchanged=True, discovery=True, reads_by_id=True
     )
     sorts = False  # not documented for GG4L
+    masks_names = True  # PII Shield: districts choose which attributes are shared
 
     config: Gg4lConfig
 

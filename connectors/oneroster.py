@@ -2,8 +2,8 @@
 
 Docs: https://www.imsglobal.org/spec/oneroster/v1p2 (1.2),
 https://www.imsglobal.org/oneroster-v11-final-specification (1.1)
-API version: the base URL's. Authorised by OAuth 2 client credentials, OAuth 1.0a (1.1 only) or a
-static bearer token.
+API version: the base URL's. Authorised by OAuth 2 client credentials, OAuth 1.0a (1.1 only), a
+static bearer token, or an API key in a header of the server's own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,14 @@ from pydantic import Field, SecretStr, model_validator
 from connectors.contract.connector import Capabilities, ConnectorConfig
 from connectors.contract.urls import VendorUrl
 from connectors.http.client import Authorizer
-from connectors.http.oauth import Bearer, ClientCredentials, OAuth1, SignatureMethod
+from connectors.http.oauth import ApiKey, Bearer, ClientCredentials, OAuth1, SignatureMethod
 from connectors.oneroster_standard.reader import ONEROSTER_SCOPES, OneRosterFields, OneRosterReader
 from core.errors import ConfigError
+
+_NOT_FOR_KEYS = (
+    "host", "connection", "content-", "transfer-", "accept", "cookie", "user-agent",
+)  # fmt: skip
+"""How headers begin that carry no key."""
 
 
 class OneRosterConfig(OneRosterFields):
@@ -26,7 +31,7 @@ class OneRosterConfig(OneRosterFields):
     base_url: VendorUrl = Field(
         description="Up to and with /ims/oneroster/v1p1 or /ims/oneroster/rostering/v1p2."
     )
-    auth: Literal["oauth2", "oauth1", "bearer"] = Field(
+    auth: Literal["oauth2", "oauth1", "bearer", "api_key"] = Field(
         default="oauth2", description="How the server wants to be asked."
     )
     token_url: VendorUrl | None = Field(default=None, description="oauth2: where tokens come from.")
@@ -46,6 +51,12 @@ class OneRosterConfig(OneRosterFields):
         default="HMAC-SHA256", description="oauth1: HMAC-SHA256 or HMAC-SHA1."
     )
     bearer: SecretStr | None = Field(default=None, description="bearer: the token.")
+    api_key: SecretStr | None = Field(default=None, description="api_key: the key.")
+    api_key_header: str = Field(
+        default="X-API-Key",
+        pattern=r"^[A-Za-z0-9-]{1,80}$",
+        description="api_key: the header in which the server expects the key.",
+    )
     page_size: int = Field(
         default=5000, ge=1, le=50000, description="Records asked for in one request."
     )
@@ -56,8 +67,11 @@ class OneRosterConfig(OneRosterFields):
             "oauth2": ("token_url", "client_id", "client_secret"),
             "oauth1": ("consumer_key", "consumer_secret"),
             "bearer": ("bearer",),
+            "api_key": ("api_key",),
         }[self.auth]
         missing = [field for field in needed if getattr(self, field) is None]
+        if self.api_key_header.lower().startswith(_NOT_FOR_KEYS):
+            raise ValueError("api_key_header is a header that HTTP itself needs")
         if missing:
             raise ValueError(f"auth = {self.auth!r} needs {' and '.join(missing)}")
         return self
@@ -67,7 +81,7 @@ class OneRoster(OneRosterReader):
     """Reads one provider's OneRoster service."""
 
     name: ClassVar[str] = "oneroster"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     title: ClassVar[str] = "OneRoster REST 1.1 and 1.2"
     vendor: ClassVar[str] = "The OneRoster server"
     docs: ClassVar[str] = "https://www.imsglobal.org/spec/oneroster/v1p2"
@@ -85,6 +99,8 @@ class OneRoster(OneRosterReader):
         config = self.config
         if config.auth == "bearer" and config.bearer is not None:
             return Bearer(config.bearer)
+        if config.auth == "api_key" and config.api_key is not None:
+            return ApiKey(config.api_key_header, config.api_key)
         if config.auth == "oauth1" and config.consumer_key and config.consumer_secret:
             return OAuth1(
                 config.consumer_key,

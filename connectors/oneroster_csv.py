@@ -24,8 +24,9 @@ from pydantic import Field, ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record, Trace
 from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
+from connectors.contract.words import is_address, no_address, unknown_word
 from connectors.files.csv_file import CsvFile
-from connectors.files.csv_table import Shape, Table, all_invalid, blank, unknown_token
+from connectors.files.csv_table import Shape, Table, all_invalid, blank
 from connectors.files.file_connector import FileConfig, FileConnector
 from connectors.files.file_set import FileSet, not_this_set
 from connectors.files.recognition import other_format, refuse_other_formats
@@ -173,7 +174,7 @@ class OneRosterCsv(FileConnector):
     """Reads a OneRoster 1.1 or 1.2 CSV set. ``capabilities.joined`` is settled by its version."""
 
     name = "oneroster_csv"
-    version = "2"
+    version = "3"
     title = "OneRoster CSV 1.1 and 1.2, as a zip or a folder"
     docs = "https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv"
     config_model = OneRosterCsvConfig
@@ -284,17 +285,22 @@ class OneRosterCsv(FileConnector):
             if role:
                 roles.append(role)
             else:
-                unknown.append(unknown_token("role", token))
+                unknown.append(unknown_word("role", token))
+        strange = len(roles) < len(_list(row.role))
         if not roles:
             faults.append(_no_role(key, met=bool(row.role)))
         schools = [org for org in _list(row.orgSourcedIds) if org not in self._not_schools]
         orgs: list[str | None] = [*schools] or [None]
         primary = row.primaryOrgSourcedId if row.primaryOrgSourcedId in orgs else orgs[0]
         student, staff = words.numbers(row.identifier, roles)
-        profile = self._profile(key, row, unknown, faults)
+        doubts: list[SkipRecord] = []
+        profile = self._profile(key, row, unknown, faults, doubts)
+        if Role.STUDENT not in roles:
+            profile = _without_grade(profile)
         try:
             user = NormalizedUser(
                 **profile,
+                unread_at=tuple(org or "" for org in orgs) if strange else None,
                 **({"student_number": student} if student else {"staff_number": staff}),
                 memberships=words.memberships(
                     ((role, org) for role in roles for org in orgs), primary
@@ -304,13 +310,14 @@ class OneRosterCsv(FileConnector):
             faults += all_invalid(problem, key, COLUMNS)
         if faults:
             return None
-        return Record(Kind.USER, key, user, unknown=tuple(unknown))
+        return Record(Kind.USER, key, user, unknown=tuple(unknown), doubts=tuple(doubts))
 
     def _part(self, key: str, row: UserRow, faults: list[SkipRecord]) -> Part | None:
         deleted, unknown = _status(row.status)
         if deleted:
             return Part(key, key, {}, deleted=True, unknown=tuple(unknown))
-        profile = self._profile(key, row, unknown, faults)
+        doubts: list[SkipRecord] = []
+        profile = self._profile(key, row, unknown, faults, doubts)
         try:
             # Whether identifier is a student's or an adult's number only the roles can say.
             user = NormalizedUser(**profile, staff_number=row.identifier)
@@ -321,10 +328,15 @@ class OneRosterCsv(FileConnector):
         data = user.model_dump(mode="json", exclude_defaults=True)
         data["identifier"] = data.pop("staff_number", None)
         data["primary"] = row.primaryOrgSourcedId or None
-        return Part(key, key, data, unknown=tuple(unknown))
+        return Part(key, key, data, unknown=tuple(unknown), doubts=tuple(doubts))
 
     def _profile(
-        self, key: str, row: UserRow, unknown: list[str], faults: list[SkipRecord]
+        self,
+        key: str,
+        row: UserRow,
+        unknown: list[str],
+        faults: list[SkipRecord],
+        doubts: list[SkipRecord],
     ) -> dict[str, Any]:
         if not (row.givenName or row.familyName):
             faults.append(
@@ -336,12 +348,20 @@ class OneRosterCsv(FileConnector):
                     hint="Fill in at least one of the two.",
                 )
             )
+        unread: list[str] = []
         enabled = words.truth(row.enabledUser, default=True)
         if enabled is None:
-            unknown.append(unknown_token("enabledUser", row.enabledUser))
+            unknown.append(unknown_word("enabledUser", row.enabledUser))
+            unread.append("enabled")
         grade, strange = words.first_grade(_list(row.grades))
         if strange is not None:
-            unknown.append(unknown_token("grade", strange))
+            unknown.append(unknown_word("grade", strange))
+            unread += () if grade else ("grade",)
+        email = row.email
+        if email and not is_address(email):
+            doubts.append(no_address(key))
+            unread.append("email")
+            email = ""
         ids = words.split_user_ids(row.userIds) if row.userIds else ()
         profile = {
             "external_id": key,
@@ -351,7 +371,7 @@ class OneRosterCsv(FileConnector):
             "preferred_given_name": row.preferredGivenName,
             "preferred_middle_name": row.preferredMiddleName,
             "preferred_family_name": row.preferredFamilyName,
-            "email": row.email,
+            "email": email,
             "username": row.username,
             "grade": grade,
             "state_id": words.state_id(ids),
@@ -359,6 +379,7 @@ class OneRosterCsv(FileConnector):
             "person_key": words.person_key(
                 row.userMasterIdentifier, ids, self.config.person_id_type
             ),
+            "unread": tuple(unread) or None,
         }
         # The model need not look at what is blank: this is half of its work.
         return {name: value for name, value in profile.items() if value or value is False}
@@ -380,17 +401,21 @@ class OneRosterCsv(FileConnector):
         )
         if roles and not known:
             raise _no_role(owner, met=True)
+        strange_at = dict.fromkeys(r["org"] or "" for r in roles if not r["role"])
         orgs = [org for _, org, _ in known]
         primary = user.data.get("primary")
         if primary not in orgs:
             primary = orgs[0] if orgs else None
         profile = {k: v for k, v in user.data.items() if k not in ("identifier", "primary")}
+        if all(role is not Role.STUDENT for role, _, _ in known):
+            profile = _without_grade(profile)
         student, staff = words.numbers(
             user.data.get("identifier"), [role for role, _, _ in known] or [Role.STAFF]
         )
         try:
             joined = NormalizedUser(
                 **profile,
+                unread_at=tuple(strange_at) or None,
                 student_number=student,
                 staff_number=staff,
                 memberships=words.memberships(((role, org) for role, org, _ in known), primary),
@@ -436,7 +461,14 @@ def _status(token: str) -> tuple[bool, list[str]]:
     """Return (is the row deleted, unknown vocabulary)."""
     if words.is_gone(token):
         return True, []
-    return False, [] if token.casefold() in ("", "active") else [unknown_token("status", token)]
+    return False, [] if token.casefold() in ("", "active") else [unknown_word("status", token)]
+
+
+def _without_grade(profile: dict[str, Any]) -> dict[str, Any]:
+    """Return an adult's profile: a grade is a student's."""
+    left = {name: value for name, value in profile.items() if name != "grade"}
+    unread = tuple(name for name in left.get("unread") or () if name != "grade")
+    return left | {"unread": unread or None}
 
 
 def _list(value: str) -> list[str]:
@@ -451,7 +483,7 @@ def _school(key: str, row: OrgRow, faults: list[SkipRecord]) -> Record | None:
     deleted, unknown = _status(row.status)
     is_school = words.is_school(row.type)
     if not is_school and row.type.casefold() not in words.OTHER_KINDS:
-        unknown.append(unknown_token("type", row.type))
+        unknown.append(unknown_word("type", row.type))
     if deleted or not is_school:
         return Record(Kind.SCHOOL, key, deleted=True, unknown=tuple(unknown))
     nces_id, number = words.school_numbers(row.identifier)
@@ -474,7 +506,7 @@ def _role(
         return Part(row.userSourcedId, key, {}, deleted=True, unknown=tuple(unknown))
     role = words.our_role(row.role)
     if role is None:
-        unknown.append(unknown_token("role", row.role))
+        unknown.append(unknown_word("role", row.role))
     data = {
         "role": role and role.value,
         "org": None if row.orgSourcedId in not_schools else row.orgSourcedId or None,

@@ -87,6 +87,12 @@ class IncompleteFetch(VendorFailure):
     code = "incomplete"
 
 
+class ConnectorFailed(VendorFailure):
+    """A connector failed by itself: its source was not read, the others of the district go on."""
+
+    code = "connector_failed"
+
+
 class Disconnected(VendorFailure):
     """The vendor no longer lists the district: keep its data, archive nobody, tell the admin."""
 

@@ -167,8 +167,13 @@ class NormalizedUser(BaseModel):
     """False: present, but must not sign in (OneRoster ``enabledUser``): the user is suspended."""
     person_key: Text = None
     """What joins several entries of one person in one source (I5): ``master:ID`` for OneRoster's
-    userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins
-    entries."""
+    userMasterIdentifier, ``userid:TYPE:ID`` for a configured userIds type. Nothing else joins."""
+    unread: tuple[str, ...] | None = None
+    """Fields (of ``PROFILE_FIELDS``, or ``enabled``) whose value was there and was not understood:
+    what we have of them stays as it is (F15)."""
+    unread_at: tuple[Annotated[str, StringConstraints(max_length=512)], ...] | None = None
+    """The source's ids of the schools at which a role was not understood (``""``: at none): the
+    roles that we have there stay."""
 
 
 PROFILE_FIELDS: tuple[str, ...] = (

@@ -12,7 +12,6 @@ import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from pydantic import Field, SecretStr, model_validator
@@ -30,9 +29,17 @@ from connectors.contract.connector import (
     Record,
     VendorDistrict,
 )
-from connectors.contract.json_records import Word, json_of, key_of, read_time, text, without
+from connectors.contract.json_records import (
+    UNREADABLE,
+    Word,
+    json_of,
+    key_of,
+    read_time,
+    text,
+    without,
+)
 from connectors.contract.pacing import Pacer
-from connectors.contract.urls import VendorUrl, segment, with_query
+from connectors.contract.urls import VendorUrl, query_of, segment, with_query
 from connectors.http.client import Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.http.http_connector import HttpConfig, HttpConnector, early_end, failed_check
 from connectors.http.oauth import Basic, Bearer
@@ -174,7 +181,7 @@ class Clever(HttpConnector):
     """Reads one district of Clever."""
 
     name: ClassVar[str] = "clever"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     title: ClassVar[str] = "Clever Secure Sync (API v3.0 and v3.1)"
     vendor: ClassVar[str] = "Clever"
     docs: ClassVar[str] = "https://dev.clever.com/docs/api-overview"
@@ -488,7 +495,7 @@ def split_listing(body: bytes) -> list[bytes]:
     """Return the records of a list, unwrapped."""
     try:
         return [bytes(item.data) for item in _listing.decode(body).data]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise IncompleteFetch("A page of Clever was cut or is not a list.") from None
 
 
@@ -496,7 +503,7 @@ def cursor_of(links: Iterable[Link]) -> str | None:
     """Return the ``starting_after`` of the ``next`` link, if there is one."""
     for link in links:
         if link.rel == "next":
-            found = parse_qs(urlsplit(link.uri).query).get("starting_after")
+            found = query_of(link.uri).get("starting_after")
             return found[0] if found else None
     return None
 

@@ -17,13 +17,16 @@ from connectors.contract.connector import Record
 from connectors.contract.json_records import (
     Reader,
     Word,
+    address_of,
     build,
     decode,
     extra_fields,
     gist_of,
+    no_name,
     text,
     unusable,
 )
+from connectors.contract.words import unknown_word
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
 
@@ -140,13 +143,15 @@ def parse_user(raw: bytes) -> Record:
         return Record(Kind.USER, key, deleted=True)
     roles: dict[Role, RoleRecord] = {}
     unknown: list[str] = []
+    strange_at: list[str] = []
     for word, record in (wire.roles or {}).items():
         if record is None:
             continue
         if word in ROLES:
             roles[ROLES[word]] = record
         else:
-            unknown.append(f"role={word}")
+            unknown.append(unknown_word("role", word))
+            strange_at += _schools(record) or [""]
     if not roles:
         raise SkipRecord(
             "A user has no role that is known.",
@@ -160,9 +165,17 @@ def parse_user(raw: bytes) -> Record:
     staff = roles.get(Role.STAFF, _NOTHING)
     grade_word = text(student.grade)
     grade = ceds_grade(grade_word) if grade_word else None
+    unread: list[str] = []
     if grade_word and grade is None:
-        unknown.append(f"grade={grade_word}")
+        unknown.append(unknown_word("grade", grade_word))
+        unread.append("grade")
     name = wire.name or _NO_NAME
+    if not (text(name.first) or text(name.last)):
+        raise no_name(key, "name")
+    doubts: list[SkipRecord] = []
+    email = address_of(key, wire.email, doubts) or address_of(key, student.email, doubts)
+    if doubts and email is None:
+        unread.append("email")
     preferred = student.preferred_name or _NO_NAME
     username = sis_id = state_id = None
     for record in roles.values():  # of each number the first role that has one
@@ -184,7 +197,7 @@ def parse_user(raw: bytes) -> Record:
             "preferred_given_name": text(preferred.first),
             "preferred_middle_name": text(preferred.middle),
             "preferred_family_name": text(preferred.last),
-            "email": text(wire.email) or text(student.email),
+            "email": email,
             "username": username,
             "memberships": memberships,
             "grade": grade,
@@ -193,10 +206,18 @@ def parse_user(raw: bytes) -> Record:
             "student_number": text(student.student_number),
             "state_id": state_id,
             "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
+            "unread": tuple(unread) or None,
+            "unread_at": tuple(dict.fromkeys(strange_at)) or None,
         },
     )
-    extra = extra_fields(raw, UserRecord, LEFT_OUT)
-    return Record(Kind.USER, key, user=user, unknown=tuple(unknown), extra=extra)
+    return Record(
+        Kind.USER,
+        key,
+        user=user,
+        unknown=tuple(unknown),
+        extra=extra_fields(raw, UserRecord, LEFT_OUT),
+        doubts=tuple(doubts[:1]),
+    )
 
 
 def _memberships(roles: Mapping[Role, RoleRecord]) -> tuple[Membership, ...]:
@@ -204,9 +225,7 @@ def _memberships(roles: Mapping[Role, RoleRecord]) -> tuple[Membership, ...]:
     found: list[Membership] = []
     primary_is_open = True
     for role, record in roles.items():
-        main = text(record.school)
-        others = [school for school in map(text, record.schools or ()) if school is not None]
-        schools = others if main is None or others[:1] == [main] else [main, *others]
+        main, schools = text(record.school), _schools(record)
         for school in dict.fromkeys(schools):
             primary = primary_is_open and school == main
             primary_is_open = primary_is_open and not primary
@@ -214,6 +233,13 @@ def _memberships(roles: Mapping[Role, RoleRecord]) -> tuple[Membership, ...]:
         if not schools:
             found.append(_membership(role, None, False))
     return tuple(found)
+
+
+def _schools(record: RoleRecord) -> list[str]:
+    """Return the schools of a role, the main one first."""
+    main = text(record.school)
+    others = [school for school in map(text, record.schools or ()) if school is not None]
+    return others if main is None or others[:1] == [main] else [main, *others]
 
 
 @lru_cache(maxsize=4096)

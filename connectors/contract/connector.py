@@ -41,6 +41,12 @@ class ConnectorConfig(BaseModel):
     schools: tuple[str, ...] = Field(
         default=(), description="Restrict the source to these school ids or names; empty: all."
     )
+    reading_timeout: float = Field(
+        default=14400,
+        gt=0,
+        le=86400,
+        description="Seconds that one reading of this source may take in all.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ class Record:
     the entry is gone, ``tobedeleted``); then both may be None. ``former_keys`` are ids under which
     the same source may have known the entry before (F9). ``unknown`` lists words that were not
     understood, as ``field=token``; it never holds personal data. ``extra`` names the fields of the
-    record that we do not read, without their values.
+    record that we do not read, without their values. ``doubts`` are values that were left out
+    because they cannot be right (an address without a domain): they are listed, and the rest of
+    the record is used.
     """
 
     kind: Kind
@@ -125,6 +133,7 @@ class Record:
     extra: tuple[str, ...] = ()
     by_address: bool = False
     """The key is the email address: a row that is refused for its address may be anybody's."""
+    doubts: tuple[SkipRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +163,7 @@ class Part:
     deleted: bool = False
     unknown: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    doubts: tuple[SkipRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,15 @@ import msgspec
 import msgspec.structs
 from pydantic import BaseModel, ValidationError
 
+from connectors.contract.lenient import fitted
+from connectors.contract.words import is_address, no_address
 from core.errors import RetryableError, SkipRecord
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for bytes that are no JSON, no text, or nested too deep."""
 
 Word = str | int | float | bool | None
 """A field that should be a string; vendors also send numbers and booleans, read as text."""
@@ -43,13 +48,24 @@ _packed = msgspec.msgpack.Encoder().encode
 class Reader(Generic[T]):
     """Decodes records of one shape, and keeps the last one for the next caller.
 
-    A record's gist is taken and then it is parsed; this way it is decoded only once.
+    A record's gist is taken and then it is parsed; this way it is decoded only once. A record whose
+    fields have other shapes than expected is fitted first: empty is absent, and a reference may be
+    its id alone.
     """
 
     def __init__(self, struct: type[T]) -> None:
-        self.decode: Callable[[bytes], T] = lru_cache(maxsize=1)(
-            msgspec.json.Decoder(struct).decode
-        )
+        exactly = msgspec.json.Decoder(struct).decode
+
+        def decode(raw: bytes) -> T:
+            try:
+                return exactly(raw)
+            except msgspec.ValidationError as refusal:
+                try:
+                    return fitted(struct, raw)
+                except UNREADABLE:
+                    raise refusal from None  # it names the field as the vendor wrote it
+
+        self.decode: Callable[[bytes], T] = lru_cache(maxsize=1)(decode)
 
 
 def text(value: Word) -> str | None:
@@ -67,9 +83,9 @@ def key_of(raw: bytes, column: str) -> str:
     """Return a raw record's id, which is in ``id`` or ``sourcedId``."""
     try:
         keyed = _keyed.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        keyed = Keyed()
-    key = text(keyed.id if column == "id" else keyed.sourcedId)
+        key = text(keyed.id if column == "id" else keyed.sourcedId)
+    except (*UNREADABLE, ValueError):  # or a number of more digits than anybody writes
+        key = None
     if key is None:
         raise SkipRecord(
             f"A record carries no {column}, so nobody can tell whose it is.",
@@ -88,7 +104,10 @@ def extra_fields(
     Fields in ``left_out``, which the vendor documents and we ignore on purpose, are not named. A
     name that does not look like a field name is returned as ``other``.
     """
-    names = _members.decode(raw).keys()
+    try:
+        names = _members.decode(raw).keys()
+    except UNREADABLE:  # the name of a field is no text
+        return ("other",)
     known = _fields_of(shape, left_out)
     if names <= known:  # almost always
         return ()
@@ -107,7 +126,7 @@ def decode(reader: Reader[T], raw: bytes, column: str) -> T:
     """Decode a raw record into its wire shape; ``column`` is the field with its id."""
     try:
         return reader.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         found = _AT.search(str(error))
         where = re.sub(r"\[\.\.\.\]", "", found.group(1)) if found else ""
         raise SkipRecord(
@@ -123,7 +142,7 @@ def gist_of(reader: Reader[T], raw: bytes) -> bytes | None:
     """Return a raw record in its wire shape, packed as bytes, or None if it cannot be read."""
     try:
         return _packed(reader.decode(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (*UNREADABLE, OverflowError):  # or a number that does not fit
         return None
 
 
@@ -155,7 +174,7 @@ def json_of(decoder: msgspec.json.Decoder[T], body: bytes, vendor: str) -> T:
     """Decode an answer's envelope; a truncated one, or a web page, may be complete next time."""
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         found = "a web page" if body.lstrip()[:1] == b"<" else "something that is cut or unknown"
         raise RetryableError(
             f"{vendor} answered with {found} instead of data.",
@@ -169,12 +188,36 @@ def split_array(body: bytes) -> list[bytes]:
 
 
 def read_time(word: Word) -> datetime | None:
-    """Read an ISO time as an aware one; None for anything else."""
+    """Read an ISO time as an aware one; None for anything else.
+
+    A time before 1970 or after 2199 is none: vendors write 0001-01-01 where they know of no time.
+    """
     try:
-        found = datetime.fromisoformat(text(word) or "")
-    except ValueError:
+        found = datetime.fromisoformat((text(word) or "")[:64])
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    return found if 1970 <= found.year < 2200 else None
+
+
+def address_of(key: str, word: Word, doubts: list[SkipRecord]) -> str | None:
+    """Return an email address; None for an absent one, and for one that is none, with a doubt."""
+    found = text(word)
+    if found is None or is_address(found):
+        return found
+    doubts.append(no_address(key))
+    return None
+
+
+def no_name(key: str, column: str) -> SkipRecord:
+    """Return the refusal of a record about a person who has no name at all."""
+    return SkipRecord(
+        "A person has neither a given name nor a family name.",
+        rule="missing-value",
+        column=column,
+        key=key,
+        hint="Have at least one of the two filled in, in the district's roster.",
+    )
 
 
 def without(fields: Mapping[str, Any], dropped: frozenset[str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
 from pydantic import AfterValidator
 from requests.utils import parse_header_links
@@ -59,6 +59,22 @@ def with_query(url: str, params: Mapping[str, str | int]) -> str:
         return url
     query = "&".join(f"{quote(k, safe='~')}={quote(str(v), safe='~')}" for k, v in params.items())
     return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def query_of(url: str) -> dict[str, list[str]]:
+    """Return the parameters of a URL that a vendor gave; none if it is no URL."""
+    try:
+        return parse_qs(urlsplit(url).query)
+    except ValueError:
+        return {}
+
+
+def joined(url: str, target: str) -> str:
+    """Return where a link or redirect of a vendor leads; blank if it leads to no address."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        return ""
 
 
 def segment(identifier: str) -> str:

@@ -6,7 +6,6 @@ Used by every file connector. A row is read from its bytes only when one of its 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -238,17 +237,6 @@ def _comma_inside(raw: bytes) -> int | None:
     filled = [at for at, value in enumerate(values) if value.strip()]
     spaced = [at for at in filled if values[at][:1] == " "]
     return spaced[0] if spaced and len(spaced) < len(filled) else None
-
-
-_WORD = re.compile(r"ext:[\w.-]{1,40}|[a-z][A-Za-z]{0,30}|\d{1,3}[A-Za-z]?")
-
-
-def unknown_token(name: str, token: str) -> str:
-    """Return ``name=token`` for a word of a vocabulary that is not known.
-
-    A token that might be somebody's name (in a row whose fields slipped) becomes ``?``.
-    """
-    return f"{name}={token if _WORD.fullmatch(token) else '?'}"
 
 
 def invalid(problem: ValidationError, key: str | None, columns: Mapping[str, str]) -> SkipRecord:

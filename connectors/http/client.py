@@ -1,31 +1,34 @@
 """HTTP as every vendor connector uses it: one client with one table from status to action.
 
-It promises that connections are reused; every request ends within its time-outs; a body never grows
-beyond a limit; TLS certificates are always verified, and plain ``http`` reaches loopback only; no
-answer can send a request, and with it the credentials, to another host; URLs go over the wire byte
-for byte as given; retries, waits and pacing happen here and nowhere else. Messages and logs name
-the vendor and the collection, never a URL, a header or a piece of a body that could hold a name.
+It promises that connections are reused; every request ends within its time-outs, and each answer by
+its deadline; a body never grows beyond a limit; TLS certificates are always verified, and plain
+``http`` reaches loopback only; no answer can send a request, and with it the credentials, to
+another host; URLs go over the wire byte for byte as given; retries, waits and pacing happen here
+and nowhere else. Messages and logs name the vendor and the collection, never a URL, a header or a
+piece of a body that could hold a name.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from functools import cache
+from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol, TypeVar
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
-import msgspec
 import requests
 import tenacity
 import urllib3
 
 from connectors.contract.pacing import Clock, Pacer
-from connectors.contract.urls import is_loopback, same_origin
+from connectors.contract.urls import is_loopback, joined, same_origin
+from connectors.http.vendor_codes import vendor_codes
 from connectors.http.verbatim import VendorSession, VerbatimAdapter, keep_target
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 from core.steps import log_of, step
@@ -38,8 +41,16 @@ MAX_BODY = 256 * 1024 * 1024
 """Bytes of one answer after decompression. A page of 10,000 users is about 6 MB."""
 MAX_REDIRECTS = 3
 _CHUNK = 1 << 20
+REQUEST_SECONDS = 600.0
 _PLAIN = re.compile(r"[!-~]+")
 """What may go over the wire as a URL: no blanks, no control or non-ASCII characters."""
+_OF_THE_WIRE = (
+    requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, ValueError,
+)  # fmt: skip
+"""What the libraries raise for an answer that is none."""
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_LAST_SECOND = 4_102_444_800
+"""The end of 2099, in unix seconds."""
 
 
 class Action(StrEnum):
@@ -104,16 +115,18 @@ class Answer:
     body: bytes
 
     def number(self, *names: str) -> int | None:
-        """Return the first of these headers that holds a whole number."""
+        """Return the first of these headers that holds a whole number of at most 18 digits."""
         for name in names:
             value = self.headers.get(name, "").strip()
-            if value.isdecimal():
+            if _NUMBER.fullmatch(value):
                 return int(value)
         return None
 
 
 class Authorizer(Protocol):
-    """Gives each request its ``Authorization`` header."""
+    """Gives each request its credentials, in the header that ``carrier`` names."""
+
+    carrier: str = "Authorization"
 
     def header(self, method: str, url: str) -> str | None:
         """Return the header's value for one request."""
@@ -122,7 +135,7 @@ class Authorizer(Protocol):
         """After a 401, get new credentials. Return False if there are none: the refusal stands."""
 
 
-class Anonymous:
+class Anonymous(Authorizer):
     """Sends no credentials."""
 
     def header(self, method: str, url: str) -> str | None:
@@ -132,41 +145,6 @@ class Anonymous:
     def renew(self, refused: Answer) -> bool:
         """There is nothing to renew."""
         return False
-
-
-# --- what a vendor says about its errors ----------------------------------------------------------
-
-_WORDS = ("imsx_description", "error_description", "description", "message", "error", "detail")
-_PRIVATE = re.compile(
-    r"\S*@\S*"  # addresses
-    r"|[A-Za-z0-9+/_=.~%-]*\d[A-Za-z0-9+/_=.~%-]{7,}"  # ids, tokens, keys, dates
-    r"|https?://\S*"
-    r"|(['\"`“‘]).*?['\"`”’]"  # quoted text may be a name
-)
-
-
-def vendor_words(body: bytes) -> str:
-    """Return what an error body says, shortened and without anything personal or secret.
-
-    Never fails, whatever the shape: OneRoster's ``imsx_*`` objects bare, wrapped or in lists, OAuth
-    errors, ``{"message"}``, HTML, nothing.
-    """
-    try:
-        found: object = msgspec.json.decode(body[:65536])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    for _ in range(4):
-        if isinstance(found, list) and found:
-            found = found[0]
-        elif isinstance(found, dict):
-            found = next(
-                (found[word] for word in _WORDS if found.get(word)),
-                found.get("imsx_StatusInfo") or found.get("statusInfoSet") or found.get("errors"),
-            )
-    if not isinstance(found, str):
-        return ""
-    words = _PRIVATE.sub("…", " ".join(found.split()))
-    return words if len(words) <= 160 else f"{words[:159]}…"
 
 
 @cache
@@ -193,6 +171,7 @@ class VendorHttp:
         *,
         clock: Clock,
         read_seconds: float = 120.0,
+        request_seconds: float = REQUEST_SECONDS,
         attempts: int = 6,
         first_wait: float = 1.0,
         longest_wait: float = 120.0,
@@ -206,6 +185,7 @@ class VendorHttp:
         """Requests sent so far, retries included."""
         self._clock = clock
         self._timeout = (min(CONNECT_SECONDS, read_seconds), read_seconds)
+        self._request_seconds = request_seconds
         self._attempts = attempts
         self._first_wait = first_wait
         self._longest_wait = longest_wait
@@ -278,10 +258,11 @@ class VendorHttp:
             location = answer.headers.get("Location")
             if answer.status not in (301, 302, 307, 308) or not location:
                 return answer
-            target = urljoin(url, location)
+            target = joined(url, location)
             if method != "GET" or not same_origin(target, url):
                 raise StatusError(
-                    f"{self.vendor} redirects {what} to another host; it was not followed.",
+                    f"{self.vendor} redirects {what} to another host, or to no address; it was not"
+                    " followed.",
                     http_status=answer.status,
                     hint="Check the base URL of this source.",
                 )
@@ -300,18 +281,19 @@ class VendorHttp:
             )
         self._pace()
         request = requests.Request(method, url, data=body).prepare()
-        keep_target(request, url)
+        keep_target(request, url, seconds=self._request_seconds)
         request.headers["User-Agent"] = user_agent()
         request.headers["Accept"] = "application/json"
         request.headers["Accept-Encoding"] = "gzip, deflate"
         if body is not None:
             request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         if (authorization := self.authorizer.header(method, url)) is not None:
-            request.headers["Authorization"] = authorization
+            request.headers[self.authorizer.carrier] = authorization
         # Proxies from the environment are used, but never for our own machine.
         self._session.trust_env = not is_loopback(url)
         settings = self._session.merge_environment_settings(url, {}, True, True, None)
         self.requests += 1
+        over_at = time.monotonic() + self._request_seconds
         try:
             response = self._session.send(
                 request, timeout=self._timeout, allow_redirects=False, **settings
@@ -320,7 +302,9 @@ class VendorHttp:
                 answer = Answer(
                     url, response.status_code, response.headers, self._body(response, what)
                 )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except (*_OF_THE_WIRE, OSError) as error:
+            if time.monotonic() >= over_at:
+                raise self._too_slow(what) from None
             raise self._unreachable(error, what) from None
         self._session.cookies.clear()
         self._heed_limits(answer)
@@ -340,6 +324,14 @@ class VendorHttp:
                 )
             parts.append(part)
         return b"".join(parts)
+
+    def _too_slow(self, what: str) -> VendorFailure:
+        return VendorFailure(
+            f"{self.vendor} had not ended its answer after {self._request_seconds:g} seconds"
+            f" ({what}); it was given up.",
+            hint="The next run tries again. If its answers really take that long, set a smaller"
+            " page_size, or a longer request_timeout for this source.",
+        )
 
     def _unreachable(self, error: Exception, what: str) -> VendorFailure:
         if isinstance(error, requests.exceptions.SSLError):
@@ -383,7 +375,7 @@ class VendorHttp:
 
     def _retry_after(self, answer: Answer) -> float | None:
         value = answer.headers.get("Retry-After", "").strip()
-        if value.isdecimal():
+        if value.isdecimal():  # a number of any length: it is only compared
             return float(value)
         if value and (when := http_date(value)) is not None:
             theirs = http_date(answer.headers.get("Date", ""))
@@ -423,8 +415,8 @@ class VendorHttp:
 
     def _error(self, action: Action, answer: Answer, what: str) -> Exception:
         status = answer.status
-        words = vendor_words(answer.body)
-        said = f': "{words}"' if words else "."
+        codes = vendor_codes(answer.body, answer.headers)
+        said = f": it names {codes}." if codes else "."
         if action is Action.RETRY:
             if status == 429:
                 message = f"{self.vendor} asks us to slow down ({what}, status 429)."
@@ -441,7 +433,8 @@ class VendorHttp:
         if action is Action.FORBIDDEN:
             return Forbidden(
                 f"{self.vendor} does not let these credentials read {what} (status {status}){said}",
-                hint="Ask the district to share this collection with the app.",
+                hint="Ask the district to share this collection with the app"
+                f"{', with that scope' if 'scope' in codes else ''}.",
             )
         if action is Action.SHRINK:
             return PageTooLarge(
@@ -466,8 +459,9 @@ def _action(table: Mapping[int, Action], status: int) -> Action:
 
 
 def http_date(value: str) -> float | None:
-    """Read an HTTP date as unix seconds; None for anything else."""
+    """Read an HTTP date of this century as unix seconds; None for anything else."""
     try:
-        return parsedate_to_datetime(value).timestamp() if value else None
-    except (ValueError, TypeError, OverflowError):
+        found = parsedate_to_datetime(value[:100]).timestamp() if value else None
+    except (ValueError, TypeError, OverflowError, IndexError):
         return None
+    return found if found is not None and 0 < found < _LAST_SECOND else None

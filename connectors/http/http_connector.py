@@ -33,6 +33,12 @@ class HttpConfig(ConnectorConfig):
     read_timeout: float = Field(
         default=120.0, gt=0, le=3600, description="Seconds to wait for an answer to go on."
     )
+    request_timeout: float = Field(
+        default=600.0,
+        gt=0,
+        le=7200,
+        description="Seconds that one answer may take in all, however it drips in.",
+    )
     attempts: int = Field(
         default=6, ge=1, le=20, description="Tries of one request before the run gives up."
     )
@@ -68,6 +74,7 @@ class HttpConnector(Connector):
             authorizer,
             clock=self.clock,
             read_seconds=config.read_timeout,
+            request_seconds=config.request_timeout,
             attempts=config.attempts,
             first_wait=config.retry_wait,
             statuses=statuses,

@@ -1,4 +1,4 @@
-"""Credentials on requests: Basic, bearer tokens, OAuth 1.0a, OAuth 2 client credentials.
+"""Credentials on requests: Basic, bearer tokens, API keys, OAuth 1.0a, OAuth 2 client credentials.
 
 Each class is an ``Authorizer`` of ``connectors.http.client``. Secrets are kept as ``SecretStr`` and
 appear in no repr. OAuth 1.0a is signed by oauthlib.
@@ -18,8 +18,9 @@ import msgspec
 from oauthlib import oauth1
 from pydantic import SecretStr
 
+from connectors.contract.json_records import UNREADABLE
 from connectors.contract.pacing import Clock
-from connectors.http.client import Answer, StatusError, VendorHttp, http_date
+from connectors.http.client import Answer, Authorizer, StatusError, VendorHttp, http_date
 from core.errors import CredentialsRefused, RetryableError
 
 SignatureMethod = Literal["HMAC-SHA256", "HMAC-SHA1"]
@@ -28,6 +29,8 @@ logging.getLogger("oauthlib").setLevel(logging.WARNING)  # it logs what it signs
 _NONCE = string.ascii_letters + string.digits
 _RENEW_EARLY = 60.0
 _SKEW = 60.0
+_LONGEST_TOKEN = 10 * 365 * 86400.0
+"""Seconds; a token that is said to hold longer is kept until it is refused."""
 
 
 def rfc3986(value: str) -> str:
@@ -35,7 +38,7 @@ def rfc3986(value: str) -> str:
     return quote(value, safe="~")
 
 
-class Basic:
+class Basic(Authorizer):
     """HTTP Basic. The parts are form-escaped first where OAuth 2 asks for it (RFC 6749 2.3.1)."""
 
     def __init__(self, user: str, secret: SecretStr, *, escape: bool = False) -> None:
@@ -55,7 +58,7 @@ class Basic:
         return False
 
 
-class Bearer:
+class Bearer(Authorizer):
     """A static bearer token; after a 401, ``look_up`` asks for the current one."""
 
     def __init__(self, token: SecretStr, look_up: Callable[[], SecretStr] | None = None) -> None:
@@ -76,7 +79,23 @@ class Bearer:
         return changed
 
 
-class OAuth1:
+class ApiKey(Authorizer):
+    """A key in a header that the server names itself, such as ``X-API-Key``."""
+
+    def __init__(self, carrier: str, key: SecretStr) -> None:
+        self.carrier = carrier
+        self._key = key
+
+    def header(self, method: str, url: str) -> str:
+        """Return the key."""
+        return self._key.get_secret_value()
+
+    def renew(self, refused: Answer) -> bool:
+        """A refused key stays refused."""
+        return False
+
+
+class OAuth1(Authorizer):
     """Two-legged OAuth 1.0a in the header (RFC 5849); each request is signed anew.
 
     ``version`` adds ``oauth_version="1.0"``, which plain OneRoster servers expect and ClassLink
@@ -162,7 +181,7 @@ class TokenAnswer(msgspec.Struct):
 _token_answer = msgspec.json.Decoder(TokenAnswer)
 
 
-class ClientCredentials:
+class ClientCredentials(Authorizer):
     """OAuth 2 client credentials (RFC 6749 4.4): a token that is renewed before it expires.
 
     Without ``expires_in`` a token is kept until a 401. A 401 renews it once. ``look_up`` may return
@@ -223,9 +242,9 @@ class ClientCredentials:
         self._until = None
         try:
             seconds = float(answer.expires_in) if answer.expires_in is not None else None
-        except ValueError:
+        except (ValueError, OverflowError):
             seconds = None
-        if seconds is not None:
+        if seconds is not None and 0 <= seconds < _LONGEST_TOKEN:  # no number is none of these
             early = min(_RENEW_EARLY, seconds / 2)
             self._until = self._clock.monotonic() + seconds - early
 
@@ -252,5 +271,5 @@ class ClientCredentials:
 def _read_token(answer: Answer) -> TokenAnswer:
     try:
         return _token_answer.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise RetryableError("The token endpoint's answer holds no access token.") from None

@@ -1,4 +1,4 @@
-"""Requests that go over the wire byte for byte as they were given.
+"""Requests that go over the wire byte for byte as they were given, and end by a deadline.
 
 Used by ``connectors.http.client`` only. requests and urllib3 normalise URLs. A vendor that compares
 an escaped id, or a signature over the URL, byte for byte would then refuse the request.
@@ -7,8 +7,10 @@ an escaped id, or a signature over the URL, byte for byte would then refuse the 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -16,12 +18,21 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from connectors.http.deadline import TimedResponse
+
 _TARGET = "x-rostersync-target"
+_DEADLINE = "x-rostersync-deadline"
 _SMALL_ESCAPE = re.compile(r"%(?:[a-f][0-9A-Fa-f]|[0-9A-F][a-f])")
 
 
-def _verbatim(url: str, headers: Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
+def _verbatim(
+    connection: HTTPConnection, url: str, headers: Mapping[str, Any] | None
+) -> tuple[str, dict[str, Any]]:
+    """Return target and headers to send, and give the connection the deadline of the request."""
     kept = dict(headers or {})
+    if (deadline := kept.pop(_DEADLINE, None)) is not None:
+        timed = partial(TimedResponse, deadline=float(deadline))
+        connection.response_class = cast("type[TimedResponse]", timed)
     return kept.pop(_TARGET, url), kept
 
 
@@ -34,7 +45,7 @@ class _HttpConnection(HTTPConnection):
         headers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        target, kept = _verbatim(url, headers)
+        target, kept = _verbatim(self, url, headers)
         super().request(method, target, body, kept, **options)
 
 
@@ -47,7 +58,7 @@ class _HttpsConnection(HTTPSConnection):
         headers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        target, kept = _verbatim(url, headers)
+        target, kept = _verbatim(self, url, headers)
         super().request(method, target, body, kept, **options)
 
 
@@ -87,8 +98,9 @@ class VendorSession(requests.Session):
         return None  # noqa: RET501  the base class returns the target
 
 
-def keep_target(request: requests.PreparedRequest, url: str) -> None:
-    """Make a prepared request go to exactly this URL, with its escapes."""
+def keep_target(request: requests.PreparedRequest, url: str, *, seconds: float) -> None:
+    """Make a prepared request go to exactly this URL, and its answer end after ``seconds``."""
+    request.headers[_DEADLINE] = repr(time.monotonic() + seconds)
     request.url = url  # requests has unescaped what needs no escape (%43)
     if _SMALL_ESCAPE.search(url):
         parts = urlsplit(url)

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urljoin, urlsplit
 
 import msgspec
 
 from connectors.contract.json_records import key_of
-from connectors.contract.urls import parse_links, same_origin, with_query
+from connectors.contract.urls import joined, parse_links, query_of, same_origin, with_query
 from connectors.http.client import Action, Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.oneroster_standard.records import rows_of
 from core.errors import IncompleteFetch, RetryableError, SkipRecord
@@ -165,11 +164,11 @@ class Collection:
         """
         if link is None:
             return None, None
-        target = urljoin(url, link)
-        given = parse_qs(urlsplit(target).query).get("offset", [])
+        target = joined(url, link)
+        given = query_of(target).get("offset", [])
         if not given:
             return (target if same_origin(target, url) and target != url else None), None
-        if given[0].isdecimal() and int(given[0]) == offset + 1:
+        if given[0] == str(offset + 1):
             return None, offset + 1
         return None, None
 
@@ -180,4 +179,4 @@ class Collection:
                 return key_of(bytes(raw), "sourcedId")
             except SkipRecord:
                 pass  # whoever parses the record reports it
-        return bytes(raw).decode()
+        return bytes(raw).decode(errors="replace")

@@ -89,6 +89,8 @@ class OneRosterReader(HttpConnector):
     sorts: ClassVar[bool] = True
     heavy: ClassVar[frozenset[int]] = frozenset()
     """Statuses that ask for a smaller page, beside 413."""
+    masks_names: ClassVar[bool] = False
+    """A district may keep names from the app: then somebody without any is a person, too."""
 
     config: OneRosterFields
 
@@ -218,7 +220,7 @@ class OneRosterReader(HttpConnector):
         """Return the school or user that a record describes."""
         if stream == "schools":
             return parse_school(raw)
-        return parse_user(raw, self.config.person_id_type)
+        return parse_user(raw, self.config.person_id_type, nameless=self.masks_names)
 
     def gist(self, stream: str, raw: bytes) -> bytes | None:
         """Return what is read of a record: not when it was touched."""

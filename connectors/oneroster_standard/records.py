@@ -15,15 +15,19 @@ from pydantic import ValidationError
 
 from connectors.contract.connector import Record
 from connectors.contract.json_records import (
+    UNREADABLE,
     Reader,
     Word,
+    address_of,
     build,
     decode,
     extra_fields,
     gist_of,
+    no_name,
     text,
     unusable,
 )
+from connectors.contract.words import unknown_word
 from connectors.oneroster_standard import vocabulary as words
 from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
@@ -135,7 +139,7 @@ def rows_of(body: bytes, keys: Sequence[str]) -> list[msgspec.Raw]:
         ]
         if len(lists) == 1:
             return _array.decode(lists[0])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         pass
     found = "a web page" if body.lstrip()[:1] == b"<" else "something that is cut or no list"
     raise RetryableError(
@@ -153,7 +157,7 @@ def single_of(body: bytes, key: str) -> bytes:
     """Return the record of a single answer, ``{"user": {…}}``; bare records are met too."""
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         raise RetryableError("The roster server answered with no record.") from None
     if key in envelope:
         return bytes(envelope[key])
@@ -166,7 +170,7 @@ def touched(raw: bytes | msgspec.Raw) -> str | None:
     """Return a record's ``dateLastModified`` as it stands there."""
     try:
         return text(_dated.decode(raw).dateLastModified)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 
@@ -184,7 +188,7 @@ def is_whole(raw: bytes) -> bool:
     """Tell whether a user record says what the person is (an event may carry less)."""
     try:
         user = _user.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     return bool(text(user.role) or user.roles)
 
@@ -209,15 +213,19 @@ def parse_school(raw: bytes) -> Record:
     return Record(Kind.SCHOOL, key, school=school, unknown=unknown, extra=extra)
 
 
-def parse_user(raw: bytes, person_id_type: str | None) -> Record:
-    """Return the user of a record. Several records of one person share their ``person_key``."""
+def parse_user(raw: bytes, person_id_type: str | None, *, nameless: bool = False) -> Record:
+    """Return the user of a record. Several records of one person share their ``person_key``.
+
+    ``nameless``: a person without any name is a person, for the vendor masks names.
+    """
     wire = decode(_user, raw, "sourcedId")
     key = text(wire.sourcedId) or ""
     unknown = list(_status_words(wire.status))
     if words.is_gone(text(wire.status)):
         return Record(Kind.USER, key, deleted=True)
     metadata = wire.metadata or Metadata()
-    pairs, primary = _pairs(wire, metadata, unknown)
+    strange_at: list[str] = []
+    pairs, primary = _pairs(wire, metadata, unknown, strange_at)
     if not pairs:
         raise SkipRecord(
             "A user has no role that is known.",
@@ -227,12 +235,25 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
             hint="Ask the vendor which roles it sends for these people.",
         )
     roles = {role for role, _ in pairs}
+    if not (nameless or text(wire.givenName) or text(wire.familyName)):
+        raise no_name(key, "familyName")
+    unread: list[str] = []
+    doubts: list[SkipRecord] = []
+    email = address_of(key, wire.email, doubts)
+    if doubts:
+        unread.append("email")
     enabled = words.truth(wire.enabledUser, default=True)
     if enabled is None:
-        unknown.append(f"enabledUser={text(wire.enabledUser)}")
+        unknown.append(unknown_word("enabledUser", text(wire.enabledUser) or ""))
+        unread.append("enabled")
     ids = [(text(one.type) or "", text(one.identifier) or "") for one in wire.userIds or ()]
     student_number, staff_number = words.numbers(text(wire.identifier), roles)
-    grade = _grade(wire, metadata, unknown) if Role.STUDENT in roles else None
+    grade = None
+    if Role.STUDENT in roles:  # an adult has none
+        grade, strange = _grade(wire, metadata)
+        if strange is not None:
+            unknown.append(unknown_word("grade", strange))
+            unread += () if grade else ("grade",)
     try:
         memberships = words.memberships(pairs, primary)
     except ValidationError as error:
@@ -248,7 +269,7 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
             "preferred_given_name": text(wire.preferredFirstName) or text(wire.preferredGivenName),
             "preferred_middle_name": text(wire.preferredMiddleName),
             "preferred_family_name": text(wire.preferredLastName) or text(wire.preferredFamilyName),
-            "email": text(wire.email),
+            "email": email,
             "username": text(wire.username),
             "memberships": memberships,
             "grade": grade,
@@ -257,27 +278,36 @@ def parse_user(raw: bytes, person_id_type: str | None) -> Record:
             "staff_number": staff_number,
             "enabled": enabled is not False,
             "person_key": words.person_key(text(wire.userMasterIdentifier), ids, person_id_type),
+            "unread": tuple(unread) or None,
+            "unread_at": tuple(dict.fromkeys(strange_at)) or None,
         },
     )
-    extra = extra_fields(raw, UserRecord, LEFT_OUT)
-    return Record(Kind.USER, key, user=user, unknown=tuple(unknown), extra=extra)
+    return Record(
+        Kind.USER,
+        key,
+        user=user,
+        unknown=tuple(unknown),
+        extra=extra_fields(raw, UserRecord, LEFT_OUT),
+        doubts=tuple(doubts),
+    )
 
 
 def _pairs(
-    wire: UserRecord, metadata: Metadata, unknown: list[str]
+    wire: UserRecord, metadata: Metadata, unknown: list[str], strange_at: list[str]
 ) -> tuple[list[tuple[Role, str | None]], str | None]:
     """Return the roles at their orgs, and the org that is the primary one.
 
+    To ``strange_at`` come the orgs (``""``: none) at which a role is not understood.
     1.2 names it (``primaryOrg``, else the first primary role), GG4L in its metadata; otherwise it
     is the first org.
     """
     pairs: list[tuple[Role, str | None]] = []
     main: str | None = None
     for entry in wire.roles or ():
-        role = _role(entry.role, unknown)
+        role, org = _role(entry.role, unknown), _id(entry.org)
         if role is None:
+            strange_at += [org or ""] if text(entry.role) else []
             continue
-        org = _id(entry.org)
         pairs.append((role, org))
         if main is None and (text(entry.roleType) or "").lower() == "primary":
             main = org
@@ -300,21 +330,19 @@ def _role(value: Word, unknown: list[str]) -> Role | None:
         return None
     role = words.our_role(word)
     if role is None:
-        unknown.append(f"role={word}")
+        unknown.append(unknown_word("role", word))
     return role
 
 
-def _grade(wire: UserRecord, metadata: Metadata, unknown: list[str]) -> str | None:
+def _grade(wire: UserRecord, metadata: Metadata) -> tuple[str | None, str | None]:
+    """Return the grade, and the first word that is none."""
     found: list[Word] = list(wire.grades) if isinstance(wire.grades, list) else [wire.grades]
     given: Iterable[str] = filter(None, map(text, [metadata.primary_grade, *found]))
-    grade, strange = words.first_grade(given)
-    if strange is not None:
-        unknown.append(f"grade={strange}")
-    return grade
+    return words.first_grade(given)
 
 
 def _status_words(value: Word) -> tuple[str, ...]:
     word = text(value)
     if word is None or word.lower() == "active" or words.is_gone(word):
         return ()
-    return (f"status={word}",)
+    return (unknown_word("status", word),)

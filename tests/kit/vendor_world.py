@@ -170,13 +170,16 @@ def _roles(truth: Truth) -> list[str]:
 
 
 def _comparable(truth: Truth) -> Truth:
-    """Return the part of a truth that a directory holds."""
+    """Return the part of a truth that a directory holds: an address without ``@`` is none (F19)."""
+    values = {name: getattr(truth, name) for name in FIELDS}
+    if "@" not in (values["email"] or ""):
+        values["email"] = None
     return Truth(
         person=0,
         external_id=truth.external_id,
         memberships=tuple(sorted(truth.memberships, key=str)),
         enabled=truth.enabled,
-        **{name: getattr(truth, name) for name in FIELDS},
+        **values,
     )
 
 

@@ -20,9 +20,9 @@ from connectors.http.client import (
     PageTooLarge,
     StatusError,
     VendorHttp,
-    vendor_words,
 )
 from connectors.http.oauth import Bearer
+from connectors.http.vendor_codes import vendor_codes
 from core.errors import CredentialsRefused, RetryableError, VendorFailure
 from tests.connectors.conftest import START, Asked, Reply, Vendor, Waits
 
@@ -361,15 +361,23 @@ def test_no_secret_and_no_person_stands_in_error_log_or_repr(
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "codes"),
     [
-        (b'{"message": "rate limit reached"}', "rate limit reached"),
-        (b'{"error": "invalid_client", "error_description": "unknown client"}', "unknown client"),
-        (b'{"imsx_codeMajor": "failure", "imsx_description": "server busy"}', "server busy"),
-        (b'{"imsx_StatusInfo": {"imsx_description": "server busy"}}', "server busy"),
-        (b'{"statusInfoSet": [{"imsx_description": "bad filter"}]}', "bad filter"),
-        (b'{"errors": [{"codeMajor": "failure", "description": "forbidden"}]}', "forbidden"),
-        (b'{"errors": ["no access"]}', "no access"),
+        (b'{"message": "rate limit reached"}', ""),
+        (b'{"error": "invalid_client", "error_description": "unknown"}', "the code invalid_client"),
+        (b'{"imsx_codeMajor": "failure", "imsx_codeMinor": "server_busy"}', "the code server_busy"),
+        (
+            b'{"imsx_StatusInfo": {"imsx_CodeMinor": {"imsx_codeMinorField":'
+            b' [{"imsx_codeMinorFieldValue": "unknownobject"}]}}}',
+            "the code unknownobject",
+        ),
+        (b'{"statusInfoSet": [{"imsx_codeMinor": "forbidden"}]}', "the code forbidden"),
+        (b'{"errors": ["Liam Carter has no access"]}', ""),
+        (
+            b'{"error": "insufficient_scope, ask for read:students."}',
+            "the code insufficient_scope and the scope read:students",
+        ),
+        (b'{"error": "read:liam.carter write:students_of_liam"}', ""),
         (b"<html>Bad Gateway</html>", ""),
         (b"", ""),
         (b"[[[[[]]]]]", ""),
@@ -378,8 +386,17 @@ def test_no_secret_and_no_person_stands_in_error_log_or_repr(
         (b"[" * 50000, ""),
     ],
 )
-def test_an_error_body_of_any_shape_is_read_for_its_words(body: bytes, words: str) -> None:
-    assert vendor_words(body) == words
+def test_an_error_body_of_any_shape_is_read_for_its_codes_and_scopes_only(
+    body: bytes, codes: str
+) -> None:
+    assert vendor_codes(body, {}) == codes
+
+
+def test_a_challenge_names_its_code_and_scope() -> None:
+    challenge = 'Bearer realm="Liam Carter", error="invalid_token", scope="read:schools"'
+    assert vendor_codes(b"", {"WWW-Authenticate": challenge}) == (
+        "the code invalid_token and the scope read:schools"
+    )
 
 
 @pytest.mark.parametrize(
