@@ -52,6 +52,8 @@ class UserData(msgspec.Struct):
     crd_id: str | None = None
     enabled: bool = True
     person_key: str | None = None
+    unread: tuple[str, ...] = ()
+    unread_at: tuple[str, ...] = ()
 
 
 decode_user = msgspec.json.Decoder(UserData).decode
@@ -116,6 +118,10 @@ class Wish:
     """The fields about which they say anything."""
     memberships: list[Membership]
     enabled: bool
+    unread: frozenset[str] = frozenset()
+    """Fields that a source says something of that nobody understands: they stay (F15)."""
+    unread_at: frozenset[str] = frozenset()
+    """Our ids of the schools (empty: none) at which a role is not understood: roles there stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +148,42 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
     """
     first = records[0]
     profile = _said(first.data)
-    enabled = first.data.enabled
     for record in records[1:]:
         profile = _said(record.data) | profile
-        enabled = enabled or (record.source_id == first.source_id and record.data.enabled)
-    return Wish(profile, memberships_of(records, sources), enabled)
+    return Wish(
+        profile,
+        memberships_of(records, sources),
+        may_sign_in(records, otherwise=True),
+        _unread(records),
+        frozenset(
+            _school_of(record, school, sources) if school else ""
+            for record in records
+            for school in record.data.unread_at
+        ),
+    )
+
+
+def _unread(records: Sequence[RecordView]) -> frozenset[str]:
+    """Return the fields of which the first source to say anything says what is not understood."""
+    if not any(record.data.unread for record in records):  # almost everybody
+        return frozenset()
+    said: set[str] = set()
+    unread: set[str] = set()
+    for record in records:
+        said |= _said(record.data).keys() - unread
+        unread |= set(record.data.unread) - said
+    return frozenset(unread)
+
+
+def may_sign_in(records: Sequence[RecordView], *, otherwise: bool) -> bool:
+    """Say whether the first source lets a person sign in: one of its records does.
+
+    ``otherwise`` is the answer where none says so in a word that is understood.
+    """
+    first = records[0].source_id
+    own = [record.data for record in records if record.source_id == first]
+    clear = [data.enabled for data in own if "enabled" not in data.unread]
+    return any(clear) or (otherwise and len(clear) < len(own))
 
 
 def _said(data: UserData) -> dict[str, Any]:

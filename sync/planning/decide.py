@@ -22,6 +22,7 @@ from sync.people.person import (
     Sources,
     UserView,
     in_precedence,
+    may_sign_in,
     stored_profile,
     wish_of,
 )
@@ -285,12 +286,11 @@ def _facts(
         sources = "left"
     else:
         sources = "never"
-    first = speaking[0] if speaking else None
     return PersonFacts(
         user=user.status,  # type: ignore[arg-type]  # the database checks the word
         sources=sources,  # type: ignore[arg-type]
-        enabled=first is None
-        or any(r.data.enabled for r in speaking if r.source_id == first.source_id),
+        enabled=not speaking
+        or may_sign_in(speaking, otherwise=user.status != UserStatus.SUSPENDED),
         protected=user.protected,
         kept_archived=user.kept_archived
         and (user.kept_until is None or _local(context.now, context.zone) <= _day(user.kept_until)),
@@ -339,6 +339,8 @@ def _difference(
             continue
         if new is None and context.sources.keeps_field(speaking, name):
             continue  # missing is not the same as empty, where a source says so (AC6)
+        if name in wish.unread and old is not None:
+            continue  # something is said, and nobody understands it (F15)
         if name in user.locked_fields:
             kept = True
             continue
@@ -347,6 +349,9 @@ def _difference(
         before["email_folded"] = stored_profile(before)["email_folded"]
         after["email_folded"] = stored_profile(after)["email_folded"]
     wanted = wish.memberships
+    if wish.unread_at:  # a role that is not understood may be the one they have there (F15)
+        there = [member for member in user.memberships if member[1] in wish.unread_at]
+        wanted, _ = _with_all_kept(there, wanted)
     if "role" in user.locked_fields:
         wanted, differs = _with_locked_roles(user.memberships, wanted)
         kept = kept or differs

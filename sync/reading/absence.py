@@ -1,18 +1,20 @@
 """Absence: entries that a reading did not find, and whether that is proof (rule 3; F1-F6).
 
 Works on the stage only. ``find_absent`` leaves in ``stage_gone`` whoever was proven to be gone, and
-returns a ``Verdict``; nothing here writes evidence.
+returns a ``AbsenceProof``; nothing here writes evidence.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from connectors.contract.connector import Connector
+from core.errors import ConnectorFailed, VendorFailure
 from core.models import Kind
 from core.schema import Source
 from sync.reading.fetch_result import FetchResult
@@ -22,6 +24,7 @@ from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
 from sync.reading.refused import keep_the_refused
 from sync.reading.stage import Stage, State
 from sync.reading.stream import MOST_AT_THE_END, allowed_schools
+from sync.sources.patience import Patience
 
 ASKED_BY_ID = 200
 """How many missing people are asked for by id if no total was declared (F3)."""
@@ -59,23 +62,25 @@ def find_absent(
     connector: Connector,
     terms: ReadingTerms,
     reading: FetchResult,
+    patient: Patience,
     *,
     scope_roles: frozenset[str],
     vendor_trusted: bool,
 ) -> AbsenceProof:
     """Clean up the stage and find the entries that are gone.
 
-    ``scope_roles`` are the roles that a file speaks for, empty if it does not say (F6);
-    ``vendor_trusted`` is False while the vendor itself reports an error (S3).
+    ``patient`` asks the connector for the missing. ``scope_roles`` are the roles that a file speaks
+    for, empty if it does not say (F6); ``vendor_trusted`` is False while the vendor itself reports
+    an error (S3).
     """
     stage.ready()
-    verdict = _completeness(stage, source, connector, reading)
-    verdict.troubled = not vendor_trusted
     joined = connector.capabilities.joined
     with stage.transaction() as connection:
         _drop_repeated(stage, connection, source, reading, parts=False)
         if joined:
             _drop_repeated(stage, connection, source, reading, parts=True)
+    verdict = _completeness(stage, source, connector, reading)
+    verdict.troubled = not vendor_trusted
     proven = verdict.complete and not reading.certificate.incremental
     with stage.transaction() as connection:
         if joined and proven:
@@ -100,7 +105,7 @@ def find_absent(
                 connection.execute(text("DELETE FROM stage_gone WHERE kind = :k"), {"k": kind})
             if connector.capabilities.scoped_by_role:
                 _keep_scope(connection, source, scope_roles)
-    if proven and (reason := _still_there(stage, connector, reading)):
+    if proven and (reason := _still_there(stage, source, connector, reading, patient)):
         verdict.complete, verdict.reason = False, reason
         if joined:
             _join_again(stage, source, connector, terms)
@@ -157,11 +162,16 @@ def _completeness(
         return AbsenceProof(False, certificate.reason or "The reading ended early.")
     for stream, declared in certificate.declared.items():
         counted = reading.counted.get(stream, 0)
-        if counted != declared:
+        if declared not in (counted, counted - reading.repeated.get(stream, 0)):
             return AbsenceProof(
                 False, f"{stream}: {declared} rows were declared, {counted} were served."
             )
     if certificate.incremental:
+        if connector.capabilities.origin == "sync" and (short := short_of(reading)):
+            return AbsenceProof(False, _short_sentence(short, reading))
+        with stage.transaction() as connection:
+            if not _ever_served_a_person(connection, source):
+                return AbsenceProof(False, "This source has never served a person yet.")
         return AbsenceProof(True)
     with stage.transaction() as connection:
         people = usable = 0
@@ -205,18 +215,75 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
     return connection.execute(text(query), about).first() is not None
 
 
-def _still_there(stage: Stage, connector: Connector, reading: FetchResult) -> str | None:
-    """Ask for some missing people by id (F3); return why the reading is incomplete, if it is."""
+def _ever_served_a_person(connection: Connection, source: Source) -> bool:
+    """Say whether this reading or one before it brought anybody (F19)."""
+    return connection.execute(_ANYBODY, {"source": source.id}).first() is not None
+
+
+_ANYBODY = text(
+    "SELECT 1 FROM records WHERE source_id = :source AND kind = 'user'"
+    " UNION ALL SELECT 1 FROM stage_entries WHERE kind = 'user'"
+    " UNION ALL SELECT 1 FROM stage_parts LIMIT 1"
+)
+
+
+def short_of(reading: FetchResult) -> dict[str, int]:
+    """Return stream → how many entries a reading of a server may lack, because ids came twice.
+
+    A repeated row stands in the place of another one, unless the declared total says that there
+    are no more than were served (F11).
+    """
+    short: dict[str, int] = {}
+    for stream, repeated in reading.repeated.items():
+        distinct = reading.counted.get(stream, 0) - repeated
+        lacks = reading.certificate.declared.get(stream, distinct + repeated) - distinct
+        if repeated and lacks > 0:
+            short[stream] = lacks
+    return short
+
+
+def _short_sentence(short: Mapping[str, int], reading: FetchResult) -> str:
+    stream, lacks = next(iter(short.items()))
+    return (
+        f"{stream}: {reading.counted[stream]} rows were served, and {reading.repeated[stream]} of"
+        f" them have the id of an earlier row: {lacks} may be missing."
+    )
+
+
+def _still_there(
+    stage: Stage, source: Source, connector: Connector, reading: FetchResult, patient: Patience
+) -> str | None:
+    """Ask for the missing by id (F3, F11); return why the reading is not complete after all.
+
+    Where ids came twice everybody who is missing is asked for, and somebody who is there along with
+    them: a server that does not know even them says nothing by not knowing the others.
+    """
+    short = short_of(reading) if connector.capabilities.origin == "sync" else {}
+    if short and not _can_be_asked_for(short, connector):
+        return _short_sentence(short, reading)
     if not connector.capabilities.reads_by_id:
         return None
     user_streams = [name for name, kind in connector.streams.items() if kind is Kind.USER]
-    if all(name in reading.certificate.declared for name in user_streams):
+    if not short and all(name in reading.certificate.declared for name in user_streams):
         return None
     with stage.transaction() as connection:
-        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID}).scalars())
+        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID + 1}).scalars())
+        there = connection.execute(_SOMEBODY_THERE, {"source": source.id}).scalar()
+    if short and (there is None or not 0 < len(keys) <= ASKED_BY_ID):
+        return _short_sentence(short, reading)
+    keys = keys[:ASKED_BY_ID]
     if not keys:
         return None
-    found = sum(connector.exists(keys).values())
+    asked = [*keys, str(there)] if short else keys
+    try:
+        answers = dict(patient.ask(lambda: connector.exists(asked)))
+    except ConnectorFailed:
+        raise
+    except VendorFailure as error:
+        return f"Whoever is missing could not be asked for by id. {error.message}"
+    if short and not answers.get(str(there), False):
+        return _short_sentence(short, reading)
+    found = sum(bool(answers.get(key, True)) for key in keys)
     if not found:
         return None
     return (
@@ -225,6 +292,18 @@ def _still_there(stage: Stage, connector: Connector, reading: FetchResult) -> st
     )
 
 
+def _can_be_asked_for(short: Mapping[str, int], connector: Connector) -> bool:
+    """Say whether all that may be missing can be asked for by id: people can, schools cannot."""
+    return connector.capabilities.reads_by_id and all(
+        connector.streams[stream] is Kind.USER for stream in short
+    )
+
+
+_SOMEBODY_THERE = text(
+    "SELECT r.external_id FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
+    " AND r.present AND NOT EXISTS (SELECT 1 FROM stage_gone g WHERE g.kind = r.kind"
+    " AND g.key = r.external_id) LIMIT 1"
+)
 _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
 
 
@@ -252,6 +331,8 @@ def _drop_repeated(
     if not repeated:
         return
     rows = {row[0]: row for row in repeated}
+    for row in rows.values():
+        reading.repeated[row[2]] = reading.repeated.get(row[2], 0) + 1
     for seq, _, stream, file, line in rows.values():
         connection.execute(text(f"DELETE FROM {table} WHERE seq = :seq"), {"seq": seq})
         finding = (

@@ -6,10 +6,15 @@ Filled by ``sync/reading/stream.py`` while the source is read; ``sync/reading/ab
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from connectors.contract.connector import Certificate
 from core.errors import RosterSyncError
+from sync.sources.soundness import storable
+
+_MOST_WORDS = 200
+"""Different words or fields that are counted one by one; whatever comes after them is ``?``."""
 
 
 @dataclass(slots=True)
@@ -24,6 +29,8 @@ class FetchResult:
     """Streams whose absent rows the page order can tell; the others are compared in sets."""
     ordered: set[str] = field(default_factory=set)
     """Streams in which the page order may have found unchanged rows, which are not staged."""
+    repeated: dict[str, int] = field(default_factory=dict)
+    """Rows whose id an earlier row of their stream has, by stream."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
     tail: set[str] = field(default_factory=set)
@@ -32,8 +39,24 @@ class FetchResult:
     """People who were missed and stay, because a row that was refused speaks of them (F12)."""
     unusable: dict[str, int] = field(default_factory=dict)
     """Rows that could not be used, by stream."""
+    left_out: int = 0
+    """Values that were left out of rows that are used otherwise (``Record.doubts``)."""
     unknown: dict[str, int] = field(default_factory=dict)
     extra: dict[str, int] = field(default_factory=dict)
     """Field → number of parsed rows that have it although we do not read it."""
     error: RosterSyncError | None = None
-    """The error that ended the reading early, if any."""
+    """What ended the reading early, if something did."""
+
+    def meet(self, unknown: Iterable[str], extra: Iterable[str]) -> None:
+        """Count the words that a row has and nobody understands, and the fields nobody reads."""
+        for token in unknown:
+            word = storable(token, 120)
+            _count(self.unknown, word, f"{word.partition('=')[0]}=?")
+        for name in extra:
+            _count(self.extra, storable(name, 80), "?")
+
+
+def _count(counts: dict[str, int], name: str, beyond: str) -> None:
+    if name not in counts and len(counts) >= _MOST_WORDS:
+        name = beyond
+    counts[name] = counts.get(name, 0) + 1

@@ -1,4 +1,4 @@
-"""Reading: each source of a run is read once and kept as evidence; its failure is a result."""
+"""FetchResult: each source of a run is read once and kept as evidence; its failure is a result."""
 
 from __future__ import annotations
 
@@ -44,9 +44,11 @@ from sync.run.district_run import (
     Progress,
     SourceResult,
 )
-from sync.sources.connect import open_connector
+from sync.sources.blame import blaming
+from sync.sources.connect import close_connector, open_connector
 from sync.sources.health import note, set_aside
 from sync.sources.mapping import read_rules
+from sync.sources.patience import Patience, patience
 from sync.sources.received_files import list_received
 from sync.sources.settlement import tell_connector
 
@@ -106,21 +108,24 @@ def _left_alone(source: Source, error: RosterSyncError) -> SourceResult:
 def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
     """Read one source and store what it says. Its failure is a result, never an exception."""
     try:
-        connector = open_connector(source)
+        with blaming(source.connector):
+            connector = open_connector(source)
         try:
             if connector.capabilities.upload_only and run.upload is None:
                 raise NothingNew("This source is fed by uploads only.")
             try:
-                result = _read_with(run, source, connector, full=full)
+                with patience(connector.config.reading_timeout, source.name) as patient:
+                    result = _read_with(run, source, connector, patient, full=full)
             except FileRefused as error:
                 result = _failed(run, source, error)
-            _list_what_was_sent(run, source, connector, result)
+            with blaming(source.connector):
+                _list_what_was_sent(run, source, connector, result)
             tell_connector(run.database, connector, run.run_id, source.id, result)
             return result
         except NothingNew as nothing:
             return _nothing_new(source, nothing)
         finally:
-            connector.close()
+            close_connector(connector)
     except (ConfigError, CredentialsRefused, FileRefused, VendorFailure) as error:
         return _failed(run, source, error)
 
@@ -139,11 +144,13 @@ def _list_what_was_sent(
 
 
 def _read_with(
-    run: DistrictRun, source: Source, connector: Connector, *, full: bool
+    run: DistrictRun, source: Source, connector: Connector, patient: Patience, *, full: bool
 ) -> SourceResult:
     one_stream_each(connector)
     if source.vendor_district is not None:  # before anybody from another district is read
-        _check_bound(source, connector, connector.vendor_district())
+        with blaming(source.connector):
+            found = patient.ask(connector.vendor_district)
+            _check_bound(source, connector, found)
     database = run.database
     terms = terms_of(database, run.settings, source, connector)
     same_terms = source.settings_print == terms.print
@@ -160,9 +167,10 @@ def _read_with(
     if not connector.capabilities.incremental:
         request = replace(request, cursor=None)
     try:
-        return _read_as(run, source, connector, terms, request)
+        return _read_as(run, source, connector, terms, request, patient)
     except CursorLost:
-        return _read_as(run, source, connector, terms, replace(request, cursor=None))
+        anew = replace(request, cursor=None)
+        return _read_as(run, source, connector, terms, anew, patient)
 
 
 def _was_read_in_full_today(run: DistrictRun, source: Source) -> bool:
@@ -182,26 +190,28 @@ def _read_as(
     connector: Connector,
     terms: ReadingTerms,
     request: FetchRequest,
+    patient: Patience,
 ) -> SourceResult:
-    database = run.database
-    with open_stage(database) as stage:
-        reading = read_source(stage, source, connector, terms, request)
-        certificate = reading.certificate
-        _check_bound(source, connector, certificate.vendor_district)
-        if certificate.unchanged:
+    lost: tuple[type[Exception], ...] = () if request.cursor is None else (CursorLost,)
+    with open_stage(run.database) as stage:
+        with blaming(source.connector, also=lost):
+            reading = read_source(stage, source, connector, terms, request, patient)
+            certificate = reading.certificate
+            _check_bound(source, connector, certificate.vendor_district)
             verdict = AbsenceProof(complete=True)
-        else:
-            with step(log, "prove absence", source=source.name) as done:
-                verdict = find_absent(
-                    stage,
-                    source,
-                    connector,
-                    terms,
-                    reading,
-                    scope_roles=_scope_roles(connector),
-                    vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
-                )
-                done.tell(proved=verdict.complete)
+            if not certificate.unchanged:
+                with step(log, "prove absence", source=source.name) as done:
+                    verdict = find_absent(
+                        stage,
+                        source,
+                        connector,
+                        terms,
+                        reading,
+                        patient,
+                        scope_roles=_scope_roles(connector),
+                        vendor_trusted=certificate.vendor_state not in TROUBLED_WORDS,
+                    )
+                    done.tell(proved=verdict.complete)
         with step(log, "keep evidence", source=source.name, parsed=reading.parsed):
             kept = keep(
                 stage,
@@ -222,7 +232,7 @@ def _read_as(
         kept.complete,
         kept.complete or connector.capabilities.partial_is_usable,
         error,
-        verdict.findings,
+        verdict.findings - reading.left_out,
         verdict.withheld,
     )
 

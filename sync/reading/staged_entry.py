@@ -7,6 +7,7 @@ ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -73,6 +74,13 @@ def entry_facts(
                 hint="Correct the address, or add its domain to email_domains of the district.",
             )
         data, person, memberships = _user_json(user), user.person_key, user.memberships
+    if "\\u0000" in data:  # PostgreSQL stores none, and would say so only while planning
+        raise SkipRecord(
+            "The row holds a NUL character.",
+            rule="nul",
+            key=record.key,
+            hint="Correct the value at its source.",
+        )
     norm_print = blake2b(data.encode(), digest_size=WIDTH, key=terms.key).digest()
     if known is not None and known.norm == norm_print and former is None:
         return (kind, stream, record.key, State.SEEN, *NOTHING)
@@ -128,10 +136,7 @@ def remapped(record: Record, mapped: Mapping[str, str | None]) -> Record:
     assert record.user is not None  # noqa: S101 - the caller looked
     values = record.user.model_dump(exclude_defaults=True) | dict(mapped)
     user = skip_if_refused(lambda: NormalizedUser.model_validate(values))
-    return Record(
-        record.kind, record.key, user=user, former_keys=record.former_keys,
-        by_address=record.by_address,
-    )  # fmt: skip
+    return replace(record, user=user)
 
 
 def skip_if_refused(read: Callable[[], T]) -> T:

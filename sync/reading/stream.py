@@ -36,6 +36,8 @@ from sync.reading.staged_entry import (
     skip_if_refused,
 )
 from sync.reading.stored_prints import Records, StoredPrints
+from sync.sources.headway import Headway
+from sync.sources.soundness import sound_parsed, storable
 
 _PLACE_BITS = 24
 _MAX_KEY = 512
@@ -142,12 +144,48 @@ class Stream:
             self.schools = allowed_schools(self.stage.connection, under_way.source, self.connector)
         self.scope = b"" if self.schools is None else "\0".join(sorted(self.schools)).encode()
         self.known = Records(self.stage, under_way.source, name, self.kind, self.joined)
+        self.headway = Headway(under_way.source.name, name)
+        self.is_file = self.connector.capabilities.origin == "file"
+        """A file ends by itself, and what it repeats is listed line by line."""
+        self.sure = 0
+        """Rows of the last page that repeat nobody: the order has each once, or they have no id."""
 
     # -- pages
+
+    def note(self, page: Page) -> None:
+        """Note a page that comes. Raises ``IncompleteFetch`` for one that was served before."""
+        if not self.is_file:
+            self.headway.served(page.body)
+
+    def look_for_somebody_new(self) -> None:
+        """Look at the page that was just read. Raises ``IncompleteFetch`` if it brings nobody new.
+
+        Rows that the order knew are new to this reading; of rows without an id nobody can tell.
+        """
+        if not self.is_file and not self.sure:
+            self.headway.look(self.position, self._has_new_ids)
+
+    def _has_new_ids(self) -> bool:
+        """Say whether the last page has an id that no earlier page of this reading had."""
+        table = "stage_parts" if self.joined else "stage_entries"
+        about = {"stream": self.name, "first": (self.position - 1) << _PLACE_BITS}
+        of_page = f"SELECT key FROM {table} WHERE stream = :stream AND place >= :first"
+        ids = self.stage.connection.execute(
+            text(f"SELECT COUNT(*) FROM (SELECT DISTINCT key FROM ({of_page}) AS p) AS d"), about
+        ).scalar_one()
+        came_before = self.stage.connection.execute(
+            text(
+                f"SELECT COUNT(DISTINCT key) FROM {table} WHERE stream = :stream"
+                f" AND place < :first AND key IN ({of_page})"
+            ),
+            about,
+        ).scalar_one()
+        return bool(ids > came_before)
 
     def read(self, page: Page) -> None:
         """Compare one page with the order, and stage what is new."""
         position, self.position = self.position, self.position + 1
+        self.sure = 0
         self.prints.turn(page.context + self.scope)
         if self.order.has_digest() and self._is_known_whole(page, position):
             return
@@ -158,8 +196,7 @@ class Stream:
         else:
             chunk = rows.known_chunk()
         if chunk is not None and self.early.isdisjoint(self._keys(chunk)):
-            self.order.drop(chunk)
-            self.count += chunk.count
+            self._take(chunk)
             if rows.cut is None or chunk.position != position:  # the page differs, its rows do not
                 keys = chunk.key_list()
                 self._stage_chunk(position, rows if rows.cut is None else chunk, keys)
@@ -185,11 +222,16 @@ class Stream:
         chunk = self.order.whole_page(self.prints.of(page.body))
         if chunk is None or not self.early.isdisjoint(self._keys(chunk)):
             return False
-        self.order.drop(chunk)
-        self.count += chunk.count
+        self._take(chunk)
         if chunk.position != position:
             self._stage_chunk(position, chunk, chunk.key_list())
         return True
+
+    def _take(self, chunk: Chunk) -> None:
+        """Count the rows of a stored chunk, which the page is."""
+        self.order.drop(chunk)
+        self.count += chunk.count
+        self.sure += chunk.count
 
     def _left_by_a_cut(self, page: Page) -> PageRows | None:
         """Cut out of a page what stands there as it stood, and return the other rows."""
@@ -225,6 +267,7 @@ class Stream:
                 keys[row] = None
                 passed.append(key)
         misses = [row for row, key in enumerate(keys) if key is None]
+        self.sure += rows.count - len(misses)
         if misses:
             named = self._named(rows, misses)
             early = self.early
@@ -259,7 +302,8 @@ class Stream:
                 named.append((row, self._identify(rows.raw[row])))
             except SkipRecord as error:
                 self.under_way.reading.keyless.add(self.name)
-                self._finding(rows, row, error)
+                self.sure += 1
+                self._unusable(rows, row, error)
                 rows.prints[row] = VOID
         return named
 
@@ -302,12 +346,18 @@ class Stream:
         met: set[str] = set()
         unusable: list[tuple[int, SkipRecord]] = []
         refused: list[tuple[bytes, SkipRecord]] = []
+        doubted: list[tuple[int, SkipRecord]] = []
         table = self.stage.parts if self.joined else self.stage.entries
         with table.adding(self.stage.database) as put:
             for row, key in named:
                 keys[row] = key
                 try:
-                    facts = self._facts(key, rows.raw[row], rows.prints[row], known.get(key))
+                    facts, doubts = self._facts(
+                        key, rows.raw[row], rows.prints[row], known.get(key)
+                    )
+                    if doubts:  # looked at again next time, and listed until it is put right
+                        rows.prints[row] = VOID
+                        doubted += [(row, doubt) for doubt in doubts]
                 except SkipRecord as error:
                     unusable.append((row, error))
                     rows.prints[row] = VOID
@@ -321,8 +371,12 @@ class Stream:
                 place = (position << _PLACE_BITS) + rows.number(row)
                 put((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
         for row, why in unusable:
+            self._unusable(rows, row, why)
+        for row, why in doubted:
+            self.under_way.reading.left_out += 1
             self._finding(rows, row, why)
         self._refused(refused)
+        self.sure += len(met)
         if met:
             passed[:] = [key for key in passed if key not in met]
         self.stage.gists.add(self.stage.database, self.gists)
@@ -340,33 +394,33 @@ class Stream:
 
     def _facts(
         self, key: str, raw: bytes, print_: bytes, known: StoredPrints | None
-    ) -> tuple[Any, ...]:
-        """Return what the stage keeps of one missed row, after seq and place."""
+    ) -> tuple[tuple[Any, ...], Sequence[SkipRecord]]:
+        """Return what the stage keeps of one missed row, after seq and place; and its doubts."""
         if known is not None and known.raw == print_:
-            return self._bare(key, State.SEEN)
+            return self._bare(key, State.SEEN), ()
         gist = self._gist(raw)
         if known is not None and gist is not None and known.gist == gist:
-            return self._bare(key, State.SEEN)
+            return self._bare(key, State.SEEN), ()
         reading = self.under_way.reading
         reading.parsed += 1
-        parsed = skip_if_refused(lambda: self.connector.parse(self.name, raw))
-        for token in parsed.unknown:
-            reading.unknown[token] = reading.unknown.get(token, 0) + 1
-        for name in parsed.extra:
-            reading.extra[name] = reading.extra.get(name, 0) + 1
+        parsed = sound_parsed(skip_if_refused(lambda: self.connector.parse(self.name, raw)))
+        reading.meet(parsed.unknown, parsed.extra)
+        kept: bytes | None = print_
+        if parsed.doubts:
+            kept = gist = None
         if isinstance(parsed, Part):
-            return self._part(parsed, raw, print_, gist)
+            return self._part(parsed, raw, kept, gist), parsed.doubts
         if parsed.key != key:
             raise SkipRecord("The row's id is read in two ways.", rule="key", key=key)
         if parsed.user is not None and not parsed.deleted and self.terms.rules:
             fields = self.connector.fields(self.name, raw)
             parsed = remapped(parsed, mapped_fields(self.terms.rules, fields))
         facts = entry_facts(
-            self.terms, self.connector, self.name, parsed, print_, gist, known, self.schools
+            self.terms, self.connector, self.name, parsed, kept, gist, known, self.schools
         )
         if known is not None and gist is not None and facts[STATE] is State.SEEN:
             self.gists.append((facts[0], key, gist, known.norm))
-        return facts
+        return facts, parsed.doubts
 
     def _gist(self, raw: bytes) -> bytes | None:
         """Return the fingerprint of what is read of a row; mapping rules may read all of it."""
@@ -375,7 +429,9 @@ class Stream:
         gist = self.connector.gist(self.name, raw)
         return None if gist is None else self.prints.of(gist)
 
-    def _part(self, part: Part, raw: bytes, print_: bytes, gist: bytes | None) -> tuple[Any, ...]:
+    def _part(
+        self, part: Part, raw: bytes, print_: bytes | None, gist: bytes | None
+    ) -> tuple[Any, ...]:
         data = dict(part.data)
         if self.terms.rules:
             fields = self.connector.fields(self.name, raw)
@@ -408,9 +464,13 @@ class Stream:
                 facts.append((self.name, said.owner, said.given_name, said.family_name, doubtful))
         self.stage.refused.add(self.stage.database, facts)
 
-    def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
+    def _unusable(self, rows: PageRows, row: int, error: SkipRecord) -> None:
         unusable = self.under_way.reading.unusable
         unusable[self.name] = unusable.get(self.name, 0) + 1
+        self._finding(rows, row, error)
+
+    def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
         place = (self.name, rows.page.file, rows.line(row))
-        finding = (*place, error.column, error.rule, error.message, error.hint)
+        said = (error.column, error.rule, error.message, error.hint)
+        finding = (*place, *map(storable, said))
         self.stage.findings.add(self.stage.database, [(*finding, False)])

@@ -58,6 +58,14 @@ def open_connector(source: SourceRow) -> Connector:
         ) from None
 
 
+def close_connector(connector: Connector) -> None:
+    """Let go of a connector; that it fails at that changes nothing any more, and is only logged."""
+    try:
+        connector.close()
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything at all
+        log.warning("The connector %s failed to close (%s).", connector.name, type(error).__name__)
+
+
 def check_config(
     kind: type[Connector], config: Mapping[str, Any], under: Path = ()
 ) -> list[Problem]:

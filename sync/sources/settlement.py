@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 
 from connectors.contract.connector import Connector, RowFinding, Settlement
 from core.database import Database
-from core.errors import RosterSyncError, VendorFailure
+from core.errors import RosterSyncError
 from core.failpoints import failpoint
 from core.stored import from_json
+from sync.sources.blame import blaming
 
 
 class Result(Protocol):
@@ -35,8 +36,9 @@ def tell_connector(
         found = findings_of(connection, run_id, source_id)
     failpoint("settle.kept")
     try:
-        connector.settled(Settlement(result.complete, result.error, found))
-    except VendorFailure as problem:
+        with blaming(connector.name):
+            connector.settled(Settlement(result.complete, result.error, found))
+    except RosterSyncError as problem:
         notes = result.certificate.setdefault("notes", [])
         notes.append(f"{problem.message} The set is moved away at the next run.")
 
