@@ -145,14 +145,17 @@ FIELDS_NAMED = 5
 
 
 def met_sentence(certificate: dict[str, Any]) -> str:
-    """Tell what a reading met and did not understand: the fields, and in how many rows.
+    """Tell what a reading met and did not understand: words and fields, and in how many rows.
 
-    Only rows that are new or changed are parsed, so only they are counted.
+    A word that may be somebody's name is told by its field only. Only rows that are new or changed
+    are parsed, so only they are counted.
     """
     unknown: dict[str, int] = {}
     for token, rows in (certificate.get("unknown") or {}).items():
-        field = token.partition("=")[0]
-        unknown[field] = unknown.get(field, 0) + rows
+        field, _, word = token.partition("=")
+        told = field if word in ("", "?") else f"{field}: {word}"
+        unknown[told] = unknown.get(told, 0) + rows
+    left_out = certificate.get("left_out") or 0
     said = [
         f"{word}: {_named(fields)}"
         for word, fields in (
@@ -161,6 +164,8 @@ def met_sentence(certificate: dict[str, Any]) -> str:
         )
         if fields
     ]
+    if left_out:
+        said.append(f"values left out: {left_out}, which rostersync skipped lists")
     return f"In new or changed rows: {'; '.join(said)}." if said else ""
 
 
