@@ -18,8 +18,6 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-import msgspec
-from filelock import FileLock, Timeout
 from sqlalchemy import Connection as Connection
 from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
@@ -27,7 +25,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
+from core.locks import DistrictLocks
 from core.secrets import read_secret
+from core.sql_words import SqlWords
 from core.steps import log_of, step
 
 log = log_of(__name__)
@@ -53,7 +53,7 @@ sqlite3.register_adapter(NoneType, {None: None}.get)
 sqlite3.register_adapter(bytes, bytes)
 
 
-class Database:
+class Database(SqlWords, DistrictLocks):
     """A database of rostersync: ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``.
 
     Raises ``ConfigError`` for a URL it cannot use.
@@ -323,156 +323,6 @@ class Database:
         if grown:
             self.analyze(connection, *grown)
 
-    # -- dialect words
-
-    @property
-    def numbering(self) -> str:
-        """SQL: the type of a column that numbers rows from 1, in the order of their ``INSERT``."""
-        numbers = "" if self.is_sqlite else " GENERATED ALWAYS AS IDENTITY"
-        return f"INTEGER{numbers} PRIMARY KEY"
-
-    def json_text(self, column: str, name: str) -> str:
-        """SQL: the member ``name`` of the JSON ``column`` as text; NULL if missing or null."""
-        if self.is_sqlite:
-            return f"json_extract({column}, '$.{name}')"
-        return f"({column} ->> '{name}')"
-
-    def json_has(self, column: str, name: str) -> str:
-        """SQL: whether the JSON ``column`` has the member ``name``, even if it is null."""
-        if self.is_sqlite:
-            return f"(json_type({column}, '$.{name}') IS NOT NULL)"
-        return f"jsonb_exists({column}, '{name}')"
-
-    def json_member(self, column: str, name: str) -> str:
-        """SQL: the member ``name`` of the JSON ``column`` as JSON."""
-        if self.is_sqlite:
-            return f"json_extract({column}, '$.{name}')"
-        return f"({column} -> '{name}')"
-
-    def json_true(self, column: str, name: str) -> str:
-        """SQL: whether the member ``name`` of the JSON ``column`` is true."""
-        if self.is_sqlite:
-            return f"(json_extract({column}, '$.{name}') = 1)"
-        return f"(({column} ->> '{name}')::boolean)"
-
-    def json_length(self, column: str, name: str) -> str:
-        """SQL: how many elements the list ``name`` of the JSON ``column`` has."""
-        if self.is_sqlite:
-            return f"json_array_length({column}, '$.{name}')"
-        return f"jsonb_array_length({column} -> '{name}')"
-
-    def json_each(self, column: str, name: str, alias: str) -> str:
-        """SQL, after a FROM item and a comma: one row for each element of a JSON list.
-
-        Without a name the column itself is the list.
-        """
-        if self.is_sqlite:
-            return (
-                f"json_each({column}, '$.{name}') AS {alias}"
-                if name
-                else (f"json_each({column}) AS {alias}")
-            )
-        inner = f"{column} -> '{name}'" if name else column
-        return f"jsonb_array_elements({inner}) AS {alias}(value)"
-
-    def json_keys(self, column: str, alias: str) -> str:
-        """SQL, after a FROM item and a comma: one row for each ``key`` of a JSON object."""
-        if self.is_sqlite:
-            return f"json_each({column}) AS {alias}"
-        return f"jsonb_object_keys({column}) AS {alias}(key)"
-
-    def json_rows(self, name: str, alias: str) -> str:
-        """SQL: one row for each element of a JSON list that is bound as ``name``, as text."""
-        if self.is_sqlite:
-            return f"json_each(:{name}) AS {alias}"
-        return f"jsonb_array_elements(CAST(:{name} AS JSONB)) AS {alias}(value)"
-
-    def json_item(self, alias: str, index: int) -> str:
-        """SQL: the ``index``-th item, as text, of an element that is itself a list."""
-        if self.is_sqlite:
-            return f"json_extract({alias}.value, '$[{index}]')"
-        return f"({alias}.value ->> {index})"
-
-    def among(self, column: str, name: str) -> str:
-        """SQL: whether ``column`` is one of the texts bound as ``name`` by ``bound_list``."""
-        if self.is_sqlite:
-            return f"{column} IN (SELECT value FROM json_each(:{name}))"
-        return f"{column} = ANY(:{name})"
-
-    def one_of(self, column: str, query: str) -> str:
-        """SQL: whether ``column`` is among the numbers that ``query`` selects.
-
-        The query runs once and rows are looked up by its result, whatever number of rows PostgreSQL
-        expects.
-        """
-        return f"{column} IN ({query})" if self.is_sqlite else f"{column} = ANY(ARRAY({query}))"
-
-    def bound_list(self, values: Sequence[str]) -> Any:
-        """Return texts as ``among`` takes them: one parameter for all of them."""
-        return msgspec.json.encode(values).decode() if self.is_sqlite else list(values)
-
-    def to_int(self, expression: str) -> str:
-        """SQL: ``expression`` as a whole number."""
-        return f"CAST({expression} AS INTEGER)"
-
-    # -- locks
-
-    @contextmanager
-    def run_lock(self, district: str, district_id: int) -> Iterator[None]:
-        """Hold the run lock of a district: two runs of one district never overlap.
-
-        The operating system or the server releases it when its holder dies. Raises ``Busy``.
-        """
-        busy = Busy(
-            f"Another run of {district} is under way.",
-            hint="Wait until it has ended (rostersync runs shows it), then try again.",
-        )
-        with self._held(_RUN_LOCKS, "lock", district_id, busy):
-            yield
-
-    @contextmanager
-    def due_lock(self, district: str, district_id: int) -> Iterator[None]:
-        """Hold what is due in a district: of two services only one takes care of it.
-
-        It is released as the run lock is. Raises ``Busy``.
-        """
-        busy = Busy(
-            f"Another service takes care of what is due in {district}.",
-            hint="Nothing has to be done: it is tried again.",
-        )
-        with self._held(_DUE_LOCKS, "due", district_id, busy):
-            yield
-
-    @contextmanager
-    def _held(self, locks: int, word: str, district_id: int, busy: Busy) -> Iterator[None]:
-        if self.is_sqlite:
-            lock = FileLock(f"{self.url.database}.{word}-{district_id}", thread_local=False)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                raise busy from None
-            try:
-                yield
-            finally:
-                lock.release()
-            return
-        number = {"number": (locks << 32) + district_id}
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            got = connection.execute(text("SELECT pg_try_advisory_lock(:number)"), number).scalar()
-            if not got:
-                raise busy
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:number)"), number)
-
-    def apply_lock(self, connection: Connection, district_id: int) -> None:
-        """Take the apply lock of a district until the write transaction ends; waits for it."""
-        if not self.is_sqlite:  # on SQLite a write transaction excludes every other one already
-            connection.execute(
-                text("SELECT id FROM districts WHERE id = :id FOR UPDATE"), {"id": district_id}
-            )
-
 
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:
     """Tell PostgreSQL that single rows are cheap to find, on a solid-state disk or in memory.
@@ -492,8 +342,6 @@ _SIZES = text(
     "SELECT relname, reltuples FROM pg_class"
     " WHERE oid IN (SELECT to_regclass(name) FROM unnest(CAST(:tables AS TEXT[])) AS name)"
 )
-_RUN_LOCKS = 0x726F7374  # "rost": keeps our advisory locks apart from other programs'
-_DUE_LOCKS = 0x726F7364  # "rosd"
 
 
 def open_database(url: str) -> Database:
