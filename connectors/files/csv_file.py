@@ -1,6 +1,6 @@
 """One CSV file, served as pages of whole rows.
 
-Used by ``connectors.files.file_set``. Memory is flat: a file is read in stretches of 2 MiB, never
+Used by ``connectors.files.file_set``. Memory stays flat: a file is read 2 MiB at a time, never as a
 whole. Encodings: UTF-8 with or without byte order mark, UTF-16 with one; CRLF, LF and CR line ends.
 All rows come out as UTF-8 with LF, so that a file saved in another encoding holds equal rows.
 """
@@ -53,9 +53,9 @@ def _looks_like_a_workbook(start: bytes) -> bool:
 
 
 def _stretches(file: str, stream: IO[bytes], unseen: Unseen) -> Iterator[bytes]:
-    """Read a stream as stretches of UTF-8 with LF line ends. Raises ``FileRefused``.
+    """Read a stream as blocks of UTF-8 with LF line ends. Raises ``FileRefused``.
 
-    What nobody sees is taken out, and counted in ``unseen`` (F16).
+    Invisible characters are removed, and counted in ``unseen`` (F16).
     """
     start = stream.read(PAGE_BYTES)
     if _looks_like_a_workbook(start):
@@ -65,7 +65,7 @@ def _stretches(file: str, stream: IO[bytes], unseen: Unseen) -> Iterator[bytes]:
     skip, encoding = _decoder(file, start)
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     chunk, carry, line, total = start[skip:], b"", 1, 0
-    pending = False  # the decoder holds the first bytes of a character that goes on
+    pending = False  # the decoder keeps the first bytes of an unfinished character
     held = False  # the end of the last stretch waits for the marks that may follow it
     while True:
         more = stream.read(PAGE_BYTES)
@@ -130,12 +130,12 @@ class CsvFile:
     name: str
     _open: Callable[[], AbstractContextManager[IO[bytes]]]
     notes: list[str] = field(default_factory=list)
-    """What the last reading of its rows had to put right, in sentences."""
+    """What the last reading of its rows had to correct, in sentences."""
 
     def header(self) -> Header:
         """Read the first row that is not blank.
 
-        Raises ``IncompleteFetch`` for an empty file, ``FileRefused`` for one that is no CSV.
+        Raises ``IncompleteFetch`` for an empty file, ``FileRefused`` for one that is not CSV.
         """
         with self._open() as stream:
             header, _, _ = self._first(_stretches(self.name, stream, Unseen()))
@@ -220,7 +220,7 @@ class CsvFile:
         return Page(stream, body, split_rows, context=context, file=self.name, lines=lines)
 
     def _refuse_a_cut_row(self, row: bytes, line: int, width: int) -> None:
-        """Refuse a last row without line end that cannot be whole: its values may be halves."""
+        """Refuse a last row without a line end if it may be truncated."""
         if is_cut(row):
             raise IncompleteFetch(
                 f"{self.name} is cut in the middle: a quote that opens on line {line} never closes."

@@ -1,4 +1,4 @@
-"""CSV rows as bytes: cut a stretch of a file into rows, and a row into its fields.
+"""CSV rows as bytes: split a block of a file into rows, and a row into its fields.
 
 Used by every file connector. Rows stay bytes until one is parsed, so that an unchanged file is
 never decoded field by field. Bytes are UTF-8 with lone LF as line end, as
@@ -18,11 +18,11 @@ from typing import NamedTuple
 from core.errors import FileRefused, SkipRecord
 
 MAX_ROW_BYTES = 1 << 20
-"""A row longer than this is no row of a roster, but a quote that was never closed."""
+"""A row longer than this is not a roster's row, but a quote that was never closed."""
 MAX_COLUMNS = 10_000
 
 _BLANK = b', \t\n"'
-"""What a row of nothing is made of: spreadsheets leave rows of bare commas behind."""
+"""The bytes of an empty row: spreadsheets leave rows of bare commas behind."""
 
 
 def _stays_open(line: bytes, inside: bool) -> bool:
@@ -47,7 +47,7 @@ def _stays_open(line: bytes, inside: bool) -> bool:
 
 
 def _ragged(lines: Sequence[bytes]) -> bool:
-    """Whether a line holds half of a quoted field: then lines are not yet rows."""
+    """Whether a line contains half of a quoted field: then lines are not yet rows."""
     return any(line.count(b'"') & 1 for line in lines)
 
 
@@ -67,7 +67,7 @@ def _walk(lines: Iterable[bytes]) -> Iterator[tuple[int, int, bool]]:
 
 
 def whole_rows(buffer: bytes) -> int:
-    """Return the length of the whole rows at the beginning of ``buffer``; 0: it holds none."""
+    """Return the length of the complete rows at the start of ``buffer``; 0 if it has none."""
     end = buffer.rfind(b"\n") + 1
     if not end or b'"' not in buffer:
         return end
@@ -137,7 +137,7 @@ def fields_of(row: bytes) -> list[str]:
     if '"' not in text and "\n" not in text:
         return [value.strip() for value in text.split(",")]
     try:
-        # A wrong quote on one line harms that line; a row of several lines must be beyond doubt.
+        # A wrong quote on one line harms only that line; a row of several lines must be certain.
         values = next(csv.reader([text], strict="\n" in text))
     except csv.Error:
         raise SkipRecord(
@@ -163,7 +163,7 @@ class Header(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many columns there are up to the last that has a name."""
+        """The number of columns up to the last one with a name."""
         return max(at for at, name in enumerate(self.names, start=1) if name)
 
 
@@ -199,7 +199,7 @@ def joined_headers(body: bytes, header: Header, line: int) -> tuple[bytes, int]:
     """Return the rows without those that repeat the header, and how many there were.
 
     Each leaves a blank line, so that lines are counted as before. ``line`` is that of the first
-    row. Raises ``FileRefused`` where the columns stand in another order from there on.
+    row. Raises ``FileRefused`` if the columns are in another order from there on.
     """
     folded = header.folded
     longest = max(folded, key=len).encode()
@@ -227,7 +227,7 @@ def joined_headers(body: bytes, header: Header, line: int) -> tuple[bytes, int]:
 def near(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean …?`` for a misspelt name, or nothing.
 
-    It takes spaces, underscores and more words for what they are (``Email Address``: email).
+    Spaces, underscores and additional words do not matter (``Email Address``: email).
     """
     spelling = {bare_name(k): k for k in known}
     bare = bare_name(name)
@@ -238,5 +238,5 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def bare_name(name: str) -> str:
-    """Return a column name without case, blanks and signs."""
+    """Return a column name without case, spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name.casefold())

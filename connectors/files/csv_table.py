@@ -1,6 +1,6 @@
-"""A CSV file's rows as values: what is read of each, by the names in the header of its file.
+"""A CSV file's rows as values, read by the names in the header of the file.
 
-Used by every file connector. A row is read from its bytes only when one of its values is asked for.
+Used by every file connector. A row is parsed only when one of its values is asked for.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ R = TypeVar("R", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, slots=True)
 class Shape(Generic[R]):
-    """What a file's rows are read as: a NamedTuple whose fields are the names of the columns read.
+    """The shape of a file's rows: a NamedTuple whose fields are the names of the columns read.
 
     ``key`` is the column that identifies a row. ``ids`` are columns that never hold free text: a
     row with too many fields keeps its key only if nothing but such columns stands before it,
     because the usual cause is a comma inside a name. Surplus blank cells at the end of a row are
-    none, and cells that are missing there are blank, unless a required one is among them (F16).
+    ignored, and cells that are missing there are blank, unless a required one is among them (F16).
     """
 
     row: type[R]
@@ -38,7 +38,7 @@ class Shape(Generic[R]):
     required: tuple[str, ...]
     ids: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """Names met in real files → the column they stand for."""
+    """Names found in real files → the column that they mean."""
     address: str = ""
     """The column of an email address: in a row whose fields have slipped it holds none."""
 
@@ -49,14 +49,14 @@ class Shape(Generic[R]):
 
 
 class Table(Generic[R]):
-    """One file's rows, read by the names in its header, whatever their order and case.
+    """One file's rows, read by the names in its header, in any order and case.
 
     Raises ``FileRefused`` naming the file and the column when a required column is missing, or
     ``IncompleteFetch`` when the file ends inside its header.
     """
 
     def __init__(self, header: Header, shape: Shape[R], *, guarded: bool = False) -> None:
-        """Read the header. ``guarded``: take off the apostrophes that our own exports put on."""
+        """Read the header. ``guarded``: remove the apostrophes that our own exports add."""
         self.header = header
         self.shape = shape
         self._guarded = guarded
@@ -78,7 +78,7 @@ class Table(Generic[R]):
         self._key_at = at
         self._key_survives = all(name in before for name in header.folded[:at])
         self._read = {positions[name] for c in shape.columns if (name := c.casefold()) in positions}
-        # A column the file does not have is read from one blank field behind the last.
+        # A column that the file lacks is read from a blank field after the last one.
         self._pick = itemgetter(
             *(positions.get(column.casefold(), self._width) for column in shape.columns)
         )
@@ -91,7 +91,7 @@ class Table(Generic[R]):
             raise IncompleteFetch(f"{header.file} is cut in the middle of its first line.")
         names = ", ".join(missing)
         if not known.intersection(positions):
-            # Quote nothing: without a header the first line is somebody's row.
+            # Quote nothing, because without a header the first line is a person's row.
             first = header.names[0] if len(header.names) == 1 else ""
             for character, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
                 if character in first:
@@ -118,11 +118,11 @@ class Table(Generic[R]):
 
     @property
     def context(self) -> bytes:
-        """What decides, beside its bytes, how a row reads: the names of the columns in order."""
+        """What decides how a row is read, apart from its bytes: the column names in order."""
         return "\x1f".join(self.header.folded).encode()
 
     def read(self, raw: bytes) -> R:
-        """Return one row. Raises ``SkipRecord``; a row of the wrong width has no sure fields."""
+        """Return one row. Raises ``SkipRecord``; a row of the wrong width has no certain field."""
         if self._last is not None and self._last[0] is raw:
             return self._last[1]
         values = self._cells(raw)
@@ -134,7 +134,7 @@ class Table(Generic[R]):
         return row
 
     def _cells(self, raw: bytes) -> list[str]:
-        """Return just as many fields as the header has, or raise ``SkipRecord``."""
+        """Return exactly as many fields as the header has, or raise ``SkipRecord``."""
         values = fields_of(raw)
         if b"\n" in raw:
             self._refuse_a_swallowed_row(values)
@@ -148,7 +148,7 @@ class Table(Generic[R]):
         raise self._wrong_width(raw, values)
 
     def _slipped(self, raw: bytes) -> bool:
-        """Whether the fields of a row have moved, for it has a comma inside one of them."""
+        """Whether the fields of a row have moved because of a comma inside one of them."""
         if _comma_inside(raw) is not None:
             return True
         if self._address_at < 0:
@@ -158,7 +158,7 @@ class Table(Generic[R]):
         return "@" not in address if address else "@" in after
 
     def _refuse_a_swallowed_row(self, values: Sequence[str]) -> None:
-        """Refuse a row of several lines in which a quote has swallowed the row of somebody else."""
+        """Refuse a row of several lines in which a quote has swallowed another person's row."""
         for at, value in enumerate(values):
             read = at in self._read
             if "\n" in value and value.count(",") >= (1 if read else max(1, self._least - 1)):
@@ -170,17 +170,17 @@ class Table(Generic[R]):
                 )
 
     def gist(self, raw: bytes) -> bytes | None:
-        """Return what is read of one row; None for a row that cannot be read."""
+        """Return the values read from one row; None for a row that cannot be read."""
         try:
             return _packed(self.read(raw))
         except SkipRecord:
             return None
 
     def ids(self, raw: bytes) -> R:
-        """Return one row for the sake of its key, which may be sure where the rest is not (F5).
+        """Return one row for its key, which may be certain even if the rest is not (F5).
 
-        With too many fields, what stands up to the key is returned and all else is blank, if
-        nothing but ``Shape.ids`` stands before the key. With too few the file may have lost bytes:
+        With too many fields, the fields up to the key are returned and all others are blank, if
+        only ``Shape.ids`` come before the key. With too few, the file may have lost bytes:
         ``SkipRecord``, and the row has no key.
         """
         try:
@@ -226,9 +226,10 @@ class Table(Generic[R]):
 
 
 def _comma_inside(raw: bytes) -> int | None:
-    """Return which field ends at a comma that belongs to it; None: no such comma is seen.
+    """Return the field that a comma inside it has cut; None if there is no sign of such a comma.
 
-    People write a blank after a comma inside a name (``Lima, Jr``), programs none between fields.
+    People write a space after a comma inside a name (``Lima, Jr``); programs write none between
+    fields.
     """
     try:
         values = next(csv.reader([raw.decode()]))[1:]
@@ -269,7 +270,7 @@ def all_invalid(
 
 
 def blank(column: str, key: str | None = None) -> SkipRecord:
-    """Return the refusal of a row in which a column is blank that must not be."""
+    """Return the refusal of a row in which a required column is blank."""
     return SkipRecord(
         f"{column} is blank.",
         rule="missing-value",

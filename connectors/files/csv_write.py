@@ -1,8 +1,8 @@
-"""CSV as we write it, for every export, template and report.
+"""Writing CSV, for every export, template and report.
 
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, and a name
-may have been chosen so that it is one (https://owasp.org/www-community/attacks/CSV_Injection). Such
-a cell gets an apostrophe in front; ``unguarded`` takes it off again when we read our own export.
+A spreadsheet takes a cell that begins with ``=``, ``+``, ``-`` or ``@`` for a formula, and somebody
+may have chosen a name for that purpose (https://owasp.org/www-community/attacks/CSV_Injection).
+Such a cell gets an apostrophe in front; ``unguarded`` removes it again when we read our own export.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def cells_of(
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that is not there yet, for somebody who named it; it goes again on failure.
+    """Create a file that somebody named; it is removed again on failure.
 
-    Raises ``UsageError`` where there is one, ``ConfigError`` where none can be written.
+    Raises ``UsageError`` if it exists already, ``ConfigError`` if it cannot be written.
     """
     try:
         stream = path.open("xb")

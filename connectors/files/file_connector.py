@@ -1,6 +1,6 @@
-"""The connector of file formats: where a set comes from, what becomes of it, how its rows are read.
+"""The base of file formats: where a set comes from, what happens to it, how its rows are read.
 
-The base of every file connector. What is in a set, ``connectors/files/file_set.py`` says.
+``connectors/files/file_set.py`` opens the sets.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from connectors.files.file_set import FileSet, open_files
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
 
 _NO_KEY = "?"
-"""Stands for the key of a row that has none, while its other columns are looked at."""
+"""Replaces the key of a row that has none, while its other columns are checked."""
 
 
 class FileConfig(ConnectorConfig):
@@ -93,7 +93,7 @@ class FileConnector(Connector):
     hidden: ClassVar[tuple[str, ...]] = ()
     """Columns that ``fields`` never shows."""
     set_files: ClassVar[tuple[str, ...]] = ()
-    """The files that loose files in a drop directory need to be one set; empty: any one file."""
+    """The files that loose files in a drop folder need to be a set; empty: any single file."""
     config: FileConfig
 
     def __init__(self, config: ConnectorConfig) -> None:
@@ -109,13 +109,13 @@ class FileConnector(Connector):
     def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
         """Find the set and serve it.
 
-        Raises ``NothingNew`` when there is none to read, ``FileRefused`` for one that is no such
-        set and ``IncompleteFetch`` for one that is not whole.
+        Raises ``NothingNew`` if there is none to read, ``FileRefused`` for one of another kind and
+        ``IncompleteFetch`` for one that is not complete.
         """
         place = self._place(request)
         picked = self._picked
         if picked is not None and picked.digest == request.revision:
-            return Certificate(  # the same content was read before: a second sending, or a crash
+            return Certificate(  # the same content again: sent twice, or after a crash
                 complete=True,
                 unchanged=True,
                 revision=picked.digest,
@@ -197,7 +197,7 @@ class FileConnector(Connector):
             inbox.close()
 
     def close(self) -> None:
-        """Throw away the copy of a set, and let go of where it came from."""
+        """Remove the copy of a set, and release the place that it came from."""
         self._let_go()
 
     def _let_go(self) -> None:
@@ -208,9 +208,9 @@ class FileConnector(Connector):
         self._picked = self._inbox = None
 
     def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
-        """Return everything that is wrong with a row, each column once; nothing: it can be used.
+        """Return everything that is wrong with a row, each column once; empty if it can be used.
 
-        Of a row that is no row, or whose fields have slipped, only that is told.
+        For a malformed row, or one whose fields have moved, only that is reported.
         """
         found: list[SkipRecord] = []
         key = ""
@@ -234,7 +234,7 @@ class FileConnector(Connector):
         """Return what is wrong with the values of a row, the first of which ``parse`` raises."""
 
     def _row(self, stream: str, raw: bytes, key: str) -> Any:
-        """Return the row; the ``SkipRecord`` of one that is no good carries its key."""
+        """Return the row, or raise a ``SkipRecord`` that carries its key."""
         try:
             return self.tables[stream].read(raw)
         except SkipRecord as problem:
@@ -270,7 +270,7 @@ def _is_final(settlement: Settlement) -> bool:
 
 
 def report_csv(settlement: Settlement) -> bytes:
-    """Return the report that is put beside a set: one line for each row that was left out."""
+    """Return the report that is put beside a set, with one line for each skipped row."""
     rows: list[tuple[object, ...]] = []
     found = tuple(settlement.findings)
     if settlement.error is not None:

@@ -1,7 +1,7 @@
 """A set of files: a folder, a zip or one CSV file, opened, and its CSV files found by name.
 
-Used by every file connector. Nothing is ever unpacked to the disk. What a hostile zip can hold
-(bombs, paths that lead out, links, zips in zips) is refused with a sentence.
+Used by every file connector. Nothing is ever unpacked to the disk. Hostile contents of a zip
+(bombs, paths that lead outside, links, zips in zips) are refused with a sentence.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from connectors.files.workbook import as_csv, is_workbook
 from core.errors import FileRefused, IncompleteFetch
 
 MAX_RATIO = 200
-"""Rosters shrink to a twentieth; what shrinks to a two-hundredth was made to fill a disk."""
+"""Rosters compress to a twentieth; something that compresses further than this was made to fill a
+disk."""
 _RATIO_COUNTS_FROM = 32 << 20
 _MAX_DIRECTORY_BYTES = 2 << 20
 """Of a zip's list of files: enough for twenty thousand, and a roster has two dozen."""
@@ -58,7 +59,7 @@ class FileSet:
             self._files[file.name.casefold()] = file
 
     def file(self, name: str) -> CsvFile | None:
-        """Return the file of this name, in whatever case it is written, or None."""
+        """Return the file with this name, in any case, or None."""
         file = self._files.get(name.casefold())
         if file is not None and file.name != name:
             note = f"{file.name} is read as {name}."
@@ -106,7 +107,7 @@ def open_files(path: Path) -> Iterator[FileSet]:
 def _workbook(path: Path) -> Iterator[FileSet]:
     """Open an Excel workbook as one CSV file, after its parts were looked at like any zip's."""
     with _zip(path):
-        pass  # raises for whatever is hostile or damaged
+        pass  # raises for anything hostile or damaged
     with as_csv(path) as (csv_path, notes):
         file = CsvFile(path.name, partial(_open_file, csv_path))
         opened = FileSet(path.name, [file], [path.name], path.stat().st_mtime)
@@ -121,7 +122,7 @@ def _is_zip(path: Path) -> bool:
 
 @contextmanager
 def _open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, and find out at the end whether somebody was still writing it."""
+    """Open a file, and check at the end whether somebody was still writing it."""
     with path.open("rb") as stream:
         before = path.stat()
         yield stream
@@ -191,7 +192,7 @@ def _zip(path: Path) -> Iterator[FileSet]:
             _refuse_a_hostile_member(path.name, member)
         if sum(m.file_size for m in members) > max(
             _RATIO_COUNTS_FROM, MAX_RATIO * path.stat().st_size
-        ):  # files that lie over one another look small one by one
+        ):  # overlapping files look small one by one
             raise FileRefused(f"{path.name} grows more than {MAX_RATIO} times when it is unpacked.")
         members = [
             member
@@ -224,7 +225,7 @@ def _members(path: Path, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo
 
 
 def _refuse_a_huge_directory(path: Path) -> None:
-    """Look at a zip's own word on its list of files, before the list is read into memory.
+    """Check what a zip says about its list of files, before the list is read into memory.
 
     Whatever may be taken for that word counts: the short form (the last one in the file, or the one
     at its very end) and the long form of large zips before it.
@@ -335,7 +336,7 @@ def no_such_set(files: FileSet, wanted: str, expected: str) -> FileRefused:
 def not_this_set(
     files: FileSet, problem: FileRefused, connector: str, expected: str
 ) -> FileRefused:
-    """Add to the refusal of a file which other format the whole set looks like."""
+    """Add to the refusal of a file the format that the whole set looks like."""
     looks = resemblance(files)
     if not looks or connector in looks:
         return problem
@@ -345,7 +346,7 @@ def not_this_set(
 
 
 def the_one_file(files: FileSet) -> CsvFile:
-    """Return the CSV file of a set that must be just one. Raises ``FileRefused``."""
+    """Return the CSV file of a set that must have exactly one. Raises ``FileRefused``."""
     found = files.files()
     if len(found) == 1:
         return found[0]

@@ -1,8 +1,8 @@
-"""Inspecting a file: every row is read and judged, with what a person needs to put it right.
+"""Inspecting a file: every row is read and checked, with what a person needs to correct it.
 
-Used before an upload changes anything. ``inspect`` drives the connector as a run does, and adds
-what no connector can know of one row: repeated ids, and values that a spreadsheet may have spoilt.
-It keeps no value but a masked one, and a few bytes for each key.
+Used before an upload changes anything. ``inspect`` uses the connector as a run does, and adds what
+a connector cannot see in one row: repeated ids, and values that a spreadsheet may have spoilt. It
+keeps only masked values, and a few bytes for each key.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncErro
 from core.models import Kind, fold_email
 
 MOST_FINDINGS = 10_000
-"""A report with more is a report about another file; the rest is counted."""
+"""How many findings are kept; with more, it is the wrong file. The others are counted."""
 MOST_OF_A_KIND = 200
-"""So many warnings of one rule in one column are told; the rest is counted."""
+"""How many warnings of one rule in one column are kept; the others are counted."""
 
 _NO_ROW = frozenset(
     {"csv", "nul", "row-too-long", "too-few-fields", "too-many-fields", "total-line"}
 )
-"""Rules that say that a row is none: what stands in its columns says nothing."""
+"""Rules for malformed rows, whose columns mean nothing."""
 
 Severity = Literal["error", "warning"]
 
@@ -59,13 +59,13 @@ class Found:
 
 @dataclass(slots=True)
 class Inspection:
-    """What was found in a file. ``error`` is why it cannot be used as a whole, if so."""
+    """The findings of a file. ``error`` says why it cannot be used as a whole, if that is so."""
 
     found: list[Found] = field(default_factory=list)
     rows: int = 0
     bad_rows: int = 0
     people: int = 0
-    """Rows that speak of a person; ``usable_people`` is how many of them can be used."""
+    """Rows about a person; ``usable_people`` counts those that can be used."""
     usable_people: int = 0
     roles: Counter[str] = field(default_factory=Counter)
     """Usable people by role."""
@@ -75,7 +75,7 @@ class Inspection:
     _kinds: Counter[tuple[str | None, str, str]] = field(default_factory=Counter)
 
     def add(self, found: Found) -> None:
-        """Keep a finding, or only count it where there are too many."""
+        """Keep a finding, or only count it if there are too many."""
         self._counted[found.severity] += 1
         if found.severity == "warning":
             kind = (found.file, found.column, found.rule)
@@ -92,12 +92,12 @@ class Inspection:
 
     @property
     def nobody_usable(self) -> bool:
-        """Whether the file has rows about people, and not one of them can be used."""
+        """Whether the file has rows about people, but none that can be used."""
         return self.people > 0 and self.usable_people == 0
 
     @property
     def uncounted(self) -> int:
-        """How many findings were counted only."""
+        """How many findings were only counted."""
         return self._counted.total() - len(self.found)
 
     def count(self, severity: Severity) -> int:
@@ -157,7 +157,7 @@ class _Inspector:
         self.result.people += len(rows) if about_people else 0
         for raw, line in zip(rows, lines, strict=True):
             values: Mapping[str, object] = {}
-            with suppress(SkipRecord):  # a row that is none: parse says so
+            with suppress(SkipRecord):  # malformed row; parse reports it
                 values = self.connector.fields(page.stream, raw)
             faults, unknown = self._row(page.stream, raw, line, values)
             for one in faults:
@@ -176,7 +176,7 @@ class _Inspector:
     def _row(
         self, stream: str, raw: bytes, line: int | None, values: Mapping[str, object]
     ) -> tuple[list[SkipRecord], tuple[str, ...]]:
-        """Return everything that is wrong with a row, and the words in it that are not known."""
+        """Return everything that is wrong with a row, and its unknown words."""
         faults: list[SkipRecord] = []
         key: str | None = None
         parsed: Record | Part | None = None
@@ -203,7 +203,7 @@ class _Inspector:
         return faults, parsed.unknown if parsed is not None and not faults else ()
 
     def _email(self, address: str, line: int | None, *, remember: bool) -> list[SkipRecord]:
-        """Return what is wrong with an address that is one: its domain, or that it stands twice."""
+        """Return what is wrong with a valid address: its domain, or that it occurs twice."""
         email = fold_email(address)
         if self.domains and email.rpartition("@")[2] not in self.domains:
             return [
@@ -230,7 +230,7 @@ class _Inspector:
     def _unknown(
         self, page: Page, line: int | None, token: str, values: Mapping[str, object]
     ) -> None:
-        """Warn of a word that is not known: what it would have said is left out."""
+        """Warn of an unknown word; its value is left out."""
         name = token.partition("=")[0].casefold()
         column = next((c for c in values if c.casefold() in (name, f"{name}s")), name)
         about = RowFinding(
@@ -244,7 +244,7 @@ class _Inspector:
         self._add("warning", about, _value(values, column))
 
     def _first(self, key: str, line: int | None, *, remember: bool = True) -> int | None:
-        """Return the line where this was met before; otherwise remember it, unless told not to."""
+        """Return the line of an earlier occurrence, or remember this one unless told not to."""
         digest = blake2b(key.encode(), digest_size=12).digest()
         if digest in self.seen:
             return self.seen[digest]
@@ -253,7 +253,7 @@ class _Inspector:
         return None
 
     def _look(self, page: Page, line: int | None, column: str, value: str) -> None:
-        """Warn of what a spreadsheet may have done to a value that could be used."""
+        """Warn of damage that a spreadsheet may have done to a usable value."""
         is_id = _is_id(column)
         if not is_id and value[0] not in _SUSPECT and value[-1] not in _SUSPECT:
             return
@@ -296,7 +296,7 @@ def _is_id(column: str) -> bool:
 
 
 def _trap(column: str, value: str) -> tuple[str, str, str] | None:
-    """Return (rule, message, hint) for a value that looks spoilt, but can be used."""
+    """Return (rule, message, hint) for a value that looks spoilt but can be used."""
     if _is_id(column) and _DATE.fullmatch(value):
         return (
             "date",
@@ -325,7 +325,7 @@ def _trap(column: str, value: str) -> tuple[str, str, str] | None:
 
 
 class _Shapes:
-    """How long the numbers of one column are: zeros are lost in the minority that is shorter."""
+    """The lengths of the numbers in one column: the shorter minority has lost zeros."""
 
     def __init__(self) -> None:
         self.lengths: Counter[int] = Counter()

@@ -1,7 +1,7 @@
 """Which format a file is, found from its headers and its files' names (file-rules.md 2.2, 4.2).
 
-Used by the upload, and by the file connectors to name a format of somebody else's that was sent
-instead of theirs.
+Used by the upload, and by the file connectors to name a foreign format that was sent instead of
+theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.errors import FileRefused, IncompleteFetch
 
 
 def recognise(path: Path, formats: Mapping[str, type[Connector]]) -> list[str]:
-    """Return the names of the formats that say that the file is theirs; none: it is unknown."""
+    """Return the names of the formats that recognise the file; none if it is unknown."""
     try:
         with open_files(path) as files:
             given = _Given(files.files())
@@ -28,7 +28,7 @@ def recognise(path: Path, formats: Mapping[str, type[Connector]]) -> list[str]:
 
 
 class _Given(Mapping[str, Sequence[str]]):
-    """Name → header of the files that somebody gave; a header is read when it is asked for."""
+    """Name → header of the uploaded files; a header is read when it is first asked for."""
 
     def __init__(self, files: Sequence[CsvFile]) -> None:
         self._files = {file.name.casefold(): file for file in files}
@@ -47,7 +47,7 @@ class _Given(Mapping[str, Sequence[str]]):
 
 
 def columns_of_the_one_file(given: Mapping[str, Sequence[str]]) -> frozenset[str]:
-    """Return the columns of the only file that was given; several files: no columns."""
+    """Return the columns if there is only one file; none if there are several."""
     return frozenset(next(iter(given.values()))) if len(given) == 1 else frozenset()
 
 
@@ -55,7 +55,7 @@ def columns_of_the_one_file(given: Mapping[str, Sequence[str]]) -> frozenset[str
 
 
 class OtherFormat(NamedTuple):
-    """A format that is not read here: its name, and sets of columns of which each tells it."""
+    """A format that is not read here: its name, and sets of columns that identify it."""
 
     name: str
     marks: tuple[frozenset[str], ...]
@@ -105,7 +105,7 @@ _OF_ONEROSTER = {"sourcedid", "sourceid", "roletype"}
 
 
 def other_format(given: Mapping[str, Sequence[str]]) -> str:
-    """Name the format of somebody else's whose columns a set has, or return nothing.
+    """Return the name of the foreign format whose columns a set has, or nothing.
 
     ``given`` is name → header, folded.
     """
@@ -120,7 +120,7 @@ def other_format(given: Mapping[str, Sequence[str]]) -> str:
 
 
 def refuse_other_formats(files: FileSet) -> None:
-    """Raise ``FileRefused`` naming the format, if the set is one of somebody else's."""
+    """Raise ``FileRefused`` naming the format, if the set has a foreign one."""
     if name := other_format(_Given(files.files())):
         raise FileRefused(
             f"{files.label} is {name}, which is not read here.",
@@ -130,6 +130,6 @@ def refuse_other_formats(files: FileSet) -> None:
 
 
 def refuse_named_others(path: Path) -> None:
-    """Raise ``FileRefused`` naming the format, if a file is one of somebody else's."""
+    """Raise ``FileRefused`` naming the format, if a file has a foreign one."""
     with suppress(IncompleteFetch), open_files(path) as files:
         refuse_other_formats(files)

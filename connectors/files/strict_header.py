@@ -1,7 +1,7 @@
-"""A header that must hold known names only (file-rules.md 2.2): what else stands there is refused.
+"""A header that may have known names only (file-rules.md 2.2): all others are refused.
 
-Used by the file formats of which a wrong column name is a wrong file. A near miss is suggested,
-never taken.
+Used by the file formats in which a wrong column name means a wrong file. A near miss is suggested,
+never accepted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def refuse_strangers(
     """Raise ``RowsRefused`` naming every column that is none of ``columns``.
 
     ``also_called`` maps what people call a column, without case and signs, to its name. A first
-    line that names nothing known is left to whoever reads it: it may be somebody's row.
+    line without any known name is not quoted: it may be a person's row.
     """
     known = {name.casefold() for name in columns}
     strangers = [name for name in header.names if name and name.casefold() not in known]
@@ -80,7 +80,7 @@ _WORDS = {
     " schulernummer personalnummer matrikelnummer kennnummer numero numeroetudiant matricule"
     " numerodeestudiante matricola leerlingnummer elevnummer numer crd crdnumber individualcrd",
 }
-"""What the columns of a list of people are called, in the exports of several languages."""
+"""The names of the columns of a list of people, in exports in several languages."""
 _OURS = (
     "firstname lastname email role gradyear status idnumber crdid sourcedid enableduser"
     " orgsourcedids username givenname familyname schoolid studentid teacherid staffid"
@@ -95,7 +95,7 @@ def plain_word(name: str) -> str:
 
 
 def words_for(columns: Mapping[str, str]) -> dict[str, str]:
-    """Return what people call columns → the columns; ``columns`` is meaning → column.
+    """Return names that people use → the column; ``columns`` is meaning → column.
 
     The meanings are given, family, email, role, year, status and number.
     """
@@ -103,5 +103,5 @@ def words_for(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_familiar(cell: str) -> bool:
-    """Say whether a cell names a column of a list of people, in some language."""
+    """Return whether a cell names a column of a list of people, in any known language."""
     return plain_word(cell) in _FAMILIAR

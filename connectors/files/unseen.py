@@ -1,9 +1,9 @@
-"""What nobody sees in a file, taken out before anything is compared (F16).
+"""Invisible characters in a file, removed before anything is compared (F16).
 
 Used by ``connectors.files.csv_file``. Programs leave zero-width and direction characters, no-break
 spaces at the ends of cells, a byte order mark in the middle where files were joined, and the end
 mark of DOS (0x1A). Accents may be written as one character or as two (NFC and NFD). None of it is
-meant, and all of it would make another person or another key of one that is known.
+intended, and any of it would turn a known person or key into another one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _END_MARK = b"\x1a"
 
 @dataclass(slots=True)
 class Unseen:
-    """Takes out of a text what nobody sees, and counts it. One object for one reading of a file."""
+    """Removes invisible characters from text and counts them. One object per reading of a file."""
 
     invisible: int = 0
     no_break: int = 0
@@ -34,7 +34,7 @@ class Unseen:
     _held: str = ""
 
     def cleaned(self, text: str, *, last: bool) -> str:
-        """Return what can be said of ``text`` so far: the end waits for what may belong to it."""
+        """Return the cleaned ``text`` so far; its end waits for characters that belong to it."""
         text = self._held + text
         self._held = ""
         if not last:
@@ -62,7 +62,7 @@ class Unseen:
         return body + (b"\n" if rest.partition(_END_MARK)[0].endswith(b"\n") else b"")
 
     def notes(self, file: str) -> list[str]:
-        """Say in sentences what was taken out."""
+        """Return sentences about what was removed."""
         said = []
         if self.invisible:
             said.append(f"{file}: {_times(self.invisible, 'invisible character')} left out.")
@@ -82,7 +82,7 @@ def _times(number: int, what: str) -> str:
 
 
 def _last_ascii(text: str) -> int:
-    """Return where the last plain character stands: a mark after it may belong to it; 0: none."""
+    """Return the position of the last plain character, which a later mark may change; 0: none."""
     for at in range(len(text) - 1, max(-1, len(text) - 4096), -1):
         if text[at].isascii():
             return at

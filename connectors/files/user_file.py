@@ -1,4 +1,4 @@
-"""The user file as it is written: one row for each person, which ``user_csv`` reads.
+"""Writing the user file: one row for each person, as ``user_csv`` reads it.
 
 Used by ``user_csv`` for its exports, and by the engine for the people of a whole district, who may
 come from sources of any format.
@@ -17,7 +17,7 @@ _ROLES = ("admin", "teacher", "staff", "student")
 
 
 def role_of(roles: Collection[str]) -> str | None:
-    """Return the role that a user file gives somebody with several; None: it knows none of them."""
+    """Return the role that a user file gives a person with several; None if it knows none."""
     return next((role for role in _ROLES if role in roles), None)
 
 
@@ -29,7 +29,7 @@ def user_row(
     email: str | None,
     number: str | None,
 ) -> ExportedRow:
-    """Return somebody's row, or why a user file cannot carry them."""
+    """Return a person's row, or why a user file cannot carry them."""
     if role is None:
         return LeftOut(user_id, f"a user file knows the roles {', '.join(_ROLES)} only")
     if not email:

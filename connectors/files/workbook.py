@@ -25,7 +25,7 @@ from connectors.files.strict_header import is_familiar
 from core.errors import FileRefused, IncompleteFetch
 
 MAX_SHARED = 64 << 20
-"""The table of texts is the one part that is held in memory."""
+"""The table of texts is the only part that is held in memory."""
 MAX_ROWS = 1_048_576
 """As many as a sheet can have."""
 MAX_BYTES = 128 << 20
@@ -48,9 +48,9 @@ def is_workbook(path: Path) -> bool:
 
 @contextmanager
 def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a CSV file with the rows of the sheet that is read, and notes; it is gone afterwards.
+    """Yield a temporary CSV file with the rows of the sheet that is read, and notes.
 
-    Formulas stay formulas (``=B2``), for what they would show was not computed here. Raises
+    Formulas stay formulas (``=B2``), because their values are not computed here. Raises
     ``FileRefused`` for a workbook that cannot be read or is too large.
     """
     with zipfile.ZipFile(path) as archive:
@@ -101,10 +101,10 @@ def _convert(path: Path, to: Path) -> list[str]:
     import openpyxl
 
     with warnings.catch_warnings(), path.open("rb") as content:
-        warnings.simplefilter("ignore")  # about styles and validations, which nobody reads here
+        warnings.simplefilter("ignore")  # about styles and validations, which are not read here
         try:
             book = openpyxl.load_workbook(content, read_only=True, keep_links=False)
-        except Exception:  # noqa: BLE001 - a damaged workbook fails in any way it likes
+        except Exception:  # noqa: BLE001 - a damaged workbook may fail in any way
             raise _unreadable(path) from None
         try:
             if not book.worksheets:
@@ -128,7 +128,7 @@ def _convert(path: Path, to: Path) -> list[str]:
 
 
 def _chosen(path: Path, book: Any) -> tuple[Any, list[str]]:
-    """Return the sheet to read, and notes: the first that has a header which is known here."""
+    """Return the sheet to read, and notes: the first one with a known header."""
     if len(book.worksheets) == 1:
         return book.worksheets[0], []
     visible = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
@@ -191,7 +191,7 @@ def _filled(digits: str, zeros: str) -> str:
 
 
 def _rows(path: Path, sheet: Any, shown: _Shown) -> Iterator[Sequence[str]]:
-    sheet.reset_dimensions()  # the sheet's own word on its size may be a lie
+    sheet.reset_dimensions()  # what the sheet says about its size may be wrong
     width = total = 0
     rows = sheet.iter_rows()
     while True:

@@ -1,1 +1,1 @@
-"""Places where others put files: a drop directory, an SFTP server, and how sets are picked up."""
+"""Places where others put files: a drop folder, an SFTP server, and how sets are picked up."""

@@ -48,7 +48,7 @@ class LocalInbox:
         return sorted(entries, key=lambda entry: entry.name)
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder of ours; none where it is missing."""
+        """Return the names of the folders in one of our folders; none if it is missing."""
         with self._telling("listed"):
             try:
                 with self._opened(folder) as handle:
@@ -112,7 +112,7 @@ class LocalInbox:
                 with self._opened("/".join(steps[:number])) as handle, suppress(FileExistsError):
                     os.mkdir(step, dir_fd=handle)
             with self._opened(folder):
-                pass  # a link of that name is no folder of ours
+                pass  # a link with that name is not our folder
 
     def move(self, name: str, to: str) -> None:
         """Move a file."""

@@ -1,4 +1,4 @@
-"""What a directory is in which others put files: listed, copied from, tidied up.
+"""A directory in which others put files: it is listed, copied from and tidied up.
 
 ``connectors.files.dropped.drop_folder`` is one of this machine, ``sftp`` one of a server;
 ``pickup`` and ``tidying`` know neither.
@@ -13,14 +13,14 @@ from typing import Protocol
 from core.errors import ConfigError
 
 MAX_ENTRIES = 10_000
-"""A drop directory with more entries is something else."""
+"""A directory with more entries is not a drop folder."""
 OURS = frozenset({"processed", "failed"})
-"""The folders that are ours there."""
+"""The folders in it that belong to us."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file of the directory. ``modified`` is whatever clock the directory has, in seconds."""
+    """One file of the directory. ``modified`` is in seconds, on the directory's own clock."""
 
     name: str
     size: int
@@ -32,7 +32,7 @@ class Inbox(Protocol):
 
     Names are relative to it. Every method raises ``VendorFailure`` when the directory cannot be
     reached or changed; ``listing`` raises ``ConfigError`` when there is none, or when ``processed``
-    or ``failed`` is a link. Nothing is read or written through a link, whoever has put it there.
+    or ``failed`` is a link. Nothing is ever read or written through a link.
     """
 
     where: str
@@ -50,19 +50,19 @@ class Inbox(Protocol):
         """Return a small file, or None where there is none; a link is none."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a small file whole, in place of one of that name."""
+        """Write a small complete file, replacing one of that name."""
 
     def make(self, folder: str) -> None:
-        """Make a folder, and those above it, where it is missing."""
+        """Create a folder and its parents if they are missing."""
 
     def move(self, name: str, to: str) -> None:
-        """Move a file; nothing happens where it is gone. A file of the new name is replaced."""
+        """Move a file; nothing happens if it is gone. A file with the new name is replaced."""
 
     def remove(self, name: str) -> None:
-        """Remove a file; nothing happens where it is gone."""
+        """Remove a file; nothing happens if it is gone."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def plain_name(name: str) -> bool:
 
 
 def is_a_link(where: str, name: str) -> ConfigError:
-    """Return the refusal of a folder of ours that is a link, or no folder."""
+    """Return the refusal for one of our folders that is a link or not a folder."""
     return ConfigError(
         f"{where}: {name} there is a link or no folder, so nothing is read or moved there.",
         hint=f"Remove {name}; it is made as a folder at the next run. Find out who put it there.",

@@ -1,9 +1,9 @@
 """Picking up a set of files from a directory that somebody else fills.
 
 Used by ``connectors.files.file_connector`` for a local drop directory (``inbound``) and for one on
-a server (``sftp``). A set is chosen, copied to a private folder and read there; only after what it
-says was kept is it moved away (``connectors.files.dropped.tidying``). A crash in between picks
-nothing up twice: the set's content is known by its hash.
+a server (``sftp``). A set is chosen, copied to a private folder and read there; it is moved away
+only after its data are stored (``connectors.files.dropped.tidying``). After a crash in between
+nothing is picked up twice, because the set's content is recognised by its hash.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Rules:
     """How a directory's files make sets.
 
     ``names`` are the files, folded, that loose files need to be one set; empty: each loose file is
-    a set of its own. ``marker`` is the name of the file that says a set is all there; without one
-    a set is picked up when nothing of it has changed for ``settle_seconds``.
+    a set of its own. ``marker`` is the name of the file that says that a set is complete; without
+    one, a set is picked up when nothing in it has changed for ``settle_seconds``.
     """
 
     names: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ class Rules:
 
 
 def pick_up(inbox: Inbox, rules: Rules, sleep: Callable[[float], None] = time.sleep) -> PickedUp:
-    """Copy the newest set that is all there.
+    """Copy the newest complete set.
 
     Raises ``NothingNew`` when there is no set, or none that is all there yet; ``IncompleteFetch``
     when a file changes while it is copied; ``FileRefused`` for a file that is too large.
@@ -96,7 +96,7 @@ def _sets(listing: Sequence[Entry], rules: Rules) -> list[Sent]:
     ]
     loose = [entry for entry in files if entry.name.lower().endswith(".csv")]
     others = [entry for entry in files if entry not in loose]
-    if not rules.names:  # each file stands for itself; names that differ in digits are one series
+    if not rules.names:  # each file is a set; names that differ only in digits are one series
         return [Sent(_series(entry.name), (entry,), loose=False) for entry in files]
     sets = [Sent("", (entry,), loose=False) for entry in others]
     if loose:
@@ -111,7 +111,7 @@ def _series(name: str) -> str:
 def _settled(
     inbox: Inbox, sets: list[Sent], rules: Rules, sleep: Callable[[float], None]
 ) -> list[Sent]:
-    """Return the sets of which nothing changed for a while; no clock but the directory's counts."""
+    """Return the sets in which nothing changed for a while, by the clock of the directory."""
     sleep(rules.settle_seconds)
     again = _sets(inbox.listing(), rules)
     return [files for files in sets if files in again]
@@ -128,7 +128,7 @@ def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) ->
             if len(line) == 1 or _is_whole(place, files, rules):
                 break
             broken.append(files)
-        else:  # none is whole: the newest one's own reading says what is wrong
+        else:  # none is complete: reading the newest one will say what is wrong
             number, files, broken = 0, line[0], []
             place = Path(folder.name, "0")
             digest = _digest(files, place)
@@ -173,7 +173,7 @@ def _digest(files: Sent, place: Path) -> str:
 
 
 def _is_whole(place: Path, files: Sent, rules: Rules) -> bool:
-    """Say whether a set is worth reading where there is another to read instead."""
+    """Return whether a set is worth reading if there is another one instead."""
     if files.loose:
         return rules.names <= {entry.name.casefold() for entry in files.entries}
     try:
