@@ -44,7 +44,7 @@ def vendor_codes(body: bytes, headers: Mapping[str, str]) -> str:
     """Return the codes and the scopes that an error names, as a clause; blank if it names none.
 
     Never fails on a shape: OneRoster's ``imsx_*`` objects bare, wrapped or in lists, OAuth errors,
-    ``{"message"}``, HTML, nothing (oneroster.md 4). The header ``WWW-Authenticate`` counts, too.
+    ``{"message"}``, HTML, nothing. The header ``WWW-Authenticate`` counts, too.
     """
     texts = [headers.get("WWW-Authenticate", "")[:_LONGEST]]
     with suppress(*UNREADABLE):
