@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import lzma
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from xml.parsers import expat
 
 from connectors.files.strict_header import is_familiar
 from core.errors import FileRefused, IncompleteFetch
+from core.private_folder import PrivateFolder
 
 MAX_SHARED = 64 << 20
 """The table of texts is the only part that is held in memory."""
@@ -58,8 +58,8 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
         _refuse_doctypes(path, archive)
     if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
         raise _too_large(path)
-    with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
-        csv_path = Path(folder, "sheet.csv")
+    with PrivateFolder() as folder:
+        csv_path = folder.path / "sheet.csv"
         notes = _convert(path, csv_path)
         yield csv_path, notes
 

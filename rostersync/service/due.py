@@ -90,7 +90,10 @@ def is_handled(database: Database, district_id: int, at: datetime) -> bool:
 
 _HANDLED_UNTIL = text("SELECT handled_due FROM districts WHERE id = :id")
 _DISTRICTS = text("SELECT id, slug, settings, season_state, handled_due FROM districts")
-_WAITING_UPLOADS = text("SELECT DISTINCT district_id FROM uploads WHERE status = 'PENDING'")
+_WAITING_UPLOADS = text(
+    "SELECT DISTINCT district_id FROM uploads"
+    " WHERE status IN ('PENDING', 'QUEUED', 'PROCESSING') AND original IS NOT NULL"
+)
 _HANDLED = text(
     "UPDATE districts SET handled_due = :at WHERE id = :id"
     " AND (handled_due IS NULL OR handled_due < :at)"

@@ -207,6 +207,13 @@ def news(
             else:
                 run = one["last_run"]["id"]
                 say(topic, run, title, f"Nothing was changed. See: rostersync runs {slug} ({run})")
+    if one["failed_uploads"]:
+        numbers = one["failed_uploads"]
+        if set(numbers) <= set(before.get("uploads", [])):
+            told["uploads"] = numbers
+        else:
+            title = f"{', '.join(numbers)} could not be read"
+            say("uploads", numbers, title, f"Nobody was changed. See: rostersync files {slug}")
     _season(found, now, before, told, say)
     _rollover(database, connection, found, now, before, told, say)
     _grace(connection, found, now, before, told, say)

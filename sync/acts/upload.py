@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from connectors.files.recognition import recognise, refuse_named_others
 from connectors.installed import file_formats, load
 from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
+from core.private_folder import PrivateFolder
 from core.schema import Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
@@ -32,7 +32,7 @@ from sync.acts.flex import WITHOUT_REPORT, one_upload, refuse_upload
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of
 from sync.run.clock import Clock, utc_now
-from sync.run.display import shown_id
+from sync.run.display import UPLOAD, shown_id
 from sync.run.district_run import Progress, read_district
 from sync.run.outcome import Outcome
 from sync.sources import received_files
@@ -44,7 +44,6 @@ from sync.sources.received_files import (
     PROCESSED,
     PROCESSING,
     QUEUED,
-    UPLOAD,
     NewUpload,
 )
 from sync.sources.settlement import findings_of
@@ -94,8 +93,8 @@ def upload_file(
             f"{slug} has no source {source}.", hint=f"rostersync sources {slug} lists them."
         )
     at = (now or utc_now)()
-    with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
-        copy = _taken_in(path, Path(folder))
+    with PrivateFolder() as folder:
+        copy = _taken_in(path, folder.path)
         new = NewUpload(
             path.name, actor, datetime.fromtimestamp(path.stat().st_mtime, UTC), _hash(copy),
             copy.stat().st_size, dry,
@@ -108,8 +107,10 @@ def upload_file(
         once = chosen is not None and load(chosen.connector).capabilities.one_upload
         if chosen is not None and once:
             refuse_upload(database, chosen, dry=dry, without_report=without_report)
-        received_files.bury(database, slug, district.id)
+        received_files.recover(database, slug, district.id)
         original = copy.read_bytes() if new.size <= MOST_KEPT else None
+        if chosen is not None:
+            new = replace(new, source_id=chosen.id, type=chosen.connector)
         upload_id = received_files.open_upload(database, district.id, new, original, at)
         if chosen is None:
             assert refusal is not None  # noqa: S101 - one of the two
@@ -135,26 +136,50 @@ def read_waiting(
     In a pause they keep waiting. Raises ``UsageError`` for an unknown district.
     """
     district, settings, sources = read_district(database, slug)
+    received_files.recover(database, slug, district.id)
     with database.read() as connection:
         rows = received_files.waiting(connection, district.id)
-    newest = {(row.source_id, row.scope): row.id for row in rows}
-    done = []
+    done: list[Uploaded] = []
     for row in rows:
         chosen = next((one for one in sources if one.id == row.source_id), None)
         if chosen is None:
             received_files.mark(database, row.id, status=FAILED, note="Its source is gone.")
-            continue
-        overtaken_by = newest[row.source_id, row.scope]
-        if overtaken_by != row.id:
-            note = f"Not read: U{overtaken_by} came later and speaks for the same people."
-            received_files.mark(database, row.id, status=PROCESSED, note=note)
-            continue
-        with tempfile.TemporaryDirectory(prefix="rostersync-") as folder:
-            copy = Path(folder, row.title)
-            copy.write_bytes(received_files.unlock(database, row.original))
-            reading = _UploadReading(database, slug, settings, chosen, row.id, actor, now, None)
-            done.append(reading.read(copy, dry=row.dry, during_pause=False))
+        elif (later := received_files.overtaken_by(database, row)) is not None:
+            received_files.give_way(database, row, later)
+        else:
+            read = _read_one(database, slug, settings, chosen, row, actor, now)
+            done.append(read)
+            if read.status == QUEUED:
+                break  # another run is under way: the rest waits, too
     return done
+
+
+def _read_one(
+    database: Database,
+    slug: str,
+    settings: DistrictSettings,
+    chosen: Source,
+    row: Any,
+    actor: str,
+    now: Clock | None,
+) -> Uploaded:
+    """Read one upload that waited. That it cannot be read is its own failure, told in the list."""
+    reading = _UploadReading(database, slug, settings, chosen, row.id, actor, now, None, WAITED)
+    try:
+        with PrivateFolder() as folder:
+            copy = folder.path / Path(row.title).name
+            copy.write_bytes(received_files.unlock(database, row.original))
+            return reading.read(copy, dry=row.dry, during_pause=False)
+    except Busy:
+        raise
+    except RosterSyncError as error:
+        received_files.mark(database, row.id, status=FAILED, note=error.message, counts=WAITED)
+        outcome = Outcome(slug, error.status, error=error)
+        return Uploaded(row.id, FAILED, outcome, source=chosen.name)
+
+
+WAITED = {"waited": 1}
+"""Among the counts of an upload: whoever gave it was not there when it was read."""
 
 
 # -- which file it is
@@ -271,6 +296,8 @@ class _UploadReading:
         self._add_joined(inspected, outcome)
         counts["errors"] = inspected.count("error")
         self._mark(status=status, note=note, counts=counts, **run, **plan)
+        if status == PROCESSED and not dry:
+            received_files.overtake(self.database, self.upload_id)
         return Uploaded(
             self.upload_id, status, outcome, inspected.found, inspected.uncounted, counts,
             self.source.name,

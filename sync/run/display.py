@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from core.errors import UsageError
 
-PLAN, RUN, CONFLICT = "P", "R", "C"
+PLAN, RUN, CONFLICT, UPLOAD = "P", "R", "C", "U"
 _NOUNS = {PLAN: "plan", RUN: "run", CONFLICT: "conflict"}
 
 

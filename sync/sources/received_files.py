@@ -23,9 +23,8 @@ from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
 from core.schema import Source, Upload
 from core.stored import to_json, utc_text
-from sync.run.display import PLAN, RUN, shown_id, shown_time
+from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
 
-UPLOAD = "U"
 KEPT_DAYS = 7
 MOST_KEPT = 64 << 20
 """A larger original is not kept, and so cannot wait."""
@@ -52,6 +51,8 @@ class NewUpload:
     content_hash: str
     size: int
     dry: bool
+    source_id: int | None = None
+    type: str | None = None
 
 
 def open_upload(
@@ -64,6 +65,7 @@ def open_upload(
             "district": district_id, "title": new.title[:255], "actor": new.actor[:255],
             "now": utc_text(now), "modified": utc_text(new.modified_at),
             "hash": new.content_hash, "size": new.size, "dry": new.dry,
+            "source": new.source_id, "type": new.type,
             "original": None if original is None else lock(database, original),
             "until": None if original is None else utc_text(now + timedelta(days=KEPT_DAYS)),
         }  # fmt: skip
@@ -71,9 +73,10 @@ def open_upload(
 
 
 _OPEN = text(
-    "INSERT INTO uploads (district_id, title, actor, created_at, modified_at, content_hash, size,"
-    " status, scope, dry, counts, note, original, kept_until) VALUES (:district, :title, :actor,"
-    " :now, :modified, :hash, :size, 'QUEUED', '', :dry, '{}', '', :original, :until) RETURNING id"
+    "INSERT INTO uploads (district_id, source_id, type, title, actor, created_at, modified_at,"
+    " content_hash, size, status, scope, dry, counts, note, original, kept_until)"
+    " VALUES (:district, :source, :type, :title, :actor, :now, :modified, :hash, :size,"
+    " 'QUEUED', '', :dry, '{}', '', :original, :until) RETURNING id"
 )
 _ERASE = text(
     "UPDATE uploads SET original = NULL, kept_until = NULL WHERE kept_until < :now"
@@ -122,15 +125,70 @@ _RECEIVED = text(
 )
 
 
-def bury(database: Database, slug: str, district_id: int) -> None:
-    """Fail the uploads that were being read when the program ended."""
+CUT_SHORT = "It was cut short, and is read again."
+
+
+def recover(database: Database, slug: str, district_id: int) -> None:
+    """Have the uploads read again that were being read when the program ended.
+
+    One of which the original was not kept can only be given again.
+    """
     with suppress(Busy), database.run_lock(slug, district_id), database.write() as connection:
-        connection.execute(_BURY, {"district": district_id})
+        about = {"district": district_id, "note": CUT_SHORT}
+        connection.execute(_READ_AGAIN, about)
+        connection.execute(_LOST, about)
 
 
-_BURY = text(
+_READ_AGAIN = text(
+    "UPDATE uploads SET status = 'QUEUED', note = :note"
+    " WHERE district_id = :district AND status = 'PROCESSING' AND original IS NOT NULL"
+)
+_LOST = text(
     "UPDATE uploads SET status = 'FAILED', note = 'It was cut short: upload the file again.'"
-    " WHERE district_id = :district AND status = 'PROCESSING'"
+    " WHERE district_id = :district AND status = 'PROCESSING' AND original IS NULL"
+)
+
+
+def overtaken_by(database: Database, row: Any) -> int | None:
+    """Return the newest later upload that speaks for the same people, if there is one.
+
+    It waits, too, or was read. One that was only to be looked at overtakes nothing but its like; of
+    one that was cut short before its people were known any later one of its source counts.
+    """
+    about = {
+        "id": row.id, "source": row.source_id, "scope": row.scope, "dry": row.dry,
+    }  # fmt: skip
+    with database.read() as connection:
+        return connection.execute(_OVERTAKEN_BY, about).scalar()
+
+
+def give_way(database: Database, row: Any, later: int) -> None:
+    """Note that an upload is not read because of a later one."""
+    number = shown_id(UPLOAD, later)
+    if row.note == CUT_SHORT:
+        note = f"It was cut short, and {number} came later and speaks for the same people."
+        mark(database, row.id, status=FAILED, note=note)
+    else:
+        note = f"Not read: {number} came later and speaks for the same people."
+        mark(database, row.id, status=PROCESSED, note=note)
+
+
+def overtake(database: Database, upload_id: int) -> None:
+    """Let the uploads that wait give way to one that was read, if it speaks for their people."""
+    with database.read() as connection:
+        district = connection.execute(_DISTRICT_OF, {"id": upload_id}).scalar_one()
+        rows = [row for row in waiting(connection, district) if row.id < upload_id]
+    for row in rows:
+        if overtaken_by(database, row) == upload_id:
+            give_way(database, row, upload_id)
+
+
+_DISTRICT_OF = text("SELECT district_id FROM uploads WHERE id = :id")
+_OVERTAKEN_BY = text(
+    "SELECT MAX(l.id) FROM uploads l WHERE l.id > :id AND l.source_id = :source AND l.dry = :dry"
+    " AND (l.scope = :scope OR :scope = '')"
+    " AND ((l.status IN ('PENDING', 'QUEUED') AND l.original IS NOT NULL)"
+    "  OR (l.status = 'PROCESSED' AND l.run_id IS NOT NULL))"
 )
 
 

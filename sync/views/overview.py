@@ -19,11 +19,11 @@ from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season
 from sync.rules.sync_times import next_run
 from sync.run.calendar import Calendar, calendar_of
-from sync.run.display import PLAN, RUN, shown_id, shown_time
+from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
 
 Json = dict[str, Any]
 
-NEEDS = ("stopped", "failed", "held", "drifted", "stale", "conflicts")
+NEEDS = ("stopped", "failed", "upload", "held", "drifted", "stale", "conflicts")
 """What needs a person, the most pressing first."""
 
 WATCH = ("slowed", "failing", "vendor", "waiting")
@@ -46,10 +46,14 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
         row[0]: row[1] for row in connection.execute(text(f"{_CONFLICTS}{where}{_BY}"), about)
     }
     runs = {row.district_id: row for row in connection.execute(text(f"{_RUNS}{where}"), about)}
+    uploads: dict[int, list[str]] = defaultdict(list)
+    for row in connection.execute(text(f"{_UPLOADS}{where}{_UPLOADS_IN_ORDER}"), about):
+        if from_json(row.counts).get("waited"):
+            uploads[row.district_id].append(shown_id(UPLOAD, row.id))
     found = [
         _one(
             calendar_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
-            runs.get(row.id), now,
+            uploads[row.id], runs.get(row.id), now,
         )
         for row in rows
     ]  # fmt: skip
@@ -69,6 +73,13 @@ _CONFLICTS = (
     "SELECT c.district_id, COUNT(*) FROM conflicts c JOIN districts d ON d.id = c.district_id"
     " AND c.status = 'open'"
 )
+_UPLOADS = (
+    "SELECT u.id, u.district_id, u.counts FROM uploads u JOIN districts d ON d.id = u.district_id"
+    " AND u.status = 'FAILED' AND u.kept_until IS NOT NULL AND NOT EXISTS (SELECT 1 FROM uploads l"
+    "  WHERE l.source_id = u.source_id AND l.id > u.id AND l.status = 'PROCESSED')"
+)
+"""Files that waited and then could not be read: nobody was there to be told."""
+_UPLOADS_IN_ORDER = " ORDER BY u.id"
 _BY = " GROUP BY c.district_id"
 _RUNS = (
     "SELECT r.district_id, r.id, r.kind, r.status, r.started_at, r.finished_at FROM districts d"
@@ -81,6 +92,7 @@ def _one(
     sources: Sequence[Any],
     held: Any,
     conflicts: int,
+    uploads: Sequence[str],
     last: Any,
     now: datetime,
 ) -> Json:
@@ -103,6 +115,7 @@ def _one(
     facts = {
         "stopped": "stopped" in states,
         "failed": run is not None and run["status"] == "failed",
+        "upload": bool(uploads),
         "held": plan is not None and plan["status"] == "held",
         "drifted": run is not None and run["status"] == "drifted",
         "stale": any(one["stale"] for one in shown_sources),
@@ -128,6 +141,7 @@ def _one(
         "watch": [word for word in WATCH if facts[word]],
         "held_plan": plan,
         "conflicts": conflicts,
+        "failed_uploads": list(uploads),
         "waiting_schools": len(found.state.waiting) if not found.state.waited_out else 0,
         "sources": shown_sources,
         "last_run": run,

@@ -9,7 +9,6 @@ nothing is picked up twice, because the set's content is recognised by its hash.
 from __future__ import annotations
 
 import re
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from connectors.files.dropped.inbox import Entry, Inbox, Sent
 from connectors.files.dropped.tidying import PickedUp, bring_back, finish_move
 from connectors.files.file_set import open_files
 from core.errors import FileRefused, IncompleteFetch, NothingNew
+from core.private_folder import PrivateFolder
 from core.steps import log_of, step
 
 log = log_of(__name__)
@@ -118,11 +118,11 @@ def _settled(
 
 
 def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) -> PickedUp:
-    folder = tempfile.TemporaryDirectory(prefix="rostersync-")
+    folder = PrivateFolder()
     try:
         broken: list[Sent] = []
         for number, files in enumerate(line):
-            place = Path(folder.name, str(number))
+            place = folder.path / str(number)
             place.mkdir()
             digest = _copy(inbox, files, place)
             if len(line) == 1 or _is_whole(place, files, rules):
@@ -130,7 +130,7 @@ def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) ->
             broken.append(files)
         else:  # none is complete: reading the newest one will say what is wrong
             number, files, broken = 0, line[0], []
-            place = Path(folder.name, "0")
+            place = folder.path / "0"
             digest = _digest(files, place)
         target = place if files.loose else place / files.entries[0].name
         picked = PickedUp(
@@ -140,7 +140,7 @@ def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) ->
         if broken:
             picked.notes.append("A newer set is damaged or lacks files; an older one is read.")
     except BaseException:
-        folder.cleanup()
+        folder.close()
         raise
     picked.folder = folder
     return picked

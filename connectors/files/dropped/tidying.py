@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from pathlib import Path
 from connectors.contract.connector import Received
 from connectors.files.dropped.inbox import Entry, Inbox, Sent
 from core.failpoints import failpoint
+from core.private_folder import PrivateFolder
 
 REPORT = "report.csv"
 JOURNAL = ".rostersync-moving.json"
@@ -49,7 +49,7 @@ class PickedUp:
     broken: tuple[Sent, ...]
     marker: str | None
     notes: list[str] = field(default_factory=list)
-    folder: tempfile.TemporaryDirectory[str] | None = None
+    folder: PrivateFolder | None = None
 
     @property
     def received(self) -> Received:
@@ -102,7 +102,7 @@ class PickedUp:
     def close(self) -> None:
         """Throw the copy away."""
         if self.folder is not None:
-            self.folder.cleanup()
+            self.folder.close()
 
 
 def _said(what: str) -> bytes:

@@ -90,6 +90,10 @@ def todo(one: dict[str, Any]) -> list[str]:
         said.insert(0, f"{held['id']} holds {changes}: show {held['id']}")
     if "failed" in one["needs"]:
         said.insert(0, f"the last run failed: runs {slug}")
+    if one["failed_uploads"]:
+        said.insert(
+            0, f"{things(len(one['failed_uploads']), 'file')} could not be read: files {slug}"
+        )
     if "drifted" in one["needs"]:
         said.append(f"the last run drifted: sync {slug}")
     if one["conflicts"]:

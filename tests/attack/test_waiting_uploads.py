@@ -1,0 +1,170 @@
+"""Uploads that wait: a killed program or another key leaves none of them for ever."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.database import Database
+from core.failpoints import at_failpoints
+from core.private_folder import PrivateFolder, sweep
+from rostersync.service.run_one import run_due
+from sync.acts.upload import Uploaded, read_waiting, upload_file
+from sync.run.find import district_row
+from sync.sources import received_files
+from sync.sources.received_files import uploads
+from sync.views.overview import overview
+from tests.kit.user_files import active, district, people
+
+S = "springfield"
+PAUSE = '[[district.pause]]\nstart = "2026-06-15"\nend = "2026-08-10"\n'
+
+
+def summer() -> datetime:
+    return datetime(2026, 7, 1, 12, tzinfo=UTC)
+
+
+def autumn() -> datetime:
+    return datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+
+def give(database: Database, folder: Path, content: str, **how: Any) -> Uploaded:
+    path = folder / "people.csv"
+    path.write_text(content)
+    return upload_file(database, S, path, actor="secretary", **how)
+
+
+def listed(database: Database) -> dict[str, dict[str, Any]]:
+    with database.read() as connection:
+        return {one["id"]: one for one in uploads(connection, district_row(connection, S))}
+
+
+class Killed(BaseException):
+    """The program is gone: nothing that would have tidied up after it is done."""
+
+
+POINTS = (
+    "run.read", "evidence.records", "evidence.committed", "run.applied", "settle.kept",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_an_upload_whose_reading_was_killed_is_read_again(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    district(database, tmp_path)
+    dead = False
+    mark = received_files.mark
+
+    def kill(name: str) -> None:
+        nonlocal dead
+        if name == point:
+            dead = True
+            raise Killed
+
+    def mark_while_alive(*args: Any, **values: Any) -> None:
+        if not dead:
+            mark(*args, **values)
+
+    monkeypatch.setattr(received_files, "mark", mark_while_alive)
+    with at_failpoints(kill), pytest.raises(Killed):
+        give(database, tmp_path, people(range(5)))
+    dead = False
+    assert listed(database)["U1"]["status"] == "PROCESSING"
+    assert [one.status for one in read_waiting(database, S)] == ["PROCESSED"]
+    assert listed(database)["U1"]["status"] == "PROCESSED"
+    assert active(database) == 5
+    assert read_waiting(database, S) == []
+
+
+def test_with_another_key_a_waiting_upload_fails_and_is_told_and_the_rest_goes_on(
+    database: Database, tmp_path: Path
+) -> None:
+    more = f'sync_times = ["05:00"]\n{PAUSE}'
+    district(database, tmp_path, more=more)
+    assert give(database, tmp_path, people(range(5)), now=summer).status == "PENDING"
+    with database.write() as connection:  # as another key locks it
+        connection.execute(text("UPDATE uploads SET original = :locked"), {"locked": b"gAAAAA"})
+    run_due(database, S, autumn(), now=autumn)
+    assert listed(database)["U1"]["status"] == "FAILED"
+    assert "key" in listed(database)["U1"]["note"]
+    with database.read() as connection:
+        (one,) = overview(connection, autumn(), S)
+    assert one["failed_uploads"] == ["U1"]
+    assert "upload" in one["needs"]
+    assert run_due(database, S, autumn(), now=autumn).exit_code == 0, "not for ever"
+    give(database, tmp_path, people(range(5)), now=autumn)
+    with database.read() as connection:
+        (one,) = overview(connection, autumn(), S)
+    assert (one["failed_uploads"], active(database)) == ([], 5)
+
+
+def test_an_upload_cut_short_is_not_read_over_a_later_one(
+    database: Database, tmp_path: Path
+) -> None:
+    district(database, tmp_path)
+    give(database, tmp_path, people(range(5)))
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE uploads SET status = 'PROCESSING'")
+    give(database, tmp_path, people(range(4)))
+    assert listed(database)["U1"]["status"] == "FAILED"
+    assert "U2 came later" in listed(database)["U1"]["note"]
+    assert read_waiting(database, S) == []
+    assert active(database) == 4
+
+
+def test_a_file_only_to_be_looked_at_takes_no_real_one_away(
+    database: Database, tmp_path: Path
+) -> None:
+    district(database, tmp_path, more=PAUSE)
+    give(database, tmp_path, people(range(5)), now=summer)
+    give(database, tmp_path, people(range(3)), now=summer, dry=True)
+    read_waiting(database, S, now=autumn)
+    assert active(database) == 5
+
+
+# ------------------------------------------------------------------------- nothing in clear
+
+
+def test_what_a_killed_program_left_in_clear_is_swept_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    code = (
+        "import os; from core.private_folder import PrivateFolder\n"
+        "folder = PrivateFolder(); (folder.path / 'people.csv').write_text('Ana,Lima')\n"
+        "print(folder.path, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    left = Path(done.stdout.strip())
+    assert left.parent == tmp_path
+    assert (left / "people.csv").exists(), "it was killed"
+    with PrivateFolder() as alive:
+        assert not left.exists()
+        assert alive.path.stat().st_mode & 0o077 == 0
+        assert sweep() == 0, "whoever lives keeps theirs"
+        assert alive.path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_named_like_a_private_folder_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / "file").write_text("x")
+    (tmp_path / "rostersync-link").symlink_to(treasure)
+    assert sweep() == 0
+    assert (treasure / "file").exists()
