@@ -7,13 +7,10 @@ dialects is written once, here.
 
 from __future__ import annotations
 
-import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -25,17 +22,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
+from core.key import installation_key
 from core.locks import DistrictLocks
-from core.secrets import read_secret
 from core.sql_words import SqlWords
 from core.steps import log_of, step
 
 log = log_of(__name__)
 
-SCHEMA_REVISION = "0005"
+SCHEMA_REVISION = "0006"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
-
-KEY_VARIABLE = "ROSTERSYNC_KEY"
 
 WAIT_SECONDS = 30
 """How long a writer waits for another one on SQLite; applying a whole plan takes the longest."""
@@ -149,27 +144,10 @@ class Database(SqlWords, DistrictLocks):
         """The installation's key: it keys every fingerprint of personal data.
 
         From ``ROSTERSYNC_KEY`` (``env:NAME`` or ``file:PATH``, or the key itself in that variable);
-        beside an SQLite database it is created at first use, mode 0600. Raises ``ConfigError``.
+        beside a new SQLite database it is created at first use, mode 0600. Raises ``ConfigError``
+        for a key that is missing, too short or not that of this database.
         """
-        given = os.environ.get(KEY_VARIABLE, "")
-        if given:
-            value = read_secret(given) if given.startswith(("env:", "file:")) else given
-            return blake2b(value.encode(), digest_size=32).digest()
-        if not self.is_sqlite:
-            raise ConfigError(
-                f"{KEY_VARIABLE} is not set: it keys the fingerprints of personal data.",
-                hint=f"Create a key once (openssl rand -hex 32), keep it safe, and set"
-                f" {KEY_VARIABLE}=file:/path/to/it for every command.",
-            )
-        path = Path(f"{self.url.database}.key")
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        else:
-            with os.fdopen(handle, "w") as file:
-                file.write(secrets.token_hex(32) + "\n")
-        return blake2b(path.read_text().strip().encode(), digest_size=32).digest()
+        return installation_key(self)
 
     # -- schema
 

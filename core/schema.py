@@ -588,3 +588,14 @@ class FlexRequest(
     confirmed_by = optional(String(255))
     confirmed_at = optional(UtcTime())
     plan_id = optional(BigInteger())
+
+
+class Installation(
+    Row,
+    name="installation",
+    extras=lambda: [CheckConstraint("id = 1", name="ck_installation_one")],
+):
+    """The one row about this database as a whole: a check of the key that it was filled with."""
+
+    id = required(Integer(), primary_key=True)
+    key_check = required(LargeBinary())

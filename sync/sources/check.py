@@ -78,6 +78,7 @@ def check_district(
 
     Raises ``UsageError`` for an unknown district or source; a failing source is a result.
     """
+    _ = database.key  # a missing or foreign key is a mistake of the whole installation
     _, settings, found = read_district(database, slug)
     unknown = set(sources) - {source.name for source in found}
     if unknown:

@@ -250,10 +250,10 @@ def test_the_key_is_made_once_beside_an_sqlite_database_for_its_owner_only(
 def test_a_key_may_be_given_by_reference(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "key").write_text("a key of ours\n")
+    (tmp_path / "key").write_text("a key of our own\n")
     monkeypatch.setenv("ROSTERSYNC_KEY", f"file:{tmp_path / 'key'}")
     by_file = Database(sqlite_url).key
-    monkeypatch.setenv("ROSTERSYNC_KEY", "a key of ours")
+    monkeypatch.setenv("ROSTERSYNC_KEY", "a key of our own")
     assert Database(sqlite_url).key == by_file
 
 

@@ -30,7 +30,7 @@ def test_the_commands_of_the_page_come_to_what_it_shows(reader: Reader) -> None:
     assert (reader.folder / "rostersync.key").stat().st_mode & 0o077 == 0
 
 
-def test_another_key_costs_a_whole_reading_and_changes_nobody(
+def test_another_key_is_taken_by_a_command_only_and_changes_nobody(
     reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (reader.folder / "district.toml").write_text(DISTRICT, encoding="utf-8")
@@ -38,7 +38,10 @@ def test_another_key_costs_a_whole_reading_and_changes_nobody(
     reader.do("rostersync load district.toml")
     reader.do("rostersync sync a")
     before = reader.do("rostersync users a --json")
-    monkeypatch.setenv("ROSTERSYNC_KEY", "another")
+    monkeypatch.setenv("ROSTERSYNC_KEY", "another key of ours")
+    with pytest.raises(AssertionError, match="db new-key"):
+        reader.do("rostersync sync a")
+    reader.do("rostersync db new-key")
     assert "nothing to do" in reader.do("rostersync sync a")
     assert reader.do("rostersync users a --json") == before
 

@@ -29,12 +29,13 @@ def register(app: typer.Typer) -> None:
     command(app, "districts")(districts)
     command(app, "connectors")(connectors)
     database = typer.Typer(
-        help="The database: bring its tables up to date, verify its history.",
+        help="The database: bring its tables up to date, verify its history, change its key.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
     command(database, "upgrade")(upgrade)
     command(database, "verify")(verify)
+    command(database, "new-key")(new_key)
     app.add_typer(database, name="db")
 
 
@@ -209,3 +210,16 @@ def verify(
     from rostersync.cli.printing.verification import verify as check
 
     return check(door, district)
+
+
+def new_key(door: Door) -> None:
+    """Go on with another key, on purpose: the one that is set, or a new one beside SQLite."""
+    from core.key import accept_new_key
+
+    made = accept_new_key(door.database)
+    if door.as_json:
+        door.document({"made": made})
+        return
+    what = "A new key is made beside the database" if made else "The key that is there is accepted"
+    door.say(f"{what}. Keep a copy of it apart from the backups.")
+    door.say("Every source is read whole at its next sync; uploads that wait must be given again.")
