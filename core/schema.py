@@ -415,6 +415,31 @@ class Taking(Row, name="takings", extras=lambda: [Index("ix_takings_source", "so
     """Held by the guard of a first run after a pause: it stays held until somebody decides."""
 
 
+class KeptSuspicion(
+    Row, name="suspicions", extras=lambda: [Index("ix_suspicions_source", "source_id", "kind")]
+):
+    """What a plan does to one person that is odd once it happens to many (L10)."""
+
+    plan_id = required(BigId, primary_key=True)
+    target_id = required(String(32), primary_key=True)
+    source_id = required(BigId, primary_key=True)
+    kind = required(String(16), primary_key=True)
+    about = required(String(255), primary_key=True, default="")
+    """The field that was emptied, the new domain, or a school that was left or joined."""
+
+
+class WaitingPerson(Row, name="waiting_people"):
+    """Somebody whose change waits until their school has rolled over (S6), as a run found it."""
+
+    district_id = required(BigId, primary_key=True)
+    user_id = required(String(32), primary_key=True)
+    kept = required(Boolean(), primary_key=True)
+    """Found by a sync; False: by the last dry run."""
+    run_id = required(BigId)
+    what = required(String(16))
+    """What they would lose: ``archive``, ``suspend``, ``role`` or ``hold``."""
+
+
 class PlanGroup(Row, name="plan_groups"):
     """How many changes of one kind, school and role a large plan has, and where the first stand."""
 

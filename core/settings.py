@@ -96,6 +96,18 @@ def _day(value: object) -> object:
     return value
 
 
+def _day_of_year(value: object) -> object:
+    """Take ``"06-30"``: a day of every year."""
+    if isinstance(value, str):
+        try:
+            date.fromisoformat(f"2000-{value}")
+        except ValueError:
+            value = None
+    if not isinstance(value, str) or not _MONTH_DAY.fullmatch(value):
+        raise problem('is not a day of the year; give it like "06-30" (month and day)')
+    return value
+
+
 def _secret_reference(value: object) -> object:
     if not is_reference(value):
         raise problem(f"is given in clear. {HOW_TO}")
@@ -190,12 +202,20 @@ class LimitOverride(LimitRule):
 
 
 class Limits(_Settings):
-    """How much one source may take away in a window before a person must approve (L2, L3)."""
+    """How much one source may do in a window before a person must approve (L2, L3, L6, L10)."""
 
     window_days: Annotated[StrictInt, Field(ge=1, le=366)] = 7
     school_role: LimitRule = LimitRule(percent=10, least=3)
     district_role: LimitRule = LimitRule(percent=10, least=3)
     district: LimitRule = LimitRule(percent=5, least=10)
+    additions: LimitRule = LimitRule(percent=50, least=50)
+    """Joining and coming back, of the district's active people (L6)."""
+    blanked: LimitRule = LimitRule(percent=5, least=10)
+    """People of whom a source says less than before, of its active people (L10)."""
+    renamed: LimitRule = LimitRule(percent=5, least=10)
+    """People whose given and family name both become others, of the source's active people."""
+    moved: LimitRule = LimitRule(percent=5, least=10)
+    """People all of whose schools become others, of the source's active people."""
     override: tuple[LimitOverride, ...] = ()
 
 
@@ -232,6 +252,8 @@ class DistrictSettings(_Settings):
     sync_times: tuple[Annotated[str, BeforeValidator(_clock)], ...] = ()
     grace: Grace = Grace()
     guard: Literal["explain", "approve", "off"] = "explain"
+    year_end: Annotated[str, BeforeValidator(_day_of_year)] = "06-30"
+    """The last day of a school year, MM-DD: only after a pause that spans it schools roll over."""
     freshness_hours: Annotated[StrictInt, Field(ge=1)] = 26
     retention_days: Count = 0
     """Days after which archived people may be purged; 0 keeps them."""

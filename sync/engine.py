@@ -164,6 +164,8 @@ def _make_plans(run: DistrictRun, progress: Progress | None) -> Plans:
             run.settings.guard,
             run.season.day,
             keep=run.keep,
+            year_end=run.settings.year_end,
+            failed=frozenset(failed | looked_at),
             afresh=has_turned(run),
             graced=gives_grace(run),
             gone_by=gone_by(run),

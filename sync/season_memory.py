@@ -41,6 +41,8 @@ def advance_season(run: DistrictRun) -> None:
             for name, result in read.items()
         },
         unchanged_since=_last_change(run),
+        pauses=run.settings.pause,
+        year_end=run.settings.year_end,
     )
     run.season_after = state
 

@@ -60,12 +60,15 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         "directory": "The folder where relative paths of its sources start; default: the"
         " folder of the file.",
         "email_domains": "Domains that people from `user_csv` files and by hand must have; empty"
-        " allows any. Vendors are not bound by it.",
+        " allows any. Vendors are not bound by it, but many of their addresses at once that move"
+        " to another domain are held.",
         "sync_times": "When to sync, like `05:00`, several a day.",
         "grace": "How long people stay active who are in no roster any more; see below.",
         "guard": "What the first sync after a pause does with people whom no new school year"
         " explains: hold them (`explain`), hold every change (`approve`), or judge by the limits"
         " alone (`off`).",
+        "year_end": "The last day of a school year, as month and day. Only after a pause that spans"
+        " it are schools expected to show a new year.",
         "freshness_hours": "Hours without good data after which you get a message.",
         "retention_days": "Archived people older than this may be purged; 0 keeps them.",
         "notify": "Addresses for messages, each as a secret reference.",
@@ -88,6 +91,13 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         "school_role": "For each role at each school.",
         "district_role": "For each role in the whole district.",
         "district": "For everybody.",
+        "additions": "For people who join or come back by one source, of the district's active"
+        " people.",
+        "blanked": "For people of whom a source empties a name, an address, a number or another"
+        " field, and for those whose address it moves to a domain that is not in `email_domains`;"
+        " of the source's active people.",
+        "renamed": "For people to whom a source gives another given and another family name.",
+        "moved": "For people whom a source moves to other schools altogether.",
         "override": "Other numbers for some schools, roles or periods; see below.",
     },
     "a limit": _RULE,

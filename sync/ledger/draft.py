@@ -23,7 +23,7 @@ from core.database import Database
 from core.models import Kind
 from core.stored import to_json, utc_text
 from sync.ledger.outline import Outline
-from sync.run.scratch_tables import Marks
+from sync.run.scratch_tables import Marks, Suspected
 
 CHANGE_COLUMNS = (
     "plan_id", "seq", "kind", "action", "target_id", "revision", "record_id", "record_version",
@@ -102,9 +102,16 @@ class Opening:
 
 
 def open_plan(
-    database: Database, connection: Connection, opening: Opening, marks: Marks | None = None
+    database: Database,
+    connection: Connection,
+    opening: Opening,
+    marks: Marks | None = None,
+    suspected: Suspected | None = None,
 ) -> Draft:
-    """Store an empty plan as a draft, and return the collector of its changes and ``marks``."""
+    """Store an empty plan as a draft, and return the collector of its changes.
+
+    ``marks`` and ``suspected`` are for a plan that the limits judge.
+    """
     about = {
         "district": opening.district_id,
         "run": opening.run_id,
@@ -120,7 +127,7 @@ def open_plan(
         "reason": opening.reason,
     }
     plan_id = int(connection.execute(_NEW_PLAN, about).scalar_one())
-    return Draft(database, plan_id, marks)
+    return Draft(database, plan_id, marks, suspected)
 
 
 _NEW_PLAN = text(
@@ -136,11 +143,19 @@ _NEW_PLAN = text(
 class Draft:
     """Collects the steps and takings of one plan and writes them in batches."""
 
-    def __init__(self, database: Database, plan_id: int, marks: Marks | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        plan_id: int,
+        marks: Marks | None = None,
+        suspected: Suspected | None = None,
+    ) -> None:
         self.database = database
         self.plan_id = plan_id
         self.marks = marks
         """Where ``mark`` writes; None for a plan that no limit judges, which has no marks."""
+        self.suspected = suspected
+        """Where ``suspect`` writes; None for the same plans."""
         self.size = 0
         self.counts: Counter[str] = Counter()
         self.school_counts: Counter[str] = Counter()
@@ -151,6 +166,7 @@ class Draft:
         self._put = self._rows.append
         self._takings: list[tuple[Any, ...]] = []
         self._marked: list[tuple[str, int, str]] = []
+        self._odd: list[tuple[str, int, str, str]] = []
         self._digest = blake2b(digest_size=DIGEST_SIZE)
         self._salts = b""
         self.outline = Outline()
@@ -204,6 +220,12 @@ class Draft:
             raise RuntimeError("a plan that no limit judges has no marks")
         self._marked.append((target, source_id, mark))
 
+    def suspect(self, target: str, source_id: int, kind: str, about: str) -> None:
+        """Record something odd that the update of one person does (L10)."""
+        if self.suspected is None:
+            raise RuntimeError("a plan that no limit judges suspects nobody")
+        self._odd.append((target, source_id, kind, about))
+
     def forget(self, connection: Connection, target: str, actions: Sequence[str]) -> None:
         """Remove everything recorded about one person with these actions."""
         self.flush(connection)
@@ -233,6 +255,9 @@ class Draft:
         if self.marks is not None:
             self.marks.add(self.database, self._marked)
             self._marked = []
+        if self.suspected is not None:
+            self.suspected.add(self.database, self._odd)
+            self._odd = []
 
     @contextmanager
     def streaming(self, connection: Connection) -> Iterator[None]:

@@ -297,6 +297,8 @@ def _trip(trip: Trip, names: Names) -> dict[str, Any]:
         "school": None,
         "role": None,
     }
+    if trip.fields:
+        shown["fields"] = dict(trip.fields)
     if group is not None:
         shown["role"] = group.role or None
         where = "the district"

@@ -72,6 +72,8 @@ class RecordView:
     in_scope: bool
     data: UserData
     cause: str | None = None
+    """Why the record is open: ``settings``, ``shrunk_role``, or ``moved`` for everything else;
+    None if it is not open."""
     absent_since: datetime | None = None
     absent_fetches: int = 0
     held: bool | None = None
@@ -323,7 +325,7 @@ _MEMBERSHIPS = text(
     " ORDER BY m.user_id, m.role, m.school_id"
 )
 _CAUSE = "(SELECT w.cause FROM open_records w WHERE w.record_id = r.id)"
-_OF_USERS = _RECORD_COLUMNS.format(cause=_CAUSE)
+_OF_USERS = _RECORD_COLUMNS.format(cause=_CAUSE.replace("w.cause", "COALESCE(w.cause, 'moved')"))
 _RECORDS = text(
     f"SELECT t.target_id, {_OF_USERS}, l.held, NULL AS join_reason FROM todo_users t"
     " JOIN links l ON l.target_id = t.target_id JOIN records r ON r.id = l.record_id"

@@ -25,11 +25,12 @@ from sync.rules.limits import (
     SCOPES,
     Group,
     Trip,
-    additions_allowed,
     allowed_in,
     own_changes_allowed,
     rule_for,
+    share_allowed,
 )
+from sync.rules.suspicions import BLANKED, OUTSIDE_DOMAINS, rule_of
 from sync.run.scratch_tables import PlanTables
 
 
@@ -57,6 +58,7 @@ def judge(tables: PlanTables, draft: Draft, counting: Counting) -> list[Trip]:
     if counting.established:
         trips += _additions(connection, draft, counting)
     trips += _marked(draft.database, connection, counting)
+    trips += _suspicious(connection, draft, counting)
     tables.holds.index()
     return trips
 
@@ -152,7 +154,7 @@ def _additions(connection: Connection, draft: Draft, counting: Counting) -> list
             active = int(
                 connection.execute(_ACTIVE, {"district": counting.district_id}).scalar_one()
             )
-        allowed = additions_allowed(active)
+        allowed = share_allowed(active, counting.settings.limits.additions)
         window = counting.now - timedelta(days=counting.settings.limits.window_days)
         about = {"district": counting.district_id, "start": utc_text(window)}
         earlier = sum(
@@ -208,4 +210,59 @@ _MARKS = text(
 _HOLD_MARKED = text(
     "INSERT INTO holds SELECT DISTINCT target_id, mark, source_id FROM marks"
     " WHERE mark = :mark AND source_id = :source"
+)
+
+
+# -- what a vendor changes (L10)
+
+
+def _suspicious(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
+    """Hold all suspicious changes of a kind and source that are too many, and keep the others."""
+    about: dict[str, Any] = {"plan": draft.plan_id}
+    found = connection.execute(_SUSPECTED, about).all()
+    if not found:
+        return []
+    start = utc_text(counting.now - timedelta(days=counting.settings.limits.window_days))
+    trips = []
+    for kind, source_id in found:
+        this = {**about, "kind": kind, "source": source_id, "start": start}
+        people = int(connection.execute(_SUSPECTED_IN_WINDOW, this).scalar_one())
+        group = Group(source_id, DISTRICT)
+        held = headcount.most_people(draft.database, connection, [group], start)[group]
+        allowed = share_allowed(held, rule_of(kind, counting.settings.limits))
+        if people > allowed:
+            named = kind in (BLANKED, OUTSIDE_DOMAINS)
+            fields: dict[str, int] = {}
+            if named:
+                rows = connection.execute(_SUSPECTED_FIELDS, this)
+                fields = {str(word): int(number) for word, number in rows}
+            trips.append(Trip(kind, allowed, people, held, None, source_id, fields))
+            connection.execute(_HOLD_SUSPECTED, this)
+    connection.execute(_KEEP_SUSPICIONS, about)
+    return trips
+
+
+_OF_PLAN = (  # whoever was taken out of the draft meanwhile is not changed by it
+    "EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = s.target_id)"
+)
+_SUSPECTED = text(
+    f"SELECT DISTINCT s.kind, s.source_id FROM suspected s WHERE {_OF_PLAN} ORDER BY 1, 2"
+)
+_THIS_KIND = f"FROM suspected s WHERE s.kind = :kind AND s.source_id = :source AND {_OF_PLAN}"
+_SUSPECTED_IN_WINDOW = text(
+    f"SELECT COUNT(*) FROM (SELECT s.target_id {_THIS_KIND} UNION SELECT s.target_id"
+    " FROM suspicions s JOIN plans p ON p.id = s.plan_id WHERE s.source_id = :source"
+    " AND s.kind = :kind AND p.status = 'applied' AND NOT p.approved AND p.applied_at > :start)"
+    " AS people"
+)
+_SUSPECTED_FIELDS = text(
+    f"SELECT s.about, COUNT(DISTINCT s.target_id) {_THIS_KIND} GROUP BY s.about ORDER BY 1"
+)
+_HOLD_SUSPECTED = text(
+    f"INSERT INTO holds SELECT DISTINCT s.target_id, s.kind, s.source_id {_THIS_KIND}"
+)
+_KEEP_SUSPICIONS = text(
+    "INSERT INTO suspicions (plan_id, target_id, source_id, kind, about) SELECT DISTINCT"
+    " CAST(:plan AS BIGINT), s.target_id, s.source_id, s.kind, s.about FROM suspected s"
+    f" WHERE {_OF_PLAN} AND s.target_id NOT IN (SELECT target_id FROM holds)"
 )

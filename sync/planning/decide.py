@@ -27,6 +27,7 @@ from sync.people.person import (
     wish_of,
 )
 from sync.rules.situations import PersonFacts, Situation, situation_of
+from sync.rules.suspicions import Suspicion, suspicions_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Context:
     """Old email domain → the one that replaced it: a source with the old one says nothing new."""
     taking_nothing: bool = False
     """Additions only (S2): everything that is not an addition stays open."""
+    domains: frozenset[str] = frozenset()
+    """The email domains that the district lists; empty: any."""
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Decision:
     """Something ends because the source was narrowed (F10): always held (L8)."""
     shrunk: bool = False
     """Missing from a role that shrank by more than half (F6)."""
+    suspected: list[tuple[int, Suspicion]] = field(default_factory=list)
+    """What the update does that is odd once it happens to many, each with the source (L10)."""
 
 
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
@@ -169,6 +174,8 @@ def decide_user(
         before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
             steps.append(_step(user, "update", "changed_in_source", before=before, after=after))
+            if not decision.caused_by_us:  # those have a limit of their own (L8)
+                decision.suspected = _suspected(user, before, after, context)
     waiting: list[RecordView] = []
     if context.taking_nothing:  # new entries are linked at once; what a person loses waits (S2)
         waiting, ended = ended, waiting
@@ -261,6 +268,22 @@ def _moved(record: RecordView, target: str) -> tuple[dict[str, Any] | None, dict
     if record.comes_from is None:
         return None, None
     return {"target": record.comes_from}, {"target": target}
+
+
+def _suspected(
+    user: UserView, before: Mapping[str, Any], after: Mapping[str, Any], context: Context
+) -> list[tuple[int, Suspicion]]:
+    """Return what is suspicious about an update, for each source that may have caused it (L10).
+
+    These are the sources of open records that held the person already: a source that only joins
+    somebody says what it says for the first time.
+    """
+    held_by = {record.source_id for record in user.records if record.held}
+    causes = {record.source_id for record in user.records if record.cause is not None} & held_by
+    if not causes:
+        return []
+    found = suspicions_of(before, after, user.profile, context.domains)
+    return [(source_id, suspicion) for source_id in sorted(causes) for suspicion in found]
 
 
 def _hold(record: RecordView) -> int | None:

@@ -67,7 +67,12 @@ def forget_moved(work: Workspace, connection: Connection) -> None:
         work.draft.in_order = False
         if action == "unlink":  # among those who left, only protected people have one
             work.counts["protected"] -= people
-    for query in (_FORGET_MOVED_CHANGES, _FORGET_MOVED_TAKINGS, _FORGET_MOVED_MARKS):
+    for query in (
+        _FORGET_MOVED_CHANGES,
+        _FORGET_MOVED_TAKINGS,
+        _FORGET_MOVED_MARKS,
+        _FORGET_MOVED_SUSPECTED,
+    ):
         connection.execute(query, {"plan": work.draft.plan_id})
 
 
@@ -119,3 +124,4 @@ _FORGET_MOVED_TAKINGS = text(
     f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_OF_MOVED}"
 )
 _FORGET_MOVED_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_OF_MOVED}")
+_FORGET_MOVED_SUSPECTED = text(f"DELETE FROM suspected WHERE target_id IN {_OF_MOVED}")

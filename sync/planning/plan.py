@@ -173,7 +173,9 @@ class _PlanMaker:
         with writing(self.connection) as connection:
             discard_drafts(connection, district_id)
             tables = PlanTables.none_yet(connection)
-            draft = open_plan(self.database, connection, self._opening(), tables.marks)
+            draft = open_plan(
+                self.database, connection, self._opening(), tables.marks, tables.suspected
+            )
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
             )
@@ -222,6 +224,7 @@ class _PlanMaker:
             paused_days=paused_days(request.season_state, request.settings.pause),
             aliases=aliases,
             taking_nothing=request.taking_nothing,
+            domains=frozenset(request.settings.email_domains),
         )
 
     def _opening(self) -> Opening:
@@ -369,7 +372,12 @@ class _PlanMaker:
         )
         if request.watch is not None:
             plans.watched = watch_over(
-                self.database, work.tables.marks, draft, work.district_id, request.watch
+                self.database,
+                work.tables.marks,
+                work.tables.suspected,
+                draft,
+                work.district_id,
+                request.watch,
             )
         overrides.mark_undone(work, connection)
         plans.trips = approval_needed.judge(work.tables, draft, counting)

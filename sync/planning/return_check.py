@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, text
 
@@ -28,7 +28,10 @@ from sync.rules.rollover import (
     rollovers,
     waiting_schools,
 )
-from sync.run.scratch_tables import Marks, PupilsNow, ReturnVerdicts
+from sync.rules.season import newest_year_end
+from sync.run.scratch_tables import Marks, PupilsNow, ReturnVerdicts, Suspected
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,10 @@ class Watch:
     policy: GuardPolicy
     day: date
     keep: bool
+    year_end: str = "06-30"
+    """The last day of the district's school year, MM-DD."""
+    failed: frozenset[int] = frozenset()
+    """Sources that were not read whole: whoever waits there is known from the run before."""
     afresh: bool = False
     """A pause has begun or ended since the last run: who was where before it is recorded again."""
 
@@ -68,13 +75,20 @@ class Watched:
 
 
 def watch_over(
-    database: Database, marks: Marks, draft: Draft, district_id: int, watch: Watch
+    database: Database,
+    marks: Marks,
+    suspected: Suspected,
+    draft: Draft,
+    district_id: int,
+    watch: Watch,
 ) -> Watched:
     """Judge the takings and additions of the draft. The limits judge everything it leaves alone."""
     connection = marks.connection
     draft.flush(connection)
     watched = Watched()
-    about = {"plan": draft.plan_id, "district": district_id}
+    about = {"plan": draft.plan_id, "district": district_id, "keep": watch.keep}
+    failed = list(watch.failed) if watch.keep else []
+    connection.execute(_NOBODY_WAITS, {**about, "failed": failed})
     if watch.afresh and watch.keep:
         forget_pupils(connection, district_id)
     if watch.policy == "approve":
@@ -92,6 +106,7 @@ def watch_over(
         connection.execute(_HOLD_ALL, about)
     _judge_takings(database, connection, draft, watch, schools, watched, about, pupils_now)
     _explain_newcomers(connection, draft, watch, schools, about)
+    _explain_moves(suspected, watch, schools)
     watched.waiting_schools = waiting_schools(schools, watch.guard, watch.state, watch.policy)
     may_be_needed = watched.waiting_schools or watch.state.paused_seen or watch.graced
     if (
@@ -157,14 +172,16 @@ def _judge_takings(
     verdicts = ReturnVerdicts(connection)
     rows = []
     gone_by = "" if watch.gone_by is None else utc_text(watch.gone_by)
-    for target, places, finished, held_before, gone in _taken(connection, about, pupils_now):
+    ended = newest_year_end(watch.day - _DAY, watch.year_end).year
+    for one in _taken(connection, about, pupils_now):
         verdict = judge(
-            places, finished, schools=schools,
-            guard=Guard.HOLDS if gone and gone < gone_by else watch.guard, state=watch.state,
-            policy=watch.policy, day=watch.day, held_before=held_before,
+            one.places, one.finished, schools=schools,
+            guard=Guard.HOLDS if one.gone and one.gone < gone_by else watch.guard,
+            state=watch.state, policy=watch.policy, day=watch.day, held_before=one.held_before,
+            graduated=one.graduation_year is not None and one.graduation_year <= ended,
         )  # fmt: skip
         if verdict is not Ruling.LIMITS:
-            rows.append((target, verdict.value))
+            rows.append((one.target, verdict.value))
     if not rows:
         return
     verdicts.add(database, rows)
@@ -180,51 +197,63 @@ def _judge_takings(
     if watched.waiting_people:
         for action, people in connection.execute(_COUNT_WAITING, dict(about)).all():
             draft.counts[action] -= people
-        for query in (_WAIT_CHANGES, _WAIT_TAKINGS, _WAIT_MARKS):
+        queries = (_THEY_WAIT, _WAIT_CHANGES, _WAIT_TAKINGS, _WAIT_MARKS, _WAIT_SUSPECTED)
+        for query in queries:
             connection.execute(query, dict(about))
         draft.in_order = False
 
 
+@dataclass(slots=True)
+class _Taken:
+    """Somebody from whom this plan takes something. Only a missing student can have finished."""
+
+    target: str
+    held_before: bool
+    """A guarded run has held them, and nobody has decided yet."""
+    places: set[str] = field(default_factory=set)
+    finished: str | None = None
+    """The grade before the pause of a missing student."""
+    graduation_year: int | None = None
+    """The graduation year of a missing student (S8)."""
+    gone: str | None = None
+    """When a missing person was found to be gone, UTC text."""
+
+
 def _taken(
     connection: Connection, about: Mapping[str, object], pupils_now: PupilsNow | None
-) -> Iterator[tuple[str, set[str], str | None, bool, str | None]]:
-    """Yield each taken person: from which school, the grade they may have finished, held before.
-
-    The last value is when they were found to be gone (UTC text), None if they are not. Only a
-    missing student can have finished a school.
-    """
+) -> Iterator[_Taken]:
+    """Yield each person from whom the plan takes something."""
     source = "pupils p ON p.district_id = :district AND"
     if pupils_now is not None:
         source = f"{pupils_now.name} p ON"
     rows = connection.execute(
         text(
-            "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, EXISTS (SELECT 1"
-            " FROM takings s JOIN plans q ON q.id = s.plan_id WHERE q.district_id = :district"
+            "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, u.graduation_year,"
+            " EXISTS (SELECT 1 FROM takings s JOIN plans q ON q.id = s.plan_id"
+            " WHERE q.district_id = :district"
             " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before,"
             " (SELECT MAX(r.absent_since) FROM links l JOIN records r ON r.id = l.record_id"
             " WHERE l.target_id = t.target_id AND l.held AND NOT r.present) AS gone"
-            f" FROM takings t LEFT JOIN {source} p.user_id = t.target_id"
-            " AND p.school_id = t.school_id WHERE t.plan_id = :plan ORDER BY t.target_id"
+            f" FROM takings t JOIN users u ON u.id = t.target_id LEFT JOIN {source}"
+            " p.user_id = t.target_id AND p.school_id = t.school_id WHERE t.plan_id = :plan"
+            " ORDER BY t.target_id"
         ),
         dict(about),
     )
-    last: str | None = None
-    places: set[str] = set()
-    finished: str | None = None
-    before = False
-    gone: str | None = None
-    for target, school, role, what, grade, held_before, absent_since in rows:
-        if target != last:
-            if last is not None:
-                yield last, places, finished, before, gone
-            last, places, finished, before = target, set(), None, False
-            gone = absent_since if what == "archive" else None
-        places.add(school)
-        before = before or bool(held_before)
-        if role == "student" and what == "archive" and grade is not None:
-            finished = grade
-    if last is not None:
-        yield last, places, finished, before, gone
+    one: _Taken | None = None
+    for target, school, role, what, grade, year, held_before, absent_since in rows:
+        if one is None or target != one.target:
+            if one is not None:
+                yield one
+            one = _Taken(target, bool(held_before))
+        one.places.add(school)
+        if what == "archive":
+            one.gone = absent_since
+            if role == "student":
+                one.finished = grade if grade is not None else one.finished
+                one.graduation_year = year
+    if one is not None:
+        yield one
 
 
 def _explain_newcomers(
@@ -234,19 +263,31 @@ def _explain_newcomers(
     schools: Mapping[str, Rollover],
     about: Mapping[str, object],
 ) -> None:
-    places = [
-        school_id
-        for school_id in schools
-        if explains_newcomer(
-            school_id, schools=schools, guard=watch.guard, state=watch.state, policy=watch.policy
-        )
-    ]
+    places = _explained_places(watch, schools)
     if not places:
         return
     wanted = {**about, "schools": places}
     for source_id, people in connection.execute(_EXPLAINED_NEWCOMERS, wanted).all():
         draft.additions[source_id] -= people
     connection.execute(_UNMARK_NEWCOMERS, wanted)
+
+
+def _explain_moves(suspected: Suspected, watch: Watch, schools: Mapping[str, Rollover]) -> None:
+    """Suspect nobody who leaves or joins a school that has rolled over (L10)."""
+    places = _explained_places(watch, schools)
+    if places:
+        suspected.connection.execute(_EXPLAINED_MOVES, {"schools": places})
+
+
+def _explained_places(watch: Watch, schools: Mapping[str, Rollover]) -> list[str]:
+    """Return the schools at which the new year explains whoever is new."""
+    return [
+        school_id
+        for school_id in schools
+        if explains_newcomer(
+            school_id, schools=schools, guard=watch.guard, state=watch.state, policy=watch.policy
+        )
+    ]
 
 
 _FIXED = text("SELECT 1 FROM pupils WHERE district_id = :district LIMIT 1")
@@ -292,6 +333,23 @@ _COUNT_WAITING = text(
 _WAIT_CHANGES = text(f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_WAITING}")
 _WAIT_TAKINGS = text(f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_WAITING}")
 _WAIT_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_WAITING}")
+_WAIT_SUSPECTED = text(f"DELETE FROM suspected WHERE target_id IN {_WAITING}")
+_THEY_WAIT = text(
+    "INSERT INTO waiting_people (district_id, user_id, kept, run_id, what)"
+    " SELECT p.district_id, t.target_id, CAST(:keep AS BOOLEAN), p.run_id, MIN(t.what)"
+    " FROM takings t JOIN plans p ON p.id = t.plan_id WHERE t.plan_id = :plan"
+    f" AND t.target_id IN {_WAITING} GROUP BY p.district_id, t.target_id, p.run_id"
+    " ON CONFLICT (district_id, user_id, kept) DO NOTHING"
+)
+_NOBODY_WAITS = text(
+    "DELETE FROM waiting_people WHERE district_id = :district AND kept = :keep"
+    " AND NOT EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
+    " WHERE l.target_id = waiting_people.user_id AND l.held AND r.source_id IN :failed)"
+).bindparams(bindparam("failed", expanding=True))
+_EXPLAINED_MOVES = text(
+    "DELETE FROM suspected WHERE kind = 'moved' AND target_id IN (SELECT target_id FROM suspected"
+    " WHERE kind = 'moved' AND about IN :schools)"
+).bindparams(bindparam("schools", expanding=True))
 _OF_NEWCOMERS = (
     "m.mark = 'added' AND m.target_id IN (SELECT c.target_id FROM changes c"
     " WHERE c.plan_id = :plan AND c.role = 'student' AND c.school_id IN :schools)"

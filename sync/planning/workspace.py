@@ -64,6 +64,8 @@ class Workspace:
         self.draft.add(decision.steps)
         for taken in () if self.switching else decision.taken:
             self.draft.take(target, taken.source_id, taken.groups, taken.what)
+        for suspect, suspicion in decision.suspected:
+            self.draft.suspect(target, suspect, *suspicion)
         source_id = decision.added_by
         if source_id is not None:
             self.draft.additions[source_id] += 1

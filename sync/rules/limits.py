@@ -6,8 +6,8 @@ Numbers in, allowed numbers out. ``sync/planning/approval_needed.py`` and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from core.settings import LimitOverride, LimitRule, Limits
@@ -38,6 +38,8 @@ class Trip:
     people: int = 0
     group: Group | None = None
     source_id: int | None = None
+    fields: Mapping[str, int] = field(default_factory=dict)
+    """Of suspicious changes (L10): the emptied fields, or the new domains, each with its people."""
 
 
 def allowed_in(group: Group, people: int, rule: LimitRule) -> int:
@@ -84,9 +86,9 @@ def in_period(start: str | None, end: str | None, today: date) -> bool:
     return start <= day <= end if start <= end else day >= start or day <= end
 
 
-def additions_allowed(active_people: int) -> int:
-    """Return how many a source may add in a window (L6)."""
-    return max(50, active_people * 50 // 100)
+def share_allowed(people: int, rule: LimitRule) -> int:
+    """Return how many of ``people`` a rule allows: additions (L6), suspicious changes (L10)."""
+    return max(rule.least, people * rule.percent // 100)
 
 
 def own_changes_allowed(people: int) -> int:

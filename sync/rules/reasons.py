@@ -58,6 +58,11 @@ HELD: Mapping[str, str] = {
     "district_role": "Too many people of one role would be taken away at once.",
     "district": "Too many people of the district would be taken away at once.",
     "additions": "Too many people would be added at once.",
+    "blanked": "A source would empty a name, an address, a number or another field of many people.",
+    "outside_domains": "A source would move the addresses of many people to a domain that the"
+    " district does not list in email_domains.",
+    "renamed": "A source would give many people another given name and another family name.",
+    "moved": "A source would move many people to other schools.",
     "settings": "A new connector version, mapping or filter would change many people.",
     "leaves_scope": "The source was narrowed and no longer covers them.",
     "shrunk_role": "Their role shrank by more than half in the file.",

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.errors import UsageError
 from core.settings import Grace, Pause
-from sync.rules.season import HandPause, Season, SeasonOnDay, is_paused, season_on
+from sync.rules.season import (
+    HandPause,
+    Season,
+    SeasonOnDay,
+    is_paused,
+    newest_year_end,
+    season_on,
+)
 
 UNCHANGED_DAYS = 14
 """After this many days without any change, a rollover may explain leavers (S6)."""
@@ -65,6 +72,10 @@ class SeasonState(BaseModel):
     """The last day seen in a pause of ours since then: the guard is still due."""
     vendor_paused: Mapping[str, date] = Field(default_factory=dict)
     """Source → the last day it was seen in its vendor's own pause, and not complete since."""
+    vendor_since: Mapping[str, date] = Field(default_factory=dict)
+    """Source → the first day on which it was seen in that pause."""
+    year_turned: bool = False
+    """The last pause spanned the turn of the year: schools are expected to roll over (S6)."""
     returned: date | None = None
     """The first day after the last pause, from which the days of S6 count. None in a pause."""
     past: tuple[HandPause, ...] = ()
@@ -176,6 +187,26 @@ def returns_from(
     return min(max(back), on.day) if back else None
 
 
+def spans_year_end(
+    state: SeasonState, last_day: date, pauses: Sequence[Pause], year_end: str
+) -> bool:
+    """Say whether the pause that ends with ``last_day`` spans the turn of the year (S6).
+
+    The turn is the night after ``year_end``: a pause that has one of its two days spans it. Of
+    several pauses without a complete run between them one is enough.
+    """
+    old = newest_year_end(last_day, year_end)
+    new = old + _DAY
+    if any(
+        state.vendor_since.get(source, last) <= new and old <= last
+        for source, last in state.vendor_paused.items()
+    ):
+        return True
+    if state.complete_on is not None and state.complete_on > old:
+        return False  # the guard of that pause was used up
+    return any(state.paused_on(day, pauses) for day in (old, new) if day <= last_day)
+
+
 def advance(
     state: SeasonState,
     on: SeasonOnDay,
@@ -184,30 +215,39 @@ def advance(
     during_pause: bool = False,
     vendor_paused: Mapping[str, bool] | None = None,
     unchanged_since: date | None = None,
+    pauses: Sequence[Pause] = (),
+    year_end: str = "06-30",
 ) -> tuple[SeasonState, Guard]:
     """Return how to judge a run, and the state to keep if the run is kept.
 
     Call it between reading and planning. ``complete``: every source that the district syncs was
     read completely. ``vendor_paused``: for each source read, whether its vendor is in a pause of
     its own (Clever ``paused``, a GG4L suspension) or the district was disconnected (S3);
-    ``unchanged_since``: the last day before this run on which the rosters changed. A run that
-    stores nothing (``plan``) discards the state. The guard is due after any pause and is used up by
-    a complete run outside a pause; with ``during_pause`` a run in a pause is guarded and uses up
+    ``unchanged_since``: the last day before this run on which the rosters changed. ``pauses`` and
+    ``year_end`` are the district's: they say whether a rollover is expected (S6). A run that stores
+    nothing (``plan``) discards the state. The guard is due after any pause and is used up by a
+    complete run outside a pause; with ``during_pause`` a run in a pause is guarded and uses up
     nothing (S1).
     """
     vendors = dict(vendor_paused or {})
     seen = dict(state.vendor_paused) | {name: on.day for name, paused in vendors.items() if paused}
+    since = {name: state.vendor_since.get(name, day) for name, day in seen.items()}
     if on.season is not Season.NORMAL:
         guarded = during_pause and on.season is Season.PAUSED
-        update: dict[str, Any] = {"paused_seen": on.day, "vendor_paused": seen, "returned": None}
+        update: dict[str, Any] = {
+            "paused_seen": on.day, "vendor_paused": seen, "vendor_since": since, "returned": None,
+            "year_turned": spans_year_end(state, on.until or on.day, pauses, year_end),
+        }  # fmt: skip
         return state.model_copy(update=update), Guard.HOLDS if guarded else Guard.NONE
     back = returns_from(state, on, vendors)
-    after: dict[str, Any] = {"vendor_paused": seen}
+    after: dict[str, Any] = {"vendor_paused": seen, "vendor_since": since}
     if back is not None:
-        after |= {"returned": back}
+        spans = spans_year_end(state, back - _DAY, pauses, year_end)
+        after |= {"returned": back, "year_turned": spans}
     if complete:
         owed = {name: day for name, day in seen.items() if vendors.get(name, True)}
         after |= {"vendor_paused": owed, "complete_on": on.day, "paused_seen": None}
+        after |= {"vendor_since": {name: since[name] for name in owed}}
         if back is not None:
             after |= {"waiting": (), "waited_out": False}
     return state.model_copy(update=after), _guard(on.day, back, unchanged_since)

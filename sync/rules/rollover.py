@@ -132,10 +132,11 @@ def waiting_schools(
     """Return the schools that wait after this run, for ``guard.wait_for`` (S6)."""
     if policy != "explain":
         return []
+    begins = guard is Guard.HOLDS and state.year_turned
     return sorted(
         school_id
         for school_id, school in schools.items()
-        if school.waits and (guard is Guard.HOLDS or school_id in state.waiting)
+        if school.waits and (begins or school_id in state.waiting)
     )
 
 
@@ -162,6 +163,7 @@ def judge(
     policy: GuardPolicy,
     day: date,
     held_before: bool = False,
+    graduated: bool = False,
 ) -> Ruling:
     """Return the guard's ruling on one taking (S4-S6).
 
@@ -169,7 +171,7 @@ def judge(
     the grade before the pause of a *missing student*, None for every other taking (a teacher, a
     suspension, a lost role). ``guard`` and ``state`` come from ``guard.advance``; ``held_before``:
     a guarded run held this taking and nobody has decided yet, so it stays held; otherwise the next
-    run would let it through.
+    run would let it through. ``graduated``: a missing student whose graduation year is over.
     """
     if policy == "off":
         return Ruling.LIMITS
@@ -182,10 +184,15 @@ def judge(
     ]
     if any(school.explains(finished) for school in guarded):
         return Ruling.EXPLAINED
+    if graduated and any(one is not Guard.NONE for one in guards.values()):
+        return Ruling.EXPLAINED
     if not holds:
         return Ruling.LIMITS
     if not is_late(state, day) and any(
-        school.waits and guards[school.school_id] is Guard.HOLDS for school in guarded
+        school.waits
+        and guards[school.school_id] is Guard.HOLDS
+        and _is_expected(school.school_id, state)
+        for school in guarded
     ):
         return Ruling.WAITING
     return Ruling.HELD
@@ -212,6 +219,11 @@ def explains_newcomer(
 def holds_additions(guard: Guard, policy: GuardPolicy) -> bool:
     """Return whether creates and updates are held too: a guarded run under ``approve`` (S5)."""
     return guard is Guard.HOLDS and policy == "approve"
+
+
+def _is_expected(school_id: str, state: SeasonState) -> bool:
+    """Say whether a school may still roll over: after a pause that spans the turn of the year."""
+    return state.year_turned or (school_id in state.waiting and not state.waited_out)
 
 
 def _guard_at(school_id: str, guard: Guard, state: SeasonState) -> Guard:

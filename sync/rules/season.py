@@ -134,6 +134,17 @@ def local_day(now: datetime, timezone: str) -> date:
     return now.astimezone(ZoneInfo(timezone)).date()
 
 
+def newest_year_end(day: date, year_end: str) -> date:
+    """Return the last day of the newest school year that ends on ``day`` or before it.
+
+    ``year_end`` is MM-DD; 02-29 is 02-28 in years without that day.
+    """
+    found = _last_day(day.year, year_end)
+    if found > day:
+        found = date.min if day.year == date.min.year else _last_day(day.year - 1, year_end)
+    return found
+
+
 def next_change(
     day: date,
     pauses: Sequence[Pause],

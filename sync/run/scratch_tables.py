@@ -390,13 +390,23 @@ class Marks(
     """Why the limits look at a person, beside what is taken from them."""
 
 
+class Suspected(
+    Scratch,
+    name="suspected",
+    columns="target_id TEXT, source_id BIGINT, kind TEXT, about TEXT",
+    filled_by=("ledger/draft.py", "planning/overrides.py", "planning/return_check.py"),
+    read_by=("planning/approval_needed.py", "planning/return_check.py"),
+):
+    """What updates do that is odd once it happens to many people."""
+
+
 class Holds(
     Scratch,
     name="holds",
     columns="target_id TEXT, why TEXT, source_id BIGINT",
     indexes={"ix_holds": "(target_id)"},
     filled_by=("planning/approval_needed.py", "planning/reused_ids.py"),
-    read_by=("ledger/seal.py", "planning/reused_ids.py"),
+    read_by=("ledger/seal.py", "planning/approval_needed.py", "planning/reused_ids.py"),
 ):
     """The people whose changes wait for approval, and the limit because of which."""
 
@@ -460,6 +470,7 @@ class PlanTables:
     joiners: Joiners
     pairs: Pairs
     marks: Marks
+    suspected: Suspected
     holds: Holds
 
     @classmethod
@@ -481,5 +492,6 @@ class PlanTables:
             Joiners(connection),
             Pairs(connection),
             Marks(connection),
+            Suspected(connection),
             Holds(connection),
         )

@@ -42,7 +42,7 @@ def plan_lines(plan: dict[str, Any], summary: Summary | None, zone: str) -> Iter
         for group in plan["held"]:
             yield Line(f"  - {held_sentence(group, plan['district'])}", style)
         if any(group["found"] > _people(plan) for group in plan["held"]):
-            yield Line("    (those who left in the days before are counted, too)")
+            yield Line("    (the days before are counted, too)")
     yield Line()
     yield from _sums(plan, summary)
     if summary is not None:
@@ -89,6 +89,11 @@ def _made(plan: dict[str, Any], zone: str) -> str:
 
 _MARKED = {
     "additions": "{found} would join{those} within a week, allowed {allowed}",
+    "blanked": "{whom} would lose what the source said of them ({fields}), allowed {allowed}",
+    "outside_domains": "the addresses of {whom} would move to {fields}, which email_domains does"
+    " not list, allowed {allowed}",
+    "renamed": "{whom} would get another given name and another family name, allowed {allowed}",
+    "moved": "{whom} would move to other schools, allowed {allowed}",
     "settings": "{whom} change because the source is read differently now (a new version, mapping"
     " or filter), allowed {allowed}",
     "leaves_scope": "{found} are outside what the source is asked for now: always held",
@@ -118,6 +123,7 @@ def held_sentence(group: dict[str, Any], district: str = "DISTRICT") -> str:
             those=f" the {words.count(number)} there are" if number else "",
             allowed=allowed,
             district=district,
+            fields=_fields(limit, group.get("fields") or {}),
         )
         return said + source
     whom = f"{words.count(found)}{of} {words.noun(role)}" if of else words.people(found, role)
@@ -128,6 +134,14 @@ def held_sentence(group: dict[str, Any], district: str = "DISTRICT") -> str:
         where += " of the district"
     verb = "leaves" if found == 1 and not of else "leave"
     return f"{whom}{where} {verb}, allowed {allowed}{source}"
+
+
+def _fields(limit: str, fields: dict[str, int]) -> str:
+    """Name the emptied fields, each with its people, or the new domains."""
+    most = sorted(fields, key=lambda name: (-fields[name], name))
+    if limit == "outside_domains":
+        return " and ".join(most[:3]) + (f" and {len(most) - 3} more" if len(most) > 3 else "")
+    return ", ".join(f"{name.replace('_', ' ')} of {words.count(fields[name])}" for name in most)
 
 
 def _sums(plan: dict[str, Any], summary: Summary | None) -> Iterator[Line]:

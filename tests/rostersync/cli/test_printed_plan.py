@@ -206,7 +206,7 @@ def test_a_held_plan_that_was_decided_says_so_and_what_its_numbers_count() -> No
     assert told[3:6] == [
         "Was held, because:",
         "  - 61 of 402 people leave, allowed 20",
-        "    (those who left in the days before are counted, too)",
+        "    (the days before are counted, too)",
     ]
     plan["held"][0]["found"] = 60  # type: ignore[index]
     told = [line.text for line in printed_plan.plan_lines(plan, None, "America/Chicago")]

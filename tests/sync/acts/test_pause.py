@@ -42,7 +42,7 @@ def test_a_pause_by_hand_takes_effect_at_once_and_lasts_until_resume(town: Town)
     assert town.sync("2026-06-01 10:00").status == "paused"
     shown = resume(town)
     assert (shown["season"], shown["guard_owed"]) == ("normal", True)
-    assert town.sync("2026-06-01 10:30").status == "waiting"
+    assert town.sync("2026-06-01 10:30").status == "held"
     assert town.archived == set()
 
 
@@ -111,7 +111,7 @@ def test_a_resume_that_comes_while_a_run_plans_is_not_forgotten(town: Town) -> N
     town.vendor.leave("s1-teacher-000")
     with at_failpoints(act):
         outcome = town.sync("2026-05-05 05:00")
-    assert outcome.status == "waiting"  # guarded, and no school has rolled over
+    assert outcome.status == "held"  # guarded
     assert "new" in town.active
     state = SeasonState.model_validate(town.season_state)
     assert (state.hand, state.resumed) == (None, date(2026, 5, 5))

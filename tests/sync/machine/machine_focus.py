@@ -192,6 +192,18 @@ class Many(Focus):
     edits_made = st.one_of(leave(LINCOLN, 4, 6), leave(TEACHERS, 2, 2))
 
 
+class Spoilt(Focus):
+    """The vendor does the same to everybody of its roster at once, or to one half and the other."""
+
+    kept = ("the_vendor_spoils_its_roster", "time_passes")
+
+    def it_begins(self) -> None:
+        self.world.settle(email_domains=["springfield.example"])
+        for number, row in enumerate(self.world.sis.people.values()):
+            row["fields"] |= {"given_name": f"Given{number}", "grade": "05"}
+            row["fields"]["email"] = f"p{number}@springfield.example"
+
+
 class AFew(Focus):
     """A few leave, and then a few more."""
 

@@ -24,6 +24,7 @@ class Limited(Truths):
         self.limits_were_kept(plan)
         self.additions_were_few(plan)
         self.our_own_changes_were_few(plan)
+        self.odd_changes_were_few(plan)
 
     def together(self, plans: dict[int, Any]) -> None:
         super().together(plans)
@@ -163,6 +164,44 @@ class Limited(Truths):
             most = max(10, len(held) * 5 // 100)
             assert len(users) <= most, f"P{plan.id}: our mapping changed {len(users)} of {name}"
 
+    def odd_changes_were_few(self, plan: Any) -> None:
+        """L10: what a vendor does to many of its people in a window waits for a person.
+
+        People of several sources are left out, who may owe a change to either, and so are user
+        names, which our own mapping gives and takes.
+        """
+        if self.ending:
+            return
+        start = datetime.fromisoformat(plan.applied_at) - WINDOW
+        plans = self.world.rows(
+            "SELECT id FROM plans WHERE status = 'applied' AND kind = 'sync' AND NOT approved"
+            " AND applied_at > :start AND id <= :plan",
+            start=utc_text(start),
+            plan=plan.id,
+        )
+        found: dict[tuple[str, str], set[str]] = defaultdict(set)
+        now: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for (number,) in plans:
+            for change in self.changes_of(number):
+                sources = {source for source, _ in self.keys_of(change.target_id)}
+                if change.action != "update" or len(sources) != 1:
+                    continue
+                for kind in odd(decoded(change.before), decoded(change.after), self.domains()):
+                    about = (*sources, kind)
+                    found[about].add(change.target_id)
+                    if number == plan.id:
+                        now[about].add(change.target_id)
+        ids = dict(self.world.rows("SELECT name, id FROM sources"))
+        for (name, kind), people in found.items():
+            if now[name, kind]:
+                n, allowed = self.allowed_in((ids[name], "district", "", ""), start)
+                assert len(people) <= allowed, f"P{plan.id}: {kind} of {len(people)} of {n}"
+
+    def domains(self) -> set[str]:
+        """Return the email domains that the district lists."""
+        settings = decoded(self.world.value("SELECT settings FROM districts"))
+        return set(settings.get("email_domains") or ())
+
     def those_who_resemble_wait_and_those_who_moved_do_not(self, plans: dict[int, Any]) -> None:
         """L7: a joiner who is like a leaver is not applied by itself; one who moved is updated.
 
@@ -212,3 +251,26 @@ def alike(one: dict[str, Any], other: dict[str, Any]) -> str:
     if named and called and address(one) != address(other):
         return "both"
     return "the same names" if named else "the same local part" if called else ""
+
+
+def odd(before: dict[str, Any], after: dict[str, Any], domains: set[str]) -> set[str]:
+    """Say what is odd about an update, once it happens to many (L10)."""
+    found = set()
+    gone = {name for name, value in after.items() if value is None}
+    if gone - {"username", "email_folded", "memberships"}:
+        found.add("blanked")
+    reached = str(after.get("email") or "").rpartition("@")[2]
+    left = str(before.get("email") or "").rpartition("@")[2]
+    if reached and left and domains and reached not in {left, *domains}:
+        found.add("outside_domains")
+    names = [
+        {str(said[name]).casefold() for name in ("given_name", "family_name") if said.get(name)}
+        for said in (before, after)
+    ]
+    if len(names[0]) == len(names[1]) == 2 and not names[0] & names[1]:
+        found.add("renamed")
+    if "memberships" in after:
+        old, new = ({s for _, s, _ in at["memberships"] if s} for at in (before, after))
+        if old and not old & new:
+            found.add("moved")
+    return found

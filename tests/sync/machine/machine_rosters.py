@@ -126,6 +126,7 @@ class Rosters(RuleBasedStateMachine):
     second_ways_read: ClassVar[Any] = second_ways
     crash_at: ClassVar[Any] = st.integers(1, 260)
     rostered: ClassVar[Mapping[str, str]] = {"sis": "board", "second": "board_file"}
+    spoilers: ClassVar[Any] = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
     crowds: ClassVar[bool] = False
     """Whether sixty people may join at once; it costs a second."""
 
@@ -244,6 +245,23 @@ class Rosters(RuleBasedStateMachine):
         if key in self.world.sis.people:
             self.world.sis.row(key, **{fact: on})
 
+    def everybody_is_spoilt(self, kind: str, half: int | None) -> None:
+        """Let the vendor do the same to everybody of its roster, or to every other one (L10)."""
+        other = {"lincoln": "grant", "grant": "lincoln"}
+        for number, (key, row) in enumerate(sorted(self.world.sis.people.items())):
+            if half is not None and number % 2 != half:
+                continue
+            fields = row["fields"]
+            match kind:
+                case "blanked":
+                    fields.pop("grade", None)
+                case "renamed":
+                    fields |= {"given_name": "X", "family_name": f"Wrong{key}"}
+                case "moved":
+                    row["memberships"] = [(r, other.get(s, s)) for r, s in row["memberships"]]
+                case "outside_domains":
+                    fields["email"] = f"{key}@vendor.example"
+
     def a_school_changes(self, act: str) -> None:
         schools = self.world.sis.schools
         if act == "close":
@@ -319,6 +337,11 @@ class Rosters(RuleBasedStateMachine):
     def a_crowd_joins(self, count: int) -> None:
         for key in CROWD[:count]:
             self.world.sis.student(key)
+        self.run("sync", "whole", "whole")
+
+    @rule(kind=of_machine("spoilers"), half=st.sampled_from([None, 0, 1]))
+    def the_vendor_spoils_its_roster(self, kind: str, half: int | None) -> None:
+        self.everybody_is_spoilt(kind, half)
         self.run("sync", "whole", "whole")
 
     @rule(roles=st.sampled_from([["student"], ["student", "teacher", "staff", "admin"]]))

@@ -111,6 +111,9 @@ whose = st.sampled_from(["all", "all", "lincoln", "some"])
 class Seasons(machine.Engine):
     """``Engine``, and the year goes round."""
 
+    turn: ClassVar[date] = date(2026, 10, 6)
+    """The last day of the school year: the day after the story begins."""
+    graduation_years: ClassVar[dict[str, int]] = {}
     grades: ClassVar[dict[str, str]] = {
         "s0": "05", "s1": "05", "s2": "05", "s3": "06", "s4": "06", "s5": "07", "s6": "07",
         "s7": "05", "s8": "06",
@@ -129,6 +132,12 @@ class Seasons(machine.Engine):
         self.paused_days: set[date] = set()
         self.owed = False
         self.vendor_owed = False
+        self.vendor_first: date | None = None
+        """The first day on which the vendor was seen in the pause that it is in, or was in last."""
+        self.owed_days: set[date] = set()
+        """The days of the pauses for which the guard is owed, also of the vendor's."""
+        self.calendar_changed = False
+        """Since the guard is owed: which days those were is then known to nobody."""
         self.vendor_back: date | None = None
         """The day after the last one on which the vendor was seen in a pause of its own."""
         self.returned: date | None = None
@@ -150,11 +159,13 @@ class Seasons(machine.Engine):
     def a_first_roster(self) -> None:
         for number, key in enumerate(machine.STUDENTS):
             school = "grant" if number >= 7 else "lincoln"
-            self.world.sis.student(key, grade=self.grades[key], school=school)
+            year = self.graduation_years.get(key)
+            self.world.sis.student(key, grade=self.grades[key], school=school, graduation_year=year)
         for key in machine.ADULTS[:3]:
             self.world.sis.teacher(key)
         for key in machine.PAPER[:3]:
             self.world.second.person(key, "staff")
+        self.load(year_end=f"{self.turn:%m-%d}")
         self.run("sync", "whole", "whole")
         assert self.world.count() >= len(machine.STUDENTS) + 3
 
@@ -183,6 +194,7 @@ class Seasons(machine.Engine):
                 if not self.owed or self.returned is not None:
                     self.pictures.append(self.students())
                 self.paused_days.add(day)
+                self.owed_days.add(day)
                 self.owed, self.returned = True, None
             elif self.owed and self.returned is None:
                 self.returned = day
@@ -228,6 +240,7 @@ class Seasons(machine.Engine):
         if self.mode(self.today) != "normal":
             if self.hand is None:
                 self.paused_days.discard(self.today)
+                self.owed_days.discard(self.today)
             self.hand, self.resumed = None, self.today
             assert self.mode(self.today) == "normal"
         self.live()
@@ -243,6 +256,7 @@ class Seasons(machine.Engine):
         else:
             words = (start.isoformat(), end.isoformat())
         self.load(pause=[{"start": words[0], "end": words[1], "mode": mode}])
+        self.calendar_changed = self.calendar_changed or bool(self.owed_days)
         self.calendar = [Window(start, end, mode)]
         self.live()
 
@@ -250,6 +264,7 @@ class Seasons(machine.Engine):
     def the_calendar_is_emptied(self) -> None:
         self.live()
         self.load(pause=[])
+        self.calendar_changed = self.calendar_changed or bool(self.owed_days)
         self.calendar = []
         self.live()
 
@@ -449,6 +464,8 @@ class Seasons(machine.Engine):
             for plan in free:
                 assert not self.world.changes(plan), f"P{plan} went past guard = approve"
         self.those_of_late_schools_wait(new, step, guarded=guarded)
+        if guarded and not self.late and self.year_turned(step) is False:
+            assert outcome.status != "waiting", "they wait, and no school year has ended"
         self.grace_was_given(new, step)
         if kind == "sync":
             self.remember(step, outcome, new, guarded=guarded)
@@ -510,7 +527,20 @@ class Seasons(machine.Engine):
                 explained = actions == {"archive"} and self.is_explained(user)
                 assert explained, f"P{plan} took {actions} from {user}, which nothing explains"
 
+    def has_graduated(self, user: str) -> bool:
+        """Say whether a student's graduation year is one that has ended (S8)."""
+        rows = self.world.rows(
+            "SELECT u.graduation_year FROM users u JOIN memberships m ON m.user_id = u.id"
+            " WHERE u.id = :user AND m.role = 'student' AND u.graduation_year IS NOT NULL",
+            user=user,
+        )
+        ended = self.turn.replace(year=self.today.year)
+        year = self.today.year if ended < self.today else self.today.year - 1
+        return any(row.graduation_year <= year for row in rows)
+
     def is_explained(self, user: str) -> bool:
+        if self.has_graduated(user):
+            return True
         for picture in self.pictures:
             shown = self.rolled(picture)
             for school, grade in picture.get(user, ()):
@@ -582,6 +612,8 @@ class Seasons(machine.Engine):
         """Before the 14th day nobody of a late school is in any plan (S6)."""
         if self.policy != "explain" or self.days_waited(step) >= WAITING_DAYS:
             return
+        if guarded and not self.late and not self.year_turned(step):
+            return  # no rollover is expected
         late = self.late_schools(step) if guarded else self.late & self.late_schools(step)
         for plan in new:
             for user in self.taken_by(plan):
@@ -591,6 +623,13 @@ class Seasons(machine.Engine):
                 assert user in self.held_by_guard, (
                     f"P{plan} has {user}, though their school still shows the old year"
                 )
+
+    def year_turned(self, step: Step) -> bool | None:
+        """Say whether the pause spans the turn of the school year (S6); None: nobody can say."""
+        if step.mode != "normal" or self.calendar_changed:
+            return None
+        days = self.owed_days | {day - DAY for day in self.owed_days}
+        return any(f"{day:%m-%d}" == f"{self.turn:%m-%d}" for day in days)
 
     def only_adds(self, plan: int) -> None:
         assert not self.taken_by(plan), f"P{plan} takes something away in additions only"
@@ -634,6 +673,8 @@ class Seasons(machine.Engine):
         stands = set() if standing is None else {t for _, t, _ in self.world.changes(standing)}
         if "sis" in read and self.vendor == "paused":
             self.vendor_owed, self.vendor_back = True, self.today + DAY
+            first = self.vendor_first = self.vendor_first or self.today
+            self.owed_days |= {first + n * DAY for n in range((self.today - first).days + 1)}
             self.pictures.append(self.students())
         if outcome.status == "drifted":
             return
@@ -647,8 +688,12 @@ class Seasons(machine.Engine):
         if guarded:
             self.owed = False
             if self.vendor != "paused":
-                self.vendor_owed = False
-            self.late = self.late_schools(step) if self.policy == "explain" else set()
+                self.vendor_owed, self.vendor_first = False, None
+            turned = self.policy == "explain" and self.year_turned(step)
+            self.late = self.late_schools(step) if turned else set()
+            self.owed_days, self.calendar_changed = set(), False
+            if self.vendor == "paused":
+                self.owed_days = {self.today}
             if self.grace != (0, 1):
                 self.returned_on = self.today
                 self.gone_at_return = self.in_no_roster()
@@ -686,6 +731,7 @@ class Seasons(machine.Engine):
     def forget(self) -> None:
         """Expect nothing of the guard any more: a run crashed on the way."""
         self.owed = self.vendor_owed = False
+        self.owed_days, self.calendar_changed, self.vendor_first = set(), True, None
         self.late, self.held_by_guard, self.gone_at_return = set(), set(), set()
 
     def sources(self) -> list[str]:

@@ -26,11 +26,12 @@ from sync.reading import absence, stream
 from sync.reading import read_sources as reading
 from sync.reading.absence import AbsenceProof
 from sync.reading.stage import State
+from sync.rules import suspicions
 from tests.kit.fixtures import NewWorld
 from tests.sync.machine import machine_focus
 from tests.sync.machine.machine_focus import Focus
 from tests.sync.people import test_moved_people, test_people
-from tests.sync.planning import test_limits, test_plans, test_situations
+from tests.sync.planning import test_limits, test_mass_changes, test_plans, test_situations
 from tests.sync.reading import test_changes_of_ours, test_fetches
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -70,6 +71,17 @@ def held(scenario: Callable[[Any], None]) -> Scenario:
 def thirty(scenario: Callable[[Any], None]) -> Scenario:
     """Tell a story in a world of thirty students."""
     return lambda make: scenario(test_people.thirty.__wrapped__(make))  # type: ignore[attr-defined]
+
+
+def spoiling(kind: str) -> Scenario:
+    """Tell of a vendor that does the same to eleven of thirty students."""
+
+    def story(make: NewWorld) -> None:
+        world = test_mass_changes.many.__wrapped__(make)  # type: ignore[attr-defined]
+        test_mass_changes.spoil(world, kind, range(11))
+        world.sync(code=10)
+
+    return story
 
 
 def shared(scenario: Callable[[Any], None]) -> Scenario:
@@ -319,7 +331,7 @@ def _excess(patch: pytest.MonkeyPatch) -> None:
 
 @without("additions", machine_focus.Crowd, test_limits.test_l6_additions_past_fifty_are_held)
 def _additions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(approval_needed, "additions_allowed", lambda _: 10**6)
+    patch.setattr(approval_needed, "share_allowed", lambda *_: 10**6)
 
 
 @without(
@@ -329,6 +341,40 @@ def _additions(patch: pytest.MonkeyPatch) -> None:
 )
 def _own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approval_needed, "own_changes_allowed", lambda _: 10**6)
+
+
+@without("emptied fields", machine_focus.Spoilt, spoiling("grade is emptied"))
+def _blanked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(suspicions, "_is_blanked", lambda *_: False)
+
+
+@without("other domains", machine_focus.Spoilt, spoiling("a vendor's domain"))
+def _outside(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(suspicions, "_outside_domain", lambda *_: None)
+
+
+@without("other names", machine_focus.Spoilt, spoiling("everybody has one name"))
+def _renamed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(suspicions, "_is_renamed", lambda *_: False)
+
+
+@without("other schools", machine_focus.Spoilt, spoiling("another school"))
+def _other_schools(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(suspicions, "_moves", lambda *_: [])
+
+
+@without("odd changes of the days before count", machine_focus.Spoilt)
+def _odd_window(patch: pytest.MonkeyPatch) -> None:
+    alone = approval_needed._SUSPECTED_IN_WINDOW.text.replace(
+        "p.applied_at > :start", ":start = ''"
+    )
+    patch.setattr(approval_needed, "_SUSPECTED_IN_WINDOW", text(alone))
+
+
+@without("all odd changes of a kind are held", machine_focus.Spoilt)
+def _one_odd(patch: pytest.MonkeyPatch) -> None:
+    one = f"{approval_needed._HOLD_SUSPECTED.text} ORDER BY 1 LIMIT 1"
+    patch.setattr(approval_needed, "_HOLD_SUSPECTED", text(one))
 
 
 @without(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import date
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import strategies as st
@@ -183,6 +184,23 @@ class LateReturns(Returns):
         for days in (14, 3):
             self.time_passes(days)
             self.sync_it()
+
+
+class Breaks(LateReturns):
+    """A pause far from the end of the school year."""
+
+    turn = date(2026, 6, 30)
+
+
+class Graduates(Returns):
+    """A school without a rollover, whose students carry the year in which they graduate."""
+
+    turn = date(2026, 6, 30)
+    graduation_years: ClassVar[dict[str, int]] = {"s0": 2030, "s3": 2026, "s7": 2025}
+
+    @rule(keys=few, by_hand=st.booleans())
+    def a_summer(self, keys: list[str], by_hand: bool) -> None:
+        self.summer("", keys, by_hand=by_hand)
 
 
 class Asked(Focus):
@@ -502,6 +520,16 @@ def _held_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         return_check, "judge", lambda *a, **more: real(*a, **{**more, "held_before": False})
     )
+
+
+@without("a rollover is expected only of a pause that spans the turn of the year", Breaks)
+def _spans(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(return_guard, "spans_year_end", lambda *_: True)
+
+
+@without("only who has graduated is explained by their year", Graduates)
+def _graduated(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(return_check, "newest_year_end", lambda *_: date(2099, 6, 30))
 
 
 @without("a late school waits", LateReturns)

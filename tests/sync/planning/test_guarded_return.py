@@ -353,19 +353,18 @@ def test_a_guarded_suspension_is_held_like_any_other_taking(middle: Town) -> Non
     assert middle.with_status("suspended") == set()
 
 
-def test_s6_after_a_winter_break_the_limits_judge_again_when_the_wait_is_over(
+def test_s6_after_a_winter_break_the_guard_judges_once_and_then_the_limits_do(
     new_town: NewTown,
 ) -> None:
-    """In January no school rolls over: its people must not need approvals until summer."""
+    """In January no school rolls over: nobody waits for it, nor needs an approval until summer."""
     town = new_town('[[district.pause]]\nstart = "12-20"\nend = "01-04"\n')
     town.vendor.join(*staff("s1", 3), *classes("s1", g06=20, g07=20, g08=20))
     town.sync("2026-12-18 05:00")
     town.vendor.leave("s1-g06-0000")
-    assert town.sync("2027-01-05 05:00").status == "waiting"
-    assert town.sync("2027-01-19 05:00").status == "held"
+    assert town.sync("2027-01-05 05:00").status == "held"
     assert town.held() == {"archive": {"s1-g06-0000"}}
     town.vendor.leave("s1-g06-0001")
-    town.sync("2027-02-01 05:00")
+    town.sync("2027-01-06 05:00")
     assert town.archived == {"s1-g06-0001"}
     assert town.held() == {"archive": {"s1-g06-0000"}}
 

@@ -27,7 +27,9 @@ from sync.rules.rollover import (
 )
 
 RETURNED = date(2026, 8, 11)
-BACK = SeasonState(returned=RETURNED)
+BACK = SeasonState(returned=RETURNED, year_turned=True)
+FROM_A_BREAK = SeasonState(returned=RETURNED)
+"""Back from a pause that spans no turn of the year."""
 EXPLAINED, LIMITS, WAITING, HELD = (
     Ruling.EXPLAINED,
     Ruling.LIMITS,
@@ -265,8 +267,25 @@ def test_s6_one_late_school_does_not_keep_the_others_waiting() -> None:
 
 
 def test_s1_a_run_asked_for_in_a_pause_waits_for_the_rollover_like_the_guarded_one() -> None:
-    assert verdict("08", schools=OLD_YEAR, state=SeasonState(paused_seen=RETURNED)) is WAITING
-    assert verdict("08", state=SeasonState(paused_seen=RETURNED)) is EXPLAINED
+    asked = SeasonState(paused_seen=RETURNED, year_turned=True)
+    assert verdict("08", schools=OLD_YEAR, state=asked) is WAITING
+    assert verdict("08", state=asked) is EXPLAINED
+
+
+def test_s6_after_a_pause_that_spans_no_turn_of_the_year_nobody_waits() -> None:
+    assert verdict("08", schools=OLD_YEAR, state=FROM_A_BREAK) is HELD
+    assert verdict(None, schools=OLD_YEAR, state=FROM_A_BREAK) is HELD
+    assert verdict("08", schools=NEW_YEAR, state=FROM_A_BREAK) is EXPLAINED
+    assert waiting_schools(OLD_YEAR, Guard.HOLDS, FROM_A_BREAK, "explain") == []
+
+
+def test_s8_graduates_are_explained_by_their_year_with_or_without_grades() -> None:
+    for schools in ({}, OLD_YEAR, NEW_YEAR):
+        assert verdict(None, schools=schools, graduated=True) is EXPLAINED
+        assert verdict(None, schools=schools, graduated=True, guard=Guard.EXPLAINS) is EXPLAINED
+        assert verdict(None, schools=schools, graduated=True, guard=Guard.NONE) is LIMITS
+        assert verdict(None, schools=schools, graduated=True, policy="approve") is HELD
+        assert verdict(None, schools=schools, graduated=True, policy="off") is LIMITS
 
 
 def test_s6_without_a_pause_the_guard_only_explains_and_the_limits_judge_the_rest() -> None:
@@ -321,9 +340,12 @@ def test_s4_one_more_missing_lower_student_never_explains_anybody_else(
         assert set(explained(fewer, rollovers(fewer))) <= before | {pupil.user_id}
 
 
-@given(PUPILS, st.sampled_from(list(Guard)), st.integers(0, 30), st.sampled_from(["a", "b", "c"]))
+@given(
+    PUPILS, st.sampled_from(list(Guard)), st.integers(0, 30), st.sampled_from(["a", "b", "c"]),
+    st.booleans(), st.booleans(),
+)  # fmt: skip
 def test_s5_a_guarded_run_leaves_nothing_but_the_explained_to_the_limits_or_to_chance(
-    pupils: list[Pupil], guard: Guard, days: int, place: str
+    pupils: list[Pupil], guard: Guard, days: int, place: str, turned: bool, graduated: bool
 ) -> None:
     schools = rollovers(pupils)
     for finished in (None, *GRADES):
@@ -332,11 +354,12 @@ def test_s5_a_guarded_run_leaves_nothing_but_the_explained_to_the_limits_or_to_c
             finished,
             schools=schools,
             guard=guard,
-            state=BACK,
+            state=BACK if turned else FROM_A_BREAK,
             policy="explain",
             day=RETURNED + timedelta(days=days),
+            graduated=graduated,
         )
-        explains = place in schools and schools[place].explains(finished)
+        explains = graduated or (place in schools and schools[place].explains(finished))
         if guard is Guard.NONE:
             assert found is LIMITS
         elif explains:
@@ -344,5 +367,5 @@ def test_s5_a_guarded_run_leaves_nothing_but_the_explained_to_the_limits_or_to_c
         elif guard is Guard.EXPLAINS:
             assert found is LIMITS
         else:
-            waits = place in schools and schools[place].waits and days < 13
+            waits = place in schools and schools[place].waits and days < 13 and turned
             assert found is (WAITING if waits else HELD)
