@@ -1,4 +1,4 @@
-"""The one name that strangers import: the public API, for plugins and for apps that embed it.
+"""The only package that others import: the public API, for plugins and embedding apps.
 
 Names are imported when they are first asked for, so ``import rostersync`` costs nothing. A public
 name stands in two places here: in the imports, for type checkers, and in ``_HOMES``.

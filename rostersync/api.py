@@ -1,7 +1,7 @@
-"""What an app that embeds rostersync calls; the command line is a thin door on the same.
+"""What an app that embeds rostersync calls; the command line is a thin layer over the same.
 
-Every function takes a ``Database`` (``rostersync.open_database(url)``) and a district's slug. What
-is long comes as an iterator that holds a read transaction until it is used up or closed.
+Every function takes a ``Database`` (``rostersync.open_database(url)``) and a district's slug. Long
+results are iterators that hold a read transaction until they are exhausted or closed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def sync(
     during_pause: bool = False,
     actor: str,
 ) -> Outcome:
-    """Read the rosters and apply what is safe; what is not waits as a held plan."""
+    """Read the rosters and apply what is safe; the rest waits as a held plan."""
     from sync.engine import sync_district
 
     return sync_district(
@@ -74,7 +74,7 @@ def upload(
     without_report: bool = False,
     actor: str,
 ) -> Uploaded:
-    """Take in a file that a person gave; the result lists what is wrong in which line.
+    """Read an uploaded file; the result lists what is wrong in which line.
 
     ``without_report``: take a firm's one upload although no FinPro report is configured.
     """

@@ -1,4 +1,4 @@
-"""The command line: a thin door on the public Python API, one file a room.
+"""The command line: a thin layer over the public Python API, one file per family of commands.
 
 Rooms import what is heavy inside their commands, so that ``rostersync --help`` starts at once.
 """

@@ -91,7 +91,7 @@ def _program(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. Nothing that is raised gets out."""
+    """Run one command and return its exit code. No exception escapes."""
     as_json = "--json" in arguments or _asks_json_format(arguments)
     try:
         returned = app(args=list(arguments), prog_name="rostersync", standalone_mode=False)
@@ -120,7 +120,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
     if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
         message = str(error.format_message())
-        # What was typed may be somebody's name or address: it is not repeated.
+        # What was typed may be a person's name or address, so it is not repeated.
         message = (
             message.partition("extra argument")[0] + "extra argument."
             if ("extra argument" in message)

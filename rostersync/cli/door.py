@@ -1,4 +1,4 @@
-"""What every command has at hand: the database, the two consoles, JSON, the actor.
+"""What every command uses: the database, the two consoles, JSON, the actor.
 
 ``command`` gives a function ``f(door, ...)`` the options that all commands share. A result goes to
 stdout, everything else to stderr; with ``--json`` stdout holds exactly one JSON document.
@@ -106,16 +106,16 @@ class Door:
 
     @cached_property
     def out(self) -> Console:
-        """Where people read a result."""
+        """Where results are printed for people."""
         return _console(stderr=False)
 
     @cached_property
     def err(self) -> Console:
-        """Where everything that is not a result goes."""
+        """Where everything goes that is not a result."""
         return _console(stderr=True)
 
     def say(self, line: str = "", *, style: str | None = None) -> None:
-        """Print a line of a result for people: as it is, no markup, long lines unbroken."""
+        """Print a line of a result for people: unchanged, without markup, long lines unbroken."""
         say_on(self.out, line, style=style)
 
     def document(self, value: Any) -> None:
@@ -126,7 +126,7 @@ class Door:
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int], None] | None]:
-        """Show what a long run is at, on a terminal only and never among the results."""
+        """Show the progress of a long run, only on a terminal and never among the results."""
         if self.as_json or not self.err.is_terminal:
             yield None
             return
@@ -140,7 +140,7 @@ class Door:
             yield tell
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         if "database" in self.__dict__:
             self.database.engine.dispose()
 
@@ -157,25 +157,25 @@ def _console(*, stderr: bool) -> Console:
 _UNSEEN = dict.fromkeys(
     (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
 )
-"""Control characters, and those that turn the direction of writing."""
+"""Control characters, and characters that change the writing direction."""
 _UNSEEN[ord("\n")] = "\n"
 
 
 def harmless(text: str) -> str:
-    """Return text that does nothing to a terminal: a name in a roster may hold anything."""
+    """Return text without any effect on a terminal: a name in a roster may hold anything."""
     return text.translate(_UNSEEN)
 
 
 def say_on(console: Console, text: str, *, style: str | None = None) -> None:
-    """Print text as it is: no markup, long lines unbroken, control characters shown as such."""
+    """Print text unchanged: no markup, long lines unbroken, control characters made visible."""
     console.print(harmless(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def login_name() -> str:
-    """Return the name of whoever runs this, for the history."""
+    """Return the name of the person who runs this, for the history."""
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
+    except (OSError, KeyError):  # the user in a container may have no name
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 

@@ -1,7 +1,7 @@
-"""What is due: which districts a service should sync now, and that it has been taken care of.
+"""What is due: the districts that a service should sync now, and which due times are handled.
 
-A due time is written down as handled when its run has ended, whatever it came to. A service that is
-killed in between runs it again: syncing twice applies nothing twice.
+A due time counts as handled when its run has ended, whatever the result. A service that is killed
+in between runs it again: syncing twice applies nothing twice.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from sync.run.calendar import Calendar, calendar_of
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One sync that should start: of several that were missed only the last (catch-up once)."""
+    """One sync that should start; of several missed ones, only the last (it catches up once)."""
 
     slug: str
     district_id: int
     at: datetime
     """The due time, UTC."""
     paused: bool
-    """A pause skips it: there is nothing to run."""
+    """A pause skips it: nothing is run."""
 
 
 class Calendars:
-    """The calendars of all districts, parsed again only where they changed."""
+    """The calendars of all districts, parsed again only when they change."""
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[Any, Any, Calendar]] = {}
@@ -48,7 +48,7 @@ class Calendars:
 
 
 def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator[Due]:
-    """Yield what is due, the longest due first. A district met for the first time is watched."""
+    """Yield what is due, the longest due first. A new district is watched from now on."""
     found = []
     with database.read() as connection:
         rows = connection.execute(_DISTRICTS).all()
@@ -70,13 +70,13 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
 
 
 def _today(almanac: Calendar, now: datetime) -> datetime:
-    """Return when a district's day began: without sync times its uploads are looked at then."""
+    """Return when a district's day began, which is when uploads are read without sync times."""
     day = almanac.today(now)
     return datetime(day.year, day.month, day.day, tzinfo=almanac.settings.zone).astimezone(UTC)
 
 
 def handled(database: Database, district_id: int, at: datetime) -> None:
-    """Write down that everything due up to ``at`` was taken care of; never goes back."""
+    """Record that everything due up to ``at`` is handled; this never goes back."""
     with database.write() as connection:
         connection.execute(_HANDLED, {"id": district_id, "at": utc_text(at)})
 

@@ -1,8 +1,8 @@
-"""Notifications: what has changed in a district's standing is told once, to its own addresses.
+"""Notifications: each change in a district's state is told once, to its own addresses.
 
-The standing is ``sync/views/overview.py``; what was last told of each topic stands in
-``districts.told``. Messages carry counts and ids, never a person. A failing channel never fails
-anything: what could not be told is told the next time.
+The state comes from ``sync/views/overview.py``; what was last told about each topic is in
+``districts.told``. Messages carry counts and ids, never a person. A failing channel makes nothing
+else fail: what could not be told is told the next time.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from sync.views.rollover_report import rollover_report
 log = log_of(__name__)
 
 OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
-"""Addresses of the operator, who hears of every district: URLs, ``env:`` or ``file:`` references,
-blanks between them."""
+"""Addresses of the operator, who is told about every district: URLs, ``env:`` or ``file:``
+references, separated by spaces."""
 
 Told = dict[str, Any]
 Send = Callable[[Sequence[str], str, str], bool]
-"""``send(addresses, title, body)``: say whether at least one address took the message."""
+"""``send(addresses, title, body)``: returns whether at least one address accepted the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Message:
 
 
 def tell_if_possible(database: Database, slug: str, now: datetime) -> None:
-    """Tell what has changed in a district; what is in the way of that is left for the next time."""
+    """Tell what has changed in a district; if that fails, it is left for the next time."""
     with suppress(RosterSyncError, SQLAlchemyError):
         tell(database, slug, now)
 
@@ -110,7 +110,7 @@ def _under_way(stored: Told, now: datetime) -> bool:
 
 
 def _untold(stored: Told) -> Told:
-    """Return what had been told for certain: without what somebody was killed at."""
+    """Return what was certainly told, without messages during which a process was killed."""
     return _taken_back(stored, set(stored.get(SENDING, {}).get("before", ())))
 
 
@@ -148,14 +148,14 @@ _TELL = text("UPDATE districts SET told = :told WHERE id = :id")
 
 
 def addresses_of(references: Iterable[str]) -> list[str]:
-    """Return the addresses of a district and of the operator, those that can be read."""
+    """Return the readable addresses of a district and of the operator."""
     wanted = [*references, *os.environ.get(OPERATOR_VARIABLE, "").split()]
     found = []
     for one in wanted:
         try:
             found += (read_secret(one) if is_reference(one) else one).split()
         except ConfigError:
-            continue  # status and check say it; a missing address stops nobody
+            continue  # status and check report it; a missing address stops nobody
     return list(dict.fromkeys(found))
 
 
@@ -187,7 +187,7 @@ def _sent(send: Send, addresses: Sequence[str], message: Message) -> bool:
 def news(
     database: Database, connection: Connection, found: Calendar, now: datetime, before: Told
 ) -> tuple[Told, list[Message]]:
-    """Return what is told from now on, and the messages: one for each change of state."""
+    """Return the new state of what is told, and the messages: one for each change."""
     slug = found.settings.slug
     (one,) = overview(connection, now, slug)
     told: Told = {}
@@ -230,7 +230,7 @@ def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
     )
     known = before.get("held", [])
     if known and set(groups) <= set(known):
-        told["held"] = groups  # the same limits: a new plan of them is not told again (P3)
+        told["held"] = groups  # the same limits: a new plan with them is not told again (P3)
         return
     counts = ", ".join(f"{number} {action}" for action, number in plan["counts"].items())
     why = [

@@ -1,7 +1,7 @@
 """One scheduled sync, in a process of its own: ``python -m rostersync.service.run_one SLUG DUE``.
 
-The service starts it and may kill it; the database URL comes in the environment, so that it stands
-in no list of processes. The exit code is that of the outside contract.
+The service starts it and may kill it; the database URL comes in the environment, so that no list of
+processes shows it. The exit code is that of the command line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def run_due(
     now: Clock | None = None,
     send: Send | None = None,
 ) -> Outcome:
-    """Sync a district because it is due, write that down, and tell what has changed.
+    """Sync a district because it is due, record that, and tell what has changed.
 
     Uploads that waited for the end of a pause are read first (S1); in a district without sync times
     they are all there is to do. If another service has taken care of it meanwhile, nothing is left

@@ -34,7 +34,7 @@ from sync.run.clock import Clock, utc_now
 log = log_of(__name__)
 
 TICK = 10
-"""Seconds between two looks at what is due."""
+"""Seconds between two checks of what is due."""
 
 WATCH = 0.1
 """Seconds between two looks at whether a run has ended, so that its place is free."""
@@ -43,7 +43,7 @@ BUSY_WAITS = (60, 120, 300, 600)
 """Seconds until a busy district is tried again: after the first time, the second …"""
 
 LOOK_ROUND = 900
-"""Seconds between two rounds that tell what time alone has changed: freshness, seasons."""
+"""Seconds between two rounds that tell what time alone changes: freshness, seasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class Service:
         self._stopping.set()
 
     def _guarded(self, act: Callable[[], None]) -> None:
-        """Do one round; a database that is away for a moment must not end the service."""
+        """Do one round; a database that is briefly unavailable must not end the service."""
         try:
             act()
         except Exception as error:  # noqa: BLE001 - whatever it is, the next round tries again
@@ -179,7 +179,7 @@ class Service:
                 log.info("%s: the sync due at %s starts", due.slug, due.at.isoformat())
 
     def look_round(self) -> None:
-        """Tell what time alone has changed, in every district."""
+        """Tell, for every district, what time alone has changed."""
         with self.database.read() as connection:
             slugs = list(connection.execute(text("SELECT slug FROM districts")).scalars())
         for slug in slugs:
@@ -236,7 +236,7 @@ class Service:
         handled(self.database, one.due.district_id, one.due.at)
 
     def _finish(self) -> None:
-        """Let the runs under way end; past the time for it, end them. Nothing is lost by that."""
+        """Wait for the runs under way, and end them after the time allowed. Nothing is lost."""
         until = time.monotonic() + self.bounds.stop_within.total_seconds()
         for one in self.running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):

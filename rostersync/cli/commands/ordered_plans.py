@@ -1,4 +1,4 @@
-"""What a person asks for as a plan: ``undo``, ``rename-domain``, ``switch``, ``purge``.
+"""Plans that a person orders: ``undo``, ``rename-domain``, ``switch``, ``purge``.
 
 Nothing is changed until the plan is applied.
 """
@@ -19,7 +19,7 @@ ApplyOption = Annotated[bool, typer.Option("--apply", help="Apply the plan at on
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why, for the history.")]
 
 NAMED = 20
-"""How many people a list names before it only counts."""
+"""How many people a list names before it only counts them."""
 
 
 def register(app: typer.Typer) -> None:

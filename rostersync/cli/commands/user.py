@@ -322,7 +322,7 @@ def _resolve(door: Door, district: str, word: str) -> str:
 
 
 def _show(door: Door, outcome: Outcome) -> int:
-    """Print what one act by hand came to, with the user as they are now."""
+    """Print the result of one act by hand, with the user as they are now."""
     from rostersync.cli.printing.outcomes import outcome_json, say_outcome
     from sync.run import find
     from sync.views import people

@@ -1,4 +1,4 @@
-"""What an act came to, for people and as JSON: the shared end of every command that changes.
+"""The outcome of an act, for people and as JSON: the shared end of commands that change data.
 
 An act that fails after its district or plan was found still prints its own shape, with the error.
 """
@@ -36,7 +36,7 @@ _SAID = {
 
 
 def as_error(error: Exception) -> RosterSyncError:
-    """Return any exception as an error that may be shown: no message of a stranger's, no data."""
+    """Return any exception as an error that may be shown, without foreign messages or data."""
     from core.errors import RosterSyncError
 
     if isinstance(error, RosterSyncError):
@@ -53,7 +53,7 @@ def as_error(error: Exception) -> RosterSyncError:
 
 
 def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
-    """Do it; what it raises becomes an outcome with that error."""
+    """Do it; an exception becomes an outcome with that error."""
     from sync.run.outcome import Outcome
 
     try:
@@ -95,7 +95,7 @@ def show_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> int:
 
 
 def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
-    """Tell an outcome to a person: its readings, its plans, the sentence of its status."""
+    """Print an outcome for a person: its readings, its plans, the sentence of its status."""
     for name, certificate in outcome.certificates.items():
         door.say(reading_sentence(name, certificate))
         met = met_sentence(certificate)
@@ -108,7 +108,7 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             say_plan(door, connection, number, whole=whole)
     if outcome.error is not None:
         reasons = {one.get("reason") for one in outcome.certificates.values()}
-        if outcome.error.message not in reasons:  # else it has just been said
+        if outcome.error.message not in reasons:  # otherwise it has just been said
             say_on(door.err, outcome.error.message, style="red")
         if outcome.error.hint:
             say_on(door.err, outcome.error.hint)
@@ -196,7 +196,7 @@ def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) ->
 
 
 def tell_news(door: Door, slug: str) -> None:
-    """Tell what a run by hand has changed, lest it waits for a service that may not be up.
+    """Send the notifications of a run by hand now: the service may not be running.
 
     Whatever becomes of it, the run is what it was.
     """

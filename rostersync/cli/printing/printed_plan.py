@@ -1,4 +1,4 @@
-"""The printed plan: what is held first, then the sum, then by school and role, never a wall.
+"""The printed plan: what is held, then the totals, then by school and role; always short.
 
 Values in, lines out. A line is text and a style (a rich style or none).
 """
@@ -261,7 +261,7 @@ def _group(plan: dict[str, Any], group: Group) -> Iterator[Line]:
 
 
 def next_steps(plan: dict[str, Any]) -> Iterator[Line]:
-    """Say which command comes next, ready to be copied."""
+    """Return the next command, ready to be copied."""
     name = plan["id"]
     if plan["status"] == "planned" and plan["size"]:
         yield Line(f"To do this:    rostersync apply {name}")

@@ -1,4 +1,4 @@
-"""The words in which plans are told: people by role, actions by verb, reasons in full.
+"""The words for plans: people by role, actions by verb, reasons in full.
 
 Values in, text out; used by every room that prints changes.
 """
@@ -18,7 +18,7 @@ ROLE_NOUNS = {
 
 
 class Verb(NamedTuple):
-    """How an action is told: its glyph, and the verb after one and after several people."""
+    """How an action is printed: its glyph, and the verb for one and for several people."""
 
     glyph: str
     one: str
@@ -192,7 +192,7 @@ def person_name(user: dict[str, Any]) -> str:
 
 
 def state(user: dict[str, Any]) -> str:
-    """Return where a user stands: ``active (protected; locked: role)``."""
+    """Return the state of a user: ``active (protected; locked: role)``."""
     notes = ["protected"] if user["protected"] else []
     if user["locked_fields"]:
         notes.append(f"locked: {', '.join(user['locked_fields'])}")
