@@ -29,7 +29,7 @@ from core.steps import log_of, step
 
 log = log_of(__name__)
 
-SCHEMA_REVISION = "0006"
+SCHEMA_REVISION = "0007"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 WAIT_SECONDS = 30
