@@ -176,7 +176,7 @@ class Gg4l(OneRosterReader):
     # -- the district and its credentials
 
     def root(self) -> str:
-        """Return the district's API, completed by what may be missing of its path."""
+        """Return the district's API, with missing parts of its path added."""
         base = self.config.api_url
         if self.config.finds_district:
             base = _checked(text(self._granted().api_url), "apiUrl")

@@ -1,1 +1,1 @@
-"""What everything stands on: models, tables, database, errors. Imports nothing of ours."""
+"""What everything stands on: models, tables, database, errors. Imports no other room."""

@@ -142,9 +142,9 @@ class SkipRecord(RosterSyncError):
 
 
 class DoubtfulKey(SkipRecord):
-    """A row is refused for what its key is made of, so that it may speak of anybody (F12).
+    """A row is refused because of its key, so it may be about anybody (F12).
 
-    Whoever has the row's names alone in the source stays; if nobody has, nobody leaves.
+    If one person of the source has the row's names, that person stays; otherwise nobody leaves.
     """
 
 

@@ -1,7 +1,7 @@
-"""A private folder for what may not lie about in clear: a roster that is read, and then gone.
+"""A private folder for data that must not stay readable: a roster while it is read.
 
 A program that is killed cannot tidy up. So each folder holds a lock while its program lives, and
-whoever makes one sweeps away those whose programs have ended.
+creating one removes those whose programs have ended.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each class is made of its declaration in ``core/schema.py`` when it is first asked for, with the
 same name, columns and defaults; nothing is declared here. Loading SQLModel takes longer than most
-commands take to run, so no command of ours imports this module::
+commands take to run, so none of our commands imports this module::
 
     from core.tables import District
 

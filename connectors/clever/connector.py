@@ -511,8 +511,8 @@ def cursor_of(links: Iterable[Link]) -> str | None:
 def _read_page(answer: Answer) -> tuple[bytes, str | None]:
     """Return a list's body and the cursor of the next page.
 
-    The links stand at the end in practice; then the body, megabytes of it, need not be decoded
-    here: whoever splits it finds a fault in its middle.
+    In practice the links come last; then the megabytes of the body need not be decoded here,
+    because splitting it finds a fault in its middle.
     """
     body = answer.body
     tail = _LAST_LINKS.search(body, max(0, len(body) - 8192))

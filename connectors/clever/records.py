@@ -98,7 +98,7 @@ LEFT_OUT = frozenset(
         "principal", "high_grade", "low_grade", "mdr_number", "sis_id", "lms_status", "lms_state",
     }
 )  # fmt: skip
-"""Fields that Clever documents and that say nothing about a user or a school of ours.
+"""Fields that Clever documents and that say nothing about our users and schools.
 
 https://dev.clever.com/docs/api-v30-data-model
 """

@@ -360,8 +360,8 @@ class Connector(ABC):
     def trace(self, stream: str, raw: bytes) -> Trace | None:
         """Return what a row that cannot be used says of its person, or None. Raises nothing.
 
-        Asked only for rows of people under a key that the source did not have: whoever they speak
-        of has no row under the former key, and shall not leave for that.
+        Asked only for rows of people under a key that the source did not have: their person has no
+        row under the former key, and must not leave because of that.
         """
         return None
 

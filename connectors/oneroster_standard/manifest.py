@@ -73,7 +73,7 @@ class Survey:
 
 
 def manifest_rows(version: str, system: str) -> list[tuple[str, str]]:
-    """Return the rows of the manifest of a bulk set of ours: orgs, users and, in 1.2, roles."""
+    """Return the manifest rows of a bulk set that we write: orgs, users and, in 1.2, roles."""
     ours = {"orgs", "users", "roles"}
     of_the_version = sorted(_FILES - {"manifest"} - (set() if version == "1.2" else _ONLY_1_2))
     return [

@@ -178,5 +178,5 @@ class Collection:
             try:
                 return key_of(bytes(raw), "sourcedId")
             except SkipRecord:
-                pass  # whoever parses the record reports it
+                pass  # parsing the record will report it
         return bytes(raw).decode(errors="replace")

@@ -33,12 +33,12 @@ from core.errors import RetryableError, SkipRecord
 from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 
 DROPPED = frozenset({"password", "credentials", "userProfiles", "demographics", "sms", "phone"})
-"""Keys of a record that nothing of ours may read, not even a mapping rule."""
+"""Keys of a record that nothing may read, not even a mapping rule."""
 
 LEFT_OUT = DROPPED | {
     "dateLastModified", "metadata", "agents", "pronouns", "resources", "parent", "children",
 }  # fmt: skip
-"""Fields that the standard knows and that say nothing about a user or a school of ours."""
+"""Fields that the standard knows and that say nothing about our users and schools."""
 
 
 class Ref(msgspec.Struct):
@@ -97,7 +97,7 @@ class UserRecord(msgspec.Struct):
 
 
 class OrgRecord(msgspec.Struct):
-    """An org; only schools become schools of ours."""
+    """An org; only schools become our schools."""
 
     sourcedId: Word
     status: Word = None

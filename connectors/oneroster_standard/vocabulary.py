@@ -31,7 +31,7 @@ ROLES: dict[str, Role] = {
 """A role word of either version, in small letters, to our role."""
 
 SCHOOL_KIND = "school"
-"""The org type that is a school of ours."""
+"""The org type that is a school."""
 
 OTHER_KINDS = frozenset({"department", "district", "local", "state", "national"})
 """The org types of the standard that are not."""

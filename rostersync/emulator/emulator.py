@@ -75,8 +75,8 @@ class Emulator:
     districts that discovery lists and that have their own credentials. ``rate_limit`` is Clever's
     requests a minute for each token, None for none. ``events`` switches the feeds of changes on.
     ``keep_bodies`` keeps each page's bytes in a temporary file, so that it is made only once;
-    ``bodies_in_memory`` keeps them in memory instead, for whoever measures clients.
-    ``options`` go to the vendor (see the vendor's module).
+    ``bodies_in_memory`` keeps them in memory instead, for measuring clients. ``options`` go to the
+    vendor (see the vendor's module).
     """
 
     def __init__(

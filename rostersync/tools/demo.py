@@ -73,7 +73,7 @@ class _Demo:
         self.console.print(f"[italic]{text}")
 
     def do(self, *arguments: str, code: int = 0) -> None:
-        """Run a command of ours; end the demo if it exits otherwise than it should."""
+        """Run one of our commands; end the demo if its exit code is not the expected one."""
         self.console.print(f"\n[bold green]$ rostersync {' '.join(arguments)}")
         sys.stdout.flush()
         got = run([*arguments])

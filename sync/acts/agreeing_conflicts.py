@@ -24,8 +24,8 @@ _DOUBTS = frozenset({"other_role_class", "gains_admin"})
 def agreeing(found: Iterable[Json]) -> dict[str, str]:
     """Return conflict → the one candidate who has the record's names and its address.
 
-    Somebody whom two records would be is left to a person; so is whoever would become an admin, or
-    is a student here and an adult there; and an id that speaks of somebody else.
+    Some are left to a person: a user that two records would join, a user who would become an admin,
+    a student here who is an adult there, and an id that now means somebody else.
     """
     decided: dict[str, str] = {}
     for one in found:

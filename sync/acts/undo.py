@@ -79,7 +79,7 @@ def _plans(connection: Connection, district_id: int, slug: str, run_id: int) -> 
     if any(plan.kind == "purge" for plan in plans):
         raise UsageError(
             "A purge cannot be undone: what it erased is gone.",
-            hint="Whoever is still shared joins again at the next run.",
+            hint="People who are still shared join again at the next run.",
         )
     return plans
 

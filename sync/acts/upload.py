@@ -63,7 +63,7 @@ class Uploaded:
     counts: dict[str, int] = field(default_factory=dict)
     source: str | None = None
     said: Sequence[str] = ()
-    """What else whoever uploads must know, in sentences."""
+    """What else the uploader must know, in sentences."""
 
 
 def upload_file(
@@ -179,7 +179,7 @@ def _read_one(
 
 
 WAITED = {"waited": 1}
-"""Among the counts of an upload: whoever gave it was not there when it was read."""
+"""Among the counts of an upload: nobody was present when it was read."""
 
 
 # -- which file it is

@@ -380,9 +380,9 @@ def _strongest(new: Traits, known: Traits) -> str:
 
 
 def names_agree(new: Traits, known: Traits) -> bool | None:
-    """Say whether given and family names agree; None if one side lacks what the other has.
+    """Return whether given and family names agree; None if one side lacks what the other has.
 
-    Whoever has one name only agrees with whoever has the same one only (I12).
+    A person with one name agrees only with somebody who has just the same one (I12).
     """
     if not (new.given and new.family and known.given and known.family):
         if bool(new.given) != bool(known.given) or bool(new.family) != bool(known.family):

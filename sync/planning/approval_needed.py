@@ -242,7 +242,7 @@ def _suspicious(connection: Connection, draft: Draft, counting: Counting) -> lis
     return trips
 
 
-_OF_PLAN = (  # whoever was taken out of the draft meanwhile is not changed by it
+_OF_PLAN = (  # people who were removed from the draft are not changed by it
     "EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = s.target_id)"
 )
 _SUSPECTED = text(

@@ -272,7 +272,7 @@ class _PlanMaker:
     def _look_at_users(
         self, work: Workspace, connection: Connection, first: int, *, pairing: bool
     ) -> None:
-        """Decide about a batch; ``pairing`` notes by what somebody new may be one of them (L7)."""
+        """Decide about a batch; ``pairing`` records how newcomers may be one of them (L7)."""
         leavers: list[UserView] = []
         staying: list[UserView] = []
         settled: list[int] = []

@@ -46,7 +46,7 @@ class Watch:
     year_end: str = "06-30"
     """The last day of the district's school year, MM-DD."""
     failed: frozenset[int] = frozenset()
-    """Sources that were not read whole: whoever waits there is known from the run before."""
+    """Sources that were not read completely: who waits there is known from the run before."""
     afresh: bool = False
     """A pause has begun or ended since the last run: who was where before it is recorded again."""
 
@@ -280,7 +280,7 @@ def _explain_moves(suspected: Suspected, watch: Watch, schools: Mapping[str, Rol
 
 
 def _explained_places(watch: Watch, schools: Mapping[str, Rollover]) -> list[str]:
-    """Return the schools at which the new year explains whoever is new."""
+    """Return the schools at which the new year explains newcomers."""
     return [
         school_id
         for school_id in schools

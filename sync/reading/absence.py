@@ -1,7 +1,7 @@
 """Absence: entries that a reading did not find, and whether that is proof (rule 3; F1-F6).
 
-Works on the stage only. ``find_absent`` leaves in ``stage_gone`` whoever was proven to be gone, and
-returns a ``AbsenceProof``; nothing here writes evidence.
+Works on the stage only. ``find_absent`` leaves proven absences in ``stage_gone`` and returns an
+``AbsenceProof``; nothing here writes evidence.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ def _still_there(
     except ConnectorFailed:
         raise
     except VendorFailure as error:
-        return f"Whoever is missing could not be asked for by id. {error.message}"
+        return f"The missing people could not be asked for by id. {error.message}"
     if short and not answers.get(str(there), False):
         return _short_sentence(short, reading)
     found = sum(bool(answers.get(key, True)) for key in keys)

@@ -63,7 +63,7 @@ def _replace_snapshot(
         wanted = about | {"stream": stream}
         connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
         connection.execute(_KEEP_CHUNKS, wanted)
-    # whoever was not met, and is not believed to be gone, is expected by the next reading as well
+    # rows that were not found, but are not believed to be gone, are expected again next time
     connection.execute(_TOUCH_UNSEEN, about)
     if State.DELETED in about["unsettled"]:
         connection.execute(_TOUCH_DOUBTED, about)

@@ -1,8 +1,8 @@
-"""Rows refused under a key that the source does not have: whoever they speak of stays (F12).
+"""Rows refused under a key that the source does not have: their people stay (F12).
 
-An address in a wrong domain, or a row at another school with a fault in it, is not the row under
-which its person was known. Used by ``sync/reading/absence.py`` before anybody is missed; works on
-the stage only.
+A row with an address in a wrong domain, or a faulty row at another school, does not have the key
+under which its person was known. Used by ``sync/reading/absence.py`` before anybody counts as
+missing; works on the stage only.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Names = tuple[str, str]
 def keep_the_refused(
     stage: Stage, source: Source, connector: Connector, reading: FetchResult
 ) -> None:
-    """Take off the list of the missing whoever a refused row speaks of.
+    """Remove the people of refused rows from the list of the missing.
 
-    That is the entry that the row itself names, else whoever has its names alone in the source.
-    Where nobody is found and the row was refused for its very key, its stream counts as one with an
-    unreadable key (F5).
+    That is the entry that the row itself names, or else the only person of the source with its
+    names. If nobody is found and the row was refused because of its key, its stream counts as one
+    with an unreadable key (F5).
     """
     connection = stage.connection
     rows = connection.execute(_REFUSED).all()

@@ -67,9 +67,9 @@ class SeasonState(BaseModel):
     resumed: date | None = None
     """The day of the last resume by hand, see ``season_on``."""
     complete_on: date | None = None
-    """The day of the last complete run outside every pause of ours."""
+    """The day of the last complete run outside all of our own pauses."""
     paused_seen: date | None = None
-    """The last day seen in a pause of ours since then: the guard is still due."""
+    """The last day since then in one of our own pauses: the guard is still due."""
     vendor_paused: Mapping[str, date] = Field(default_factory=dict)
     """Source → the last day it was seen in its vendor's own pause, and not complete since."""
     vendor_since: Mapping[str, date] = Field(default_factory=dict)

@@ -1,9 +1,9 @@
 """The scratch tables: every temporary table of the program, its columns, who fills and reads it.
 
 They connect rooms that otherwise only call each other, so each is described here once. A statement
-in SQL names the table; whoever runs it stands in ``filled_by`` or ``read_by`` and takes the object
-(``sync/run/scratch.py``). ``tests/sync/run/test_scratch.py`` compares this list with the code.
-The file is long because it is a list: a table is looked up here.
+in SQL names the table; the module that runs it is listed in ``filled_by`` or ``read_by`` and takes
+the object (``sync/run/scratch.py``). ``tests/sync/run/test_scratch.py`` compares this list with the
+code. The file is long because it is a list: a table is looked up here.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Inbox(Protocol):
         """Return the plain files; links, folders and hidden names are left out."""
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder of ours; none where it is missing."""
+        """Return the names of the folders in one of our folders; none if it is missing."""
 
     def copy(self, entry: Entry, to: Path) -> None:
         """Copy at most ``entry.size`` + 1 bytes of a file to ``to``."""

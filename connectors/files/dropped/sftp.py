@@ -104,7 +104,7 @@ class SftpInbox:
         return sorted(entries, key=lambda entry: entry.name)
 
     def folders(self, folder: str) -> list[str]:
-        """Return the names of the folders in a folder of ours; none where it is missing."""
+        """Return the names of the folders in one of our folders; none if it is missing."""
         with self._telling("list") as sftp:
             try:
                 found = list(self._looked_at(sftp, folder))

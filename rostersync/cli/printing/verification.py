@@ -6,7 +6,7 @@ from rostersync.cli.door import Door
 from rostersync.cli.printing.words import count, things
 
 NOT_INTACT = 1
-"""The exit code of a history that does not verify: nothing of ours may leave one behind."""
+"""The exit code of a history that does not verify: the program must never leave one behind."""
 
 
 def verify(door: Door, district: str | None) -> int:
