@@ -9,7 +9,7 @@ from rostersync.testing.bench import Check, CheckFailed
 from rostersync.testing.checks import CHECKS
 from rostersync.testing.installed import scenario_of
 from rostersync.testing.loopback import Answer, Asked, HttpScenario, as_json
-from rostersync.testing.report import Outcome, Report, Result, run_conformance
+from rostersync.testing.report import Outcome, Report, Result, record_expected, run_conformance
 from rostersync.testing.scenario import (
     CANARY,
     Exchange,
@@ -40,6 +40,7 @@ __all__ = [
     "Setting",
     "Situation",
     "as_json",
+    "record_expected",
     "run_conformance",
     "scenario_of",
 ]

@@ -10,6 +10,7 @@ import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -46,10 +47,11 @@ class EmulatorScenario(Scenario):
         settle: Callable[[dict[str, Any]], dict[str, Any]] = dict,
         spared: tuple[str, ...] = (),
         exempt: Mapping[str, str] | None = None,
+        expected: Path | None = None,
     ) -> None:
         self._district = District(seed=10, users=60, schools=4)
         truth = list(self._district.truth(0, vendor))
-        super().__init__(people=len(truth), schools=4, exempt=exempt)
+        super().__init__(people=len(truth), schools=4, exempt=exempt, expected=expected)
         self._vendor = vendor
         self._mode = mode
         self._edit = edit

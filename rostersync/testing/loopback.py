@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -75,8 +76,9 @@ class HttpScenario(Scenario):
         schools: int,
         spared: tuple[str, ...] = (),
         exempt: Mapping[str, str] | None = None,
+        expected: Path | None = None,
     ) -> None:
-        super().__init__(people=people, schools=schools, exempt=exempt)
+        super().__init__(people=people, schools=schools, exempt=exempt, expected=expected)
         self._answer = answer
         self._config = config
         self._spared = spared

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from connectors.contract.connector import Connector
-from core.errors import RosterSyncError
+from core.errors import RosterSyncError, UsageError
+from rostersync.testing import expected
 from rostersync.testing.bench import Bench, Check, CheckFailed, Follows
 from rostersync.testing.checks import CHECKS
 from rostersync.testing.scenario import NotSupplied, Scenario
@@ -86,6 +88,26 @@ def run_conformance(
     )
     results = tuple(judge(one, bench, reasons.get(name)) for name, one in CHECKS.items())
     return Report(connector.name, connector.version, faults + results)
+
+
+def record_expected(connector: type[Connector], scenario: Scenario) -> Path:
+    """Write the scenario's expected records from what the connector makes of the normal roster.
+
+    Raise ``UsageError`` where the scenario names no file, or the roster cannot be read.
+    """
+    if scenario.expected is None:
+        raise UsageError(
+            "The scenario names no file of expected records.",
+            hint="Give it expected=Path(...) and try again.",
+        )
+    try:
+        expected.write(scenario.expected, Bench(connector, scenario).whole())
+    except CheckFailed as failed:
+        raise UsageError(
+            f"The normal roster cannot be read, so nothing was written: {failed}",
+            hint="Correct that first.",
+        ) from None
+    return scenario.expected
 
 
 def exemption_faults(exempt: Mapping[str, str]) -> dict[str, str]:

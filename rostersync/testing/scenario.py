@@ -105,13 +105,21 @@ class Scenario(ABC):
     """How many schools the roster has."""
     exempt: Mapping[str, str]
     """Checks that this connector need not pass: name → reason."""
+    expected: Path | None
+    """The file that says, field by field, what the normal roster means; None: nobody said it."""
 
     def __init__(
-        self, *, people: int, schools: int, exempt: Mapping[str, str] | None = None
+        self,
+        *,
+        people: int,
+        schools: int,
+        exempt: Mapping[str, str] | None = None,
+        expected: Path | None = None,
     ) -> None:
         self.people = people
         self.schools = schools
         self.exempt = exempt or {}
+        self.expected = expected
 
     @abstractmethod
     def open(self, situation: Situation) -> AbstractContextManager[Setting]:
@@ -122,7 +130,8 @@ class FolderScenario(Scenario):
     """A file connector's scenario: one folder per situation, named after it.
 
     ``folder/roster/``, ``folder/empty/`` and so on; ``key`` is the config field that takes the
-    folder, ``file`` the file in it if the field takes a file, ``config`` the other fields.
+    folder, ``file`` the file in it if the field takes a file, ``config`` the other fields. What
+    the roster means is in ``folder/expected.json``.
     """
 
     def __init__(
@@ -136,7 +145,9 @@ class FolderScenario(Scenario):
         config: Mapping[str, Any] | None = None,
         exempt: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(people=people, schools=schools, exempt=exempt)
+        super().__init__(
+            people=people, schools=schools, exempt=exempt, expected=folder / "expected.json"
+        )
         self._folder = folder
         self._key = key
         self._file = file

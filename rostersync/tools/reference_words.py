@@ -40,6 +40,8 @@ ENVIRONMENT = {
     "ROSTERSYNC_DEBUG": "`1` prints where an error of rostersync itself happened. The output may"
     " hold personal data.",
     "ROSTERSYNC_LOG": "`text` or `json`: every command says its steps on stderr, as with `--log`.",
+    "ROSTERSYNC_RECORD": "`1`, for authors of connectors: a test run writes the expected records"
+    " that are missing, instead of failing. See [Add a connector](add-a-connector.md).",
     "NO_COLOR": "Set to anything, it turns colours off.",
 }
 

@@ -52,6 +52,7 @@ def new_connector(name: str, folder: Path) -> tuple[Path, ...]:
     }
     for situation, roster in _rosters().items():
         files[f"{words['package']}/fixtures/{situation}/roster.json"] = roster
+    files[f"{words['package']}/fixtures/expected.json"] = _expected()
     written = []
     for path, text in files.items():
         target = folder / path
@@ -103,6 +104,21 @@ def _rosters() -> Mapping[str, str]:
             [{**_PEOPLE[0], "password": CANARY, "birth_date": CANARY}, *_PEOPLE[1:]]
         ),
     }
+
+
+def _expected() -> str:
+    """Return what the roster means, field by field: what ``connector test --record`` writes."""
+    people = {}
+    for person in _PEOPLE:
+        said = {name: person[name] for name in ("given_name", "family_name")}
+        said |= {name: person[name] for name in ("email", "grade") if person.get(name)}
+        member = {"role": person["role"], "school": person["school"], "primary": True}
+        people[person["id"]] = {"external_id": person["id"], **said, "memberships": [member]}
+    schools = {
+        school["id"]: {"external_id": school["id"], "name": school["name"]} for school in _SCHOOLS
+    }
+    whole = {"people": people, "schools": schools, "gone": []}
+    return json.dumps(whole, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
 
 
 def _roster(people: list[dict[str, Any]]) -> str:
@@ -346,7 +362,10 @@ Where to go on:
    made-up people; then the same roster in the other situations (`rostersync.testing.Situation`
    says what each must hold).
 2. `$package/connector.py`: read it. Config first, then the wire shapes, then the class.
-3. `pytest` says which rules do not hold yet. One that cannot hold is declared with its reason:
+3. `rostersync connector test $name --record` writes `fixtures/expected.json`, which says field by
+   field what your connector makes of the roster. Read it through and keep it: `pytest` holds the
+   connector to it from then on.
+4. `pytest` says which rules do not hold yet. One that cannot hold is declared with its reason:
    `exempt = {"name_of_the_check": "why this vendor cannot keep the rule"}` in the test class.
 """
 

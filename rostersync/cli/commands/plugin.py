@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli.door import Door, command
+from rostersync.cli.door import Door, command, say_on
 
 NOT_CONFORMING = 2
 """The exit code of a connector that breaks a rule: it cannot be used as it is."""
@@ -59,15 +59,23 @@ def conform(
     door: Door,
     name: Annotated[str, typer.Argument(metavar="NAME", help="An installed connector.")],
     every: Annotated[bool, typer.Option("--all", help="Show the checks that passed, too.")] = False,
+    record: Annotated[
+        bool,
+        typer.Option("--record", help="Write what the normal roster means, to be read through."),
+    ] = False,
 ) -> int:
     """Run every conformance check on an installed connector.
 
     It uses the scenario that the connector brings along.
     """
     from connectors.installed import load
-    from rostersync.testing import Outcome, run_conformance, scenario_of
+    from rostersync.testing import Outcome, record_expected, run_conformance, scenario_of
 
-    report = run_conformance(load(name), scenario_of(name))
+    scenario = scenario_of(name)
+    if record:
+        written = record_expected(load(name), scenario)
+        say_on(door.err, f"{written} is written: read it through.")
+    report = run_conformance(load(name), scenario)
     if door.as_json:
         door.document(report.as_json())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +12,8 @@ from itertools import groupby
 from connectors.contract.connector import Certificate, Connector, FetchRequest, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind, Role
-from rostersync.testing.bench import Bench, check, demand
+from rostersync.testing import expected
+from rostersync.testing.bench import Bench, CheckFailed, check, demand
 from rostersync.testing.reading import Reading, kind_of, read
 from rostersync.testing.scenario import Situation
 from sync.reading.byte_spans import row_starts
@@ -34,6 +36,33 @@ def a_roster_in_order_is_complete(bench: Bench) -> None:
 def nobody_is_lost(bench: Bench) -> None:
     """Every person and every school of the roster is read: no page boundary loses a record."""
     bench.whole()
+
+
+@check()
+def every_field_is_as_expected(bench: Bench) -> None:
+    """Each field of each person and school is what the scenario's expected records say."""
+    reading = bench.whole()
+    file = bench.scenario.expected
+    record = (
+        f"write them by rostersync connector test {bench.connector.name} --record (or"
+        f" {expected.RECORD_VARIABLE}=1 pytest), and read them through"
+    )
+    demand(
+        file is not None, f"the scenario has no expected records: give it expected=Path, {record}"
+    )
+    assert file is not None  # noqa: S101 - demanded
+    if not file.is_file():
+        demand(os.environ.get(expected.RECORD_VARIABLE) == "1", f"no {file.name} yet: {record}")
+        expected.write(file, reading)
+    try:
+        found = list(expected.differences(file, reading))
+    except ValueError as error:
+        raise CheckFailed(f"{file.name} holds no expected records ({error}): {record}") from None
+    demand(
+        not found,
+        f"not as {file.name} says: {'; '.join(found)}. Correct parse(); if the fixtures changed on"
+        f" purpose, {record}",
+    )
 
 
 @check()

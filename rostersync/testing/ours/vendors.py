@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 from rostersync.testing.emulated import EmulatorScenario
@@ -12,6 +13,7 @@ from rostersync.testing.scenario import CANARY, Situation
 # know them: what it calls otherwise is renamed here.
 
 
+_EXPECTED = Path(__file__).parent / "expected"
 _PROBE = "orgs"
 """OneRoster's question for the district may stay unanswered, and is then asked once only."""
 
@@ -20,6 +22,7 @@ def clever() -> EmulatorScenario:
     """Return Clever v3.0, its token looked up by client id, with its feed of events."""
     return EmulatorScenario(
         "clever",
+        expected=_EXPECTED / "clever.json",
         mode="lookup",
         settle=lambda config: {**_renamed(config, {"token_url": "tokens_url"}), "events": True},
         edit=_clever,
@@ -31,7 +34,10 @@ def oneroster() -> EmulatorScenario:
     """Return OneRoster 1.2 over OAuth 2."""
     root = "/ims/oneroster/rostering/v1p2"
     return EmulatorScenario(
-        "oneroster12", edit=_oneroster, spared=("/oauth2/token", f"{root}/{_PROBE}")
+        "oneroster12",
+        expected=_EXPECTED / "oneroster.json",
+        edit=_oneroster,
+        spared=("/oauth2/token", f"{root}/{_PROBE}"),
     )
 
 
@@ -39,7 +45,11 @@ def oneroster_11() -> EmulatorScenario:
     """Return OneRoster 1.1 over OAuth 1.0a."""
     root = "/ims/oneroster/v1p1"
     return EmulatorScenario(
-        "oneroster", mode="oauth1", edit=_oneroster, spared=(f"{root}/{_PROBE}",)
+        "oneroster",
+        expected=_EXPECTED / "oneroster_11.json",
+        mode="oauth1",
+        edit=_oneroster,
+        spared=(f"{root}/{_PROBE}",),
     )
 
 
@@ -47,6 +57,7 @@ def classlink() -> EmulatorScenario:
     """Return ClassLink's proxy, its application found by the partner's key."""
     return EmulatorScenario(
         "classlink",
+        expected=_EXPECTED / "classlink.json",
         mode="discovery",
         settle=lambda config: {**config, "tenant_id": str(config["tenant_id"])},
         edit=_oneroster,
@@ -58,6 +69,7 @@ def gg4l() -> EmulatorScenario:
     """Return GG4L, the district's credentials found by the partner's."""
     return EmulatorScenario(
         "gg4l",
+        expected=_EXPECTED / "gg4l.json",
         mode="discovery",
         settle=lambda config: _renamed(
             config,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, SecretStr
@@ -111,6 +112,7 @@ def grove_scenario() -> HttpScenario:
         people=5,
         schools=2,
         spared=("/token",),
+        expected=Path(__file__).with_name("grove_expected.json"),
     )  # fmt: skip
 
 

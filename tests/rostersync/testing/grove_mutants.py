@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Generator
@@ -65,6 +66,37 @@ class LogsFamilyNames(Grove):
         logging.getLogger("grove").info("read %s", entry["last"])
         return super().profile(entry)
 
+
+@breaks("every_field_is_as_expected")
+class LosesEveryAddress(Grove):
+    """Reads no email address at all."""
+
+    def profile(self, entry):  # type: ignore[no-untyped-def]
+        return {**super().profile(entry), "email": None}
+
+
+class SwapsTheNames(Grove):
+    """Takes the given name for the family name."""
+
+    def profile(self, entry):  # type: ignore[no-untyped-def]
+        said = super().profile(entry)
+        return {**said, "given_name": said["family_name"], "family_name": said["given_name"]}
+
+
+class TakesTheFamilyNameForTheId(Grove):
+    """Knows people by their family name."""
+
+    def identify(self, stream: str, raw: bytes) -> str:
+        key = super().identify(stream, raw)
+        return str(json.loads(raw).get("last") or key)
+
+
+READS_OTHERWISE = {
+    LosesEveryAddress: "email of 4 people (g2, g3, g4 …)",
+    SwapsTheNames: "family_name of 5 people (g1, g2, g3 …); given_name of 5 people",
+    TakesTheFamilyNameForTheId: "people are missing under their ids (g1, g2, g3 …); 5 people have",
+}
+"""The broken connector → words of the one failure, which quotes no value."""
 
 SHOWS_TOO_MUCH = {
     PrintsItsSecret: ("secrets_are_never_shown", "secret of the config is shown in the standard"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -86,7 +87,11 @@ def vendor(asked: Asked) -> Answer:
 
 def orchard_scenario() -> HttpScenario:
     return HttpScenario(
-        vendor, lambda base_url: {"base_url": base_url, "token": TOKEN}, people=5, schools=2
+        vendor,
+        lambda base_url: {"base_url": base_url, "token": TOKEN},
+        people=5,
+        schools=2,
+        expected=Path(__file__).with_name("orchard_expected.json"),
     )
 
 
