@@ -23,8 +23,8 @@ from sync.run.outcome import CODES, SERIOUS_FIRST
 from tests.docs.console import ROOT, Reader
 
 DOCS = ROOT / "docs"
-HOOKS = {"ROSTERSYNC_FAILPOINT"}
-"""Read by tests of crashes only."""
+HOOKS = {"ROSTERSYNC_FAILPOINT", "ROSTERSYNC_WATCHED"}
+"""Read by tests of crashes only, and set by the service for the runs that it starts."""
 
 
 @pytest.mark.parametrize("name", ["reference.md", "reasons.md", "how-it-decides.md"])
