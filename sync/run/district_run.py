@@ -9,10 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from core.database import Database
-from core.errors import (
-    RosterSyncError,
-    UsageError,
-)
+from core.errors import ConfigError, RosterSyncError, UsageError
+from core.models import Origin
 from core.schema import District, Source
 from core.settings import DistrictSettings
 from sync.rules import season
@@ -110,7 +108,18 @@ def read_district(database: Database, slug: str) -> tuple[District, DistrictSett
 
 
 def origins_of(sources: Sequence[Source]) -> dict[int, str]:
-    """Return source id → the origin of the people it brings in."""
+    """Return source id → the origin of the people it brings in.
+
+    A source whose connector cannot be loaded brings nobody in, so that any origin will do: its
+    failure was told when it was to be read, and the other sources go on (F8).
+    """
+    return {source.id: _origin_of(source) for source in sources}
+
+
+def _origin_of(source: Source) -> str:
     from connectors.installed import load
 
-    return {source.id: load(source.connector).capabilities.origin for source in sources}
+    try:
+        return load(source.connector).capabilities.origin
+    except ConfigError:
+        return Origin.SYNC.value

@@ -23,7 +23,9 @@ from core.steps import log_of, step
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
 from sync.run.outcome import worst
-from sync.sources.connect import open_connector
+from sync.sources.blame import blaming
+from sync.sources.connect import close_connector, open_connector
+from sync.sources.patience import patience
 
 log = log_of(__name__)
 
@@ -97,14 +99,19 @@ def check_district(
 
 def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]:
     try:
-        connector = open_connector(source)
+        with blaming(source.connector):
+            connector = open_connector(source)
     except RosterSyncError as error:
         yield line_of(error)
         return
     try:
         try:
-            found = connector.vendor_district()
-            own = [Line(one.name, one.passed, one.message) for one in connector.check()]
+            with (
+                blaming(source.connector),
+                patience(connector.config.reading_timeout, source.name) as patient,
+            ):
+                found = patient.ask(connector.vendor_district)
+                own = patient.ask(lambda: _own_checks(connector))
         except RosterSyncError as error:
             yield line_of(error)
             return
@@ -122,7 +129,11 @@ def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]
             yield from _last_seen(source, zone, told="vendor" in names)
             yield from _others(database, source, connector)
     finally:
-        connector.close()
+        close_connector(connector)
+
+
+def _own_checks(connector: Connector) -> list[Line]:
+    return [Line(one.name, bool(one.passed), str(one.message)) for one in connector.check()]
 
 
 def line_of(error: RosterSyncError) -> Line:
@@ -212,7 +223,7 @@ def discover(database: Database, name: str, path: Path) -> list[dict[str, Any]]:
     try:
         return listed_districts(database, type(connector), connector.config)
     finally:
-        connector.close()
+        close_connector(connector)
 
 
 def listed_districts(
@@ -220,6 +231,8 @@ def listed_districts(
 ) -> list[dict[str, Any]]:
     """List the districts of an account, and which of our sources reads each."""
     readers = _readers(database, kind.name)
+    with blaming(kind.name):
+        listed = list(kind.districts(config))
     return [
         {
             "id": one.id,
@@ -227,7 +240,7 @@ def listed_districts(
             "state": one.state,
             "status": readers.get(one.id, "available"),
         }
-        for one in kind.districts(config)
+        for one in listed
     ]
 
 

@@ -27,7 +27,8 @@ from sync.rules.quarantine import (
 )
 from sync.run.display import local_moment, shown_time
 from sync.run.find import district_row, source_row
-from sync.sources.connect import open_connector
+from sync.sources.blame import blaming
+from sync.sources.connect import close_connector, open_connector
 
 
 def set_aside(
@@ -71,11 +72,12 @@ def _discovers(source: Source) -> bool:
         kind = load(source.connector)
         if not kind.capabilities.discovery:
             return False
-        connector = open_connector(source)
-        try:
-            kind.districts(connector.config)
-        finally:
-            connector.close()
+        with blaming(source.connector):
+            connector = open_connector(source)
+            try:
+                kind.districts(connector.config)
+            finally:
+                close_connector(connector)
     except RosterSyncError:
         return False
     return True

@@ -14,14 +14,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from core.database import Database
+from sync.sources.check import check_district
 from tests.attack import crook
 from tests.attack.conftest import Attacked, add_source
-from tests.attack.crook import Crook
+from tests.attack.crook import RAISED, Crook
 from tests.attack.hostile import Hostile, quickly
 from tests.kit.sizes import examples
-from tests.kit.world import World, new_world
+from tests.kit.world import SLUG, World, new_world
 
 PLUGIN = str(Path(__file__).parent / "plugin")
 FAILS = set(crook.PLACES) - {"settled", "close", "fields"}
@@ -127,3 +129,38 @@ def test_a_source_alone_that_fails_says_so(
     outcome = world.sync(sources=["sis"])
     assert (outcome.status, outcome.exit_code) == ("incomplete", 12)
     assert json.dumps(outcome.certificates).find("Liam") == -1
+
+
+def test_check_names_what_failed_and_looks_at_the_other_sources(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacked = beside_a_crook(store, tmp_path, monkeypatch)
+
+    @given(place=st.sampled_from(["open", "vendor_district"]), what=st.sampled_from([*RAISED]))
+    @settings(max_examples=examples(8, long=60))
+    def prove(place: str, what: str) -> None:
+        Crook.way = (place, what)
+        checked = {one.source: one for one in check_district(store, SLUG)}
+        assert checked["town"].exit_code == 0
+        assert checked["sis"].exit_code != 0
+        assert "crook" in repr(checked["sis"].lines)
+        assert "Liam" not in repr(checked["sis"].lines)
+
+    prove()
+    attacked.spared()
+
+
+def test_a_connector_that_is_no_longer_installed_stops_nobody_else(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attacked = beside_a_crook(store, tmp_path, monkeypatch)
+    with store.write() as connection:
+        connection.execute(text("UPDATE sources SET connector = 'gone' WHERE name = 'sis'"))
+    outcome = attacked.sync()
+    assert outcome.status == "partial"
+    assert outcome.error is not None
+    assert "gone" in outcome.error.message
+    attacked.spared()
+    with store.write() as connection:
+        connection.execute(text("UPDATE sources SET connector = 'crook' WHERE name = 'sis'"))
+    attacked.sync(code=0)

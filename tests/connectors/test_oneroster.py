@@ -704,3 +704,46 @@ def test_a_provider_without_filters_asks_for_a_full_fetch(
 def test_deltas_are_read_only_where_a_district_asks_for_them(waits: Waits) -> None:
     assert not oneroster(waits).capabilities.incremental
     assert oneroster(waits, delta=True).capabilities.incremental
+
+
+# --- an API key
+
+
+def test_an_api_key_travels_in_the_header_that_the_server_names(
+    provider: Provider, waits: Waits, fetch: Any
+) -> None:
+    config = {"auth": "api_key", "api_key": SecretStr("k3y"), "api_key_header": "X-District-Key"}
+    fetched = fetch(oneroster(waits, provider, bearer=None, **config))
+    assert fetched.certificate.complete
+    for asked in provider.vendor.asked:
+        assert asked.headers["x-district-key"] == "k3y"
+        assert "authorization" not in asked.headers
+
+
+def test_a_key_is_sent_to_no_other_host(
+    provider: Provider, other_vendor: Any, waits: Waits, fetch: Any
+) -> None:
+    provider.fault = lambda asked, params: (
+        Reply(302, headers={"Location": f"{other_vendor.url}/users"})
+        if "/users?" in asked.target
+        else None
+    )
+    config = {"auth": "api_key", "api_key": SecretStr("k3y")}
+    with pytest.raises(IncompleteFetch, match="redirects users to another host"):
+        fetch(oneroster(waits, provider, bearer=None, **config))
+    assert other_vendor.asked == []
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"api_key": None}, "needs api_key"),
+        ({"api_key_header": "Host"}, "a header that HTTP itself needs"),
+        ({"api_key_header": "X Key"}, "should match pattern"),
+        ({"api_key_header": "X-Key: a\r\nX-Other"}, "should match pattern"),
+    ],
+)
+def test_an_api_key_that_cannot_be_sent_is_refused(config: dict[str, Any], said: str) -> None:
+    given = {"base_url": "https://d.example", "auth": "api_key", "api_key": SecretStr("k3y")}
+    with pytest.raises(ValidationError, match=said):
+        OneRosterConfig(**{**given, **config})
