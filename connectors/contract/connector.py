@@ -287,7 +287,10 @@ class Connector(ABC):
     Errors raised: ``ConfigError``, ``CredentialsRefused``, ``WrongDistrict``, ``FileRefused``,
     ``VendorFailure``, ``IncompleteFetch``, ``Disconnected``, ``RestartFetch``, ``NothingNew`` (a
     drop folder without a new set: nothing is read, nobody counts as missing); ``SkipRecord`` from
-    ``identify``, ``parse`` and ``combine`` only. None of their messages holds personal data.
+    ``identify``, ``parse`` and ``combine`` only. None of their messages holds personal data. Any
+    other error is reported as a failure of the connector, with its place and without its message.
+    In a run ``pages``, ``exists`` and ``vendor_district`` are asked in one thread of their own, and
+    for no longer than ``reading_timeout``.
     """
 
     name: ClassVar[str]

@@ -81,8 +81,7 @@ def _read(under_way: UnderWay, patient: Patience) -> None:
         reading.error = error
         reading.certificate = Certificate(complete=False, reason=error.message, pages=count)
     finally:
-        if not patient.lost:
-            patient.ask(pages.close)
+        patient.let_go(pages.close)
     incremental = reading.certificate.incremental
     for name, stream in under_way.streams.items():
         reading.counted[name] = stream.count

@@ -18,6 +18,9 @@ from core.errors import IncompleteFetch
 
 T = TypeVar("T")
 
+_LAST_SECONDS = 30.0
+"""How long a connector may take to close its pages, beyond the time of its reading."""
+
 
 class _Question(Generic[T]):
     """One call on its way, and what came of it."""
@@ -64,6 +67,16 @@ class Patience:
             self.lost = True
             raise self.over()
         return asked.answer()
+
+    def let_go(self, last: Callable[[], object]) -> None:
+        """Ask for a last thing, such as closing the pages; it is not waited for long.
+
+        Whatever it raises changes nothing any more: what was read is read.
+        """
+        if self._thread is not None and not self.lost:
+            asked = _Question(last)
+            self._questions.put(asked)
+            self.lost = not asked.answered.wait(_LAST_SECONDS)
 
     def check(self) -> None:
         """Raise ``IncompleteFetch`` if the time is over."""

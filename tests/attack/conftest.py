@@ -34,7 +34,7 @@ class Attacked:
         self.newcomers += 1
         key = f"town{self.newcomers}"
         self.world.rosters["town"].teacher(key)
-        self.world.later(hours=1)
+        self.world.later(days=1)  # limits count what joins within a week
         outcome = self.world.sync(code=code)
         assert self.world.user(key, "town")["status"] == "active", (outcome, outcome.error)
         return outcome

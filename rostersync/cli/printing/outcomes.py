@@ -112,6 +112,10 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             say_on(door.err, outcome.error.message, style="red")
         if outcome.error.hint:
             say_on(door.err, outcome.error.hint)
+        if outcome.error.__cause__ is not None and os.environ.get(DEBUG_VARIABLE) == "1":
+            import traceback
+
+            traceback.print_exception(outcome.error.__cause__)
     said = _SAID.get(outcome.status, outcome.status)
     if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
         door.say()
