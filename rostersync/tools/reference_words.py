@@ -203,7 +203,7 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "absent": "People and schools who were there before and are not now.",
             "withheld": "How many of those do not count as gone, because rows were unreadable.",
             "skipped": "Rows that could not be used.",
-            "left_out": "Single values that could not be used and were left out of rows that could.",
+            "left_out": "Single values that were left out of a row because they could not be used.",
             "unknown": "Words that were not understood, with how often they came.",
             "extra": "Fields of a JSON vendor that nothing reads, with how many new or changed"
             " records had them; never their values.",
