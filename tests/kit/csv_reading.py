@@ -170,4 +170,5 @@ class EditedFolder(Scenario):
             raise NotSupplied(situation)
         with tempfile.TemporaryDirectory() as name:
             folder = copy_of(self._fixture, Path(name), self._edits[situation])
-            yield Setting({"path": str(folder / self._file)}, directory=name)
+            path = str(folder / self._file)
+            yield Setting({"path": path}, directory=name, upload=path)

@@ -36,8 +36,8 @@ def _bound() -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     from connectors.contract.connector import FetchRequest
-    from connectors.files.file_connector.inspection import inspect
-    from connectors.files.file_connector.recognition import recognise
+    from connectors.files.inspection import inspect
+    from connectors.files.recognition import recognise
     from connectors.user_csv import UserCsv, UserCsvConfig
 
     before, peak = _used(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def main(paths: list[str]) -> None:
-    for module in ("openpyxl", "connectors.files.file_connector.inspection", "connectors.user_csv"):
+    for module in ("openpyxl", "connectors.files.inspection", "connectors.user_csv"):
         import_module(module)  # once, before the processes part
     for path in paths:
         sys.stdout.flush()
