@@ -8,6 +8,9 @@ MAKEFLAGS += --no-print-directory
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.rostersync-installed
+LOCK    := release/locked.txt
+PIP     := $(BIN)/python -m pip -qq --disable-pip-version-check
+LOWEST  := .venv-lowest
 WORKERS ?= $(shell nproc 2>/dev/null || echo 2)
 ARGS    ?=
 SIZE    ?= 100000
@@ -19,7 +22,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long lint format docs picture site bench bench-model bench-peers clean
+.PHONY: help venv demo test test-long test-lowest lock hooks release-check lint format docs picture site bench bench-model bench-peers clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
@@ -31,8 +34,9 @@ help:  ## Show this list
 
 venv: $(STAMP)  ## Set up the virtual environment
 
-# pyproject.toml is what decides the installation, so a change of it installs again.
-$(STAMP): pyproject.toml
+# pyproject.toml says what is needed and LOCK in which versions, so a change of either installs again.
+# A registry that does not have those versions must keep nobody from working: then the newest are taken.
+$(STAMP): pyproject.toml $(LOCK)
 	@if ! $(BIN)/python -c '' >/dev/null 2>&1; then \
 		python=$$($(find_python)); \
 		if [ -z "$$python" ]; then \
@@ -44,7 +48,9 @@ $(STAMP): pyproject.toml
 		rm -rf $(VENV) && "$$python" -m venv $(VENV); \
 	fi
 	@echo "Installing rostersync and its tools into $(VENV) ..."
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) install --constraint $(LOCK) --editable '.[dev]' || { \
+		echo "The versions of $(LOCK) cannot be had here; taking the newest that fit." >&2; \
+		$(PIP) install --editable '.[dev]'; }
 	@touch $@
 
 demo: $(STAMP)  ## Run the main job on a made-up district, in a temporary folder
@@ -68,6 +74,28 @@ test-long: lint  ## Lint, then run every test at full size
 	@HYPOTHESIS_PROFILE=long \
 		$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m '' $(ARGS)
 
+test-lowest: $(STAMP)  ## Run the quick tests on the lowest versions that pyproject.toml allows
+	@$(BIN)/python -m venv --clear $(LOWEST)
+	@$(BIN)/python -m release.lowest pyproject.toml >$(LOWEST)/constraints.txt
+	@echo "Installing the lowest versions into $(LOWEST) ..."
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check \
+		--constraint $(LOWEST)/constraints.txt --editable '.[dev]'
+	@$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+lock: $(STAMP)  ## Write release/locked.txt: the newest versions of everything that make venv installs
+	@$(BIN)/python -m venv --clear .venv-lock
+	@.venv-lock/bin/python -m pip install -qq --disable-pip-version-check uv
+	@.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --upgrade --extra dev \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file $(LOCK) pyproject.toml
+	@rm -rf .venv-lock
+	@echo "lock: $(LOCK) is written; make venv installs it"
+
+hooks: $(STAMP)  ## Check style, types and layers at each commit (see .pre-commit-config.yaml)
+	@$(BIN)/pre-commit install
+
+release-check: $(STAMP)  ## Build, check, and install the wheel on Python 3.11 to 3.13 (PYTHONS names more)
+	@PYTHONS='$(PYTHONS)' $(BIN)/python -m release.check
+
 docs: $(STAMP)  ## Write the pages that are made from the program
 	@$(BIN)/python -m rostersync.tools.reference
 
@@ -88,4 +116,4 @@ bench-peers: $(STAMP)  ## Compare with dlt on the same files (installs it into .
 	@$(BIN)/python -m bench.peers $(ARGS)
 
 clean:  ## Remove the virtual environment and every cache
-	@rm -rf $(VENV) .bench-peers .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	@rm -rf $(VENV) $(LOWEST) .venv-lock .bench-peers .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheel.installed import INNER, PROJECT, Environment, shade
+from tests.release.installed import INNER, PROJECT, Environment, shade
 
 CHECKOUT_ONLY = (
     "test_a_stranger_called_core_is_named",  # what hides the packages of a checkout

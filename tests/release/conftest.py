@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheel.installed import PROJECT, Environment, build_wheel, new_environment
+from tests.release.installed import PROJECT, Environment, build_wheel, new_environment
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.wheel.installed import PROJECT, Environment, build_wheel, new_environment, pip
+from tests.release.installed import PROJECT, Environment, build_wheel, new_environment, pip
 
 ROSTER = PROJECT / "rostersync" / "testing" / "ours" / "user_csv" / "roster"
 DISTRICT = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wheel.installed import INNER, PROJECT, Environment
+from tests.release.installed import INNER, PROJECT, Environment
 
 PROGRAM = '''\
 """What an app that embeds rostersync may look like."""

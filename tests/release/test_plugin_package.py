@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rostersync.tools.scaffold import new_connector
-from tests.wheel.installed import Environment, build_wheel, new_environment
+from tests.release.installed import Environment, build_wheel, new_environment
 
 
 @dataclass(frozen=True)
