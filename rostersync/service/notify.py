@@ -32,6 +32,7 @@ from sync.run.calendar import Calendar, calendar_of
 from sync.run.display import local_moment
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
+from sync.views.waiting import waiting_now
 
 log = log_of(__name__)
 
@@ -326,11 +327,18 @@ def _rollover(
             told["rollover"] = before["rollover"]
         return
     waits = bool(state.waiting) and not state.waited_out
+    people = len(waiting_now(connection, found.district_id))
+    if people:
+        told["waiting"] = people
     key = f"{state.returned} {'waiting' if waits else 'done'}"
+    slug = found.settings.slug
     if before.get("rollover") == key:
         told["rollover"] = key
+        if people > before.get("waiting", 0):
+            say("waiting", people, f"{people} people wait for a rollover",
+                "They are in no roster any more, and their schools still show the old year.",
+                f"See who: rostersync users {slug} --leaving")  # fmt: skip
         return
-    slug = found.settings.slug
     report = rollover_report(database, connection, slug, now)
     totals = report["totals"]
     counts = ", ".join(f"{number} {kind}" for kind, number in totals.items())
@@ -343,6 +351,7 @@ def _rollover(
         number = len(state.waiting)
         title = f"{number} school{'' if number == 1 else 's'} still"
         title += f" show{'s' if number == 1 else ''} the old year"
+        title += f", and {people} people wait" if people else ""
     say("rollover", key, title, f"Since {report['since']}: {counts}.",
         f"Date of the vendors' data: {dates}.",
         f"In no roster, and still in: {report['still_in']['manual']} made by hand,"

@@ -110,6 +110,8 @@ EVIDENCE: Mapping[str, str] = {
 """What speaks for and against a candidate of a conflict, apart from the ``same_…`` of changes."""
 
 STANDINGS: Mapping[str, str] = {
+    "waits_for_rollover": "Their school still shows the old year: they stay until it has rolled"
+    " over. Fourteen days after the pause those who are still missing go to the held plan.",
     "open": "Their data changed since the last applied plan: the next run will look at them.",
     "held": "A change of theirs waits for approval.",
     "rejected": "A change for them was rejected; it is left out until their data change.",

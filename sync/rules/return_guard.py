@@ -288,6 +288,11 @@ def graced_on(state: SeasonState, grace: Grace, day: date) -> date | None:
     return None if over else state.guarded_on
 
 
+def held_from(state: SeasonState) -> date | None:
+    """Return the first day on which nobody waits any more (S6); None while a pause lasts."""
+    return None if state.returned is None else state.returned + (UNCHANGED_DAYS - 1) * _DAY
+
+
 def is_late(state: SeasonState, day: date) -> bool:
     """Return whether the pause ended so long ago that nobody waits any longer (S6).
 

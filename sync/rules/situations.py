@@ -134,7 +134,7 @@ TABLE: tuple[Situation, ...] = (
     ),
     Situation(
         "left", {"sources": "left"},
-        "archive", "absent", "No source shares them any more: they are archived.",
+        "archive", "absent", "No source shares them any more: they leave.",
     ),
     Situation(
         "by_hand", {"sources": "never"},

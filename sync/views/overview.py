@@ -20,6 +20,7 @@ from sync.rules.season import Season
 from sync.rules.sync_times import next_run
 from sync.run.calendar import Calendar, calendar_of
 from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
+from sync.views.waiting import COUNT_WAITING
 
 Json = dict[str, Any]
 
@@ -45,6 +46,10 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     conflicts = {
         row[0]: row[1] for row in connection.execute(text(f"{_CONFLICTS}{where}{_BY}"), about)
     }
+    waiting = {
+        row[0]: int(row[1])
+        for row in connection.execute(text(f"{COUNT_WAITING}{where}{_BY_WAITING}"), about)
+    }
     runs = {row.district_id: row for row in connection.execute(text(f"{_RUNS}{where}"), about)}
     uploads: dict[int, list[str]] = defaultdict(list)
     for row in connection.execute(text(f"{_UPLOADS}{where}{_UPLOADS_IN_ORDER}"), about):
@@ -53,7 +58,7 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     found = [
         _one(
             calendar_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
-            uploads[row.id], runs.get(row.id), now,
+            uploads[row.id], runs.get(row.id), waiting.get(row.id, 0), now,
         )
         for row in rows
     ]  # fmt: skip
@@ -81,6 +86,7 @@ _UPLOADS = (
 """Files that waited and then could not be read: nobody was there to be told."""
 _UPLOADS_IN_ORDER = " ORDER BY u.id"
 _BY = " GROUP BY c.district_id"
+_BY_WAITING = " GROUP BY w.district_id"
 _RUNS = (
     "SELECT r.district_id, r.id, r.kind, r.status, r.started_at, r.finished_at FROM districts d"
     " JOIN runs r ON r.id = (SELECT MAX(l.id) FROM runs l WHERE l.district_id = d.id)"
@@ -94,6 +100,7 @@ def _one(
     conflicts: int,
     uploads: Sequence[str],
     last: Any,
+    waiting: int,
     now: datetime,
 ) -> Json:
     settings = found.settings
@@ -125,7 +132,7 @@ def _one(
         "vendor": any(
             one["vendor_state"] in PAUSED_WORDS | TROUBLED_WORDS for one in shown_sources
         ),
-        "waiting": bool(found.state.waiting) and not found.state.waited_out,
+        "waiting": waiting > 0 or (bool(found.state.waiting) and not found.state.waited_out),
     }
     good = [one["good_at"] for one in shown_sources if one["good_at"]]
     return {
@@ -143,6 +150,7 @@ def _one(
         "conflicts": conflicts,
         "failed_uploads": list(uploads),
         "waiting_schools": len(found.state.waiting) if not found.state.waited_out else 0,
+        "waiting_people": waiting,
         "sources": shown_sources,
         "last_run": run,
     }

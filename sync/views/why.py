@@ -27,6 +27,7 @@ from sync.run.find import Json
 from sync.run.open_records import is_open
 from sync.views import conflicts as conflict_views
 from sync.views import people, plans, why_missing
+from sync.views.waiting import is_waiting
 
 
 def why(database: Database, slug: str, user_id: str, *, now: Clock | None = None) -> Json:
@@ -71,6 +72,8 @@ def _page_of_user(connection: Connection, district: Any, user: UserView, at: dat
     held = _standing(connection, user.id)
     codes = [situation.name]
     codes += ["open"] if decision.steps and situation.action != "nothing" else []
+    waits = is_waiting(connection, user.id)
+    codes += ["waits_for_rollover"] if waits else []
     codes += ["held"] if held else []
     codes += ["rejected"] if _rejected(connection, district.id, user.id) else []
     codes += ["incomplete"] if context.failed & {r.source_id for r in user.records} else []
@@ -80,7 +83,7 @@ def _page_of_user(connection: Connection, district: Any, user: UserView, at: dat
         "user": people.user_json(connection, district, user.id),
         "situation": situation.name,
         "reasons": [{"code": situation.name, "means": situation.means}, *_told(codes[1:])],
-        "next": _next(user, situation.name, speaking, context),
+        "next": _next(user, "waits" if waits else situation.name, speaking, context),
         "records": _records(connection, user.records, context),
         "matches": _matches(history),
         "fields": _fields(user, speaking, context, history),
@@ -234,6 +237,7 @@ def _next(
         "source_failed": {"leaves": "Their source is read completely and does not share them."},
         "by_hand": {"leaves": "An admin archives them; no source ever held them."},
         "left": {"leaves": "The next run that may take people away."},
+        "waits": {"leaves": "Their school rolls over, or a person approves the held plan later."},
         "leaves_scope": {"leaves": "The held plan is approved: their source was narrowed."},
     }.get(situation, {"leaves": "A person's act."})
 

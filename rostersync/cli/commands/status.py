@@ -98,11 +98,19 @@ def todo(one: dict[str, Any]) -> list[str]:
         said.append(f"the last run drifted: sync {slug}")
     if one["conflicts"]:
         said.append(f"{things(one['conflicts'], 'conflict')}: conflicts {slug}")
-    if one["waiting_schools"]:
-        waiting = one["waiting_schools"]
-        waits = things(waiting, "school waits", "schools wait")
-        said.append(f"{waits} for {'its' if waiting == 1 else 'their'} rollover")
+    if one["waiting_schools"] or one["waiting_people"]:
+        said.append(_waiting(one))
     return said
+
+
+def _waiting(one: dict[str, Any]) -> str:
+    """Say how many schools wait for their rollover, and how many people with them."""
+    schools, people = one["waiting_schools"], one["waiting_people"]
+    said = things(schools, "school waits", "schools wait")
+    said += f" for {'its' if schools == 1 else 'their'} rollover"
+    if not people:
+        return said
+    return f"{said} with {things(people, 'person', 'people')}: users {one['district']} --leaving"
 
 
 def run(

@@ -26,7 +26,7 @@ _SAID = {
     "held": "What was safe is done; the rest waits for a person's approval.",
     "partial": "A source could not be read; nobody left because of it. The others are up to date.",
     "paused": "The district is paused: nobody was changed.",
-    "waiting": "What is left waits for the schools to roll over.",
+    "waiting": "Everything else is done; these people wait for their schools to roll over.",
     "incomplete": "The roster could not be read completely: nobody left because of it.",
     "refused": "Nothing was changed.",
     "drifted": "The plan no longer fits: nothing was changed.",
@@ -66,12 +66,14 @@ def run_act(slug: str, act: Callable[[], Outcome]) -> Outcome:
 def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
     """Return the document of ``sync``, ``apply``, ``approve`` and ``undo``.
 
-    ``left`` is there when an undo leaves people as they are: their ids.
+    ``left`` is there when an undo leaves people as they are: their ids. ``waiting`` names the
+    people who wait for a rollover, if the run has found any.
     """
     from sync.run.display import RUN, shown_id
     from sync.views import plans
 
     run = outcome.run_id
+    waiting = _waiting(connection, outcome)
     return {
         "district": outcome.district,
         "status": outcome.status,
@@ -81,7 +83,14 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         "error": None if outcome.error is None else outcome.error.as_json(),
         **({"left": outcome.left} if outcome.left else {}),
         **({"report": outcome.report} if outcome.report else {}),
+        **({"waiting": waiting} if waiting else {}),
     }
+
+
+def _waiting(connection: Connection, outcome: Outcome) -> list[dict[str, Any]]:
+    from sync.views.waiting import waiting_of_run
+
+    return [] if outcome.run_id is None else waiting_of_run(connection, outcome.run_id)
 
 
 def show_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> int:
@@ -106,6 +115,7 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             if outcome.certificates:
                 door.say()
             say_plan(door, connection, number, whole=whole)
+        _say_waiting(door, outcome, _waiting(connection, outcome))
     if outcome.error is not None:
         reasons = {one.get("reason") for one in outcome.certificates.values()}
         if outcome.error.message not in reasons:  # otherwise it has just been said
@@ -120,6 +130,27 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
     if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
         door.say()
         door.say(f"{outcome.district}: {outcome.status.replace('_', ' ')}. {said}")
+
+
+WAITING_NAMED = 20
+"""How many of those who wait for a rollover are named; ``users --leaving`` names all."""
+
+
+def _say_waiting(door: Door, outcome: Outcome, waiting: list[dict[str, Any]]) -> None:
+    """Name the people who wait until their school has rolled over."""
+    from rostersync.cli.printing.words import people
+
+    if not waiting:
+        return
+    verb = "waits" if len(waiting) == 1 else "wait"
+    door.say()
+    door.say(f"{people(len(waiting))} {verb} until their school shows the new year:", style="bold")
+    for one in waiting[:WAITING_NAMED]:
+        where = f" of {one['school']}" if one["school"] else ""
+        door.say(f"  {one['name'] or one['user_id']}, {one['role'] or 'no role'}{where}")
+    rest = len(waiting) - WAITING_NAMED
+    if rest > 0:
+        door.say(f"  and {rest} more: rostersync users {outcome.district} --leaving, or --json")
 
 
 def _held_first(connection: Connection, numbers: list[int]) -> list[int]:
