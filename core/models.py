@@ -100,6 +100,20 @@ def without_zeros(number: str) -> str:
     return number
 
 
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+"""Zero-width characters, direction marks, byte order marks, variation selectors, soft hyphens."""
+
+
+def _clean_text(value: object) -> object:
+    """Clean a value, and take out of it what nobody sees: accents are one character each (F16)."""
+    if isinstance(value, str) and not value.isascii():
+        value = INVISIBLE.sub("", unicodedata.normalize("NFC", value))
+    return _clean(value)
+
+
 def _clean(value: object) -> object:
     """Treat absent, null, empty and blank alike (AC6); refuse what no database can store."""
     if isinstance(value, str):
@@ -122,7 +136,7 @@ def _clean_key(value: object) -> object:
 
 Text = Annotated[
     Annotated[str, StringConstraints(max_length=1024)] | None,
-    BeforeValidator(_clean),
+    BeforeValidator(_clean_text),
 ]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=512), BeforeValidator(_clean_key)]
 

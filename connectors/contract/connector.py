@@ -317,6 +317,9 @@ class Connector(ABC):
     """The config fields that decide how a record is read (not where it is read from). When one of
     them changes, the engine reads everything again and labels the changes that follow (L8)."""
 
+    directory: str = "."
+    """Where relative paths in the config start; whoever calls ``check`` sets it before."""
+
     def __init__(self, config: ConnectorConfig) -> None:
         self.config = config
 

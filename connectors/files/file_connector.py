@@ -33,7 +33,14 @@ from connectors.files.dropped.pickup import Rules, pick_up
 from connectors.files.dropped.sftp import SftpConfig, SftpInbox
 from connectors.files.dropped.tidying import PickedUp
 from connectors.files.file_set import FileSet, open_files
-from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
+from core.errors import (
+    ConfigError,
+    FileRefused,
+    IncompleteFetch,
+    NothingNew,
+    RosterSyncError,
+    SkipRecord,
+)
 
 _NO_KEY = "?"
 """Replaces the key of a row that has none, while its other columns are checked."""
@@ -182,19 +189,28 @@ class FileConnector(Connector):
             )
 
     def check(self) -> Iterable[Check]:
-        """List the drop directory, if there is one."""
-        inbox: Inbox | None = None
-        if self.config.sftp is not None:
-            inbox = SftpInbox(self.config.sftp)
-        if inbox is None:
-            return
+        """Say whether the files are there, wherever they come from."""
+        config = self.config
+        if config.path is not None:
+            yield self._check_files(Path(self.directory, Path(config.path).expanduser()))
+        elif config.sftp is not None:
+            yield _check_inbox(SftpInbox(config.sftp, self.directory))
+        elif config.inbound is not None:
+            yield _check_inbox(LocalInbox(Path(self.directory, Path(config.inbound).expanduser())))
+        else:
+            yield Check("files", True, "It is fed by uploads: no place to read is configured.")
+
+    def _check_files(self, path: Path) -> Check:
         try:
-            count = len(inbox.listing())
-            yield Check("directory", True, f"{inbox.where} can be listed: {count} files.")
+            with open_files(path) as files:
+                missing = [name for name in self.set_files if files.file(name) is None]
+                if not files.files() or missing:
+                    lacks = ", ".join(missing) or "a CSV file"
+                    said = f"{files.label} lacks {lacks}. Found: {files.listing()}."
+                    return Check("files", False, said)
+                return Check("files", True, f"{files.label} is there: {files.listing()}.")
         except RosterSyncError as problem:
-            yield Check("directory", False, f"{problem.message} {problem.hint}".strip())
-        finally:
-            inbox.close()
+            return Check("files", False, f"{problem.message} {problem.hint}".strip())
 
     def close(self) -> None:
         """Remove the copy of a set, and release the place that it came from."""
@@ -259,6 +275,18 @@ class FileConnector(Connector):
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the row as column → value."""
         return self.tables[stream].mapping(raw, hide=self.hidden)
+
+
+def _check_inbox(inbox: Inbox) -> Check:
+    try:
+        count = len(inbox.listing())
+        return Check("directory", True, f"{inbox.where} can be listed: {count} files.")
+    except ConfigError as problem:
+        return Check("config", False, f"{problem.message} {problem.hint}".strip())
+    except RosterSyncError as problem:
+        return Check("directory", False, f"{problem.message} {problem.hint}".strip())
+    finally:
+        inbox.close()
 
 
 def _is_final(settlement: Settlement) -> bool:

@@ -106,15 +106,24 @@ class Inspection:
 
 
 def inspect(
-    connector: Connector, request: FetchRequest, email_domains: frozenset[str] = frozenset()
+    connector: Connector,
+    request: FetchRequest,
+    email_domains: frozenset[str] = frozenset(),
+    padded: frozenset[str] = frozenset(),
 ) -> Inspection:
-    """Read a whole file without keeping anything of it. ``email_domains`` are folded (F9)."""
-    return _Inspector(connector, email_domains).read(request)
+    """Read a whole file without keeping anything of it. ``email_domains`` are folded (F9).
+
+    ``padded`` are numbers with leading zeros, without them, that the source had before.
+    """
+    return _Inspector(connector, email_domains, padded).read(request)
 
 
 class _Inspector:
-    def __init__(self, connector: Connector, email_domains: frozenset[str]) -> None:
+    def __init__(
+        self, connector: Connector, email_domains: frozenset[str], padded: frozenset[str]
+    ) -> None:
         self.connector = connector
+        self.padded = padded
         self.domains = email_domains
         self.people_streams = connector.people or {
             name for name, kind in connector.streams.items() if kind is Kind.USER
@@ -261,7 +270,9 @@ class _Inspector:
             rule, message, hint = trap
             about = RowFinding(page.file, line, column, rule, message, hint)
             self._add("warning", about, value)
-        if is_id and value.isdecimal():
+        if is_id and value in self.padded:
+            self._add("warning", _lost_zeros(page.file or "", line, column), value)
+        elif is_id and value.isdecimal():
             self.shapes[page.file or "", column].met(value, line)
 
     def _add(self, severity: Severity, about: RowFinding, value: str | None = None) -> None:
@@ -325,32 +336,36 @@ def _trap(column: str, value: str) -> tuple[str, str, str] | None:
 
 
 class _Shapes:
-    """The lengths of the numbers in one column: the shorter minority has lost zeros."""
+    """The numbers in one column: those that are shorter than the ones padded with zeros lost them.
+
+    Numbers that are merely shorter than others have lost nothing.
+    """
 
     def __init__(self) -> None:
         self.lengths: Counter[int] = Counter()
-        self.zero = False
+        self.padded: Counter[int] = Counter()
         self.lines: dict[int, list[tuple[int | None, str]]] = defaultdict(list)
 
     def met(self, value: str, line: int | None) -> None:
         self.lengths[len(value)] += 1
-        self.zero = self.zero or (value[0] == "0" and len(value) > 1)
-        if len(self.lines[len(value)]) < 100:
+        if value[0] == "0":
+            self.padded[len(value)] += 1
+        elif len(self.lines[len(value)]) < MOST_OF_A_KIND:
             self.lines[len(value)].append((line, value))
 
     def short_ones(self) -> list[tuple[int | None, str]]:
-        if self.zero or not self.lengths:
+        if not self.padded:
             return []
         usual, count = self.lengths.most_common(1)[0]
-        shorter = [length for length in self.lengths if length < usual]
-        if count * 10 < self.lengths.total() * 8 or count < 5 or usual < 4:
-            return []
-        return [one for length in sorted(shorter) for one in self.lines[length]]
+        if self.padded.keys() != {usual} or count * 2 <= self.lengths.total():
+            return []  # no fixed width, so nothing shows that somebody is too short
+        shorter = sorted(length for length in self.lengths if length < usual)
+        return [one for length in shorter for one in self.lines[length]]
 
 
 def _lost_zeros(file: str, line: int | None, column: str) -> RowFinding:
     return RowFinding(
         file or None, line, column, "leading-zeros",
-        f"{column} is shorter than the others: a spreadsheet may have dropped leading zeros.",
-        "If so, format the column as text and type the zeros again.",
+        f"{column} has lost its leading zeros: a spreadsheet drops them.",
+        "Format the column as text, and type the zeros again.",
     )  # fmt: skip

@@ -12,11 +12,8 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-    "\U000e0000-\U000e007f]"
-)
-"""Zero-width characters, direction marks, byte order marks, variation selectors, soft hyphens."""
+from core.models import INVISIBLE
+
 _NO_BREAK = "\u00a0\u2007\u202f"
 _AT_THE_ENDS = re.compile(f'(?<=[,"\n])[{_NO_BREAK}]+|[{_NO_BREAK}]+(?=[,"\n])')
 _END_MARK = b"\x1a"
@@ -42,7 +39,7 @@ class Unseen:
             text, self._held = text[:at], text[at:]
         if text.isascii():
             return text
-        text, count = _INVISIBLE.subn("", text)
+        text, count = INVISIBLE.subn("", text)
         self.invisible += count
         text, count = _AT_THE_ENDS.subn("", text)
         self.no_break += count

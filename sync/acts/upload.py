@@ -8,6 +8,7 @@ planned, and applied except for what is held.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Found, Inspection, inspect
@@ -26,7 +27,7 @@ from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.private_folder import PrivateFolder
 from core.schema import Source
-from core.settings import DistrictSettings
+from core.settings import NUMBER_FIELDS, DistrictSettings
 from core.steps import log_of, step
 from sync.acts.flex import WITHOUT_REPORT, one_upload, refuse_upload
 from sync.engine import plan_district, sync_district
@@ -321,7 +322,9 @@ class _UploadReading:
         try:
             terms = terms_of(self.database, self.settings, self.source, connector)
             request = FetchRequest(directory=self.settings.directory, file=str(path))
-            return inspect(connector, request, terms.email_domains)
+            with self.database.read() as connection:
+                padded = padded_numbers(connection, self.source)
+            return inspect(connector, request, terms.email_domains, padded)
         finally:
             connector.close()
 
@@ -383,3 +386,28 @@ class _UploadReading:
 
 
 _IS_KEPT = text("SELECT original IS NOT NULL FROM uploads WHERE id = :upload")
+
+
+# -- numbers that a spreadsheet may have shortened
+
+
+def padded_numbers(connection: Connection, source: Source) -> frozenset[str]:
+    """Return the numbers with leading zeros that a source has, without them (I11).
+
+    Of more than ``_MOST_PADDED`` the others are not looked for.
+    """
+    found: set[str] = set()
+    for data in connection.execute(_PADDED, {"source": source.id}).scalars():
+        for name, value in json.loads(data).items():
+            if name in NUMBER_FIELDS and value[:1] == "0" and value.isdecimal():
+                found.add(value.lstrip("0"))
+        if len(found) >= _MOST_PADDED:
+            break
+    return frozenset(found - {""})
+
+
+_MOST_PADDED = 200_000
+_PADDED = text(
+    "SELECT data FROM records WHERE source_id = :source AND kind = 'user' AND present"
+    " AND data LIKE '%\":\"0%'"
+)

@@ -19,6 +19,7 @@ from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
 from core.schema import Source
+from core.settings import DistrictSettings
 from core.steps import log_of, step
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
@@ -32,7 +33,14 @@ log = log_of(__name__)
 DISTRICT_KEYS = ("district_id", "tenant_id", "district_guid")
 """The config fields in which a source names its district at the vendor."""
 
-_CODES = {"config": 2, "district": 2, "credentials": 14, "connection": 12, "sharing": 12}
+_CODES = {
+    "config": 2,
+    "district": 2,
+    "credentials": 14,
+    "connection": 12,
+    "sharing": 12,
+    "files": 15,
+}
 """The exit code of a failed line with that name; any other failed line gives 12."""
 _ROLES = frozenset(role.value for role in Role) | {"students", "teachers"}
 
@@ -92,15 +100,16 @@ def check_district(
         if not sources or source.name in sources:
             checked = SourceCheck(source.name, source.connector)
             with step(log, "check source", source=source.name) as done:
-                checked.lines = list(dict.fromkeys(_lines(database, source, settings.zone)))
+                checked.lines = list(dict.fromkeys(_lines(database, source, settings)))
                 done.tell(failed=sum(not line.passed for line in checked.lines))
             yield checked
 
 
-def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]:
+def _lines(database: Database, source: Source, settings: DistrictSettings) -> Iterator[Line]:
     try:
         with blaming(source.connector):
             connector = open_connector(source)
+            connector.directory = settings.directory
     except RosterSyncError as error:
         yield line_of(error)
         return
@@ -126,7 +135,7 @@ def _lines(database: Database, source: Source, zone: ZoneInfo) -> Iterator[Line]
             yield Line("files", True, "A file source: its files are looked at when they are read.")
         yield from own
         if connector.capabilities.origin == "sync":
-            yield from _last_seen(source, zone, told="vendor" in names)
+            yield from _last_seen(source, settings.zone, told="vendor" in names)
             yield from _others(database, source, connector)
     finally:
         close_connector(connector)

@@ -19,6 +19,7 @@ from core.database import Database
 from core.errors import FileRefused
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
+from sync.sources.check import check_district
 from tests.kit.user_files import HEADER, active, district, people, row
 
 MANIFEST = "propertyName,value\noneroster.version,1.2\nfile.orgs,bulk\nfile.users,bulk\n"
@@ -241,3 +242,48 @@ def test_no_column_is_suggested_that_is_there(database: Database, tmp_path: Path
     assert outcome.error is not None
     assert "userSourcedId" in outcome.error.message
     assert "Did you mean" not in outcome.error.hint
+
+
+# ------------------------------------------------------------------- are the files there?
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "code", "said"),
+    [
+        ('path = "set"', ONE_TWO, 0, "is there: manifest.csv, orgs.csv"),
+        ('path = "set"', {"orgs.csv": ONE_TWO["orgs.csv"]}, 15, "lacks users.csv"),
+        ('path = "set"', {}, 15, "lacks orgs.csv, users.csv"),
+        ('path = "nowhere"', {}, 15, "There is no folder or file nowhere"),
+        ('inbound = "set"', ONE_TWO, 0, "can be listed: 4 files"),
+        ('inbound = "nowhere"', {}, 2, "There is no drop directory nowhere"),
+        ("", {}, 0, "fed by uploads"),
+    ],
+)
+def test_check_says_whether_the_files_are_there(
+    database: Database, tmp_path: Path, config: str, files: dict[str, str], code: int, said: str
+) -> None:
+    slug = district(database, tmp_path, config, connector="oneroster_csv")
+    write(tmp_path / "set", files)
+    (checked,) = check_district(database, slug)
+    assert checked.exit_code == code
+    assert any(said in line.message for line in checked.lines)
+
+
+# ------------------------------------------------------------------------- leading zeros
+
+
+def test_zeros_that_a_spreadsheet_has_eaten_are_told_where_the_source_had_them(
+    database: Database, tmp_path: Path
+) -> None:
+    slug = district(database, tmp_path, connector="clever_csv")
+    numbers = [f"{n:05}" for n in range(95, 110)]
+    for written, told in ((numbers, 0), ([number.lstrip("0") for number in numbers], 15)):
+        students = "".join(f"1,s{n},{n},Lima,Ana{n}\n" for n in written)
+        files = {
+            "schools.csv": "School_id,School_name\n1,Lincoln\n",
+            "students.csv": "School_id,Student_id,Student_number,Last_name,First_name\n" + students,
+            "teachers.csv": "School_id,Teacher_id,Last_name,First_name\n1,t1,Park,Dee\n",
+        }
+        done = upload_file(database, slug, write(tmp_path / "set", files), actor="x", dry=told > 0)
+        eaten = [one for one in done.found if one.rule == "leading-zeros"]
+        assert [one.column for one in eaten] == ["Student_number"] * told
