@@ -66,7 +66,7 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         " to another domain are held.",
         "sync_times": "When to sync, like `05:00`, several a day.",
         "grace": "How long people stay active who are in no roster any more; see below.",
-        "guard": "What the first sync after a pause does with people whom no new school year"
+        "guard": "What the first sync after a pause does with people that no new school year"
         " explains: hold them (`explain`), hold every change (`approve`), or judge by the limits"
         " alone (`off`).",
         "year_end": "The last day of a school year, as month and day. Only after a pause that spans"
@@ -95,11 +95,11 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         "district": "For everybody.",
         "additions": "For people who join or come back by one source, of the district's active"
         " people.",
-        "blanked": "For people of whom a source empties a name, an address, a number or another"
-        " field, and for those whose address it moves to a domain that is not in `email_domains`;"
-        " of the source's active people.",
-        "renamed": "For people to whom a source gives another given and another family name.",
-        "moved": "For people whom a source moves to other schools altogether.",
+        "blanked": "For people whose name, address, number or other field a source empties, and"
+        " for those whose address it moves to a domain outside `email_domains`; measured by the"
+        " source's active people.",
+        "renamed": "For people whose given name and family name a source both replaces.",
+        "moved": "For people that a source moves to entirely different schools.",
         "override": "Other numbers for some schools, roles or periods; see below.",
     },
     "a limit": _RULE,

@@ -32,8 +32,8 @@ CHANGES: Mapping[str, str] = {
     "same_master": "The same userMasterIdentifier: the same person.",
     "same_number_elsewhere": "A number that stands in another field there (one vendor's SIS id is"
     " another's student or staff number), and the same names or address: the same person.",
-    "same_number_without_zeros": "The same number but for leading zeros, which a spreadsheet eats,"
-    " the same names, and nobody else with that number: the same person.",
+    "same_number_without_zeros": "The same number apart from leading zeros, which spreadsheets"
+    " remove, and the same names, and nobody else with that number: the same person.",
     "same_number": "The same number: the same school.",
     "same_sis_id": "The same SIS id in the same role class: the same person.",
     "same_staff_number": "The same staff number: the same person.",
