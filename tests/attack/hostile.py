@@ -94,7 +94,7 @@ class Hostile:
         self.spoil: Callable[[Asked, Answer], Answer | None] = lambda asked, answer: answer
         self.asked: list[Asked] = []
         self.answers_by_id = True
-        """False: a question for one user is answered 404, whoever is meant."""
+        """False: a request for a single user is answered 404, whatever the user."""
         self.schools: list[tuple[str, str]] = [("o1", "Lincoln")]
         self._stop = threading.Event()
         outer = self

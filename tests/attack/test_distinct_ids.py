@@ -60,12 +60,12 @@ def test_the_same_on_every_store(database: Database, attack_on: Any) -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_first_reading_with_repeated_records_is_not_whole(attack: Attack, dialect: str) -> None:
-    """Whoever is hidden on the first day has no id by which to ask."""
+    """A person who is hidden on the first day has no id by which to ask."""
     attacked = attack(dialect, count=MANY)
     attacked.vendor.listed = repeating({12: 3, 15: 4})
     outcome = attacked.sync()
     assert (outcome.status, outcome.exit_code) == ("partial", 12)
-    assert attacked.world.count() == MANY - 2 + 1, "whoever was read whole may join (F1)"
+    assert attacked.world.count() == MANY - 2 + 1, "people whose records are complete may join (F1)"
     attacked.vendor.listed = lambda listed: listed
     attacked.sync(code=0)
 

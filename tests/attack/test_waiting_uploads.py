@@ -153,7 +153,7 @@ def test_what_a_killed_program_left_in_clear_is_swept_at_the_next_start(
     with PrivateFolder() as alive:
         assert not left.exists()
         assert alive.path.stat().st_mode & 0o077 == 0
-        assert sweep() == 0, "whoever lives keeps theirs"
+        assert sweep() == 0, "a living program keeps its folder"
         assert alive.path.exists()
     assert list(tmp_path.iterdir()) == []
 

@@ -41,7 +41,7 @@ def opened() -> Iterator[Opener]:
 
 
 def _revisions() -> list[str]:
-    """Every migration of ours, oldest first."""
+    """All of our migrations, oldest first."""
     scripts = ScriptDirectory(str(Path(core.schema.__file__).parent / "migrations"))
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
 

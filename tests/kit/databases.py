@@ -24,7 +24,7 @@ def cannot_run(reason: str) -> NoReturn:
 
 @contextmanager
 def new_postgres_database(postgres_url: str, template: str = "template1") -> Iterator[str]:
-    """Make a database, yield its URL, and drop it with whoever is still connected."""
+    """Make a database, yield its URL, and drop it together with open connections."""
     server = postgres_url.replace("postgresql+psycopg://", "postgresql://", 1)
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server, autocommit=True) as connection:

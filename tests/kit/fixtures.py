@@ -1,4 +1,4 @@
-"""Fixtures of the kits: a district to work on, whoever the test is about, on both stores.
+"""Fixtures of the kits: a district to work on, for any test, on both stores.
 
 ``world``, ``school`` and ``make_world`` have rosters that a test edits in Python; ``new_town`` and
 ``middle`` have a calendar; ``cli`` is the command line in this process.

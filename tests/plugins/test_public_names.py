@@ -30,7 +30,7 @@ PUBLIC_MODULES = {
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield (module, name) for everything of ours that a file imports."""
+    """Yield (module, name) for every import from our packages in a file."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in OURS:
             yield from ((str(node.module), alias.name) for alias in node.names)

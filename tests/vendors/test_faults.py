@@ -69,7 +69,7 @@ def _settles(world: VendorWorld) -> None:
     """Run once more, now that nothing is wrong: the directory is equal to the vendor."""
     outcome = world.sync()
     if outcome.status == "waiting":
-        # back from disconnected, the first complete run is guarded (S3): whoever is missing waits
+        # back from disconnected, the first complete run is guarded (S3): missing people wait
         # for a rollover, and when none came, for a person
         outcome = world.later(days=15).sync()
         assert outcome.status == "held"

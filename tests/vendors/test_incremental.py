@@ -61,7 +61,7 @@ def is_incremental(outcome: Any) -> bool:
 
 
 def assert_nothing_but_leavers_is_behind(world: VendorWorld) -> None:
-    """Whoever the vendor shares is as it says; whoever left since the last full fetch waits."""
+    """Shared people are as the vendor says; leavers since the last full fetch wait."""
     truth, directory = world.truth(), world.directory()
     assert truth.keys() <= directory.keys()
     for key, said in truth.items():

@@ -133,7 +133,7 @@ def _commas(path: Path) -> None:
 
 
 def _ten_thousand_names(path: Path) -> None:
-    """A header of which every name might be meant as one of ours."""
+    """A header in which every name resembles one of ours."""
     path.write_text("firstname," + ",".join(f"first name {n}" for n in range(9_990)) + "\n")
 
 

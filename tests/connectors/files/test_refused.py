@@ -102,7 +102,7 @@ def test_f12_whoever_a_refused_row_speaks_of_stays_and_only_leavers_leave(
         gone = set() if keyless else {f"Ana{n}" for n in leavers}
         assert year.active() == everybody - gone
         assert outcome.exit_code == (12 if keyless else 0)
-    # and once the rows are right, whoever is not there has left
+    # and once the rows are right, people who are not in them have left
     year.sync(line(n) for n in range(PEOPLE) if n not in leavers)
     assert year.active() == everybody - {f"Ana{n}" for n in leavers}
 

@@ -45,7 +45,7 @@ def undo(town: Town, done: Outcome) -> Outcome:
 
 
 def expected(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return the state before, with whoever was created since, archived and held by nobody."""
+    """Return the state before, with people created since as archived and held by nobody."""
     made = after["users"].keys() - before["users"].keys()
     schools = after["schools"].keys() - before["schools"].keys()
     new = {user: after["users"][user] for user in made}

@@ -97,7 +97,7 @@ def test_flex_4_4_a_file_of_wrong_domains_ends_processed_and_changes_nobody(
     wrong = people(range(5)).replace("springfield.example", "shelbyville.example")
     done = give(database, tmp_path, wrong)
     assert (done.status, active(database)) == ("PROCESSED", 5)
-    assert done.outcome.exit_code == 15, "whoever uploads it is told, though it was processed"
+    assert done.outcome.exit_code == 15, "the uploader is told, although it was processed"
     assert {one.rule for one in done.found} == {"email-domain"}
     assert [one.line for one in done.found] == [2, 3, 4, 5, 6]
     assert done.found[0].value == "p…@shelbyville.example"

@@ -51,7 +51,7 @@ def test_c23_people_keep_their_ids_and_nobody_is_archived_or_doubled(town: Town)
     assert (school["name"], school["lost"]) == ("Lincoln High", 2)
     done = town.apply(planned)
     assert {n: town.user(f"n{n}", "next").id for n in range(28)} == {n: ids[n] for n in range(28)}
-    assert len(town.users("active")) == 31, "whoever is lost stays until the old one is retired"
+    assert len(town.users("active")) == 31, "lost people stay until the old one is retired"
     assert town.sync().status == "nothing_to_do"
     undone = undo_run(town.database, done.run_id or 0, actor="x", now=town.clock)
     town.apply(undone)

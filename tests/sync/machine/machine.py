@@ -2,7 +2,7 @@
 
 Vendors edit rosters, readings end early, admins add and lock, plans are approved late, runs crash
 between any two statements, days pass. After each step the directory must be what the ledger says,
-and whoever was archived must have been proven to be gone.
+and people who were archived must have been proven to be gone.
 
 What vendors do is in ``machine_rosters``, what people decide in ``machine_decisions``, what must be
 true in ``machine_truths`` and ``machine_limits``. Here it is one, and has an end.

@@ -153,7 +153,7 @@ class Decisions(Rosters):
         )
 
     def undo(self, chosen: Any) -> None:
-        """Undo puts people back; whoever was changed since is left (P8)."""
+        """Undo puts people back; people changed since are left alone (P8)."""
         outcome: Any = None
         with suppress(UsageError):
             outcome = undo_run(self.database, chosen.run, actor="principal", now=self.world.clock)

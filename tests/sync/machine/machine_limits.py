@@ -54,7 +54,7 @@ class Limited(Truths):
     def every_taking_is_written_down(self, plan: int) -> None:
         """L1: whatever a plan takes away is counted, in each group where the person is (L2).
 
-        Whoever was restored by hand, or is protected no more, is held by no source any longer: what
+        A person who was restored by hand, or lost protection, is held by no source any longer: what
         their sources took was counted when their holds ended, and a group is of held people (L3).
         """
         counted: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)

@@ -386,7 +386,7 @@ class Seasons(machine.Engine):
         return not (way == "left_out" and self.in_trouble(name)) and super().is_no_proof(name, way)
 
     def learn(self, name: str, way: str) -> None:
-        """Count the readings and the days of whoever is gone, besides what ``Engine`` learns."""
+        """Count the readings and days of people who are gone, besides what ``Engine`` learns."""
         before, newest = set(self.gone[name]), self.fetched.get(name)
         if self.in_trouble(name) and way in ("whole", "left_out"):
             way = "says_so"  # its vendor is in trouble: that proves nothing (S3)

@@ -188,7 +188,7 @@ class Truths(Decisions):
             self.nobody_is_changed_on_half_the_evidence(plan)
 
     def it_was_time_to_leave(self, who: str, user: str, now: Look) -> None:
-        """Rules 3 and 5: whoever is archived was proven to be gone, long enough (S7)."""
+        """Rules 3 and 5: archived people were proven to be gone, long enough (S7)."""
         assert not self.last.users[user]["protected"], f"{who}, protected"
         assert not (user in self.last.named and user in now.named), f"{who}, named in a conflict"
         keys = self.keys_of(user)

@@ -111,7 +111,7 @@ STAYING = pytest.mark.parametrize(
 
 
 def staying(make_world: NewWorld, settings: dict[str, Any]) -> World:
-    """A district of 20 and Ana, in which whoever leaves stays for a while."""
+    """A district of 20 and Ana, in which leavers stay for a while."""
     world = make_world()
     for number in range(20):
         world.sis.student(f"st{number}", email=f"sam{number}@old.example")

@@ -1,4 +1,4 @@
-"""The scratch tables are where they are declared, and are filled and read by whom they say."""
+"""The scratch tables are where they are declared, and the named modules fill and read them."""
 
 from __future__ import annotations
 

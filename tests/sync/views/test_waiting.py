@@ -1,4 +1,4 @@
-"""Whoever waits for a rollover is known by name, wherever one looks (S6)."""
+"""People who wait for a rollover are known by name, wherever one looks (S6)."""
 
 from __future__ import annotations
 
