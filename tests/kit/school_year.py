@@ -82,7 +82,7 @@ class Vendor:
         self.people[key] = replace(self.people[key], **values)
 
     def roll_over(self, *schools: str, top: str = "08") -> list[str]:
-        """Everybody one grade up; people who were in ``top`` are gone. Return the graduates' keys."""
+        """Everybody one grade up; those in ``top`` are gone. Return the graduates' keys."""
         gone = []
         for person in self:
             if schools and person.school not in schools:

@@ -165,7 +165,7 @@ def test_who_joins_with_whom_depends_on_no_order_and_is_what_runs_one_by_one_fin
                 for name in (
                     *names,
                     *names[1:],
-                ):  # once more, for people who waited for a later source
+                ):  # again, for those who waited for a later source
                     town.sync(name)
         users: dict[str, set[str]] = {}
         alone = set()
