@@ -169,7 +169,7 @@ def _read_one(
     try:
         with PrivateFolder() as folder:
             copy = folder.path / Path(row.title).name
-            copy.write_bytes(received_files.unlock(database, row.original))
+            copy.write_bytes(received_files.unlock(database, row.original or b""))
             return reading.read(copy, dry=row.dry, during_pause=False)
     except Busy:
         raise

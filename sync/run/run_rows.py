@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, insert, update
 
 from core.errors import RosterSyncError
-from core.stored import to_json, utc_text
+from core.schema import Run
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:
     """Record that a run begins, and return its id."""
-    about = {"district": district_id, "kind": kind, "actor": actor[:255], "now": utc_text(now)}
-    return int(connection.execute(_OPEN, about).scalar_one())
+    values = {
+        "district_id": district_id, "kind": kind, "status": "running", "actor": actor[:255],
+        "started_at": now,
+    }  # fmt: skip
+    return connection.execute(_OPEN, values).scalar_one()
 
 
 def close_run_in(
@@ -24,9 +27,9 @@ def close_run_in(
     error: RosterSyncError | None = None,
 ) -> None:
     """Record how a run ended."""
-    document = None if error is None else to_json(error.as_json())
-    about = {"id": run_id, "status": status, "now": utc_text(now), "error": document}
-    connection.execute(_CLOSE, about)
+    document = None if error is None else error.as_json()
+    values = {"status": status, "finished_at": now, "error": document}
+    connection.execute(_CLOSE, {"run": run_id, **values})
 
 
 def close_killed(connection: Connection, district_id: int, now: datetime) -> None:
@@ -34,8 +37,8 @@ def close_killed(connection: Connection, district_id: int, now: datetime) -> Non
 
     Call it only while holding the district's run lock: then no other run can be under way.
     """
-    about = {"district": district_id, "now": utc_text(now), "error": to_json(_KILLED)}
-    connection.execute(_CLOSE_KILLED, about)
+    values = {"status": "failed", "finished_at": now, "error": _KILLED}
+    connection.execute(_CLOSE_KILLED, {"district": district_id, **values})
 
 
 _KILLED = {
@@ -43,12 +46,8 @@ _KILLED = {
     "message": "The run ended before it could say how: its process was stopped.",
     "hint": "Nothing was half applied. The next run went on from there.",
 }
-_CLOSE_KILLED = text(
-    "UPDATE runs SET status = 'failed', finished_at = :now, error = :error"
-    " WHERE district_id = :district AND status = 'running'"
+_OPEN = insert(Run.table).returning(Run.id)
+_CLOSE = update(Run.table).where(Run.id == bindparam("run"))
+_CLOSE_KILLED = update(Run.table).where(
+    Run.district_id == bindparam("district"), Run.status == "running"
 )
-_OPEN = text(
-    "INSERT INTO runs (district_id, kind, status, actor, started_at)"
-    " VALUES (:district, :kind, 'running', :actor, :now) RETURNING id"
-)
-_CLOSE = text("UPDATE runs SET status = :status, finished_at = :now, error = :error WHERE id = :id")

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import bindparam, select
+
 from connectors.contract.connector import Connector
-from core.columns import typed
 from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
-from core.schema import Source
+from core.schema import District, Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
@@ -265,11 +266,10 @@ def _readers(database: Database, connector: str) -> dict[str, str]:
     return found
 
 
-_READERS = typed(
-    "SELECT d.slug, s.name, s.vendor_district, s.config FROM sources s"
-    " JOIN districts d ON d.id = s.district_id"
-    " WHERE s.connector = :connector AND s.configured AND NOT s.retired",
-    Source,
+_READERS = (
+    select(District.slug, Source.name, Source.vendor_district, Source.config)
+    .join_from(Source.table, District.table, District.id == Source.district_id)
+    .where(Source.connector == bindparam("connector"), Source.configured, ~Source.retired)
 )
 
 

@@ -10,13 +10,12 @@ from datetime import datetime
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, update
 
 from connectors.installed import load
 from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
 from core.schema import Source
-from core.stored import to_json
 from sync.rules.quarantine import (
     Health,
     after_failure,
@@ -124,11 +123,10 @@ def keep(database: Database, source: Source, health: Health) -> None:
 
 
 def _write(connection: Connection, source_id: int, health: Health) -> None:
-    document = to_json(health.stored())
-    connection.execute(_KEEP, {"id": source_id, "health": document})
+    connection.execute(_KEEP, {"source": source_id, "health": health.stored()})
 
 
-_KEEP = text("UPDATE sources SET health = :health WHERE id = :id")
+_KEEP = update(Source.table).where(Source.id == bindparam("source"))
 
 
 def resume_source(database: Database, slug: str, name: str) -> bool:

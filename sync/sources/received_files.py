@@ -15,14 +15,12 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from connectors.contract.connector import Received
-from core.columns import typed
 from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
 from core.schema import Source, Upload
-from core.stored import to_json, utc_text
 from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
 
 KEPT_DAYS = 7
@@ -60,27 +58,23 @@ def open_upload(
 ) -> int:
     """Record a new file as QUEUED, and return its id. Old originals are erased."""
     with database.write() as connection:
-        connection.execute(_ERASE, {"now": utc_text(now)})
-        about = {
-            "district": district_id, "title": new.title[:255], "actor": new.actor[:255],
-            "now": utc_text(now), "modified": utc_text(new.modified_at),
-            "hash": new.content_hash, "size": new.size, "dry": new.dry,
-            "source": new.source_id, "type": new.type,
+        connection.execute(_ERASE, {"now": now})
+        values = {
+            "district_id": district_id, "source_id": new.source_id, "type": new.type,
+            "title": new.title[:255], "actor": new.actor[:255], "created_at": now,
+            "modified_at": new.modified_at, "content_hash": new.content_hash, "size": new.size,
+            "dry": new.dry, "status": QUEUED,
             "original": None if original is None else lock(database, original),
-            "until": None if original is None else utc_text(now + timedelta(days=KEPT_DAYS)),
+            "kept_until": None if original is None else now + timedelta(days=KEPT_DAYS),
         }  # fmt: skip
-        return int(connection.execute(_OPEN, about).scalar_one())
+        return connection.execute(_OPEN, values).scalar_one()
 
 
-_OPEN = text(
-    "INSERT INTO uploads (district_id, source_id, type, title, actor, created_at, modified_at,"
-    " content_hash, size, status, scope, dry, counts, note, original, kept_until)"
-    " VALUES (:district, :source, :type, :title, :actor, :now, :modified, :hash, :size,"
-    " 'QUEUED', '', :dry, '{}', '', :original, :until) RETURNING id"
-)
-_ERASE = text(
-    "UPDATE uploads SET original = NULL, kept_until = NULL WHERE kept_until < :now"
-    " AND status IN ('PROCESSED', 'FAILED')"
+_OPEN = insert(Upload.table).returning(Upload.id)
+_ERASE = (
+    update(Upload.table)
+    .where(Upload.kept_until < bindparam("now"), Upload.status.in_((PROCESSED, FAILED)))
+    .values(original=None, kept_until=None)
 )
 
 
@@ -100,29 +94,26 @@ def list_received(
     A file that is still there, or was sent again unchanged, is on the list already.
     """
     read = error is None or 0 < counts["rows"] <= counts["errors"]  # 4.4: every row is bad
-    about = {
-        "district": source.district_id, "source": source.id, "title": received.title[:255],
-        "actor": actor[:255], "now": utc_text(now), "modified": utc_text(received.modified),
-        "hash": received.digest, "size": received.size, "type": source.connector, "run": run_id,
-        "status": PROCESSED if read else FAILED,
-        "counts": to_json(counts),
+    values = {
+        "district_id": source.district_id, "source_id": source.id, "type": source.connector,
+        "title": received.title[:255], "actor": actor[:255], "created_at": now,
+        "modified_at": received.modified, "content_hash": received.digest, "size": received.size,
+        "status": PROCESSED if read else FAILED, "counts": dict(counts), "run_id": run_id,
         "note": "" if error is None else error.message,
     }  # fmt: skip
     with database.write() as connection:
-        last = connection.execute(_LAST, about).one_or_none()
-        if last is None or tuple(last) != (about["hash"], about["status"]):
-            connection.execute(_RECEIVED, about)
+        last = connection.execute(_LAST, {"source": source.id}).one_or_none()
+        if last is None or tuple(last) != (values["content_hash"], values["status"]):
+            connection.execute(_RECEIVED, values)
 
 
-_LAST = text(
-    "SELECT content_hash, status FROM uploads WHERE source_id = :source ORDER BY id DESC LIMIT 1"
+_LAST = (
+    select(Upload.content_hash, Upload.status)
+    .where(Upload.source_id == bindparam("source"))
+    .order_by(Upload.id.desc())
+    .limit(1)
 )
-_RECEIVED = text(
-    "INSERT INTO uploads (district_id, source_id, type, title, actor, created_at, modified_at,"
-    " content_hash, size, status, scope, dry, counts, note, run_id) VALUES (:district, :source,"
-    " :type, :title, :actor, :now, :modified, :hash, :size, :status, '', FALSE, :counts, :note,"
-    " :run)"
-)
+_RECEIVED = insert(Upload.table)
 
 
 CUT_SHORT = "It was cut short, and is read again."
@@ -134,22 +125,20 @@ def recover(database: Database, slug: str, district_id: int) -> None:
     One of which the original was not kept can only be given again.
     """
     with suppress(Busy), database.run_lock(slug, district_id), database.write() as connection:
-        about = {"district": district_id, "note": CUT_SHORT}
-        connection.execute(_READ_AGAIN, about)
-        connection.execute(_LOST, about)
+        connection.execute(_READ_AGAIN, {"district": district_id})
+        connection.execute(_LOST, {"district": district_id})
 
 
-_READ_AGAIN = text(
-    "UPDATE uploads SET status = 'QUEUED', note = :note"
-    " WHERE district_id = :district AND status = 'PROCESSING' AND original IS NOT NULL"
+_UNDER_WAY = update(Upload.table).where(
+    Upload.district_id == bindparam("district"), Upload.status == PROCESSING
 )
-_LOST = text(
-    "UPDATE uploads SET status = 'FAILED', note = 'It was cut short: upload the file again.'"
-    " WHERE district_id = :district AND status = 'PROCESSING' AND original IS NULL"
+_READ_AGAIN = _UNDER_WAY.where(Upload.original.is_not(None)).values(status=QUEUED, note=CUT_SHORT)
+_LOST = _UNDER_WAY.where(Upload.original.is_(None)).values(
+    status=FAILED, note="It was cut short: upload the file again."
 )
 
 
-def overtaken_by(database: Database, row: Any) -> int | None:
+def overtaken_by(database: Database, row: Upload) -> int | None:
     """Return the newest later upload that speaks for the same people, if there is one.
 
     It waits, too, or was read. One that was only to be looked at overtakes nothing but its like; of
@@ -162,7 +151,7 @@ def overtaken_by(database: Database, row: Any) -> int | None:
         return connection.execute(_OVERTAKEN_BY, about).scalar()
 
 
-def give_way(database: Database, row: Any, later: int) -> None:
+def give_way(database: Database, row: Upload, later: int) -> None:
     """Note that an upload is not read because of a later one."""
     number = shown_id(UPLOAD, later)
     if row.note == CUT_SHORT:
@@ -183,7 +172,7 @@ def overtake(database: Database, upload_id: int) -> None:
             give_way(database, row, upload_id)
 
 
-_DISTRICT_OF = text("SELECT district_id FROM uploads WHERE id = :id")
+_DISTRICT_OF = select(Upload.district_id).where(Upload.id == bindparam("id"))
 _OVERTAKEN_BY = text(
     "SELECT MAX(l.id) FROM uploads l WHERE l.id > :id AND l.source_id = :source AND l.dry = :dry"
     " AND (l.scope = :scope OR :scope = '')"
@@ -193,14 +182,12 @@ _OVERTAKEN_BY = text(
 
 
 def mark(database: Database, upload_id: int, **values: Any) -> None:
-    """Set columns of an upload; ``counts`` is a mapping."""
-    if "counts" in values:
-        values["counts"] = to_json(values["counts"])
-    names = ", ".join(f"{name} = :{name}" for name in values)
+    """Set columns of an upload."""
     with database.write() as connection:
-        connection.execute(
-            text(f"UPDATE uploads SET {names} WHERE id = :id"), values | {"id": upload_id}
-        )
+        connection.execute(_MARK, {"upload": upload_id, **values})
+
+
+_MARK = update(Upload.table).where(Upload.id == bindparam("upload"))
 
 
 def only_looked_at(database: Database, district_id: int) -> set[int]:
@@ -222,15 +209,19 @@ _LOOKED_AT = text(
 )
 
 
-def waiting(connection: Connection, district_id: int) -> list[Any]:
+def waiting(connection: Connection, district_id: int) -> list[Upload]:
     """Return the uploads that are still to be read, the oldest first."""
-    return list(connection.execute(_WAITING, {"district": district_id}))
+    return Upload.all_of(connection.execute(_WAITING, {"district": district_id}))
 
 
-_WAITING = typed(
-    "SELECT * FROM uploads WHERE district_id = :district AND status IN ('PENDING', 'QUEUED')"
-    " AND original IS NOT NULL ORDER BY id",
-    Upload,
+_WAITING = (
+    select(Upload.table)
+    .where(
+        Upload.district_id == bindparam("district"),
+        Upload.status.in_((PENDING, QUEUED)),
+        Upload.original.is_not(None),
+    )
+    .order_by(Upload.id)
 )
 
 
@@ -238,28 +229,32 @@ def uploads(connection: Connection, district: Any) -> Iterator[dict[str, Any]]:
     """Yield the uploads of a district, the newest first, as ``files --json`` shows them."""
     about = {"district": district.id}
     names = {row.id: row.name for row in connection.execute(_SOURCES, about)}
-    for row in connection.execute(_UPLOADS, about).all():
+    for row in Upload.all_of(connection.execute(_UPLOADS, about)):
         yield upload_json(row, names)
 
 
-_SOURCES = text("SELECT id, name FROM sources WHERE district_id = :district")
-_UPLOADS = typed("SELECT * FROM uploads WHERE district_id = :district ORDER BY id DESC", Upload)
+_SOURCES = select(Source.id, Source.name).where(Source.district_id == bindparam("district"))
+_UPLOADS = (
+    select(Upload.table)
+    .where(Upload.district_id == bindparam("district"))
+    .order_by(Upload.id.desc())
+)
 
 
 def upload_by_id(connection: Connection, upload_id: int) -> dict[str, Any]:
     """Return one upload as JSON."""
-    row = connection.execute(_UPLOAD, {"upload": upload_id}).one()
-    return upload_json(row, {row.source_id or 0: row.source})
+    (row,) = Upload.all_of(connection.execute(_UPLOAD, {"upload": upload_id}))
+    if row.source_id is None:
+        return upload_json(row, {})
+    name = connection.execute(_NAME, {"source": row.source_id}).scalar_one()
+    return upload_json(row, {row.source_id: name})
 
 
-_UPLOAD = typed(
-    "SELECT u.*, s.name AS source FROM uploads u LEFT JOIN sources s ON s.id = u.source_id"
-    " WHERE u.id = :upload",
-    Upload,
-)
+_UPLOAD = select(Upload.table).where(Upload.id == bindparam("upload"))
+_NAME = select(Source.name).where(Source.id == bindparam("source"))
 
 
-def upload_json(row: Any, sources: dict[int, str]) -> dict[str, Any]:
+def upload_json(row: Upload, sources: dict[int, str]) -> dict[str, Any]:
     """Return one upload as JSON."""
     return {
         "id": shown_id(UPLOAD, row.id),

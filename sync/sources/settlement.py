@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from connectors.contract.connector import Connector, RowFinding, Settlement
 from core.database import Database
 from core.errors import RosterSyncError
 from core.failpoints import failpoint
-from core.stored import from_json
+from core.schema import Fetch, Finding
 from sync.sources.blame import blaming
 
 
@@ -46,15 +46,16 @@ def tell_connector(
 def _run_that_read_it(connection: Connection, source_id: int) -> int:
     """Return the run that read the same data before: its findings are still valid."""
     for run_id, certificate in connection.execute(_FETCHES, {"source": source_id}):
-        document = from_json(certificate)
-        if not document.get("unchanged"):
+        if not certificate.get("unchanged"):
             return int(run_id)
     return 0
 
 
-_FETCHES = text(
-    "SELECT run_id, certificate FROM fetches WHERE source_id = :source AND complete"
-    " ORDER BY id DESC LIMIT 100"
+_FETCHES = (
+    select(Fetch.run_id, Fetch.certificate)
+    .where(Fetch.source_id == bindparam("source"), Fetch.complete)
+    .order_by(Fetch.id.desc())
+    .limit(100)
 )
 
 
@@ -64,8 +65,9 @@ def findings_of(connection: Connection, run_id: int, source_id: int) -> list[Row
     return [RowFinding(*row) for row in connection.execute(_FINDINGS, about)]
 
 
-_FINDINGS = text(
-    'SELECT f.file, f.line, f."column", f.rule, f.message, f.hint FROM findings f'
-    " JOIN fetches t ON t.id = f.fetch_id WHERE t.run_id = :run AND t.source_id = :source"
-    " ORDER BY f.fetch_id, f.seq"
+_FINDINGS = (
+    select(Finding.file, Finding.line, Finding.column, Finding.rule, Finding.message, Finding.hint)
+    .join_from(Finding.table, Fetch.table, Fetch.id == Finding.fetch_id)
+    .where(Fetch.run_id == bindparam("run"), Fetch.source_id == bindparam("source"))
+    .order_by(Finding.fetch_id, Finding.seq)
 )
