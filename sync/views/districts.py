@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, func, or_, select, text
 
-from core import schema
-from core.columns import typed
+from core.schema import District, Fetch, Plan, Run, Source, User
 from sync.run.display import PLAN, RUN, shown_id, shown_time
 from sync.run.find import Json, source_rows
 
@@ -28,7 +27,7 @@ def time_zones(connection: Connection) -> dict[str, str]:
     return {row.slug: row.settings["timezone"] for row in connection.execute(_DISTRICTS)}
 
 
-_DISTRICTS = typed("SELECT * FROM districts ORDER BY slug", schema.District)
+_DISTRICTS = select(District.table).order_by(District.slug)
 
 
 def districts(connection: Connection) -> Iterator[Json]:
@@ -50,12 +49,15 @@ def districts(connection: Connection) -> Iterator[Json]:
         }
 
 
-_USERS = text(
-    "SELECT status, COUNT(*) AS people FROM users WHERE district_id = :district GROUP BY status"
+_USERS = (
+    select(User.status, func.count().label("people"))
+    .where(User.district_id == bindparam("district"))
+    .group_by(User.status)
 )
-_HELD_PLAN = text(
-    "SELECT id FROM plans WHERE district_id = :district AND standing"
-    " AND status IN ('held', 'approved')"
+_HELD_PLAN = select(Plan.id).where(
+    Plan.district_id == bindparam("district"),
+    Plan.standing,
+    Plan.status.in_(("held", "approved")),
 )
 
 
@@ -129,17 +131,22 @@ def _run_page(connection: Connection, slug: str, page: Any) -> Iterator[Json]:
 
 
 _RUN_IDS: Any = bindparam("runs", expanding=True)
-_RUNS = typed(
-    "SELECT * FROM runs WHERE district_id = :district AND id < :before ORDER BY id DESC"
-    " LIMIT :size",
-    schema.Run,
+_RUNS = (
+    select(Run.table)
+    .where(Run.district_id == bindparam("district"), Run.id < bindparam("before"))
+    .order_by(Run.id.desc())
+    .limit(bindparam("size"))
 )
-_PLANS_OF_RUNS = text(
-    "SELECT run_id, applied_run_id, id FROM plans WHERE (run_id IN :runs"
-    " OR applied_run_id IN :runs) AND status <> 'draft' ORDER BY id"
-).bindparams(_RUN_IDS)
-_FETCHES_OF_RUNS = typed(
-    "SELECT f.run_id, s.name, f.certificate FROM fetches f JOIN sources s ON s.id = f.source_id"
-    " WHERE f.run_id IN :runs ORDER BY f.id",
-    schema.Fetch,
-).bindparams(_RUN_IDS)
+_PLANS_OF_RUNS = (
+    select(Plan.run_id, Plan.applied_run_id, Plan.id)
+    .where(
+        or_(Plan.run_id.in_(_RUN_IDS), Plan.applied_run_id.in_(_RUN_IDS)), Plan.status != "draft"
+    )
+    .order_by(Plan.id)
+)
+_FETCHES_OF_RUNS = (
+    select(Fetch.run_id, Source.name, Fetch.certificate)
+    .join_from(Fetch.table, Source.table, Source.id == Fetch.source_id)
+    .where(Fetch.run_id.in_(_RUN_IDS))
+    .order_by(Fetch.id)
+)

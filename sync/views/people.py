@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, String, bindparam, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+)
 
 from core.columns import typed
 from core.errors import UsageError
 from core.models import Role, UserStatus, fold_email
-from core.schema import Membership, User
-from core.stored import utc_text
+from core.schema import Link, Membership, Record, School, Source, User
 from sync.run.find import Json
 from sync.views.districts import BEYOND
+
+Condition = ColumnElement[bool]
 
 STALE_DAYS = 180
 """Days without an act by hand after which a person without a present record is stale (I6)."""
@@ -50,9 +61,9 @@ class UserFilter:
 
 def count_users(connection: Connection, district: Any, wanted: UserFilter | None = None) -> int:
     """Return how many users of a district match the filter."""
-    where, about = _conditions(connection, district, wanted or UserFilter())
-    query = text(f"SELECT COUNT(*) FROM users u WHERE {where}")
-    return int(connection.execute(query, about).scalar_one())
+    conditions = _conditions(connection, district, wanted or UserFilter())
+    query = select(func.count()).select_from(User.table).where(*conditions)
+    return int(connection.execute(query).scalar_one())
 
 
 def users(
@@ -68,16 +79,18 @@ def users(
 
     ``by_name`` orders by family name instead, for a page that a person reads: give a ``limit``.
     """
-    where, about = _conditions(connection, district, wanted or UserFilter())
-    order = "LOWER(u.family_name), LOWER(u.given_name), u.id" if by_name else "u.id"
-    cut = "" if limit is None and not offset else " LIMIT :limit OFFSET :offset"
-    about |= {"limit": BEYOND if limit is None else limit, "offset": offset}
-    query = typed(f"SELECT u.* FROM users u WHERE {where} ORDER BY {order}{cut}", User)
+    conditions = _conditions(connection, district, wanted or UserFilter())
+    query = select(User.table).where(*conditions)
     if by_name:
-        yield from _page(connection, connection.execute(query, about).all())
+        query = query.order_by(func.lower(User.family_name), func.lower(User.given_name))
+    query = query.order_by(User.id)
+    if limit is not None or offset:
+        query = query.limit(BEYOND if limit is None else limit).offset(offset)
+    if by_name:
+        yield from _page(connection, connection.execute(query).all())
         return
     # sorted once and streamed: reading page by page would sort all the rest each time
-    rows = connection.execute(query, about, execution_options={"yield_per": _PAGE})
+    rows = connection.execute(query, execution_options={"yield_per": _PAGE})
     for page in rows.partitions():
         yield from _page(connection, page)
 
@@ -90,57 +103,59 @@ def user_json(connection: Connection, district: Any, user_id: str) -> Json:
     return next(_page(connection, page))
 
 
-_USER = typed("SELECT * FROM users WHERE district_id = :district AND id = :user", User)
+_USER = select(User.table).where(
+    User.district_id == bindparam("district"), User.id == bindparam("user")
+)
 
 
-def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> tuple[str, Json]:
-    """Return the condition in SQL that the users ``u`` meet, and the values bound in it."""
-    about: Json = {"district": district.id}
-    conditions = ["u.district_id = :district"]
+def _conditions(connection: Connection, district: Any, wanted: UserFilter) -> list[Condition]:
+    """Return the conditions that the wanted users meet."""
+    conditions: list[Condition] = [User.district_id == district.id]
     if wanted.status is not None:
-        conditions.append("u.status = :status")
-        about["status"] = wanted.status.value
+        conditions.append(User.status == wanted.status.value)
     if wanted.origin is not None:
-        conditions.append("u.origin = :origin")
-        about["origin"] = wanted.origin
-    member = ""
+        conditions.append(User.origin == wanted.origin)
+    member: list[Condition] = []
     if wanted.role is not None:
-        member += " AND m.role = :role"
-        about["role"] = wanted.role.value
+        member.append(Membership.role == wanted.role.value)
     if wanted.school is not None:
-        member += " AND m.school_id = :school"
-        about["school"] = resolve_school(connection, district, wanted.school)
+        school = resolve_school(connection, district, wanted.school)
+        member.append(Membership.school_id == school)
     if member:
-        conditions.append(f"EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id{member})")
+        conditions.append(exists().where(Membership.user_id == User.id, *member))
     if wanted.search:
-        conditions.append(_SEARCH)
-        given = f"%{_escape(wanted.search)}%"
-        about |= {"given": given, "folded": given.casefold()}
+        conditions.append(_found_by(f"%{_escape(wanted.search)}%"))
     if wanted.source is not None:
-        conditions.append(_HELD_BY.format("s.name = :source"))
-        about["source"] = wanted.source
+        conditions.append(_held_by(Source.name == wanted.source))
     if wanted.stale:
-        conditions += [
-            "u.status = 'active'",
-            f"NOT {_HELD_BY.format('r.present')}",
-            "COALESCE(u.hand_at, u.created_at) < :line",
-        ]
         line = (wanted.now or datetime.now(UTC)) - timedelta(days=STALE_DAYS)
-        about["line"] = utc_text(line)
-    return " AND ".join(conditions), about
+        conditions += [
+            User.status == UserStatus.ACTIVE.value,
+            ~_held_by(Record.present),
+            func.coalesce(User.hand_at, User.created_at) < line,
+        ]
+    return conditions
 
 
-# Also unfolded, because SQLite folds only ASCII letters.
-_SEARCH = "({})".format(
-    " OR ".join(
-        f"u.{name} LIKE :given ESCAPE '\\' OR LOWER(u.{name}) LIKE :folded ESCAPE '\\'"
-        for name in _SEARCHED
+def _found_by(pattern: str) -> Condition:
+    """Also unfolded, because SQLite folds only ASCII letters."""
+    columns = [User.table.c[name] for name in _SEARCHED]
+    folded = pattern.casefold()
+    return or_(
+        *(column.like(pattern, escape="\\") for column in columns),
+        *(func.lower(column).like(folded, escape="\\") for column in columns),
     )
-)
-_HELD_BY = (
-    "EXISTS (SELECT 1 FROM links l, records r, sources s WHERE l.target_id = u.id AND l.held"
-    " AND r.id = l.record_id AND s.id = r.source_id AND {})"
-)
+
+
+def _held_by(condition: Condition) -> Condition:
+    """Return whether a record and its source for which the condition is true hold the user."""
+    return exists().where(
+        Link.target_id == User.id,
+        Link.held,
+        Record.id == Link.record_id,
+        Source.id == Record.source_id,
+        condition,
+    )
 
 
 def _escape(part: str) -> str:
@@ -237,9 +252,11 @@ def resolve_user(connection: Connection, district: Any, word: str) -> str:
     return str(by_email[0])
 
 
-_BY_EMAIL = text(
-    "SELECT id FROM users WHERE district_id = :district AND email_folded = :email"
-    " ORDER BY id LIMIT 10"
+_BY_EMAIL = (
+    select(User.id)
+    .where(User.district_id == bindparam("district"), User.email_folded == bindparam("email"))
+    .order_by(User.id)
+    .limit(10)
 )
 
 
@@ -284,4 +301,4 @@ def resolve_school(connection: Connection, district: Any, word: str) -> str:
     return named[0]
 
 
-_SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")
+_SCHOOLS = select(School.id, School.name).where(School.district_id == bindparam("district"))

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, func, select
 
-from core.columns import typed
-from core.schema import Fetch
+from core.schema import Fetch, Finding
 from sync.run.display import shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -60,8 +59,10 @@ def skipped(connection: Connection, source_id: int, *, most: int | None = None) 
     )
 
 
-_COUNT = text("SELECT COUNT(*) FROM findings WHERE fetch_id IN :fetches").bindparams(
-    bindparam("fetches", expanding=True)
+_COUNT = (
+    select(func.count())
+    .select_from(Finding.table)
+    .where(Finding.fetch_id.in_(bindparam("fetches", expanding=True)))
 )
 
 
@@ -83,8 +84,11 @@ def _rows(connection: Connection, fetches: Sequence[int], most: int) -> Iterator
                 }  # fmt: skip
 
 
-_FINDINGS = text(
-    "SELECT * FROM findings WHERE fetch_id = :fetch AND seq > :last ORDER BY seq LIMIT :size"
+_FINDINGS = (
+    select(Finding.table)
+    .where(Finding.fetch_id == bindparam("fetch"), Finding.seq > bindparam("last"))
+    .order_by(Finding.seq)
+    .limit(bindparam("size"))
 )
 
 
@@ -114,7 +118,9 @@ def _newest_first(connection: Connection, source_id: int) -> Iterator[Any]:
         about["before"] = page[-1].id
 
 
-_PAGE_OF_FETCHES = typed(
-    "SELECT * FROM fetches WHERE source_id = :source AND id < :before ORDER BY id DESC LIMIT :size",
-    Fetch,
+_PAGE_OF_FETCHES = (
+    select(Fetch.table)
+    .where(Fetch.source_id == bindparam("source"), Fetch.id < bindparam("before"))
+    .order_by(Fetch.id.desc())
+    .limit(bindparam("size"))
 )
