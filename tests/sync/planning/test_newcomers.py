@@ -162,10 +162,8 @@ def test_who_joins_with_whom_depends_on_no_order_and_is_what_runs_one_by_one_fin
                 town.sync()
                 assert town.sync().status == "nothing_to_do"
             else:
-                for name in (
-                    *names,
-                    *names[1:],
-                ):  # again, for those who waited for a later source
+                again = names[1:]  # those who waited for a later source
+                for name in (*names, *again):
                     town.sync(name)
         users: dict[str, set[str]] = {}
         alone = set()
