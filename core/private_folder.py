@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import secrets
 import shutil
+import stat
 import tempfile
 import time
 from contextlib import suppress
@@ -18,8 +21,10 @@ from typing import Self
 
 PREFIX = "rostersync-"
 _LOCK = ".in-use"
-_UNLOCKED_FOR = 3600.0
-"""Seconds. A folder without a lock may be one that is just being made."""
+_OURS = re.compile(rf"{PREFIX}[0-9a-f]{{16}}|\.{PREFIX}\w{{8}}")
+"""The names of finished folders, and of those that are being made: nobody else's are touched."""
+_BEING_MADE_FOR = 3600.0
+"""Seconds. A folder that is just being made has its lock, but does not hold it yet."""
 
 
 class PrivateFolder:
@@ -27,9 +32,11 @@ class PrivateFolder:
 
     def __init__(self) -> None:
         sweep()
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self._handle = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # It gets the name by which it may be swept only when it is locked.
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._handle = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path = made.rename(made.with_name(f"{PREFIX}{secrets.token_hex(8)}"))
 
     def close(self) -> None:
         """Remove the folder and what is in it."""
@@ -53,28 +60,26 @@ def sweep() -> int:
     """Remove the private folders of programs that have ended; return how many there were."""
     swept = 0
     with suppress(OSError):
-        for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-            swept += _sweep(path)
+        for path in Path(tempfile.gettempdir()).iterdir():
+            if _OURS.fullmatch(path.name):
+                swept += _sweep(path)
     return swept
 
 
 def _sweep(path: Path) -> bool:
+    """Remove one folder, if it holds our lock and nobody holds that lock."""
     try:
         about = path.lstat()
-        if not path.is_dir() or path.is_symlink() or about.st_uid != os.getuid():
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
             return False
-        try:
-            handle = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            if time.time() - about.st_mtime < _UNLOCKED_FOR:
-                return False
-            shutil.rmtree(path)
-            return True
+        if path.name.startswith(".") and time.time() - about.st_mtime < _BEING_MADE_FOR:
+            return False
+        handle = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(path)
         finally:
             os.close(handle)
-    except OSError:  # its program lives, or somebody else has swept it
+    except OSError:  # its program lives, somebody else has swept it, or it is none of ours
         return False
     return True

@@ -208,7 +208,8 @@ class FileConnector(Connector):
                     lacks = ", ".join(missing) or "a CSV file"
                     said = f"{files.label} lacks {lacks}. Found: {files.listing()}."
                     return Check("files", False, said)
-                return Check("files", True, f"{files.label} is there: {files.listing()}.")
+                there = "" if [files.label] == files.found else f": {files.listing()}"
+                return Check("files", True, f"{files.label} is there{there}.")
         except RosterSyncError as problem:
             return Check("files", False, f"{problem.message} {problem.hint}".strip())
 

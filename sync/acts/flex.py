@@ -136,15 +136,12 @@ _CHECKED = typed(
 )
 
 
-def one_upload(title: str, *, dry: bool, checked: bool) -> list[str]:
+def one_upload(title: str, *, dry: bool) -> list[str]:
     """Return what a firm is told of its one upload, in sentences."""
-    said = [
+    return [
         f"{title} {'would be' if dry else 'is'} the firm's one upload.",
         f"Later changes go to {CHANGES_TO}: record them with rostersync flex request.",
     ]
-    if not checked:
-        said.append("FinPro accounts were not checked, for no FinPro report is configured.")
-    return said
 
 
 def _accepted(connection: Connection, district_id: int) -> int | None:

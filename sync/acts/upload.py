@@ -124,8 +124,7 @@ def upload_file(
         )  # fmt: skip
         done = reading.read(copy, dry=dry, during_pause=during_pause)
         if once and done.status != FAILED:
-            checked = bool(chosen.config.get("finpro_report"))
-            done.said = one_upload(path.name, dry=dry, checked=checked)
+            done.said = (*one_upload(path.name, dry=dry), *done.said)
         return done
 
 
@@ -301,7 +300,7 @@ class _UploadReading:
             received_files.overtake(self.database, self.upload_id)
         return Uploaded(
             self.upload_id, status, outcome, inspected.found, inspected.uncounted, counts,
-            self.source.name,
+            self.source.name, inspected.notes,
         )  # fmt: skip
 
     def _add_joined(self, inspected: Inspection, outcome: Outcome) -> None:

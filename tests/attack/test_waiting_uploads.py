@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -158,13 +159,37 @@ def test_what_a_killed_program_left_in_clear_is_swept_at_the_next_start(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_named_like_a_private_folder_is_not_swept(
+def test_what_is_only_called_like_a_private_folder_is_not_swept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     treasure = tmp_path / "treasure"
     treasure.mkdir()
-    (treasure / "file").write_text("x")
-    (tmp_path / "rostersync-link").symlink_to(treasure)
+    (treasure / ".in-use").write_text("x")
+    (tmp_path / f"rostersync-{'0' * 16}").symlink_to(treasure)
+    for name in ("rostersync-main", "rostersync-demo-abc", f"rostersync-{'1' * 16}"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+        os.utime(tmp_path / name, (1, 1))
     assert sweep() == 0
-    assert (treasure / "file").exists()
+    assert (treasure / ".in-use").exists()
+    assert len(list(tmp_path.glob("*/file"))) == 3
+
+
+def test_programs_that_start_at_once_sweep_nothing_of_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    code = (
+        "from core.private_folder import PrivateFolder\n"
+        "for _ in range(300):\n"
+        "    with PrivateFolder() as folder:\n"
+        "        (folder.path / 'people.csv').write_text('x')\n"
+        "        assert (folder.path / 'people.csv').read_text() == 'x'\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+        for _ in range(4)
+    ]
+    assert [one.wait(60) for one in running] == [0, 0, 0, 0]
+    assert list(tmp_path.iterdir()) == []

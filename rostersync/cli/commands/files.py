@@ -86,7 +86,7 @@ def upload(
     elif report is ReportFormat.JSON or door.as_json:
         door.document(_document(door, done, whole=door.as_json))
     else:
-        _tell(door, done, whole=plan)
+        _tell(door, done, file.name, whole=plan)
     if not plan:
         tell_news(door, district)
     if report is None and not door.as_json:
@@ -116,7 +116,7 @@ def _json(found: Found) -> dict[str, Any]:
     return {name: getattr(found, name) for name in COLUMNS}
 
 
-def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
+def _tell(door: Door, done: Uploaded, given: str, *, whole: bool) -> None:
     from sync.sources.received_files import MEANINGS
 
     counts = done.counts
@@ -130,7 +130,7 @@ def _tell(door: Door, done: Uploaded, *, whole: bool) -> None:
     if done.found:
         door.say()
         shown = done.found[:SHOWN]
-        several = len({one.file for one in shown if one.file}) > 1
+        several = any(one.file not in (None, given) for one in shown)  # it is a set of files
         table(
             door,
             (*(("file",) if several else ()), "line", "column", "value", "what is wrong",
