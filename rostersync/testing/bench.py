@@ -29,6 +29,10 @@ from connectors.http.http_connector import HttpConnector
 from rostersync.testing.reading import Reading, read
 from rostersync.testing.scenario import Scenario, Setting, Situation
 
+NOT_AS_EXPECTED = "a value is not as expected"
+A_FAILURE_CERTIFIED = "a failure certified complete"
+"""Faults that several checks meet: the first one tells it."""
+
 
 class CheckFailed(AssertionError):
     """The connector breaks the rule that the check proves."""

@@ -15,8 +15,12 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from rostersync.emulator import District, Emulator
-from rostersync.testing.loopback import Answer, Asked, HttpScenario
+from rostersync.emulator.district.days import Changes, Day, Joins, Leaves
+from rostersync.testing.loopback import Answer, Asked, HttpScenario, as_json
 from rostersync.testing.scenario import Scenario, Setting, Situation
+
+_DAYS = (Day(Changes(1)), Day(Changes(3), Joins(2), Leaves(2)))
+"""The day of the normal roster, and the day after it: the situation ``CHANGED``."""
 
 Edit = Callable[[Situation, str, Any], None]
 """Changes one decoded answer in place: (situation, path, document)."""
@@ -33,7 +37,8 @@ class EmulatorScenario(Scenario):
     """A vendor of the emulator with a small district.
 
     ``mode`` chooses among the vendor's ways in, ``settle`` finishes the emulator's config for the
-    connector, ``edit`` puts what a situation asks for into an answer.
+    connector, ``edit`` puts what a situation asks for into an answer, ``resumes`` tells a
+    request that goes on from a cursor.
     """
 
     over_http: ClassVar[bool] = True
@@ -45,17 +50,19 @@ class EmulatorScenario(Scenario):
         mode: str = "",
         edit: Edit = leave,
         settle: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        resumes: Callable[[Asked], bool] = lambda asked: False,
         spared: tuple[str, ...] = (),
         exempt: Mapping[str, str] | None = None,
         expected: Path | None = None,
     ) -> None:
-        self._district = District(seed=10, users=60, schools=4)
-        truth = list(self._district.truth(0, vendor))
+        self._district = District(seed=10, users=60, schools=4, days=_DAYS)
+        truth = list(self._district.truth(1, vendor))
         super().__init__(people=len(truth), schools=4, exempt=exempt, expected=expected)
         self._vendor = vendor
         self._mode = mode
         self._edit = edit
         self._settle = settle
+        self._resumes = resumes
         self._spared = spared
 
     @contextmanager
@@ -64,6 +71,7 @@ class EmulatorScenario(Scenario):
         with Emulator(self._district, vendor=self._vendor) as emulator:
             if situation is Situation.EMPTY:
                 emulator.fail("empty_users")
+            emulator.day = 2 if situation is Situation.CHANGED else 1
 
             def config(base_url: str) -> Mapping[str, Any]:
                 own = json.dumps(self._settle(emulator.config(self._mode)))
@@ -81,6 +89,8 @@ class EmulatorScenario(Scenario):
                 yield setting
 
     def _relay(self, origin: str, asked: Asked) -> Answer:
+        if asked.situation is Situation.CURSOR_LOST and self._resumes(asked):
+            return as_json({"message": "no such place"}, status=404)
         # The host that the connector called is kept, because a signature covers it; compression is
         # not asked for, because the answer is to be edited.
         headers = {

@@ -19,8 +19,8 @@ class Situation(StrEnum):
     """How the vendor behaves when a check reads it: always the same roster, with one difference.
 
     The roster has at least three people, a student without email, a name that is not ASCII, and,
-    where the format has schools, a school. The last five situations are asked of scenarios over
-    HTTP only.
+    where the format has schools, a school. The last five situations are asked only of
+    scenarios over HTTP, the two before them of connectors that read incrementally.
     """
 
     ROSTER = "roster"
@@ -35,6 +35,11 @@ class Situation(StrEnum):
     """One person has a role, grade or kind that the vendor's documentation does not know."""
     PRIVATE_DATA = "private_data"
     """One person has a password, birth date or the like, with ``CANARY`` in it."""
+    CHANGED = "changed"
+    """The roster a day later, for connectors that read incrementally: one person changed, one is
+    new, one is gone. Asked with the cursor of ROSTER, the vendor says just that."""
+    CURSOR_LOST = "cursor_lost"
+    """The vendor no longer knows the cursor of ROSTER."""
     REFUSED = "refused"
     """Every request is answered 401."""
     THROTTLED = "throttled"

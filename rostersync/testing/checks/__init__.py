@@ -3,11 +3,19 @@
 from collections.abc import Mapping
 
 from rostersync.testing.bench import Check
-from rostersync.testing.checks import abilities, contract, faults, given_files, privacy, roster
+from rostersync.testing.checks import (
+    abilities,
+    contract,
+    faults,
+    given_files,
+    incremental,
+    privacy,
+    roster,
+)
 
 CHECKS: Mapping[str, Check] = {
     one.name: one
-    for module in (contract, roster, privacy, faults, abilities, given_files)
+    for module in (contract, roster, privacy, faults, abilities, incremental, given_files)
     for one in vars(module).values()
     if isinstance(one, Check)
 }

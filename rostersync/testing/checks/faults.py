@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from core.errors import CredentialsRefused, FileRefused, VendorFailure
-from rostersync.testing.bench import Bench, CheckFailed, check, demand, over_http
+from rostersync.testing.bench import (
+    A_FAILURE_CERTIFIED,
+    Bench,
+    CheckFailed,
+    check,
+    demand,
+    over_http,
+)
 from rostersync.testing.loopback import RETRY_AFTER
 from rostersync.testing.reading import Reading
 from rostersync.testing.scenario import Situation
@@ -19,7 +26,7 @@ def _never_complete(bench: Bench, situation: Situation) -> Reading:
                 " everybody after the failure would leave: let the error out of pages(), or return"
                 " a Certificate with complete=False and a reason"
             ),
-            "a failure certified complete",
+            A_FAILURE_CERTIFIED,
         )
     return reading
 

@@ -13,7 +13,7 @@ from connectors.contract.connector import Certificate, Connector, FetchRequest, 
 from core.errors import SkipRecord
 from core.models import Kind, Role
 from rostersync.testing import expected
-from rostersync.testing.bench import Bench, CheckFailed, check, demand
+from rostersync.testing.bench import NOT_AS_EXPECTED, Bench, CheckFailed, check, demand
 from rostersync.testing.reading import Reading, kind_of, read
 from rostersync.testing.scenario import Situation
 from sync.reading.byte_spans import row_starts
@@ -58,11 +58,14 @@ def every_field_is_as_expected(bench: Bench) -> None:
         found = list(expected.differences(file, reading))
     except ValueError as error:
         raise CheckFailed(f"{file.name} holds no expected records ({error}): {record}") from None
-    demand(
-        not found,
-        f"not as {file.name} says: {'; '.join(found)}. Correct parse(); if the fixtures changed on"
-        f" purpose, {record}",
-    )
+    if found:
+        raise bench.once(
+            CheckFailed(
+                f"not as {file.name} says: {'; '.join(found)}. Correct parse(); if the fixtures"
+                f" changed on purpose, {record}"
+            ),
+            NOT_AS_EXPECTED,
+        )
 
 
 @check()

@@ -26,6 +26,7 @@ def clever() -> EmulatorScenario:
         mode="lookup",
         settle=lambda config: {**_renamed(config, {"token_url": "tokens_url"}), "events": True},
         edit=_clever,
+        resumes=lambda asked: asked.path.endswith("/events") and "starting_after" in asked.query,
         spared=("/oauth/tokens",),
     )
 

@@ -38,6 +38,7 @@ def test_a_connector_is_tested_by_its_name_alone() -> None:
     assert len(report.results) == len(CHECKS)
     assert {result.detail for result in report.of(Outcome.NOT_APPLICABLE)} == {
         "does not speak HTTP",
+        "does not claim to read incrementally",
         "has no secrets",
         "does not claim to read single ids",
         "does not claim to list districts",

@@ -60,6 +60,8 @@ PEOPLE = [
     _person("g5", "Henry", "Abernathy", "admin", "s2", mail="henry@grove.example"),
 ]
 
+NEWCOMER = _person("g6", "Noor", "Haddad", "student", "s1")
+
 # ------------------------------------------------------------------------------- the vendor
 
 
@@ -75,8 +77,18 @@ def people_of(situation: Situation) -> list[dict[str, Any]]:
             return [{**first, "kind": "wizard"}, *others]
         case Situation.PRIVATE_DATA:
             return [{**first, "password": CANARY}, *others]
+        case Situation.CHANGED:
+            return [{**first, "first": "Adaeze"}, *others[1:], NEWCOMER]
         case _:
             return PEOPLE
+
+
+def changes_of(situation: Situation) -> list[dict[str, Any]]:
+    """Return what changed since the cursor of the normal roster."""
+    if situation is not Situation.CHANGED:
+        return []
+    changed, *_ = people_of(situation)
+    return [changed, {"id": PEOPLE[1]["id"], "deleted": True}, NEWCOMER]
 
 
 def vendor(asked: Asked) -> Answer:
@@ -90,8 +102,10 @@ def vendor(asked: Asked) -> Answer:
         return as_json({"error": "unauthorized"}, status=401)
     rows = SCHOOLS if asked.path == "/schools" else people_of(asked.situation)
     since = asked.query.get("since")
+    if since is not None and asked.situation is Situation.CURSOR_LOST:
+        return as_json({"error": "since is too long ago"}, status=410)
     if since is not None:
-        rows = []
+        rows = changes_of(asked.situation) if asked.path == "/people" else []
     start = int(asked.query.get("page", "0"))
     more = start + PAGE < len(rows)
     return as_json(

@@ -6,10 +6,11 @@ import json
 import logging
 import sys
 from collections.abc import Generator
+from dataclasses import replace
 
-from rostersync import Certificate, FetchRequest, Page, VendorFailure, VendorHttp
+from rostersync import Certificate, CursorLost, FetchRequest, Page, VendorFailure, VendorHttp
 from rostersync.testing import CANARY
-from tests.rostersync.testing.grove import SECRET, Grove
+from tests.rostersync.testing.grove import SECRET, Grove, entries
 from tests.rostersync.testing.mutants import breaks
 
 
@@ -97,6 +98,72 @@ READS_OTHERWISE = {
     TakesTheFamilyNameForTheId: "people are missing under their ids (g1, g2, g3 …); 5 people have",
 }
 """The broken connector → words of the one failure, which quotes no value."""
+
+
+@breaks("only_changes_are_asked_for")
+class NeverSendsSince(Grove):
+    """Takes the cursor, and asks for everybody."""
+
+    def params(self, since: str | None) -> dict[str, str | int]:
+        return {}
+
+
+@breaks("people_who_are_gone_are_told")
+class DropsDeletions(Grove):
+    """Skips whatever the vendor marks as deleted."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        pages = super().pages(request)
+        while True:
+            try:
+                page = next(pages)
+            except StopIteration as end:
+                certificate: Certificate = end.value
+                return certificate
+            kept = [one for one in json.loads(page.body) if not one.get("deleted")]
+            yield replace(page, body=json.dumps(kept).encode())
+
+
+@breaks("the_cursor_moves_on")
+class KeepsItsCursor(Grove):
+    """Returns the cursor that it was given."""
+
+    def certificate(self, as_of: str, since: str | None) -> Certificate:
+        return super().certificate(since or as_of, since)
+
+
+@breaks("changes_come_to_what_a_full_reading_says")
+class ReadsTheFirstPageOfChanges(Grove):
+    """Stops after one page of changes."""
+
+    def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
+        if request.cursor is None:
+            return (yield from super().pages(request))
+        since = str(request.cursor["as_of"])
+        page = self.ask(self.http(), "people", since, None)
+        yield Page("people", page["body"], entries)
+        return self.certificate(page["as_of"], since)
+
+
+@breaks("a_lost_cursor_is_told")
+class TakesALostCursorForAFailure(Grove):
+    """Lets the status of a lost cursor out as a failure of the vendor."""
+
+    def ask(self, http: VendorHttp, *asked):  # type: ignore[no-untyped-def]
+        try:
+            return super().ask(http, *asked)
+        except CursorLost as lost:
+            raise VendorFailure("The Grove answered with status 410.") from lost
+
+
+READS_CHANGES_OTHERWISE = {
+    NeverSendsSince: ("only_changes_are_asked_for", "send the cursor's place to the vendor"),
+    DropsDeletions: ("people_who_are_gone_are_told", "1 of 1 people who are gone were not told"),
+    KeepsItsCursor: ("the_cursor_moves_on", "return where this reading ended"),
+    ReadsTheFirstPageOfChanges: ("changes_come_to_what_a_full_reading_says", "1 new people"),
+    TakesALostCursorForAFailure: ("a_lost_cursor_is_told", "raised IncompleteFetch: raise Cu"),
+}
+"""The broken connector → the one check that fails, and words of its sentence."""
 
 SHOWS_TOO_MUCH = {
     PrintsItsSecret: ("secrets_are_never_shown", "secret of the config is shown in the standard"),

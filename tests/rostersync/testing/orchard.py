@@ -25,7 +25,7 @@ from connectors.contract.json_records import json_of, key_of, split_array
 from connectors.http.client import StatusError
 from connectors.http.http_connector import HttpConfig, HttpConnector
 from connectors.http.oauth import Bearer
-from core.errors import RosterSyncError
+from core.errors import CursorLost, RosterSyncError
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
 from rostersync.testing import CANARY, Answer, Asked, HttpScenario, Situation, as_json
 
@@ -43,6 +43,9 @@ PEOPLE = [
 ]  # fmt: skip
 
 
+NEWCOMER = {"id": "p6", "given": "Noor", "family": "Haddad", "role": "student", "school": "s1"}
+
+
 def people_of(situation: Situation) -> list[dict[str, Any]]:
     match situation:
         case Situation.EMPTY:
@@ -53,8 +56,18 @@ def people_of(situation: Situation) -> list[dict[str, Any]]:
             return [{**PEOPLE[0], "role": "wizard"}, *PEOPLE[1:]]
         case Situation.PRIVATE_DATA:
             return [{**PEOPLE[0], "password": CANARY}, *PEOPLE[1:]]
+        case Situation.CHANGED:
+            return [{**PEOPLE[0], "given": "Adaeze"}, *PEOPLE[2:], NEWCOMER]
         case _:
             return PEOPLE
+
+
+def changes_of(situation: Situation) -> list[dict[str, Any]]:
+    """Return what changed since the cursor of the normal roster."""
+    if situation is not Situation.CHANGED:
+        return []
+    changed, *_ = people_of(situation)
+    return [changed, {"id": PEOPLE[1]["id"], "deleted": True}, NEWCOMER]
 
 
 def vendor(asked: Asked) -> Answer:
@@ -80,7 +93,10 @@ def vendor(asked: Asked) -> Answer:
         case ["people", key] if any(person.get("id") == key for person in people):
             return as_json({"id": key})
         case ["changes"]:
-            return as_json({"items": [], "next": None, "serial": 7})
+            if asked.situation is Situation.CURSOR_LOST:
+                return as_json({"error": "gone"}, status=410)
+            changes = changes_of(asked.situation)
+            return as_json({"items": changes, "next": None, "serial": 7 + len(changes)})
         case _:
             return as_json({"error": "not found"}, status=404)
 
@@ -104,6 +120,7 @@ class Envelope(msgspec.Struct):
     items: msgspec.Raw
     next: int | None = None
     total: int | None = None
+    serial: int = 7
 
 
 class Orchard(HttpConnector):
@@ -132,13 +149,18 @@ class Orchard(HttpConnector):
         token = config.token
         secret = token if isinstance(token, SecretStr) else SecretStr(token)
         with closing(self.client(Bearer(secret))) as http:
-            return http.get(config.base_url + path, path.split("?")[0], read)
+            try:
+                return http.get(config.base_url + path, path.split("?")[0], read)
+            except StatusError as error:
+                if error.http_status == 410:
+                    raise CursorLost("The Orchard no longer knows the cursor.") from error
+                raise
 
     def pages(self, request: FetchRequest) -> Generator[Page, None, Certificate]:
         if request.cursor is not None:
             changes = self.envelope(f"/changes?since={request.cursor['serial']}")
             yield Page("people", bytes(changes.items), split_array)
-            return Certificate(complete=True, incremental=True, cursor={"serial": 7})
+            return Certificate(complete=True, incremental=True, cursor={"serial": changes.serial})
         revision = self.ask("/district")["revision"]
         if request.revision == revision:
             return Certificate(complete=True, unchanged=True, revision=revision)
@@ -163,6 +185,8 @@ class Orchard(HttpConnector):
         if stream == "schools":
             school = NormalizedSchool(external_id=key, name=entry["name"])
             return Record(Kind.SCHOOL, key, school=school)
+        if entry.get("deleted"):
+            return Record(Kind.USER, key, deleted=True)
         return self.person(key, entry)
 
     def person(self, key: str, entry: Mapping[str, Any], **more: Any) -> Record:

@@ -18,7 +18,12 @@ from rostersync.testing import (
 from rostersync.testing.bench import Bench
 from rostersync.testing.report import judge
 from tests.rostersync.testing.grove import PEOPLE, Grove, grove_scenario
-from tests.rostersync.testing.grove_mutants import READS_OTHERWISE, SHOWS_TOO_MUCH, SwapsTheNames
+from tests.rostersync.testing.grove_mutants import (
+    READS_CHANGES_OTHERWISE,
+    READS_OTHERWISE,
+    SHOWS_TOO_MUCH,
+    SwapsTheNames,
+)
 from tests.rostersync.testing.mutants import MUTANTS
 from tests.rostersync.testing.orchard import Orchard, orchard_scenario
 
@@ -33,6 +38,16 @@ class TestGrove(ConnectorSuite):
 def failures(connector: type[Grove]) -> list[tuple[str, str]]:
     report = run_conformance(connector, grove_scenario())
     return [(one.check, one.detail) for one in report.of(Outcome.FAILED)]
+
+
+@pytest.mark.parametrize("connector", READS_CHANGES_OTHERWISE, ids=lambda one: one.__name__)
+def test_a_fault_of_incremental_reading_is_one_failure_that_names_it(
+    connector: type[Grove],
+) -> None:
+    check, words = READS_CHANGES_OTHERWISE[connector]
+    ((failed, sentence),) = failures(connector)
+    assert failed == check
+    assert words in sentence
 
 
 @pytest.mark.parametrize("connector", SHOWS_TOO_MUCH, ids=lambda one: one.__name__)

@@ -265,6 +265,7 @@ def test_the_loopback_vendor_answers_in_every_situation() -> None:
             assert [exchange.path for exchange in setting.exchanges or ()] == ["/people"]
     assert statuses == {
         "roster": 200, "empty": 200, "truncated": 0, "bad_row": 200, "unknown_words": 200,
-        "private_data": 200, "refused": 401, "throttled": 429, "failing": 500, "garbled": 200,
+        "private_data": 200, "changed": 200, "cursor_lost": 200, "refused": 401,
+        "throttled": 429, "failing": 500, "garbled": 200,
         "html": 200,
     }  # fmt: skip
