@@ -243,7 +243,7 @@ def short_of(reading: FetchResult) -> dict[str, int]:
 
 
 def _short_sentence(short: Mapping[str, int], reading: FetchResult) -> str:
-    stream, lacks = next(iter(short.items()))
+    stream, lacks = min(short.items())
     return (
         f"{stream}: {reading.counted[stream]} rows were served, and {reading.repeated[stream]} of"
         f" them have the id of an earlier row: {lacks} may be missing."

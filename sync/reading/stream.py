@@ -153,7 +153,7 @@ class Stream:
     # -- pages
 
     def note(self, page: Page) -> None:
-        """Note a page that comes. Raises ``IncompleteFetch`` for one that was served before."""
+        """Note a page that comes. Raises ``IncompleteFetch`` when pages come again and again."""
         if not self.is_file:
             self.headway.served(page.body)
 

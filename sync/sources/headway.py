@@ -1,7 +1,8 @@
 """Headway: whether a stream of pages still brings anybody, or goes on without an end (F18).
 
 Used by ``sync/reading/stream.py`` for every source that is read from a server, built-in or plugin.
-A reading that ends by itself is judged by its distinct ids (F11); this is about one that would not.
+A reading that ends by itself is judged by its different ids (F11). This is about one that would
+not: it is ended when a page has been served again too often, or a later page brings nobody new.
 """
 
 from __future__ import annotations
@@ -10,31 +11,36 @@ from collections.abc import Callable
 
 from core.errors import IncompleteFetch
 
-_EVERY_PAGE = 8
-"""Up to this page each one is looked at; then the 16th, the 32nd and so on: looking costs."""
+MOST_REPEATED = 16
+"""So many pages may be served again in a reading, one or several, before it is ended."""
+
+_FIRST_LOOK = 16
+"""The first page that is looked at for new ids; then the 32nd, the 64th and so on: it costs."""
 
 
 class Headway:
-    """Ends a reading whose page was served before, or brings nobody new."""
+    """Ends a reading that goes on without bringing anybody."""
 
     def __init__(self, source: str, stream: str) -> None:
         self._source = source
         self._stream = stream
         self._bodies: set[tuple[int, int]] = set()
+        self._repeated = 0
 
     def served(self, body: bytes) -> None:
-        """Note a page. Raises ``IncompleteFetch`` for one that was served before.
+        """Note a page. Raises ``IncompleteFetch`` when too many were served before.
 
         Bodies are told apart by length and hash: to keep them would take the roster's memory.
         """
         known = len(self._bodies)
         self._bodies.add((len(body), hash(body)))
-        if len(self._bodies) == known:
-            raise self._end("served a page twice")
+        self._repeated += len(self._bodies) == known
+        if self._repeated >= MOST_REPEATED:
+            raise self._end("served the same pages again and again")
 
     def look(self, page: int, somebody_new: Callable[[], bool]) -> None:
         """Look at a page, the first being 1. Raises ``IncompleteFetch`` if it brings nobody new."""
-        if (page <= _EVERY_PAGE or page & (page - 1) == 0) and not somebody_new():
+        if page >= _FIRST_LOOK and page & (page - 1) == 0 and not somebody_new():
             raise self._end("served a page on which every id had come before")
 
     def _end(self, what: str) -> IncompleteFetch:

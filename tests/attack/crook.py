@@ -89,7 +89,7 @@ CERTIFICATES: dict[str, Any] = {
     "declared_is_huge": lambda good: replace(good, declared={"people": 10**4000}),
     "pages_is_text": lambda good: replace(good, pages="many"),
     "district_is_a_number": lambda good: replace(good, vendor_district=5),
-    "nul_in_district": lambda good: replace(good, vendor_district="d\x00"),
+    "nul_in_district": lambda good: replace(good, vendor_district="d1\x00"),
     "reason_is_bytes": lambda good: replace(good, complete=False, reason=b"no"),
 }
 """Name → a certificate that is none."""
