@@ -1,4 +1,7 @@
-"""Clever: what its answers mean in our words, and how a roster is read to its proven end."""
+"""Clever: what its answers mean in our words, and how a roster is read to its proven end.
+
+One file, because a vendor is one file: its records, its events and its refusals share one server.
+"""
 
 from __future__ import annotations
 

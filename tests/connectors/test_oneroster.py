@@ -1,4 +1,7 @@
-"""OneRoster REST 1.1 and 1.2: records in our words, and a paging that loses nobody."""
+"""OneRoster REST 1.1 and 1.2: records in our words, and a paging that loses nobody.
+
+One file, because a vendor is one file: its records, its paging and its refusals share one server.
+"""
 
 from __future__ import annotations
 

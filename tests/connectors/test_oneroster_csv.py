@@ -1,4 +1,7 @@
-"""OneRoster CSV 1.1 and 1.2, with what real files do differently from the standard."""
+"""OneRoster CSV 1.1 and 1.2, with what real files do differently from the standard.
+
+One file, because a format is one file, and both versions are read by the same tests.
+"""
 
 from __future__ import annotations
 

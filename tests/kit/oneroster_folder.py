@@ -82,6 +82,13 @@ def teachers(*numbers: int) -> list[Person]:
     return [Person(f"te{n:03}", f"Teacher{n:03}", role="teacher") for n in numbers]
 
 
+def write_roster(folder: Path, rows: Iterable[str], orgs: str = ORGS) -> None:
+    """Write a whole OneRoster 1.1 folder, whose users.csv has these rows."""
+    (folder / "manifest.csv").write_text(MANIFEST)
+    (folder / "orgs.csv").write_text(orgs)
+    (folder / "users.csv").write_text("\n".join([HEADER, *rows, ""]))
+
+
 class Folder:
     """A district file and the roster folder beside it."""
 
@@ -98,7 +105,4 @@ class Folder:
 
     def write(self, people: Iterable[Person]) -> None:
         """Write a whole roster."""
-        (self.roster / "manifest.csv").write_text(MANIFEST)
-        (self.roster / "orgs.csv").write_text(ORGS)
-        rows = "".join(f"{person.row()}\n" for person in people)
-        (self.roster / "users.csv").write_text(f"{HEADER}\n{rows}")
+        write_roster(self.roster, (person.row() for person in people))

@@ -15,12 +15,8 @@ from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
 from sync.sources.district_load import load_district_file
-from tests.kit.oneroster_folder import MANIFEST, ORGS
+from tests.kit.oneroster_folder import ORGS, write_roster
 
-HEADER = (
-    "sourcedId,status,dateLastModified,enabledUser,orgSourcedIds,role,username,userIds,givenName,"
-    "familyName,middleName,identifier,email,sms,phone,agentSourcedIds,grades,password"
-)
 _numbers = itertools.count(1)
 
 
@@ -99,11 +95,7 @@ class Town:
 
     def write(self, people: Iterable[P], source: str = "sis", orgs: str = ORGS) -> None:
         """Write a whole roster of a source."""
-        folder = self.folder / source
-        (folder / "manifest.csv").write_text(MANIFEST)
-        (folder / "orgs.csv").write_text(orgs)
-        rows = "".join(f"{person.row()}\n" for person in people)
-        (folder / "users.csv").write_text(f"{HEADER}\n{rows}")
+        write_roster(self.folder / source, (person.row() for person in people), orgs)
 
     def sync(self, *sources: str, expect: str | None = None) -> Outcome:
         self.tick()

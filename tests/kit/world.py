@@ -6,6 +6,8 @@ world.sync()
 world.sis.without("s1")
 assert world.sync().status == "applied"
 assert world.user("s1")["status"] == "archived"
+
+One file, because everything that a test does to its world, or asks of it, is a method of ``World``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Reading from a drop directory on this machine."""
+"""Reading from a drop directory on this machine.
+
+One file, because growing files and crashes are met on the way of the main job.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The HTTP base: what comes over the wire, what is tried again, what is refused."""
+"""The HTTP base: what comes over the wire, what is tried again, what is refused.
+
+One file, because it is the test of one file, the client, and every test talks to the same server.
+"""
 
 from __future__ import annotations
 

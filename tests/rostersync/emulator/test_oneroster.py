@@ -1,4 +1,7 @@
-"""ClassLink, GG4L and plain OneRoster on the wire: the same truth, three sets of rules."""
+"""ClassLink, GG4L and plain OneRoster on the wire: the same truth, three sets of rules.
+
+One file, because ClassLink and GG4L are held to the same truth as OneRoster by the same tests.
+"""
 
 from __future__ import annotations
 

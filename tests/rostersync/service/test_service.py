@@ -1,4 +1,7 @@
-"""``rostersync run``: what is due starts once, a stuck run blocks nobody, a kill loses nothing."""
+"""``rostersync run``: what is due starts once, a stuck run blocks nobody, a kill loses nothing.
+
+One file, because every story is told of the same house of fake children and a fake clock.
+"""
 
 from __future__ import annotations
 

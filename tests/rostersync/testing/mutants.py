@@ -1,4 +1,7 @@
-"""One broken Orchard for each check of the suite: the check must find what is wrong with it."""
+"""One broken Orchard for each check of the suite: the check must find what is wrong with it.
+
+One file, because it is one list: a mutant for each check, in the order of the checks.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The numbers are those of ``docs/design/file-rules.md``. Section 2 (the shape of the file) is tested
 with the connector, section 11 in ``test_flex.py``.
+
+One file, because the sections of that page are read beside it in their order.
 """
 
 from __future__ import annotations

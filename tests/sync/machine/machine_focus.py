@@ -2,6 +2,8 @@
 
 Each focus walks at random among its few rules, over the few edits that it names, from a story that
 has begun already. The oracles are those of the whole machine. A focus without a mutant must pass.
+
+One file, because it is one list: a focus for each guard.
 """
 
 from __future__ import annotations

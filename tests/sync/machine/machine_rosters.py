@@ -2,6 +2,8 @@
 
 ``Rosters`` is the first part of the state machine. It knows, by its own lights and never by the
 engine's, who was shown to be gone, since when, and how often.
+
+One file, because a part of the state machine is one class.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 ``Seasons`` keeps a calendar, a guard and a grace of its own, by the words of the rules and without
 a line of ``sync/``, and holds each run and each act of a person against them (rule 7, S1 to S7).
 Where a story leaves open what the rule asks for, the machine is the milder one.
+
+One file, because a state machine of hypothesis is one class, and this one is all of a year.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 Each mutant patches one named function. ``focus`` is the machine, with few of its rules, that must
 fail with it; ``scenario``, where there is one, is a test told in words that must fail with it too.
+
+One file, because it is one list: a mutant for each guard. It patches private functions, since what
+is taken away is the guard itself and no public name can do that.
 """
 
 from __future__ import annotations

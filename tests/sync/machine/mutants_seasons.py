@@ -2,6 +2,9 @@
 
 A *focus* is the machine with a few rules only, woven for one part of the year: random enough not
 to know the answer, narrow enough to meet it within a few runs.
+
+One file, because it is one list: a mutant for each guard. It patches private functions, since what
+is taken away is the guard itself and no public name can do that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The first run after a pause, through the whole engine (S3-S6), on both stores."""
+"""The first run after a pause, through the whole engine (S3-S6), on both stores.
+
+One file, because the rules S3 to S6 are read beside it in their order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Limits (L1 to L9): what counts as taking away, and when a person must approve."""
+"""Limits (L1 to L9): what counts as taking away, and when a person must approve.
+
+One file, because the rules L1 to L9 are read beside it in their order.
+"""
 
 from __future__ import annotations
 

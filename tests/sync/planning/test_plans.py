@@ -1,4 +1,7 @@
-"""Plans (P1 to P7): what is sealed is what runs, and what stands while it waits."""
+"""Plans (P1 to P7): what is sealed is what runs, and what stands while it waits.
+
+One file, because the rules P1 to P7 are read beside it in their order.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Fetches and files (F1 to F10): what a reading proves, and what it does not."""
+"""Fetches and files (F1 to F10): what a reading proves, and what it does not.
+
+One file, because the rules F1 to F10 are read beside it in their order.
+"""
 
 from __future__ import annotations
 
