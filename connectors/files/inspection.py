@@ -28,7 +28,7 @@ from connectors.contract.connector import (
 from connectors.contract.masking import mask
 from connectors.files.csv_write import unguarded
 from core.errors import FileRefused, IncompleteFetch, NothingNew, RosterSyncError, SkipRecord
-from core.models import Kind, fold_email
+from core.models import Kind, fold_email, fold_name
 
 MOST_FINDINGS = 10_000
 """How many findings are kept; with more, it is the wrong file. The others are counted."""
@@ -118,6 +118,24 @@ def inspect(
     return _Inspector(connector, email_domains, padded).read(request)
 
 
+def _key_of(key: str) -> bytes:
+    """Return by which few bytes a key is remembered."""
+    return blake2b(key.encode(), digest_size=12).digest()
+
+
+def _names_of(parsed: Record | Part | None) -> tuple[str, ...] | None:
+    """Return the names of a row as they are compared; None where it could not be read."""
+    if isinstance(parsed, Part):
+        said = [parsed.data.get(name) for name in ("given_name", "family_name", "role", "org")]
+    elif parsed is not None and parsed.user is not None:
+        said = [parsed.user.given_name, parsed.user.family_name]
+    elif parsed is not None and parsed.school is not None:
+        said = [parsed.school.name]
+    else:
+        return None
+    return tuple(fold_name(str(name or "")) for name in said)
+
+
 class _Inspector:
     def __init__(
         self, connector: Connector, email_domains: frozenset[str], padded: frozenset[str]
@@ -130,6 +148,8 @@ class _Inspector:
         }
         self.result = Inspection()
         self.seen: dict[bytes, int] = {}
+        self.names: dict[bytes, int] = {}
+        """Id → a hash of the names in its first row."""
         self.shapes: dict[tuple[str, str], _Shapes] = defaultdict(_Shapes)
 
     def read(self, request: FetchRequest) -> Inspection:
@@ -194,14 +214,8 @@ class _Inspector:
             parsed = self.connector.parse(stream, raw)
         except SkipRecord as problem:
             faults = [*self.connector.faults(stream, raw)] or [problem]
-        if key is not None and (first := self._first(f"{stream}\0{key}", line)) is not None:
-            faults.append(
-                SkipRecord(
-                    f"The row's id stands in line {first} already; the first row is used.",
-                    rule="repeated-id",
-                    hint="Give each row an id of its own, or remove the repeated row.",
-                )
-            )
+        if key is not None:
+            faults += self._repeated(stream, key, line, parsed)
         if self.connector.streams[stream] is Kind.USER:
             user = parsed.user if isinstance(parsed, Record) else None
             email = user.email if user is not None else _value(values, "email")
@@ -210,6 +224,29 @@ class _Inspector:
             if user is not None and not faults:
                 self.result.roles.update({member.role.value for member in user.memberships})
         return faults, parsed.unknown if parsed is not None and not faults else ()
+
+    def _repeated(
+        self, stream: str, key: str, line: int | None, parsed: Record | Part | None
+    ) -> list[SkipRecord]:
+        """Return what is wrong with a row whose id an earlier row has: it has other names.
+
+        Rows with one id and the same names are put together.
+        """
+        key = f"{stream}\0{key}"
+        names = hash(_names_of(parsed))
+        first = self._first(key, line)
+        if self.names.setdefault(_key_of(key), names) == names and parsed is not None:
+            return []
+        if first is None:
+            return []
+        return [
+            SkipRecord(
+                f"The row's id stands in line {first} already, with other names:"
+                " their person stays as they are.",
+                rule="repeated-id",
+                hint="Give each person an id of their own, or correct the rows.",
+            )
+        ]
 
     def _email(self, address: str, line: int | None, *, remember: bool) -> list[SkipRecord]:
         """Return what is wrong with a valid address: its domain, or that it occurs twice."""
@@ -254,7 +291,7 @@ class _Inspector:
 
     def _first(self, key: str, line: int | None, *, remember: bool = True) -> int | None:
         """Return the line of an earlier occurrence, or remember this one unless told not to."""
-        digest = blake2b(key.encode(), digest_size=12).digest()
+        digest = _key_of(key)
         if digest in self.seen:
             return self.seen[digest]
         if remember:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -20,8 +19,9 @@ from core.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries
-from sync.reading.page_order import NO_KEY, VOID, WIDTH, Chunk, join_keys
+from sync.reading.page_order import VOID, WIDTH, Chunk
 from sync.reading.refused import keep_the_refused
+from sync.reading.repeated_ids import RepeatedIds
 from sync.reading.stage import Stage, State
 from sync.reading.stream import MOST_AT_THE_END, allowed_schools
 from sync.sources.patience import Patience
@@ -76,9 +76,11 @@ def find_absent(
     stage.ready()
     joined = connector.capabilities.joined
     with stage.transaction() as connection:
-        _drop_repeated(stage, connection, source, reading, parts=False)
-        if joined:
-            _drop_repeated(stage, connection, source, reading, parts=True)
+        schools = allowed_schools(connection, source, connector)
+    repeated = RepeatedIds(stage, source, connector, terms, schools)
+    repeated.unite(reading, parts=False)
+    if joined:
+        repeated.unite(reading, parts=True)
     verdict = _completeness(stage, source, connector, reading)
     verdict.troubled = not vendor_trusted
     proven = verdict.complete and not reading.certificate.incremental
@@ -307,79 +309,10 @@ _SOMEBODY_THERE = text(
 _SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
 
 
-# -- rows that stand twice
+# -- rows whose address stands twice
 
 
-def _drop_repeated(
-    stage: Stage, connection: Connection, source: Source, reading: FetchResult, *, parts: bool
-) -> None:
-    """Keep the first row of each key, list the others, and read them again next time."""
-    table, group = ("stage_parts", "stream") if parts else ("stage_entries", "kind")
-    repeated: list[tuple[Any, ...]] = [
-        tuple(row)
-        for row in connection.execute(
-            text(
-                f"SELECT s.seq, s.place, s.stream, s.file, s.line FROM {table} s JOIN"
-                f" (SELECT {group} AS g, key, MIN(seq) AS first FROM {table} GROUP BY {group}, key"
-                f"  HAVING COUNT(*) > 1) AS twice ON s.{group} = twice.g AND s.key = twice.key"
-                " AND s.seq > twice.first WHERE s.place IS NOT NULL ORDER BY s.seq"
-            )
-        )
-    ]
-    for stream in sorted(reading.ordered):
-        repeated += _met_in_order(connection, source, table, stream)
-    if not repeated:
-        return
-    rows = {row[0]: row for row in repeated}
-    for row in rows.values():
-        reading.repeated[row[2]] = reading.repeated.get(row[2], 0) + 1
-    for seq, _, stream, file, line in rows.values():
-        connection.execute(text(f"DELETE FROM {table} WHERE seq = :seq"), {"seq": seq})
-        finding = (
-            stream, file, line, "", "repeated-id",
-            "The row's id stands in an earlier row already; the first row is used.",
-            "Give each row an id of its own, or remove the repeated row.", False,
-        )  # fmt: skip
-        stage.findings.add(stage.database, [finding])
-    _void(connection, [(row[2], row[1]) for row in rows.values()], keep_keys=False)
-
-
-def _met_in_order(
-    connection: Connection, source: Source, table: str, stream: str
-) -> list[tuple[Any, ...]]:
-    """Return the staged rows whose key also belongs to another, unchanged row.
-
-    Every key of the stored order was either found or skipped.
-    """
-    met: list[tuple[Any, ...]] = []
-    last, rows = 0, _CANDIDATES
-    while rows == _CANDIDATES:
-        about: dict[str, Any] = {"stream": stream, "last": last, "n": _CANDIDATES}
-        new: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-        rows = 0
-        for key, *row in connection.execute(text(_NOT_PASSED.format(table=table)), about):
-            new[key].append(tuple(row))
-            last, rows = row[0], rows + 1
-        about = {"stream": stream, "source": source.id}
-        for keys in connection.execute(_STORED_KEYS, about).scalars() if new else ():
-            for key in new.keys() & set(keys.decode().split("\0")):
-                met += new.pop(key)
-    return met
-
-
-_CANDIDATES = 50_000
-_NOT_PASSED = (
-    "SELECT s.key, s.seq, s.place, s.stream, s.file, s.line FROM {table} s"
-    " WHERE s.stream = :stream AND s.place IS NOT NULL AND s.seq > :last"
-    " AND NOT EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = s.stream AND p.key = s.key)"
-    " ORDER BY s.seq LIMIT :n"
-)
-_STORED_KEYS = text(
-    "SELECT keys FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
-)
-
-
-def _void(connection: Connection, places: list[tuple[str, int]], *, keep_keys: bool) -> None:
+def _void(connection: Connection, places: list[tuple[str, int]]) -> None:
     """Make the page order forget some rows, so that they are looked at again next time."""
     by_chunk: dict[tuple[str, int], list[int]] = defaultdict(list)
     for stream, place in places:
@@ -390,19 +323,17 @@ def _void(connection: Connection, places: list[tuple[str, int]], *, keep_keys: b
         if row is None:
             continue
         chunk = Chunk(position, None, row[0], row[1], row[2])
-        prints, keys = chunk.print_list(), chunk.key_list()
+        prints = chunk.print_list()
         for number in numbers:
             prints[number] = VOID
-            if not keep_keys:
-                keys[number] = NO_KEY
-        connection.execute(_VOIDED, about | {"prints": b"".join(prints), "keys": join_keys(keys)})
+        connection.execute(_VOIDED, about | {"prints": b"".join(prints)})
 
 
 _CHUNK = text(
     "SELECT count, prints, keys FROM stage_chunks WHERE stream = :stream AND position = :position"
 )
 _VOIDED = text(
-    "UPDATE stage_chunks SET digest = NULL, prints = :prints, keys = :keys"
+    "UPDATE stage_chunks SET digest = NULL, prints = :prints"
     " WHERE stream = :stream AND position = :position"
 )
 assert len(VOID) == WIDTH  # noqa: S101
@@ -429,7 +360,7 @@ def _drop_shared_emails(connection: Connection, source: Source, *, compared: boo
                 "hint": "Give each person an address of their own.",
             },
         )
-    _void(connection, [(row[2], row[1]) for row in shared if row[1] is not None], keep_keys=True)
+    _void(connection, [(row[2], row[1]) for row in shared if row[1] is not None])
 
 
 _SHARED = text(

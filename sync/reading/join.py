@@ -18,6 +18,7 @@ from core.errors import SkipRecord
 from core.models import Kind
 from core.schema import Source
 from sync.reading.fingerprints import ReadingTerms
+from sync.reading.repeated_ids import CONTRADICTING, contradiction
 from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped
 from sync.reading.stored_prints import StoredPrints
@@ -83,6 +84,15 @@ def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]
     mapped = next((part.data["mapped"] for _, part in parts if "mapped" in part.data), None)
     if mapped is not None:  # connectors need not know mapping rules
         parts = [(stream, replace(part, data=_own(part.data))) for stream, part in parts]
+    rows = [part.data for _, part in parts if "external_id" in part.data and not part.deleted]
+    if (wrong := contradiction(rows)) is not None:
+        raise SkipRecord(
+            f"The rows of this person contradict each other in {wrong}: they stay as they are.",
+            rule=CONTRADICTING,
+            column=wrong,
+            key=owner,
+            hint="Give each person an id of their own, or correct the rows.",
+        )
     record = connector.combine(owner, parts)
     if record is None or record.user is None or record.deleted or mapped is None:
         return record

@@ -63,6 +63,8 @@ def _replace_snapshot(
         wanted = about | {"stream": stream}
         connection.execute(_DROP_REPLACED, wanted | {"pages": reading.pages.get(stream, 0)})
         connection.execute(_KEEP_CHUNKS, wanted)
+    # all rows of one id are read again next time, so that one that goes is missed
+    connection.execute(_TOUCH_UNITED, about)
     # rows that were not found, but are not believed to be gone, are expected again next time
     connection.execute(_TOUCH_UNSEEN, about)
     if State.DELETED in about["unsettled"]:
@@ -95,6 +97,11 @@ _TOUCH = (
 )
 _TOUCH_DOUBTED = text(  # their deletion was not believed: the same row may be believed next time
     _TOUCH.format(table="stage_entries") + f" AND s.state = {State.DELETED:d}{_ONCE}"
+)
+_TOUCH_UNITED = text(
+    "INSERT INTO touched (source_id, stream, key)"
+    " SELECT DISTINCT CAST(:source AS BIGINT), u.stream, u.key FROM stage_united u"
+    f" WHERE TRUE{_ONCE}"
 )
 _TOUCH_UNSETTLED = of_unsettled(
     "INSERT INTO touched (source_id, stream, key)"

@@ -27,6 +27,7 @@ from sync.run.scratch_tables import (
     StagedParts,
     StagedPassed,
     StagedRefused,
+    StagedUnited,
 )
 
 
@@ -76,6 +77,7 @@ class Stage:
             self.parts = StagedParts(connection)
             self.gists = StagedGists(connection)
             self.passed = StagedPassed(connection)
+            self.united = StagedUnited(connection)
             self.gone = StagedGone(connection)
             self.gone_parts = StagedGoneParts(connection)
             self.refused = StagedRefused(connection)
@@ -91,7 +93,7 @@ class Stage:
     def tables(self) -> Sequence[Scratch]:
         """Every table of the stage."""
         return (
-            self.entries, self.parts, self.gists, self.passed,
+            self.entries, self.parts, self.gists, self.passed, self.united,
             self.gone, self.gone_parts, self.refused, self.chunks, self.findings,
         )  # fmt: skip
 

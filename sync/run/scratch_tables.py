@@ -28,10 +28,13 @@ class StagedEntries(
         "ix_stage_entries": "(kind, key)",
         "ix_stage_former": "(former) WHERE former IS NOT NULL",
     },
-    filled_by=("reading/stream.py", "reading/join.py", "reading/absence.py"),
+    filled_by=(
+        "reading/stream.py", "reading/join.py", "reading/absence.py", "reading/repeated_ids.py",
+    ),
     read_by=(
         "reading/absence.py", "reading/evidence.py", "reading/join.py",
-        "reading/page_order_store.py", "reading/stage.py", "reading/stream.py",
+        "reading/page_order_store.py", "reading/repeated_ids.py", "reading/stage.py",
+        "reading/stream.py",
     ),
 ):  # fmt: skip
     """What a reading found out about each entry that is new or not as it was.
@@ -50,10 +53,10 @@ class StagedParts(
         "ix_stage_parts": "(stream, key)",
         "ix_stage_owners": "(owner) WHERE owner IS NOT NULL",
     },
-    filled_by=("reading/stream.py",),
+    filled_by=("reading/stream.py", "reading/repeated_ids.py"),
     read_by=(
         "reading/absence.py", "reading/evidence.py", "reading/join.py",
-        "reading/page_order_store.py",
+        "reading/page_order_store.py", "reading/repeated_ids.py",
     ),
 ):  # fmt: skip
     """The rows of entries that are joined from several rows."""
@@ -75,9 +78,22 @@ class StagedPassed(
     columns="stream TEXT, key TEXT",
     indexes={"ix_stage_passed": "(stream, key)"},
     filled_by=("reading/stream.py",),
-    read_by=("reading/absence.py", "reading/evidence.py", "reading/page_order_store.py"),
-):
+    read_by=(
+        "reading/absence.py", "reading/evidence.py", "reading/page_order_store.py",
+        "reading/repeated_ids.py",
+    ),
+):  # fmt: skip
     """Keys at which the old page order and the new one part: what is not staged of them is gone."""
+
+
+class StagedUnited(
+    Scratch,
+    name="stage_united",
+    columns="stream TEXT, key TEXT",
+    filled_by=("reading/repeated_ids.py",),
+    read_by=("reading/page_order_store.py",),
+):
+    """The ids that stand on several rows of this reading: all of them are read again next time."""
 
 
 class StagedGone(
@@ -131,9 +147,11 @@ class StagedFindings(
     name="stage_findings",
     columns="stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT, hint TEXT,"
     " joined BOOLEAN DEFAULT FALSE",
-    filled_by=("reading/absence.py", "reading/join.py", "reading/stream.py"),
+    filled_by=(
+        "reading/absence.py", "reading/join.py", "reading/repeated_ids.py", "reading/stream.py",
+    ),
     read_by=("reading/evidence.py", "reading/stage.py"),
-):
+):  # fmt: skip
     """The rows that could not be used; ``joined`` of entries that were joined from rows."""
 
 

@@ -69,7 +69,6 @@ EXPECTED: dict[str, tuple[FileConnector, dict[str, str], list[tuple[str, int, st
             ("students.csv", 3, "Student_email", "too-long"),
             ("students.csv", 3, "Student_id", "missing-value"),
             ("students.csv", 4, "First_name", "too-few-fields"),
-            ("students.csv", 5, "", "repeated-id"),
             ("teachers.csv", 3, "Last_name", "missing-value"),
             ("teachers.csv", 3, "Username", "too-long"),
         ],

@@ -266,9 +266,7 @@ def test_whoever_is_still_there_under_a_former_key_keeps_it(template: Path, page
             assert found == {"Ash": "active", "Birch": "active"}
 
 
-def test_a_first_row_that_says_gone_is_believed_though_it_stood_in_a_reading_that_broke_off(
-    template: Path,
-) -> None:
+def test_a_row_that_says_gone_beside_rows_that_are_there_ends_nothing(template: Path) -> None:
     ash = {"id": "a", "n": "Ash", "s": None, "r": "student", "e": None, "x": None}
     gone = {**ash, "x": "gone"}
     first = Day([], [ash, ash, ash, gone], page_size=1)
@@ -280,8 +278,8 @@ def test_a_first_row_that_says_gone_is_believed_though_it_stood_in_a_reading_tha
             # of files: a server whose ids come twice is not read whole (F11)
             how = {"joined": True, "origin": "file"}
             ends = [town.sync(day, JoinedPaper, **how)["status"] for day in days]
-            assert ends == ["applied", "incomplete", "applied"]
-            assert [user[1] for user in town.state()["users"]] == ["archived"]
+            assert ends == ["applied", "incomplete", "nothing_to_do"]
+            assert [user[1] for user in town.state()["users"]] == ["active"]
 
 
 def test_whoever_has_a_new_key_is_who_they_were_where_no_order_is_kept(database: Database) -> None:
