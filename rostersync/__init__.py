@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from connectors.contract import json_records as json_records
     from connectors.contract import masking as masking
+    from connectors.contract import words as words
     from connectors.contract.ahead import ahead as ahead
     from connectors.contract.connector import Capabilities as Capabilities
     from connectors.contract.connector import Certificate as Certificate
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from connectors.contract.pacing import Pacer as Pacer
     from connectors.contract.urls import VendorUrl as VendorUrl
     from connectors.contract.urls import parse_links as parse_links
+    from connectors.contract.urls import query_of as query_of
     from connectors.contract.urls import safe_url as safe_url
     from connectors.contract.urls import same_origin as same_origin
     from connectors.contract.urls import segment as segment
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from connectors.http.http_connector import HttpConnector as HttpConnector
     from connectors.http.http_connector import early_end as early_end
     from connectors.http.http_connector import failed_check as failed_check
+    from connectors.http.oauth import ApiKey as ApiKey
     from connectors.http.oauth import Basic as Basic
     from connectors.http.oauth import Bearer as Bearer
     from connectors.http.oauth import ClientCredentials as ClientCredentials
@@ -127,7 +130,7 @@ if TYPE_CHECKING:
     from sync.views.people import UserFilter as UserFilter
 
 _HOMES = {
-    "connectors.contract": "json_records masking",
+    "connectors.contract": "json_records masking words",
     "connectors.contract.ahead": "ahead",
     "connectors.contract.connector": (
         "Capabilities Certificate Check Connector ConnectorConfig FetchRequest Page Part "
@@ -138,7 +141,9 @@ _HOMES = {
     ),
     "connectors.contract.json_records": "key_of split_array",
     "connectors.contract.pacing": "Clock Pacer",
-    "connectors.contract.urls": "VendorUrl parse_links safe_url same_origin segment with_query",
+    "connectors.contract.urls": (
+        "VendorUrl parse_links query_of safe_url same_origin segment with_query"
+    ),
     "connectors.files": "csv_rows csv_table csv_write file_set recognition strict_header",
     "connectors.files.csv_file": "CsvFile",
     "connectors.files.csv_rows": "Header",
@@ -151,7 +156,7 @@ _HOMES = {
         "Action Answer Anonymous Authorizer Forbidden PageTooLarge StatusError VendorHttp"
     ),
     "connectors.http.http_connector": "HttpConfig HttpConnector early_end failed_check",
-    "connectors.http.oauth": "Basic Bearer ClientCredentials OAuth1 SignatureMethod",
+    "connectors.http.oauth": "ApiKey Basic Bearer ClientCredentials OAuth1 SignatureMethod",
     "connectors.oneroster_standard.reader": "ONEROSTER_SCOPES OneRosterFields OneRosterReader",
     "connectors.oneroster_standard.records": "is_whole",
     "core.database": "Database open_database",
