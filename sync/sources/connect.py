@@ -62,7 +62,7 @@ def close_connector(connector: Connector) -> None:
     """Let go of a connector; that it fails at that changes nothing any more, and is only logged."""
     try:
         connector.close()
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything at all
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a plugin may raise anything at all
         log.warning("The connector %s failed to close (%s).", connector.name, type(error).__name__)
 
 
