@@ -351,8 +351,10 @@ def _rollover(
         number = len(state.waiting)
         title = f"{number} school{'' if number == 1 else 's'} still"
         title += f" show{'s' if number == 1 else ''} the old year"
-        title += f", and {people} people wait" if people else ""
-    say("rollover", key, title, f"Since {report['since']}: {counts}.",
+    waiting = (
+        (f"{people} people wait with it: rostersync users {slug} --leaving",) if people else ()
+    )
+    say("rollover", key, title, f"Since {report['since']}: {counts}.", *waiting,
         f"Date of the vendors' data: {dates}.",
         f"In no roster, and still in: {report['still_in']['manual']} made by hand,"
         f" {report['still_in']['protected']} protected.",
