@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -205,12 +206,20 @@ def mark_plan(connection: Connection, plan_id: int, status: str) -> None:
 
 def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
     """Close the run and return its outcome; the most serious event decides the status."""
+    missing = defaultdict(list)
+    for one in plans.missing_schools:
+        about = {"external_id": one.external_id, "name": one.name, "people": one.people}
+        missing[one.source_id].append(about)
     outcome = Outcome(
         run.district.slug,
         status,
         run.run_id,
         [plan for plan in (plans.plan_id, plans.held_id) if plan is not None],
-        {r.source.name: r.certificate for r in run.results},
+        {
+            r.source.name: r.certificate
+            | ({"missing_schools": missing[r.source.id]} if r.source.id in missing else {})
+            for r in run.results
+        },
     )
     if plans.watched.waiting_people and outcome.status in ("applied", "nothing_to_do", "planned"):
         outcome.status = "waiting"

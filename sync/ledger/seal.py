@@ -31,7 +31,7 @@ ACTIONS = (
 )  # fmt: skip
 _COMING = ("create", "restore")
 _EXTRA = ("conflict", "protected", "locked", "unchanged", "skipped")
-_SCHOOL_ACTIONS = ("create", "update", "archive")
+_SCHOOL_ACTIONS = ("create", "update", "archive", "restore", "link", "unlink")
 
 
 def discard_drafts(connection: Connection, district_id: int) -> None:

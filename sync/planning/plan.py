@@ -31,7 +31,7 @@ from sync.planning.grace import paused_days
 from sync.planning.newcomers import Newcomers, new_user_id
 from sync.planning.return_check import Watch, Watched, watch_over
 from sync.planning.reused_ids import ReusedIds
-from sync.planning.schools import Schools, plan_schools
+from sync.planning.schools import MissingSchool, Schools, plan_schools
 from sync.planning.workspace import Workspace, writing
 from sync.rules.limits import Trip
 from sync.rules.return_guard import Guard, SeasonState
@@ -95,6 +95,7 @@ class Plans:
     held_id: int | None = None
     conflicts: int = 0
     watched: Watched = field(default_factory=Watched)
+    missing_schools: list[MissingSchool] = field(default_factory=list)
     trips: list[Trip] = field(default_factory=list)
 
 
@@ -179,6 +180,7 @@ class _PlanMaker:
             schools = plan_schools(
                 self.database, connection, draft, district_id, request.sources, request.now
             )
+            self.plans.missing_schools = schools.missing
             draft.flush(connection)
             worklists.close_strangers(connection, self.source_ids)
             today = request.now.astimezone(request.settings.zone).date().isoformat()

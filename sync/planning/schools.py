@@ -17,6 +17,7 @@ from sqlalchemy import Connection, bindparam, text
 from core.database import Database
 from core.models import Kind
 from core.schema import Source
+from core.stored import to_json
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id
@@ -35,6 +36,18 @@ class Schools:
     """(source id, the source's id) → our id."""
     names: dict[str, str] = field(default_factory=dict)
     """Our id → name."""
+    missing: list[MissingSchool] = field(default_factory=list)
+    """Schools that a source no longer lists, and that people of it are still at (F13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingSchool:
+    """A school whose own row is gone from a source while people there name it."""
+
+    source_id: int
+    external_id: str
+    name: str
+    people: int
 
 
 @dataclass(slots=True)
@@ -56,6 +69,13 @@ class _Record:
     values: dict[str, str | None]
     target: str | None
     held: bool | None
+    kept: bool = False
+    """It is not listed any more, and its school stays all the same."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether its school is still there as far as this source is concerned."""
+        return self.present or self.kept
 
 
 def plan_schools(
@@ -94,6 +114,10 @@ class _SchoolPlanner:
             for row in connection.execute(_SCHOOLS, {"district": district_id})
         }
         self.found = Schools(names={s.id: str(s.values["name"]) for s in self.schools.values()})
+        self.unlisted: set[tuple[int, str]] = set()
+        """(source id, the source's id) of the schools that a source lists no more."""
+        self.gone: set[tuple[int, str]] = set()
+        """(source id, our id) of those whose end has not been applied yet."""
         self.decisions: dict[int, str] = {
             row.record_id: row.decision
             for row in connection.execute(_DECISIONS, {"district": district_id})
@@ -111,11 +135,15 @@ class _SchoolPlanner:
             for row in self.connection.execute(_RECORDS, about)
         ]  # fmt: skip
         records.sort(key=lambda r: (rank[r.source_id], r.external_id))
+        absent = [r for r in records if r.target is not None and not r.present]
+        self.unlisted = {(r.source_id, r.external_id) for r in absent}
+        self.gone = {(r.source_id, str(r.target)) for r in absent if r.held}
         known: dict[str, list[_Record]] = {}
         for record in records:
             if record.target is not None:
                 known.setdefault(record.target, []).append(record)
                 self.found.ids[record.source_id, record.external_id] = record.target
+        self._keep_those_in_use(records)
         for school_id in sorted(known):
             if any(record.open for record in known[school_id]):
                 self._known(self.schools[school_id], known[school_id])
@@ -126,8 +154,38 @@ class _SchoolPlanner:
                 self._close([record])
         return self.found
 
+    def _keep_those_in_use(self, records: Sequence[_Record]) -> None:
+        """Keep schools that present people name, or that may have come back under another id."""
+        gone = [
+            record for record in records
+            if record.target is not None and record.held and not record.present
+            and self.schools[record.target].status == "active"
+        ]  # fmt: skip
+        if not gone:
+            return
+        new = [record for record in records if record.target is None and record.present]
+        again = {school for one in new for school in self._again(one)}
+        for record in gone:
+            target = str(record.target)
+            needle = f'"school":{to_json(record.external_id)}'
+            about = {"school": target, "source": record.source_id, "needle": needle}
+            people = int(self.connection.execute(_NAMED_BY, about).scalar_one())
+            record.kept = people > 0 or target in again
+            if people:
+                name = str(self.schools[target].values["name"])
+                self.found.missing.append(
+                    MissingSchool(record.source_id, record.external_id, name, people)
+                )
+
+    def _again(self, record: _Record) -> list[str]:
+        """Return the schools that somebody may take a new record for, or has taken it for."""
+        decision = self.decisions.get(record.id)
+        if decision is not None:
+            return [] if decision == "new" else [decision]
+        return self._candidates(record)[0]
+
     def _known(self, school: _School, records: Sequence[_Record]) -> None:
-        present = [record for record in records if record.present]
+        present = [record for record in records if record.stands]
         facts = PersonFacts(
             user=school.status,  # type: ignore[arg-type]  # the database checks the word
             sources="share" if present else "left",
@@ -155,17 +213,18 @@ class _SchoolPlanner:
                 step("update", "changed_in_source", before=before, after=after)
                 self.found.names[school.id] = str(wanted["name"])
                 school.values = {**school.values, **after}  # another source may know it by that
-        moved = [record for record in records if bool(record.held) != record.present]
+        moved = [record for record in records if bool(record.held) != record.stands]
         if situation.action != "archive":
             for record in moved:
-                action = "link" if record.present else "unlink"
+                action = "link" if record.stands else "unlink"
                 if not (action == "link" and situation.action == "restore"):
-                    step(action, "returned" if record.present else "absent")
+                    step(action, "returned" if record.stands else "absent")
         if not steps:
-            self._close(records)
+            self._close([record for record in records if not record.kept])
             return
         basis = [
-            [r.id, r.version, None if r.held is r.present else int(r.present), 1] for r in records
+            [r.id, r.version, None if r.held is r.stands else int(r.stands), int(not r.kept)]
+            for r in records
         ]
         steps[0] = steps[0]._replace(basis=basis)
         self.draft.add(steps)
@@ -181,6 +240,9 @@ class _SchoolPlanner:
             self._link(record, self.schools[candidates[0]], evidence)
         elif candidates:
             self._conflict(record, candidates, evidence)
+            if len(candidates) == 1 and self._is_gone(record.source_id, candidates[0]):
+                # until somebody has decided, its people are where they were
+                self._lead(record, candidates[0])
         else:
             self._create(record)
 
@@ -193,17 +255,26 @@ class _SchoolPlanner:
                 if found:
                     return found, name
         wanted = str(record.values["name"]).casefold()
-        mine = {
-            target for (source_id, _), target in self.found.ids.items()
-            if source_id == record.source_id
-        }  # fmt: skip
         return [
             school.id
             for school in self.schools.values()
             if str(school.values["name"]).casefold() == wanted
-            and school.id not in mine  # one source never names a school twice
-            and not self._contradicts(record, school)
+            and school.id not in self._listed(record.source_id)  # no source lists a school twice
+            and (
+                self._is_gone(record.source_id, school.id) or not self._contradicts(record, school)
+            )
         ], "name"
+
+    def _listed(self, source_id: int) -> set[str]:
+        """Return the schools that a source lists now, under whichever id."""
+        return {
+            target for (source, key), target in self.found.ids.items()
+            if source == source_id and (source, key) not in self.unlisted
+        }  # fmt: skip
+
+    def _is_gone(self, source_id: int, school_id: str) -> bool:
+        """Say whether this source listed a school until now, and lists it no more."""
+        return (source_id, school_id) in self.gone and school_id not in self._listed(source_id)
 
     def _contradicts(self, record: _Record, school: _School) -> bool:
         return any(
@@ -282,6 +353,13 @@ _RECORDS = text(
     " FROM records r LEFT JOIN links l ON l.record_id = r.id"
     " WHERE r.kind = 'school' AND r.source_id IN :sources"
 ).bindparams(bindparam("sources", expanding=True))
+_NAMED_BY = text(  # those who were there, and those of whom no plan has decided yet
+    "SELECT COUNT(*) FROM records r WHERE r.source_id = :source AND r.kind = 'user' AND r.present"
+    " AND r.in_scope AND REPLACE(r.data, :needle, '') <> r.data AND r.id IN ("
+    "SELECT l.record_id FROM memberships m JOIN links l ON l.target_id = m.user_id"
+    " WHERE m.school_id = :school UNION SELECT w.record_id FROM open_records w"
+    " WHERE w.source_id = :source AND w.kind = 'user')"
+)
 _DECISIONS = text(
     "SELECT record_id, decision FROM conflicts WHERE district_id = :district"
     " AND kind = 'school' AND status = 'resolved'"

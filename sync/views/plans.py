@@ -25,7 +25,7 @@ COUNTS: tuple[str, ...] = (
 )  # fmt: skip
 """The keys that ``counts`` of a plan always has; they count people, not steps."""
 
-_SCHOOL_COUNTS = ("create", "update", "archive")
+_SCHOOL_COUNTS = ("create", "update", "archive", "restore", "link", "unlink")
 _PAGE = 1000
 _PLANS_PAGE = 100
 _NAMES = ("given_name", "family_name")

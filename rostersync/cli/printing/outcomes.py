@@ -110,6 +110,8 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
         met = met_sentence(certificate)
         if met:
             door.say(f"  {met}")
+        for school in certificate.get("missing_schools") or ():
+            door.say(f"  {missing_school_sentence(school, name)}")
     with door.reading() as connection:
         for number in _held_first(connection, outcome.plan_ids):
             if outcome.certificates:
@@ -173,6 +175,17 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
         return f"{name}: {part}{read}"
     read = read if records else ""
     return f"{name}: NOT read completely{read}. {certificate.get('reason') or ''}".rstrip()
+
+
+def missing_school_sentence(school: dict[str, Any], source: str) -> str:
+    """Tell of a school whose own row is gone while people name it."""
+    from rostersync.cli.printing.words import people
+
+    number = school["people"]
+    return (
+        f"{people(number)} {'names' if number == 1 else 'name'} the school {school['name']}"
+        f" ({school['external_id']}), which {source} does not list any more: it stays."
+    )
 
 
 FIELDS_NAMED = 5

@@ -198,6 +198,7 @@ class Spoilt(Focus):
     """The vendor does the same to everybody of its roster at once, or to one half and the other."""
 
     kept = ("the_vendor_spoils_its_roster", "time_passes")
+    spoilers = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
 
     def it_begins(self) -> None:
         self.world.settle(email_domains=["springfield.example"])

@@ -128,7 +128,8 @@ class Rosters(RuleBasedStateMachine):
     second_ways_read: ClassVar[Any] = second_ways
     crash_at: ClassVar[Any] = st.integers(1, 260)
     rostered: ClassVar[Mapping[str, str]] = {"sis": "board", "second": "board_file"}
-    spoilers: ClassVar[Any] = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
+    spoilers: ClassVar[Any] = st.sampled_from(["blanked", "moved", "outside_domains"])
+    """What a vendor does to everybody; other names alone would ask whose id it is (I13)."""
     crowds: ClassVar[bool] = False
     """Whether sixty people may join at once; it costs a second."""
 
