@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from connectors.installed import load
 from core.columns import typed
 from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.schema import FlexDelivery, FlexRequest, Source, Upload
-from core.stored import to_json, utc_text
+from core.schema import District, FlexDelivery, FlexRequest, Source, Upload, User
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.display import PLAN, shown_id, shown_time
@@ -54,7 +53,7 @@ def delivery(connection: Connection, slug: str) -> dict[str, Any]:
     }
 
 
-_DELIVERY = typed("SELECT * FROM flex_deliveries WHERE district_id = :district", FlexDelivery)
+_DELIVERY = select(FlexDelivery.table).where(FlexDelivery.district_id == bindparam("district"))
 
 
 def set_delivery(
@@ -63,18 +62,17 @@ def set_delivery(
     """Record the new status of the delivery. Raises ``UsageError``."""
     with database.write() as connection:
         district = _firm(connection, slug)
-        about = {
-            "district": district.id, "status": status, "actor": actor[:255],
-            "now": utc_text((now or utc_now)()),
+        values = {
+            "district_id": district.id, "status": status, "changed_by": actor[:255],
+            "changed_at": (now or utc_now)(),
         }  # fmt: skip
-        connection.execute(text("DELETE FROM flex_deliveries WHERE district_id = :district"), about)
-        connection.execute(
-            text(
-                "INSERT INTO flex_deliveries (district_id, status, changed_by, changed_at)"
-                " VALUES (:district, :status, :actor, :now)"
-            ),
-            about,
-        )
+        connection.execute(_FORGET_DELIVERY, {"district": district.id})
+        connection.execute(insert(FlexDelivery.table), values)
+
+
+_FORGET_DELIVERY = delete(FlexDelivery.table).where(
+    FlexDelivery.district_id == bindparam("district")
+)
 
 
 def refuse_upload(
@@ -155,8 +153,8 @@ def _accepted(connection: Connection, district_id: int) -> int | None:
     return None if found is None else int(found)
 
 
-_TITLE = text("SELECT title FROM uploads WHERE id = :upload")
-_SOURCES = text("SELECT id, connector FROM sources WHERE district_id = :district")
+_TITLE = select(Upload.title).where(Upload.id == bindparam("upload"))
+_SOURCES = select(Source.id, Source.connector).where(Source.district_id == bindparam("district"))
 _ACCEPTED = text(
     "SELECT MIN(u.id) FROM uploads u WHERE u.source_id IN :sources"
     " AND u.status IN ('PENDING', 'QUEUED', 'PROCESSING', 'PROCESSED')"
@@ -165,7 +163,7 @@ _ACCEPTED = text(
 ).bindparams(bindparam("sources", expanding=True))
 
 
-def _firm(connection: Connection, slug: str) -> Any:
+def _firm(connection: Connection, slug: str) -> District:
     district = district_row(connection, slug)
     if district.settings.get("kind") != "firm":
         raise UsageError(
@@ -205,19 +203,18 @@ def ask(
     with database.write() as connection:
         district = _firm(connection, slug)
         _person(connection, district.id, crd_id, there=kind != "add")
-        about = {
-            "district": district.id, "kind": kind, "crd": crd_id, "actor": actor[:255],
-            "fields": to_json(given), "now": utc_text((now or utc_now)()),
+        values = {
+            "district_id": district.id, "kind": kind, "crd_id": crd_id, "actor": actor[:255],
+            "fields": given, "created_at": (now or utc_now)(),
         }  # fmt: skip
-        return shown_id(REQUEST, int(connection.execute(_ASK, about).scalar_one()))
+        return shown_id(REQUEST, connection.execute(_ASK, values).scalar_one())
 
 
-_ASK = text(
-    "INSERT INTO flex_requests (district_id, kind, crd_id, fields, status, actor, created_at)"
-    " VALUES (:district, :kind, :crd, :fields, 'open', :actor, :now) RETURNING id"
-)
-_PERSON = text(
-    "SELECT id FROM users WHERE district_id = :district AND crd_id = :crd AND status <> 'archived'"
+_ASK = insert(FlexRequest.table).returning(FlexRequest.id)
+_PERSON = select(User.id).where(
+    User.district_id == bindparam("district"),
+    User.crd_id == bindparam("crd"),
+    User.status != "archived",
 )
 
 
@@ -236,7 +233,7 @@ def _person(connection: Connection, district_id: int, crd_id: str, *, there: boo
 def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
     """Yield the change requests of a firm, the oldest first. Raises ``UsageError``."""
     district = _firm(connection, slug)
-    for row in connection.execute(_REQUESTS, {"district": district.id}).all():
+    for row in FlexRequest.all_of(connection.execute(_REQUESTS, {"district": district.id})):
         yield {
             "id": shown_id(REQUEST, row.id),
             "kind": row.kind,
@@ -251,8 +248,10 @@ def requests(connection: Connection, slug: str) -> Iterator[dict[str, Any]]:
         }
 
 
-_REQUESTS = typed(
-    "SELECT * FROM flex_requests WHERE district_id = :district ORDER BY id", FlexRequest
+_REQUESTS = (
+    select(FlexRequest.table)
+    .where(FlexRequest.district_id == bindparam("district"))
+    .order_by(FlexRequest.id)
 )
 
 
@@ -286,7 +285,7 @@ def confirm(
     with database.read() as connection:
         district = _firm(connection, slug)
         asked = {"district": district.id, "id": int(number) if number.isdecimal() else 0}
-        row = connection.execute(_ASKED, asked).one_or_none()
+        row = FlexRequest.one_of(connection.execute(_ASKED, asked))
         if row is None:
             raise UsageError(
                 f"{slug} has no such request.",
@@ -296,26 +295,23 @@ def confirm(
             return Outcome(slug, "nothing_to_do", plan_ids=[row.plan_id] if row.plan_id else [])
         user = _person(connection, district.id, row.crd_id, there=row.kind != "add")
     outcome = _acts(database, slug, row, user or "", actor, now)[row.kind]()
-    about = {
-        "id": row.id, "actor": actor[:255], "now": utc_text((now or utc_now)()),
-        "plan": outcome.plan_ids[0] if outcome.plan_ids else None,
+    values = {
+        "status": "confirmed", "confirmed_by": actor[:255], "confirmed_at": (now or utc_now)(),
+        "plan_id": outcome.plan_ids[0] if outcome.plan_ids else None,
     }  # fmt: skip
     with database.write() as connection:
-        connection.execute(_CONFIRMED, about)
+        connection.execute(_CONFIRMED, {"request": row.id, **values})
     return outcome
 
 
-_ASKED = typed(
-    "SELECT * FROM flex_requests WHERE district_id = :district AND id = :id", FlexRequest
+_ASKED = select(FlexRequest.table).where(
+    FlexRequest.district_id == bindparam("district"), FlexRequest.id == bindparam("id")
 )
-_CONFIRMED = text(
-    "UPDATE flex_requests SET status = 'confirmed', confirmed_by = :actor, confirmed_at = :now,"
-    " plan_id = :plan WHERE id = :id"
-)
+_CONFIRMED = update(FlexRequest.table).where(FlexRequest.id == bindparam("request"))
 
 
 def _acts(
-    database: Database, slug: str, row: Any, user: str, actor: str, now: Clock | None
+    database: Database, slug: str, row: FlexRequest, user: str, actor: str, now: Clock | None
 ) -> dict[str, Callable[[], Outcome]]:
     fields = {FIELDS[name]: value for name, value in row.fields.items()}
     about: dict[str, Any] = {
