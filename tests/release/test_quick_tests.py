@@ -15,6 +15,7 @@ from tests.release.installed import INNER, PROJECT, Environment, shade
 
 CHECKOUT_ONLY = (
     "test_a_stranger_called_core_is_named",  # what hides the packages of a checkout
+    "test_a_vendor_of_ours_imports_only_what_is_public",  # reads the sources of a checkout
 )
 
 
