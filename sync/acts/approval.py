@@ -316,6 +316,17 @@ def _check_seal(connection: Connection, plan: Any) -> None:
         )
 
 
+def _ordered_again(plan: Any) -> str:
+    """Say how to see who drifted, and how to ask for the same plan once more."""
+    see = f"rostersync show P{plan.id} --drift names them and says what has changed."
+    for move in (from_json(plan.effects) or {}).get("domains", ()) if plan.kind == "domain" else ():
+        return (
+            f"{see} Ask for the plan again: rostersync rename-domain {plan.slug}"
+            f" --from {move['from']} --to {move['to']}"
+        )
+    return f"{see} Ask for the plan again with the command that made it."
+
+
 def _after_drift(
     database: Database,
     connection: Connection,
@@ -327,6 +338,8 @@ def _after_drift(
     """Apply nothing; in place of a held plan, store a new one without the drifted people (P5)."""
     outcome.status = "drifted"
     error = drift.as_error(f"P{plan.id}")
+    if plan.kind not in SOURCE_KINDS:
+        error = Drift(error.message, hint=_ordered_again(plan))
     outcome.error = error
     was_standing = bool(plan.standing)
     connection.execute(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.database import Database
-from sync.acts import hand_edit
+from sync.acts import approval, hand_edit
 from sync.acts.rename_domain import rename_domain
 from sync.acts.undo import undo_run
 from sync.views import plans
@@ -148,3 +148,24 @@ def test_p7_a_rename_leaves_whose_new_address_somebody_has(
     )
     assert planned.left == [town.user("k1").id]
     assert town.counts(planned.plan_ids[0])["update"] == 1
+
+
+def test_a_stale_rename_says_who_drifted_and_how_to_ask_for_it_again(
+    database: Database, tmp_path: Path
+) -> None:
+    town = big(database, tmp_path, 5)
+    (plan,) = rename_domain(
+        database, town.slug, "a.example", "b.example", actor="x", now=town.clock
+    ).plan_ids
+    user = town.users()[0].id
+    hand_edit.edit_user(
+        database, town.slug, user, hand_edit.UserEdit({"family_name": "Other"}), actor="x",
+        now=town.clock,
+    )  # fmt: skip
+    outcome = approval.apply_plan(database, plan, actor="x", now=town.clock)
+    assert outcome.status == "drifted"
+    assert outcome.error is not None
+    assert user in outcome.error.message
+    wanted = f"rostersync rename-domain {town.slug} --from a.example --to b.example"
+    assert wanted in str(outcome.error.hint)
+    assert f"rostersync show P{plan} --drift" in str(outcome.error.hint)
