@@ -17,6 +17,7 @@ _WORD = re.compile(
     r"|(?i:grade|year|class|level|form|pre|post|kindergarten)[ _-][A-Za-z]{1,12}"  # Grade Eleven
     r"|(?=[^\d]{0,20}\d)[A-Za-z0-9 .:/+_-]{1,20}"  # Grade 10, 7th, K-3: no name has a digit
 )
+_LONGEST = 1024
 _ADDRESS = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+")
 
 
@@ -29,8 +30,11 @@ def unknown_word(field: str, word: str) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text may be an email address: one ``@``, something on both sides, no blank."""
-    return _ADDRESS.fullmatch(text) is not None
+    """Say whether a text may be an email address: one ``@``, something on both sides, no blank.
+
+    One that is too long for the model is left to it: it says so.
+    """
+    return len(text) > _LONGEST or _ADDRESS.fullmatch(text) is not None
 
 
 def no_address(key: str, column: str = "email") -> SkipRecord:
