@@ -1,8 +1,8 @@
 """The installation's key: made once, never half there, and checked against the database.
 
-Used by ``core/database.py``. Beside an SQLite database the key is a file; it appears whole or not
-at all. The database keeps a check of its key, so that another one, or a new one in place of one
-that was lost, is never taken by accident.
+Used by ``core/storage/database.py``. Beside an SQLite database the key is a file; it appears whole
+or not at all. The database keeps a check of its key, so that another one, or a new one in place of
+one that was lost, is never taken by accident.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.secrets import read_secret
 
 
 class Database(Protocol):
-    """What is asked of a database here: ``core.database.Database`` has it."""
+    """What is asked of a database here: ``core.storage.database.Database`` has it."""
 
     url: URL
     is_sqlite: bool

@@ -88,8 +88,6 @@ if TYPE_CHECKING:
     from connectors.oneroster_standard.reader import OneRosterFields as OneRosterFields
     from connectors.oneroster_standard.reader import OneRosterReader as OneRosterReader
     from connectors.oneroster_standard.records import is_whole as is_whole
-    from core.database import Database as Database
-    from core.database import open_database as open_database
     from core.errors import Busy as Busy
     from core.errors import ConfigError as ConfigError
     from core.errors import CredentialsRefused as CredentialsRefused
@@ -117,6 +115,8 @@ if TYPE_CHECKING:
     from core.models import UserStatus as UserStatus
     from core.models import ceds_grade as ceds_grade
     from core.models import fold_email as fold_email
+    from core.storage.database import Database as Database
+    from core.storage.database import open_database as open_database
     from rostersync.api import apply as apply
     from rostersync.api import approve as approve
     from rostersync.api import changes as changes
@@ -159,7 +159,7 @@ _HOMES = {
     "connectors.http.oauth": "ApiKey Basic Bearer ClientCredentials OAuth1 SignatureMethod",
     "connectors.oneroster_standard.reader": "ONEROSTER_SCOPES OneRosterFields OneRosterReader",
     "connectors.oneroster_standard.records": "is_whole",
-    "core.database": "Database open_database",
+    "core.storage.database": "Database open_database",
     "core.errors": (
         "Busy ConfigError CredentialsRefused CursorLost Disconnected Drift FileRefused Held "
         "IncompleteFetch NothingNew RestartFetch RetryableError RosterSyncError SkipRecord "

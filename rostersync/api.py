@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.database import Database
+from core.storage.database import Database
 
 if TYPE_CHECKING:
     from sync.acts.upload import Uploaded

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.failpoints import failpoint
+from core.storage.database import Database
 from sync.ledger.apply import Drifted, apply_in
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch

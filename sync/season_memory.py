@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.ledger.apply import Drifted
 from sync.planning.plan import Plans
 from sync.planning.return_check import forget_pupils

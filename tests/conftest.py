@@ -18,7 +18,7 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Connection, Engine, event
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.kit.databases import IN_CI, cannot_run, new_postgres_database
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from core.database import Database
+from core.storage.database import Database
 from tests.kit import databases
 
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from alembic import context
 
-import core.schema  # noqa: F401 - the tables that a migration is compared with
-from core.columns import Json, every_table
-from core.stored import UtcTime
+import core.storage.schema  # noqa: F401 - the tables that a migration is compared with
+from core.storage.columns import Json, every_table
+from core.storage.stored import UtcTime
 
 
 def render_item(kind: str, item: Any, _context: Any) -> str | Literal[False]:

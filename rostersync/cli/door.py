@@ -23,7 +23,7 @@ from core.steps import log_of, step
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from core.database import Connection, Database
+    from core.storage.database import Connection, Database
 
 _LOG = log_of(__name__)
 URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
@@ -88,7 +88,7 @@ class Door:
     @cached_property
     def database(self) -> Database:
         """The database, with its schema current. Raises ``ConfigError``."""
-        from core.database import Database
+        from core.storage.database import Database
 
         database = Database(self.url)
         try:

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import text
 
-from core.database import Database
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.rules.season import Season
 from sync.rules.sync_times import catch_up
 from sync.run.calendar import Calendar, calendar_of

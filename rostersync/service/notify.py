@@ -19,12 +19,12 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.database import Database
 from core.errors import ConfigError, RosterSyncError
 from core.failpoints import failpoint
 from core.secrets import is_reference, read_secret
 from core.steps import log_of, step
-from core.stored import from_json, to_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, to_json, utc_text
 from sync.planning import grace
 from sync.rules.season import Season, next_change
 from sync.run import find

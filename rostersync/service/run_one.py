@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from core.database import Database, open_database
 from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
 from core.log_lines import asked_for, shown
+from core.storage.database import Database, open_database
 from rostersync.service.due import handled, is_handled
 from rostersync.service.notify import Send, tell
 from sync.acts.pause import calendar_of_district

@@ -21,11 +21,11 @@ from typing import Protocol
 import schedule
 from sqlalchemy import text
 
-from core.database import Database
 from core.errors import Busy
 from core.log_lines import VARIABLE, LogFormat
 from core.steps import log_of
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
 from rostersync.service.run_one import ACTOR, URL_VARIABLE, WATCHED

@@ -158,7 +158,7 @@ class _Demo:
         self.do("db", "verify")
 
     def _held(self) -> str:
-        from core.database import open_database
+        from core.storage.database import open_database
         from sync.run.display import PLAN, shown_id
 
         database = open_database(os.environ["ROSTERSYNC_DATABASE_URL"])

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from core.database import Database
+from core.storage.database import Database
 from sync.people.conflicts import REUSED, resolve
 from sync.run import find
 from sync.run.clock import Clock

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.failpoints import failpoint
 from core.settings import DistrictSettings
-from core.stored import from_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, utc_text
 from sync.acts.flex import refuse_apply
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.chain import fold

@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import UsageError
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.people.identity import NUMBERS, Traits, evidence_of
 from sync.people.traits import read_known

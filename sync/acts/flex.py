@@ -14,10 +14,10 @@ from typing import Any, Literal
 from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
 
 from connectors.installed import load
-from core.columns import typed
-from core.database import Database
 from core.errors import FileRefused, UsageError
-from core.schema import District, FlexDelivery, FlexRequest, Source, Upload, User
+from core.storage.columns import typed
+from core.storage.database import Database
+from core.storage.schema import District, FlexDelivery, FlexRequest, Source, Upload, User
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.display import PLAN, shown_id, shown_time

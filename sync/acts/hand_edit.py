@@ -15,7 +15,6 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import UsageError
 from core.failpoints import failpoint
 from core.models import (
@@ -28,8 +27,9 @@ from core.models import (
     ceds_grade,
     fold_email,
 )
-from core.schema import District
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
+from core.storage.database import Database
+from core.storage.schema import District
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Opening, Step, open_plan
 from sync.ledger.seal import seal_whole

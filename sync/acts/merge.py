@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
+from core.storage.database import Database
 from sync.acts.ordered_plan import OrderedPlan, context_of, order_plan, people
 from sync.ledger.draft import Step
 from sync.people.person import UserView, stored_profile

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
-from core.schema import District
 from core.settings import DistrictSettings
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.schema import District
+from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import seal_whole

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.planning.return_check import forget_pupils
 from sync.rules.return_guard import (
     PAUSED_WORDS,

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.acts.ordered_plan import named_in_conflicts, order_plan
 from sync.ledger.draft import Step
 from sync.run.clock import Clock

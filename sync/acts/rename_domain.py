@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import Kind, fold_email
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.stored import from_json
 from sync.acts.ordered_plan import order_plan
 from sync.ledger.draft import Step
 from sync.run.clock import Clock

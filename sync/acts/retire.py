@@ -11,9 +11,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from core.database import Database
 from core.models import Kind
 from core.settings import Grace
+from core.storage.database import Database
 from sync.acts.ordered_plan import OrderedPlan, context_of, named_in_conflicts, order_plan, people
 from sync.ledger.draft import Step
 from sync.planning.decide import decide_user

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.stored import from_json
 from sync.acts.ordered_plan import OrderedPlan, order_plan
 from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS

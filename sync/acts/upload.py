@@ -23,12 +23,12 @@ from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Found, Inspection, inspect
 from connectors.files.recognition import recognise, refuse_named_others
 from connectors.installed import file_formats, load
-from core.database import Database
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
 from core.private_folder import PrivateFolder
-from core.schema import Source
 from core.settings import NUMBER_FIELDS, DistrictSettings
 from core.steps import log_of, step
+from core.storage.database import Database
+from core.storage.schema import Source
 from sync.acts.flex import WITHOUT_REPORT, one_upload, refuse_upload
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of

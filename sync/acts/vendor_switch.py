@@ -15,10 +15,10 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import UsageError
-from core.schema import Source
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.schema import Source
+from core.storage.stored import from_json
 from sync.acts.ordered_plan import STANDS_DAYS
 from sync.ledger.draft import Draft
 from sync.ledger.seal import seal_whole

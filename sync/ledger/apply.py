@@ -15,12 +15,12 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.errors import Drift
 from core.failpoints import failpoint
 from core.models import PROFILE_FIELDS
 from core.steps import log_of, step
-from core.stored import from_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.effects import SOURCE_KINDS, take_effect
 from sync.ledger.new_memberships import keep_places

@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.models import Kind
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.stored import from_json
 from sync.ledger.apply import chain_of
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
 from sync.ledger.seal import with_effects

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.models import fold_email
-from core.stored import from_json
+from core.storage.stored import from_json
 
 LEAST = 3
 """How many people must move together for a change of domain."""

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.models import Kind
-from core.stored import to_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import to_json, utc_text
 from sync.ledger.outline import Outline
 from sync.run.scratch_tables import Marks, Suspected
 
@@ -52,7 +52,7 @@ Basis = Sequence[Sequence[int | None]]
 
 
 class Step(NamedTuple):
-    """One change before it is stored; see ``core.schema.Change`` for the fields."""
+    """One change before it is stored; see ``core.storage.schema.Change`` for the fields."""
 
     kind: Kind
     action: str

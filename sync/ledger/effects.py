@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.run.open_records import is_open, opening
 
 SOURCE_KINDS = ("sync", "upload")

@@ -17,8 +17,8 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
-from core.database import Database
-from core.stored import to_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import to_json, utc_text
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group
 from sync.run.scratch_tables import PlanPlaces
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.run.scratch_tables import PlanPlaces
 
 

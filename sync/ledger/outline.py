@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-from core.columns import typed
-from core.database import Database
 from core.models import Kind
-from core.schema import PlanGroup
-from core.stored import to_json
+from core.storage.columns import typed
+from core.storage.database import Database
+from core.storage.schema import PlanGroup
+from core.storage.stored import to_json
 
 LARGE = 10_000
 """A plan with this many changes has an outline."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import MANY_ROWS, Database
 from core.steps import log_of, note, step
-from core.stored import to_json, utc_text
+from core.storage.database import MANY_ROWS, Database
+from core.storage.stored import to_json, utc_text
 from sync.ledger.domain_moves import moves_of
 from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of

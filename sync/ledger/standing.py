@@ -11,8 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
-from core.stored import from_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, utc_text
 from sync.ledger.seal import OPEN_HELD, renumber, seal_held
 
 

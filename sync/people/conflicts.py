@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import Kind
-from core.stored import from_json, to_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, to_json, utc_text
 from sync.run.clock import Clock, utc_now
 from sync.run.open_records import opening
 from sync.run.outcome import Outcome

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.models import fold_name, without_zeros
+from core.storage.database import Database
 from sync.people.identity import NUMBERS
 from sync.people.matching import read_records
 from sync.people.person import RecordView, decode_user

@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
-from core.database import Database
 from core.models import Kind, without_zeros
-from core.stored import to_json
+from core.storage.database import Database
+from core.storage.stored import to_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people.conflicts import leave_to_a_person
 from sync.people.contested_links import ClaimedLinks

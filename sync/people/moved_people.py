@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import bindparam, text
 
-from core.database import Database
 from core.models import fold_email
+from core.storage.database import Database
 from sync.people.identity import keys_of, strong_keys, weak_keys
 from sync.people.person import RecordView, UserView
 from sync.people.traits import OwnNumbers

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, TextClause, text
 
 from core.models import PROFILE_FIELDS, fold_email
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.run.scratch_tables import PeopleToRead, RecordList, SameEntries, SomeRecords
 
 Membership = tuple[str, str, bool]

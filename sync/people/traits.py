@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from core.models import fold_name
-from core.schema import Source
+from core.storage.schema import Source
 from sync.ledger.domain_moves import spellings
 from sync.people.identity import NUMBERS, Candidate, Traits, role_class
 from sync.people.person import UserData, decode_user

@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
 from core.settings import DistrictSettings
-from core.stored import from_json, utc_text
+from core.storage.database import Database
+from core.storage.stored import from_json, utc_text
 from sync.ledger import headcount
 from sync.ledger.draft import Draft
 from sync.rules.limits import (

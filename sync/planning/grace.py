@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.settings import Pause
-from core.stored import utc_text
+from core.storage.stored import utc_text
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
 from sync.rules.return_guard import SeasonState, graced_on
 from sync.rules.season import local_day

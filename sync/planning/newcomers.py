@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from core.models import Kind
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.people import conflicts, matching, moved_people
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import RecordView, read_newcomers

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.stored import from_json, utc_text
+from core.storage.stored import from_json, utc_text
 from sync.planning.workspace import Workspace
 
 _TARGETS = 1_000

@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
 from core.failpoints import failpoint
-from core.schema import District, Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
+from core.storage.database import Database
+from core.storage.schema import District, Source
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import Judged, Names, discard_drafts, seal

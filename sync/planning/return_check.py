@@ -13,8 +13,8 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.ledger.draft import Draft
 from sync.rules.return_guard import Guard, SeasonState
 from sync.rules.rollover import (

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.models import Kind, UserStatus
-from core.stored import from_json, utc_text
+from core.storage.stored import from_json, utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Step
 from sync.people import conflicts

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
 from core.models import Kind
-from core.schema import Source
-from core.stored import to_json
+from core.storage.database import Database
+from core.storage.schema import Source
+from core.storage.stored import to_json
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
 from sync.people.identity import SCHOOL_PREFIX, new_id

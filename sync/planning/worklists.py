@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, bindparam, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.run.open_records import opening
 from sync.run.scratch_tables import PeopleToRead, PlanTables
 

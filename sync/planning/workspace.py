@@ -14,7 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from core.database import Database
+from core.storage.database import Database
 from sync.ledger.draft import Draft
 from sync.people.traits import OwnNumbers
 from sync.planning.decide import Context, Decision

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import Connector
 from core.errors import ConnectorFailed, VendorFailure
 from core.models import Kind
-from core.schema import Source
+from core.storage.schema import Source
 from sync.reading.fetch_result import FetchResult
-from sync.reading.fingerprints import ReadingTerms
 from sync.reading.join import join_entries
-from sync.reading.page_order import VOID, WIDTH, Chunk
+from sync.reading.order.fingerprints import ReadingTerms
+from sync.reading.order.page_order import VOID, WIDTH, Chunk
 from sync.reading.refused import keep_the_refused
 from sync.reading.repeated_ids import RepeatedIds
 from sync.reading.stage import Stage, State

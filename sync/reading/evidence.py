@@ -16,14 +16,14 @@ from typing import Any
 from sqlalchemy import Connection, String, TextClause, bindparam, text
 
 from connectors.contract.connector import Connector
-from core.database import Database
 from core.failpoints import failpoint
 from core.models import Kind
-from core.schema import Source
-from core.stored import to_json, utc_text
+from core.storage.database import Database
+from core.storage.schema import Source
+from core.storage.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof
 from sync.reading.fetch_result import FetchResult
-from sync.reading.fingerprints import ReadingTerms
+from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.page_order_store import keep_snapshot
 from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
 from sync.reading.staged_entry import main_stream

@@ -10,10 +10,10 @@ from collections.abc import Generator
 
 from connectors.contract.connector import Certificate, Connector, FetchRequest, Page
 from core.errors import ConnectorFailed, IncompleteFetch, RestartFetch, VendorFailure
-from core.schema import Source
 from core.steps import log_of, note
+from core.storage.schema import Source
 from sync.reading.fetch_result import FetchResult
-from sync.reading.fingerprints import ReadingTerms
+from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.stage import Stage
 from sync.reading.stream import UnderWay
 from sync.run.gc_pause import seldom

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, bindparam, text
 from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
-from core.schema import Source
-from sync.reading.fingerprints import ReadingTerms
+from core.storage.schema import Source
+from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.repeated_ids import CONTRADICTING, contradiction
 from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped

@@ -1,8 +1,8 @@
 """The stored page order of a full reading, and the keys for which it is out of date.
 
 Used by ``sync/reading/evidence.py`` inside its transaction, after records and parts are merged.
-Writes ``snapshot_chunks`` and ``touched``; ``sync/reading/page_order.py`` compares with them in the
-next reading.
+Writes ``snapshot_chunks`` and ``touched``; ``sync/reading/order/page_order.py`` compares with them
+in the next reading.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import msgspec
 from sqlalchemy import text
 
 from connectors.contract.connector import Connector, FetchRequest
-from core.database import Database
 from core.errors import (
     ConfigError,
     CredentialsRefused,
@@ -25,14 +24,15 @@ from core.errors import (
 )
 from core.failpoints import failpoint
 from core.models import Kind, Role
-from core.schema import Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
-from core.stored import to_json, utc_text
+from core.storage.database import Database
+from core.storage.schema import Source
+from core.storage.stored import to_json, utc_text
 from sync.reading.absence import AbsenceProof, find_absent
 from sync.reading.evidence import EndedReading, keep
 from sync.reading.fetch import read_source
-from sync.reading.fingerprints import ReadingTerms
+from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.stage import open_stage
 from sync.rules.return_guard import (
     TROUBLED_WORDS,

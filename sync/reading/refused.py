@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, bindparam, text
 
 from connectors.contract.connector import Connector
-from core.schema import Source
+from core.storage.schema import Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import Stage
 

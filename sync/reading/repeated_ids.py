@@ -25,9 +25,9 @@ from core.models import (
     fold_name,
     without_zeros,
 )
-from core.schema import Source
+from core.storage.schema import Source
 from sync.reading.fetch_result import FetchResult
-from sync.reading.fingerprints import ReadingTerms
+from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts
 from sync.reading.stored_prints import StoredPrints

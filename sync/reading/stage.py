@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, text
 
-from core.database import Database
 from core.models import Kind
+from core.storage.database import Database
 from sync.run.scratch import Scratch
 from sync.run.scratch_tables import (
     StagedChunks,

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from connectors.contract.connector import Connector, Record
 from core.errors import DoubtfulKey, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
-from sync.reading.fingerprints import ReadingTerms
-from sync.reading.page_order import WIDTH
+from sync.reading.order.fingerprints import ReadingTerms
+from sync.reading.order.page_order import WIDTH
 from sync.reading.stage import State
 from sync.reading.stored_prints import StoredPrints
 from sync.sources.mapping import Rule

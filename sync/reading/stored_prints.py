@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 
 from core.models import Kind
-from core.schema import Source
+from core.storage.schema import Source
 from sync.reading.stage import Stage
 
 _ROWS_PER_LOOKUP = 5_000

@@ -17,11 +17,11 @@ from sqlalchemy import Connection, text
 from connectors.contract.connector import Connector, FetchRequest, Page, Part, Trace
 from core.errors import DoubtfulKey, RosterSyncError, SkipRecord
 from core.models import Kind
-from core.schema import Source
+from core.storage.schema import Source
 from sync.reading.fetch_result import FetchResult
-from sync.reading.fingerprints import Prints, ReadingTerms
-from sync.reading.page_order import NO_KEY, VOID, Chunk, PageMatch, PageOrder, join_keys
-from sync.reading.page_rows import PageRows
+from sync.reading.order.fingerprints import Prints, ReadingTerms
+from sync.reading.order.page_order import NO_KEY, VOID, Chunk, PageMatch, PageOrder, join_keys
+from sync.reading.order.page_rows import PageRows
 from sync.reading.stage import (
     Stage,
     State,

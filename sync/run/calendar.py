@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from core.settings import DistrictSettings
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.rules.return_guard import SeasonState
 from sync.rules.season import SeasonOnDay, local_day
 

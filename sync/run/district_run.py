@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core.database import Database
 from core.errors import ConfigError, RosterSyncError, UsageError
 from core.models import Origin
-from core.schema import District, Source
 from core.settings import DistrictSettings
+from core.storage.database import Database
+from core.storage.schema import District, Source
 from sync.rules import season
 from sync.rules.return_guard import (
     Guard,

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from core.errors import UsageError
-from core.schema import District, Source
+from core.storage.schema import District, Source
 
 Json = dict[str, Any]
 """One JSON object of the outside contract."""

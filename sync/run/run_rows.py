@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, update
 
 from core.errors import RosterSyncError
-from core.schema import Run
+from core.storage.schema import Run
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:

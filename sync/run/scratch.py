@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Connection
 
-from core.database import Database
+from core.storage.database import Database
 
 _WORDS = {
     True: {"BYTES": "BLOB", "NUMBERED": "INTEGER PRIMARY KEY"},

@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import bindparam, select
 
 from connectors.contract.connector import Connector
-from core.database import Database
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Role
-from core.schema import District, Source
 from core.settings import DistrictSettings
 from core.steps import log_of, step
+from core.storage.database import Database
+from core.storage.schema import District, Source
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.run.district_run import read_district
 from sync.run.outcome import worst

@@ -19,11 +19,11 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from connectors.contract.connector import Connector
 from connectors.installed import load as load_connector
-from core.database import Database
 from core.district_file import DistrictDocument, Problem, read_district_file
 from core.errors import ConfigError, UsageError
-from core.schema import District, Record, Source
 from core.settings import DistrictSettings, SourceSettings
+from core.storage.database import Database
+from core.storage.schema import District, Record, Source
 from core.toml_lines import Path
 from sync.rules.return_guard import with_other_calendar
 from sync.run.calendar import calendar_of

@@ -13,9 +13,9 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, bindparam, update
 
 from connectors.installed import load
-from core.database import Database
 from core.errors import RosterSyncError, VendorFailure
-from core.schema import Source
+from core.storage.database import Database
+from core.storage.schema import Source
 from sync.rules.quarantine import (
     Health,
     after_failure,

@@ -18,9 +18,9 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from connectors.contract.connector import Received
-from core.database import Database
 from core.errors import Busy, ConfigError, RosterSyncError
-from core.schema import Source, Upload
+from core.storage.database import Database
+from core.storage.schema import Source, Upload
 from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
 
 KEPT_DAYS = 7

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, bindparam, select
 
 from connectors.contract.connector import Connector, RowFinding, Settlement
-from core.database import Database
 from core.errors import RosterSyncError
 from core.failpoints import failpoint
-from core.schema import Fetch, Finding
+from core.storage.database import Database
+from core.storage.schema import Fetch, Finding
 from sync.sources.blame import blaming
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core import schema
-from core.columns import typed
 from core.errors import UsageError
 from core.models import fold_email, fold_name, without_zeros
-from core.stored import from_json
+from core.storage import schema
+from core.storage.columns import typed
+from core.storage.stored import from_json
 from sync.run.display import CONFLICT, parse_id, shown_id, shown_time
 from sync.run.find import Json
 

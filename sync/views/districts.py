@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text
 
-from core.schema import District, Fetch, Plan, Run, Source, User
+from core.storage.schema import District, Fetch, Plan, Run, Source, User
 from sync.run.display import PLAN, RUN, shown_id, shown_time
 from sync.run.find import Json, source_rows
 

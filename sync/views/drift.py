@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.ledger.apply import preconditions, shape_of
 from sync.ledger.new_memberships import places
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.rules.quarantine import is_stale, read_health
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season

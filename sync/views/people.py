@@ -23,10 +23,10 @@ from sqlalchemy import (
     text,
 )
 
-from core.columns import typed
 from core.errors import UsageError
 from core.models import Role, UserStatus, fold_email
-from core.schema import Link, Membership, Record, School, Source, User
+from core.storage.columns import typed
+from core.storage.schema import Link, Membership, Record, School, Source, User
 from sync.run.find import Json
 from sync.views.districts import BEYOND
 

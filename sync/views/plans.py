@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core import schema
-from core.columns import typed
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
+from core.storage import schema
+from core.storage.columns import typed
 from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND

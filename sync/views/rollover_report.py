@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from core.database import Database
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.run import find
 from sync.run.calendar import calendar_of
 from sync.run.display import shown_time

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from core.schema import Fetch, Finding
+from core.storage.schema import Fetch, Finding
 from sync.run.display import shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from connectors.contract.connector import Connector, FetchRequest, Page, Part, Record
-from core.database import Database
 from core.errors import SkipRecord, UsageError
 from core.models import PROFILE_FIELDS, Kind
+from core.storage.database import Database
 from sync.reading.staged_entry import main_stream, remapped
 from sync.run.find import Json, district_row, source_row
 from sync.sources.connect import open_connector

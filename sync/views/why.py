@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, text
 
-from core.database import Database
 from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
-from core.stored import from_json
+from core.storage.database import Database
+from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people.person import RecordView, Sources, UserView, in_precedence, read_user, wish_of
 from sync.planning.decide import Context, decide_user

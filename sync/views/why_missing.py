@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from connectors.contract.connector import DEFAULT_ROLES
 from core.settings import DistrictSettings
-from core.stored import from_json
+from core.storage.stored import from_json
 from sync.rules import season
 from sync.rules.quarantine import read_health
 from sync.rules.reasons import means

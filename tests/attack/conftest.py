@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from core.database import Database
-from core.tables import Source
+from core.storage.database import Database
+from core.storage.tables import Source
 from sync.run.outcome import Outcome
 from tests.attack.hostile import CONNECTORS, Hostile, people
 from tests.kit.world import World, new_world

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Inspection, inspect
 from connectors.user_csv import UserCsv, UserCsvConfig
-from core.database import Database
 from core.errors import FileRefused
+from core.storage.database import Database
 from tests.connectors.files.test_drop_folder import finished, left, put, sync
 from tests.kit.user_files import HEADER, active, district, people, row
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from tests.attack.conftest import Attack
 from tests.attack.hostile import DIALECTS, TOTALS, Answer, Asked
 from tests.kit.sizes import examples

@@ -12,8 +12,8 @@ from connectors.files.dropped.drop_folder import LocalInbox
 from connectors.files.dropped.inbox import Entry, Inbox
 from connectors.files.dropped.sftp import SftpConfig, SftpInbox
 from connectors.files.dropped.tidying import AS_IT_WAS, JOURNAL, LOOKED_AT
-from core.database import Database
 from core.errors import ConfigError, VendorFailure
+from core.storage.database import Database
 from tests.connectors.files.sftpd import PASSWORD, Server, in_process
 from tests.connectors.files.test_drop_folder import put, sync
 from tests.kit.user_files import active, district, people

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.sources.check import check_district
 from tests.attack import crook
 from tests.attack.conftest import Attacked, add_source

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database, open_database
 from core.errors import ConfigError
 from core.key import accept_new_key, key_file, make_key_file
+from core.storage.database import Database, open_database
 from sync.engine import sync_district
 from tests.kit.user_files import active, district, people
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli.printing.outcomes import met_sentence
 from tests.attack.conftest import Attack
 from tests.attack.forms import FORMS, ONEROSTER_FORMS, Form, new_form

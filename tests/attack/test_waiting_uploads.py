@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.database import Database
 from core.failpoints import at_failpoints
 from core.private_folder import PrivateFolder, sweep
+from core.storage.database import Database
 from rostersync.service.run_one import run_due
 from sync.acts.upload import Uploaded, read_waiting, upload_file
 from sync.run.find import district_row

@@ -18,11 +18,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-import core.schema
-from core.columns import every_table
-from core.database import SCHEMA_REVISION, Database, open_database
+import core.storage.schema
 from core.errors import Busy, ConfigError
-from core.stored import utc_text
+from core.storage.columns import every_table
+from core.storage.database import SCHEMA_REVISION, Database, open_database
+from core.storage.stored import utc_text
 
 Opener = Callable[[str], Database]
 
@@ -42,7 +42,7 @@ def opened() -> Iterator[Opener]:
 
 def _revisions() -> list[str]:
     """All of our migrations, oldest first."""
-    scripts = ScriptDirectory(str(Path(core.schema.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(core.storage.schema.__file__).parent / "migrations"))
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
 
 
@@ -283,7 +283,7 @@ def test_a_dead_holder_does_not_block_for_ever(database: Database) -> None:
     url = database.url.render_as_string(hide_password=False)
     program = (
         "import os, sys\n"
-        "from core.database import Database\n"
+        "from core.storage.database import Database\n"
         f"with Database({url!r}).run_lock('springfield', 1):\n"
         "    os._exit(9)\n"
     )
@@ -295,7 +295,7 @@ def test_a_dead_holder_does_not_block_for_ever(database: Database) -> None:
 def test_a_writer_that_waits_in_vain_is_told_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.database.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("core.storage.database.WAIT_SECONDS", 0.1)
     first, second = (open_database(f"sqlite:///{tmp_path / 'busy.db'}") for _ in range(2))
     with first.write(), pytest.raises(Busy, match="writing the database"), second.write():
         pass

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, insert, select
 from sqlalchemy.orm import Session
 
-import core.schema
-import core.tables
-from core.columns import Json, Row, every_table, typed
-from core.database import Database
-from core.schema import District, Source, User
-from core.stored import UtcTime
+import core.storage.schema
+import core.storage.tables
+from core.storage.columns import Json, Row, every_table, typed
+from core.storage.database import Database
+from core.storage.schema import District, Source, User
+from core.storage.stored import UtcTime
 
 TABLES = Row.__subclasses__()
 ALLOWED = {
@@ -83,7 +83,7 @@ def with_its_district(row: type[Row], database: Database) -> Iterator[Any]:
 
 def as_read(connection: Any, row: type[Row]) -> list[dict[str, Any]]:
     """Return the one row of a table, as each of the ways of reading sees it."""
-    mapped = getattr(core.tables, row.__name__)
+    mapped = getattr(core.storage.tables, row.__name__)
     with Session(connection) as session:
         by_session = session.execute(select(mapped)).scalar_one()
         return [
@@ -114,7 +114,7 @@ def test_a_row_is_the_same_by_whichever_way_it_is_written_and_read(
         assert as_read(connection, row) == [values] * 3
     with with_its_district(row, database) as connection:
         with Session(connection) as session:
-            session.add(getattr(core.tables, row.__name__)(**values))
+            session.add(getattr(core.storage.tables, row.__name__)(**values))
             session.flush()
         assert as_read(connection, row) == [values] * 3
 
@@ -132,7 +132,7 @@ def test_what_is_left_out_gets_the_same_default_by_either_way(
         (by_core, *_) = as_read(connection, row)
     with with_its_district(row, database) as connection:
         with Session(connection) as session:
-            session.add(getattr(core.tables, row.__name__)(**values, **ids))
+            session.add(getattr(core.storage.tables, row.__name__)(**values, **ids))
             session.flush()
         assert as_read(connection, row) == [by_core] * 3
     assert by_core.items() >= values.items()
@@ -149,4 +149,4 @@ def test_each_declared_table_is_in_the_database_under_its_own_name() -> None:
     assert {row.table_name for row in TABLES} == set(every_table().tables)
     assert [type(column) for column in (Source.id, User.email)] == [Column, Column]
     with pytest.raises(AttributeError, match="no table Nobody"):
-        _ = core.tables.Nobody
+        _ = core.storage.tables.Nobody

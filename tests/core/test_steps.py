@@ -58,7 +58,7 @@ def test_nothing_is_logged_unless_somebody_asked(caplog: pytest.LogCaptureFixtur
         ("sync.engine", "rostersync.sync"),
         ("sync.planning.plan", "rostersync.sync.planning"),
         ("rostersync.cli.door", "rostersync.cli"),
-        ("core.database", "rostersync.core"),
+        ("core.storage.database", "rostersync.core"),
         ("rostersync._sync.reading.stream", "rostersync.sync.reading"),
         ("rostersync", "rostersync"),
     ],

@@ -63,7 +63,7 @@ def test_of_two_rooms_that_import_each_other_the_rarer_import_runs_upward() -> N
         ("sync", None),
         ("sync.engine", "sync/engine.py"),
         ("sync.rules.limits", "sync/rules"),
-        ("core.database", "core"),
+        ("core.storage.database", "core"),
         ("connectors.user_csv", "connectors/vendors"),
         ("connectors.contract.connector", "connectors/contract"),
     ],

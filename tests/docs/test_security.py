@@ -7,7 +7,7 @@ import shutil
 import pytest
 from sqlalchemy import text
 
-from core.database import Database
+from core.storage.database import Database
 from tests.docs.console import ROOT, Reader, blocks
 
 PAGE = ROOT / "docs" / "security.md"

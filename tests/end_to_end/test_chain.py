@@ -21,7 +21,7 @@ import pytest
 
 from connectors.http.http_connector import HttpConnector
 from connectors.installed import load
-from core.database import Database
+from core.storage.database import Database
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.district.days import Day, Hostile
 from rostersync.emulator.district.truth import Truth

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts import hand_edit
 from sync.sources.district_load import load_district_file
 from sync.views.try_record import try_record

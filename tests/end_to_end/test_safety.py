@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from sqlalchemy import Engine, event
 
-from core.database import Database
+from core.storage.database import Database
 from tests.kit.command_line import Called, Cli
 
 D = "springfield"

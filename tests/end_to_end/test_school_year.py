@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from core.database import Database, open_database
 from core.errors import VendorFailure
+from core.storage.database import Database, open_database
 from rostersync.service.run_one import run_due
 from sync.acts.pause import calendar_of_district
 from sync.rules.sync_times import calendar

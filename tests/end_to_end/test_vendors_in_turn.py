@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.emulator.district.generator import District
 from rostersync.emulator.vendors.files import write_clever, write_oneroster, write_user_csv
 from sync.acts.retire import retire_source

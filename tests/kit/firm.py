@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts import flex
 from sync.sources.district_load import load_district_file
 from tests.kit.user_files import district

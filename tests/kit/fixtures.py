@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.kit.command_line import Called, Cli
 from tests.kit.school_year import SUMMER, Town, filled
 from tests.kit.world import World, new_world

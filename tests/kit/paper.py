@@ -25,9 +25,9 @@ from connectors.contract.connector import (
     Part,
     Record,
 )
-from core.database import Database
 from core.errors import IncompleteFetch, SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
+from core.storage.database import Database
 from sync.engine import sync_district
 from tests.kit import tables as directory
 

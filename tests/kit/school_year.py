@@ -26,9 +26,9 @@ from connectors.contract.connector import (
     Page,
     Record,
 )
-from core.database import Database
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.acts.approval import approve_plan, reject_plan
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome

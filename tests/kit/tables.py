@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy.orm import Session
 from sqlmodel import SQLModel
 
-from core.database import Database
 from core.models import fold_email
 from core.settings import DistrictSettings
-from core.tables import (
+from core.storage.database import Database
+from core.storage.tables import (
     Change,
     Conflict,
     District,

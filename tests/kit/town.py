@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts.approval import apply_plan, approve_plan
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome

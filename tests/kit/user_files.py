@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from core.database import Database
+from core.storage.database import Database
 from sync.sources.district_load import load_district_file
 
 HEADER = "firstname,lastname,email,role,gradyear,status,idnumber"

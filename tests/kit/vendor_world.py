@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from connectors.contract.pacing import Clock
 from connectors.http.http_connector import HttpConnector
 from connectors.installed import load
-from core.database import Database
 from core.settings import DistrictSettings
-from core.tables import District as DistrictRow
-from core.tables import Source
+from core.storage.database import Database
+from core.storage.tables import District as DistrictRow
+from core.storage.tables import Source
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.district.truth import Truth
 from sync.sources.connect import secret_fields

@@ -22,9 +22,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-from core.database import Database
 from core.settings import DistrictSettings
-from core.tables import District, Source
+from core.storage.database import Database
+from core.storage.tables import District, Source
 from sync.acts import approval, hand_edit
 from sync.acts.hand_edit import UserEdit
 from sync.engine import plan_district, sync_district

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import UsageError
 from core.settings import DistrictFile
-from rostersync.tools.scaffold import new_connector
+from rostersync.testing.scaffold import new_connector
 
 
 @pytest.mark.parametrize(

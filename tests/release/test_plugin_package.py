@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rostersync.tools.scaffold import new_connector
+from rostersync.testing.scaffold import new_connector
 from tests.release.installed import Environment, build_wheel, new_environment
 
 

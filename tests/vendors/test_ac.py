@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from connectors.contract.pacing import Clock
 from connectors.contract.urls import parse_links, same_origin
 from connectors.http.oauth import OAuth1
-from core.database import Database
+from core.storage.database import Database
 from rostersync.emulator import District
 from rostersync.emulator.district.days import (
     Changes,

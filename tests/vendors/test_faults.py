@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.emulator import FAULTS, District
 from rostersync.emulator.district.days import Changes, Day, Joins, Leaves
 from tests.kit.vendor_world import WAYS, VendorWorld, at_vendor

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from rostersync.emulator import District
 from rostersync.emulator.district.days import (
     Changes,

@@ -15,8 +15,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connectors.contract.connector import Certificate, FetchRequest
-from core.database import open_database
-from core.tables import Source
+from core.storage.database import open_database
+from core.storage.tables import Source
 from rostersync.emulator import District
 from rostersync.emulator.district.days import Changes, Day
 from sync.sources.connect import open_connector

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.emulator import District
 from rostersync.emulator.district.days import (
     Changes,

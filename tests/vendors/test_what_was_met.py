@@ -9,7 +9,7 @@ import pytest
 
 from connectors.clever import records as clever_records
 from connectors.oneroster_standard import records as oneroster_records
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli.printing.outcomes import met_sentence
 from rostersync.emulator import District
 from rostersync.emulator.vendors import oneroster_service

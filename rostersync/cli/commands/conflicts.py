@@ -9,7 +9,7 @@ import typer
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 
 if TYPE_CHECKING:
-    from core.database import Connection
+    from core.storage.database import Connection
 
 
 def register(app: typer.Typer) -> None:

@@ -13,7 +13,7 @@ import typer
 from rostersync.cli.door import DistrictArgument, Door, command, table
 
 if TYPE_CHECKING:
-    from core.database import Connection
+    from core.storage.database import Connection
 
 FLAT_LIMIT = 200
 """How many changes ``show --offset`` prints when no limit is given."""

@@ -42,7 +42,7 @@ def new(
 
     It installs and passes every check at once.
     """
-    from rostersync.tools.scaffold import new_connector
+    from rostersync.testing.scaffold import new_connector
 
     target = folder or Path(f"rostersync-{name.replace('_', '-')}")
     files = new_connector(name, target)

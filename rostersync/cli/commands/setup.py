@@ -184,7 +184,7 @@ def _connectors() -> Any:
 
 def upgrade(door: Door) -> None:
     """Bring the tables of the database up to date."""
-    from core.database import SCHEMA_REVISION, Database
+    from core.storage.database import SCHEMA_REVISION, Database
 
     database = Database(door.url)
     try:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from rostersync.cli.door import Door, say_on
 
 if TYPE_CHECKING:
-    from core.database import Connection
     from core.errors import RosterSyncError
+    from core.storage.database import Connection
     from sync.run.outcome import Outcome
 
 DEBUG_VARIABLE = "ROSTERSYNC_DEBUG"

@@ -16,7 +16,7 @@ from rostersync.testing import expected
 from rostersync.testing.bench import NOT_AS_EXPECTED, Bench, CheckFailed, check, demand
 from rostersync.testing.reading import Reading, kind_of, read
 from rostersync.testing.scenario import Situation
-from sync.reading.byte_spans import row_starts
+from sync.reading.order.byte_spans import row_starts
 
 
 @check()

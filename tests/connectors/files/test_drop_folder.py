@@ -18,10 +18,10 @@ from connectors.files.dropped.drop_folder import LocalInbox
 from connectors.files.dropped.inbox import Entry
 from connectors.files.dropped.pickup import Rules, pick_up
 from connectors.files.dropped.tidying import JOURNAL, LOOKED_AT
-from core.database import Database
 from core.errors import ConfigError, IncompleteFetch, NothingNew
 from core.failpoints import at_failpoints
-from core.tables import Fetch
+from core.storage.database import Database
+from core.storage.tables import Fetch
 from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
 from tests.kit.user_files import HEADER, active, district, people, row

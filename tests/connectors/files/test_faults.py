@@ -14,7 +14,7 @@ from connectors.files.inspection import MOST_OF_A_KIND, Found, Inspection, inspe
 from connectors.finra_flex import FinraFlex, FinraFlexConfig
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
 from connectors.user_csv import UserCsv, UserCsvConfig
-from core.database import Database
+from core.storage.database import Database
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
 from sync.run.find import district_row

@@ -15,8 +15,8 @@ from connectors.files.recognition import recognise
 from connectors.finra_flex import FinraFlex
 from connectors.oneroster_csv import OneRosterCsv
 from connectors.user_csv import UserCsv, UserCsvConfig
-from core.database import Database
 from core.errors import FileRefused
+from core.storage.database import Database
 from sync.acts.upload import upload_file
 from sync.engine import sync_district
 from sync.sources.check import check_district

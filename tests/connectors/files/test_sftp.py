@@ -11,8 +11,8 @@ import pytest
 
 from connectors.files.dropped.pickup import Rules, pick_up
 from connectors.files.dropped.sftp import SftpConfig, SftpInbox
-from core.database import Database
 from core.errors import Busy, ConfigError, CredentialsRefused, NothingNew
+from core.storage.database import Database
 from sync.engine import sync_district
 from tests.connectors.files.sftpd import PASSWORD, SSHD, Server, in_process, openssh
 from tests.connectors.files.test_drop_folder import finished, left, put, sync

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Inspection, inspect
 from connectors.user_csv import UserCsv, UserCsvConfig
-from core.database import Database
+from core.storage.database import Database
 from sync.engine import sync_district
 from tests.kit.user_files import HEADER, active, district, people, row
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import rostersync
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli.app import run
 from sync.run.outcome import worst
 from sync.views import districts
@@ -93,7 +93,7 @@ def loaded_by(commands: list[list[str]], database_url: str, heavy: set[str]) -> 
     return done.stderr
 
 
-TABLE_CLASSES = {"core.tables", "sqlmodel", "sqlalchemy.orm"}
+TABLE_CLASSES = {"core.storage.tables", "sqlmodel", "sqlalchemy.orm"}
 """They take longer to load than a thousand districts take to read."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from core.database import Database
+from core.storage.database import Database
 from tests.kit.command_line import Cli, D, synced, users
 from tests.kit.oneroster_folder import Folder, Person, students, teachers
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from tests.kit.command_line import Cli, D, statuses, synced, users
 from tests.kit.oneroster_folder import Folder, Person, students, teachers
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 import pytest
 
 from connectors.contract.connector import Capabilities
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli import door
 from rostersync.cli.door import harmless, json_pieces
 from rostersync.cli.printing.words import CAPABILITIES

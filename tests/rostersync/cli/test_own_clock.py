@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.database import Database
-from core.tables import FlexDelivery, Upload
+from core.storage.database import Database
+from core.storage.tables import FlexDelivery, Upload
 from tests.kit import tables as given
 from tests.kit.command_line import Cli
 

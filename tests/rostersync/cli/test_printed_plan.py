@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli.printing import printed_plan
 from rostersync.cli.printing.printed_plan import held_sentence
 from tests.kit import tables as given

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.failpoints import at_failpoints
+from core.storage.database import Database
 from tests.kit.command_line import Cli, D, statuses, synced, users
 from tests.kit.oneroster_folder import HEADER, Folder, Person, students, teachers
 

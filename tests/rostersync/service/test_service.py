@@ -21,10 +21,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.database import Database
 from core.errors import Busy
 from core.failpoints import at_failpoints
 from core.log_lines import LogFormat
+from core.storage.database import Database
 from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Bounds, Service

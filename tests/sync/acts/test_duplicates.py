@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.errors import UsageError
+from core.storage.database import Database
 from sync.acts import hand_edit
 from sync.acts.duplicates import duplicates, not_same
 from sync.acts.merge import merge_users

@@ -12,8 +12,8 @@ import pytest
 
 from connectors.files.templates import write_template
 from connectors.finra_flex import FinraFlex
-from core.database import Database
 from core.errors import ConfigError, FileRefused, UsageError
+from core.storage.database import Database
 from rostersync.cli.app import run
 from sync.acts import flex
 from sync.acts.approval import apply_plan

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
 from core.errors import Busy, UsageError
 from core.failpoints import at_failpoints
+from core.storage.database import Database
 from rostersync.cli.app import run
 from sync.acts.hand_edit import (
     UserEdit,

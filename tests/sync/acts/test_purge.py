@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.errors import UsageError
+from core.storage.database import Database
 from sync.acts import hand_edit
 from sync.acts.purge import purge
 from sync.acts.undo import undo_run

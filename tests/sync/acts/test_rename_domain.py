@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts import approval, hand_edit
 from sync.acts.rename_domain import rename_domain
 from sync.acts.undo import undo_run

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
 from core.errors import UsageError
+from core.storage.database import Database
 from sync.acts import hand_edit
 from sync.acts.merge import merge_users
 from sync.acts.rename_domain import rename_domain

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 
-from core.database import Database
 from core.errors import FileRefused, UsageError
+from core.storage.database import Database
 from rostersync.service.due import Due
 from rostersync.service.run_one import run_due
 from rostersync.service.service import Service

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.errors import UsageError
+from core.storage.database import Database
 from sync.acts.retire import retire_source
 from sync.acts.undo import undo_run
 from sync.acts.vendor_switch import switch_source

@@ -23,9 +23,9 @@ import pytest
 from filelock import FileLock
 from sqlalchemy import text
 
-from core.database import Database, open_database
 from core.errors import Busy
 from core.failpoints import at_failpoints
+from core.storage.database import Database, open_database
 from sync.ledger import chain
 from tests.kit.databases import new_postgres_database
 from tests.kit.world import Roster, World, new_world

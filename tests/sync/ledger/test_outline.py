@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from sync.views import plans as plan_views
 from sync.views.plan_summary import Summary, summarize
 from tests.kit.paper import Paper, Town

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.database import open_database
 from core.models import PROFILE_FIELDS
+from core.storage.database import open_database
 from tests.kit.world import World, decoded
 from tests.sync.machine.machine_limits import Limited
 from tests.sync.machine.machine_rosters import (

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from datetime import datetime
 from typing import Any
 
-from core.stored import utc_text
+from core.storage.stored import utc_text
 from tests.kit.world import decoded
 from tests.sync.machine import ledger_model
 from tests.sync.machine.machine_truths import WINDOW, Truths

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from sqlalchemy import event
 
-from core.database import Database
 from core.errors import Busy
 from core.failpoints import at_failpoints
+from core.storage.database import Database
 from tests.kit.world import World, decoded, new_world
 
 STUDENTS = [f"s{number}" for number in range(9)]

@@ -21,7 +21,7 @@ from hypothesis.stateful import initialize, rule
 from sqlalchemy.orm import Session
 
 from core.settings import DistrictSettings
-from core.tables import District
+from core.storage.tables import District
 from sync import engine
 from sync.acts import pause
 from sync.run.outcome import Outcome

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
-from core.database import Database
+from core.storage.database import Database
 from sync import engine
 from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from core import registry
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.sync.machine.machine_seasons import Seasons
 from tests.sync.machine.mutants_seasons import FOCUSES, MUTANTS, Focus
 from tests.sync.machine.test_state_machine import key

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.kit.world import World, new_world
 from tests.sync.machine.machine_focus import FOCUSES, Focus
 from tests.sync.machine.mutants import MUTANTS

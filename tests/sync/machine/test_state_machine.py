@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.sync.machine import machine
 
 _numbers = itertools.count()

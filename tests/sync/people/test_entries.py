@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from tests.kit.fixtures import NewWorld
 from tests.kit.town import P, Town, child
 from tests.kit.world import World

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from sync.run.find import district_row
 from sync.views import plans
 from tests.kit.town import P, Town, child

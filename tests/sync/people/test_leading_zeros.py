@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
 from core.models import without_zeros
+from core.storage.database import Database
 from tests.kit.town import Town, child
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts import hand_edit
 from sync.people import matching
 from sync.people.conflicts import resolve

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
 from core.settings import Limits
+from core.storage.database import Database
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in
 from tests.kit.school_year import Person, Town
 from tests.kit.sizes import examples

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts.vendor_switch import switch_source
 from sync.ledger.chain import verify
 from sync.people import matching

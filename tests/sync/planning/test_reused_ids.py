@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts.undo import undo_run
 from sync.people.conflicts import resolve
 from tests.kit.town import P, Town

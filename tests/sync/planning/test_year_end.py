@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.database import Database
+from core.storage.database import Database
 from sync.acts.pause import pause_district, resume_district
 from tests.kit.fixtures import NewTown
 from tests.kit.school_year import Town, classes, filled, staff

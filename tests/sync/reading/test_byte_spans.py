@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from connectors.clever.connector import split_listing
 from connectors.contract.connector import Page
-from sync.reading.byte_spans import row_starts
-from sync.reading.fingerprints import Prints, ReadingTerms
-from sync.reading.page_order import Chunk, PageOrder, join_keys
-from sync.reading.page_rows import PageRows
+from sync.reading.order.byte_spans import row_starts
+from sync.reading.order.fingerprints import Prints, ReadingTerms
+from sync.reading.order.page_order import Chunk, PageOrder, join_keys
+from sync.reading.order.page_rows import PageRows
 
 PRINTS = Prints(ReadingTerms(b"k" * 32, b"p" * 16), "users")
 PRINTS.turn(b"")

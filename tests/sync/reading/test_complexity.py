@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from core.database import Database, open_database
-from sync.reading.byte_spans import ROWS
-from sync.reading.fingerprints import Prints
+from core.storage.database import Database, open_database
+from sync.reading.order.byte_spans import ROWS
+from sync.reading.order.fingerprints import Prints
 from tests.kit.paper import Day, Paper, Town
 
 SMALL, LARGE = 1_000, 4_000

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import currently_in_test_context, event, given, settings
 from hypothesis import strategies as st
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.kit.paper import Day, JoinedPaper, Paper, Town
 from tests.kit.sizes import examples
 
@@ -45,9 +45,9 @@ def two_towns(template: Path, rows: int, *, over: bool = False) -> Iterator[tupl
     """
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ROSTERSYNC_KEY", "0" * 64)
-        patch.setattr("sync.reading.byte_spans.ROWS", rows)
-        patch.setattr("sync.reading.page_rows.ROWS", rows)
-        patch.setattr("sync.reading.page_order.CRUMBS", 1)
+        patch.setattr("sync.reading.order.byte_spans.ROWS", rows)
+        patch.setattr("sync.reading.order.page_rows.ROWS", rows)
+        patch.setattr("sync.reading.order.page_order.CRUMBS", 1)
         databases = []
         for name in ("fast", "slow"):
             path = Path(folder) / f"{name}.db"

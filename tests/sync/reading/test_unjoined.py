@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from core.database import Database, open_database
+from core.storage.database import Database, open_database
 from tests.kit.paper import Day, JoinedPaper, Town
 from tests.sync.reading.test_complexity import counted
 

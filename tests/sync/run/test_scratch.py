@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import sync
-from core.database import Database
+from core.storage.database import Database
 from sync.run import scratch_tables
 from sync.run.scratch import Scratch
 from sync.run.scratch_tables import PeopleToRead, RecordList, StagedChunks, UserList

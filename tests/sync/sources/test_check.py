@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
+from core.storage.database import Database
 from rostersync.cli.app import run
 from rostersync.emulator import District
 from rostersync.emulator.district.days import Day, Joins, Leaves

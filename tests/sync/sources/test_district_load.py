@@ -21,9 +21,9 @@ from connectors.contract.connector import (
     Page,
     Record,
 )
-from core.database import Database, open_database
 from core.errors import ConfigError, UsageError
 from core.models import Kind
+from core.storage.database import Database, open_database
 from sync.run.find import district_row, source_row
 from sync.sources.connect import open_connector, secret_fields
 from sync.sources.district_load import load_district_file
@@ -273,7 +273,7 @@ def test_a_connector_is_opened_with_its_secrets_read_at_that_moment(
     database = open_database(sqlite_url)
     load_district_file(database, write(tmp_path, source(config=config)))
     with database.read() as connection:
-        from core.tables import Source  # the row as the engine reads it
+        from core.storage.tables import Source  # the row as the engine reads it
 
         row = connection.execute(Source.__table__.select()).one()  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="PAPER_TOKEN is not set"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from core.database import Database
 from core.errors import ConfigError
+from core.storage.database import Database
 from sync.sources.district_load import load_district_file
 from tests.kit import plug_in
 from tests.kit.world import SLUG, Roster, World

@@ -16,8 +16,8 @@ from connectors.files.csv_write import csv_bytes, guarded, unguarded
 from connectors.files.recognition import recognise
 from connectors.files.templates import write_template
 from connectors.installed import file_formats, template_of
-from core.database import Database
 from core.errors import UsageError
+from core.storage.database import Database
 from rostersync.cli.app import run
 from sync.acts.hand_edit import UserEdit, add_user, edit_user
 from sync.acts.upload import Uploaded, upload_file

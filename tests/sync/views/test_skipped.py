@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
-from core.tables import Fetch, Finding
+from core.storage.database import Database
+from core.storage.tables import Fetch, Finding
 from sync.views import skipped as room
 from sync.views.skipped import Skipped, skipped
 from tests.kit import tables as given

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
-from core.database import Database
 from core.errors import CredentialsRefused, VendorFailure
-from core.stored import utc_text
+from core.storage.database import Database
+from core.storage.stored import utc_text
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
 from tests.kit.command_line import Cli

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from core.database import Database
 from core.errors import UsageError
 from core.models import Role, UserStatus
+from core.storage.database import Database
 from sync.run import display, find
 from sync.views import conflicts, districts, people, plans
 from sync.views.people import UserFilter

@@ -1,10 +1,10 @@
 """The tables as SQLModel classes, for a program that wants mapped objects and sessions.
 
-Each class is made of its declaration in ``core/schema.py`` when it is first asked for, with the
-same name, columns and defaults; nothing is declared here. Loading SQLModel takes longer than most
-commands take to run, so none of our commands imports this module::
+Each class is made of its declaration in ``core/storage/schema.py`` when it is first asked for, with
+the same name, columns and defaults; nothing is declared here. Loading SQLModel takes longer than
+most commands take to run, so none of our commands imports this module::
 
-    from core.tables import District
+    from core.storage.tables import District
 
     with Session(engine) as session:
         session.exec(select(District).where(District.slug == "springfield")).one()
@@ -19,19 +19,19 @@ from typing import Any
 from sqlalchemy import Column
 from sqlmodel import Field, SQLModel
 
-from core import schema
-from core.columns import Json, Row, every_table
-from core.stored import UtcTime
+from core.storage import schema
+from core.storage.columns import Json, Row, every_table
+from core.storage.stored import UtcTime
 
 
 def __getattr__(name: str) -> Any:
-    """Return the class of the table that ``core/schema.py`` declares by this name."""
+    """Return the class of the table that ``core/storage/schema.py`` declares by this name."""
     row = getattr(schema, name, None)
     if isinstance(row, type) and issubclass(row, Row) and row is not Row:
         if name not in _MAPPED:
             _MAPPED[name] = _mapped(row)
         return _MAPPED[name]
-    raise AttributeError(f"core/schema.py declares no table {name}")
+    raise AttributeError(f"core/storage/schema.py declares no table {name}")
 
 
 _MAPPED: dict[str, type[SQLModel]] = {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from sync.reading.page_order import WIDTH
+from sync.reading.order.page_order import WIDTH
 from sync.sources.mapping import Rule
 
 

@@ -3,7 +3,7 @@
 A stretch is a few rows that stand side by side, its bytes run from the start of its first row to
 the start of the row after its last one. Where a new body holds the same bytes, these rows are cut
 out of it, neither split nor fingerprinted one by one; what is left is read like a smaller page.
-Works on bytes only; ``sync/reading/page_order.py`` says which stretches to look for.
+Works on bytes only; ``sync/reading/order/page_order.py`` says which stretches to look for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How times and JSON are stored, on both databases, for statements in plain SQL.
 
 A time is fixed-width text in UTC; JSON is text on SQLite and decoded by the driver on PostgreSQL.
-``core/columns.py`` has ``typed``, which reads the rows of such a statement as their table says.
+``core/storage/columns.py`` has ``typed``, which reads the rows of such a statement as their table
+says.
 """
 
 from __future__ import annotations

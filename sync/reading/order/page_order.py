@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import NamedTuple
 
-from sync.reading.byte_spans import Fingerprint, Span, look_for, row_starts, stands_at, unpack
+from sync.reading.order.byte_spans import Fingerprint, Span, look_for, row_starts, stands_at, unpack
 
 WIDTH = 16
 """Bytes of one fingerprint."""

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from connectors.contract.connector import Page
-from sync.reading.byte_spans import ROWS, Span, pack, row_starts, spans_of
-from sync.reading.fingerprints import Prints
-from sync.reading.page_order import Chunk, Cut
+from sync.reading.order.byte_spans import ROWS, Span, pack, row_starts, spans_of
+from sync.reading.order.fingerprints import Prints
+from sync.reading.order.page_order import Chunk, Cut
 
 
 @dataclass(slots=True)

@@ -6,8 +6,9 @@ them, and nothing else does. ``plans`` and ``changes`` are the ledger: applied c
 Tables do not validate; whatever is written here has been through a model of ``core/models.py``.
 
 A column that is added here is a column everywhere: in statements, in the objects that rows are read
-into, in ``core/tables.py`` and in what a migration is compared with. It needs its migration beside
-it (``core/migrations/versions``). The file is long because it is a list: a table is looked up here.
+into, in ``core/storage/tables.py`` and in what a migration is compared with. It needs its migration
+beside it (``core/migrations/versions``). The file is long because it is a list: a table is looked
+up here.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from sqlalchemy import (
     text,
 )
 
-from core.columns import BigId, Json, Row, Stored, optional, required, row_id
-from core.stored import UtcTime
+from core.storage.columns import BigId, Json, Row, Stored, optional, required, row_id
+from core.storage.stored import UtcTime
 
 
 class District(Row, name="districts"):

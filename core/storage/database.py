@@ -23,9 +23,9 @@ from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
 from core.key import installation_key
-from core.locks import DistrictLocks
-from core.sql_words import SqlWords
 from core.steps import log_of, step
+from core.storage.locks import DistrictLocks
+from core.storage.sql_words import SqlWords
 
 log = log_of(__name__)
 
@@ -209,7 +209,7 @@ class Database(SqlWords, DistrictLocks):
         from alembic.config import Config
 
         config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
         return config
 
     # -- bulk

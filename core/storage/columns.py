@@ -1,15 +1,16 @@
 """How a table is declared: one class, which is its columns in SQL and a plain object of each row.
 
-``core/schema.py`` declares every table this way, and everything else is derived from it. On the
-class an attribute is the column, for SQLAlchemy Core expressions; on a row it is the value::
+``core/storage/schema.py`` declares every table this way, and everything else is derived from it. On
+the class an attribute is the column, for SQLAlchemy Core expressions; on a row it is the value::
 
     query = select(District.table).where(District.slug == "springfield")
     district = District.one_of(connection.execute(query))
     district.settings  # a dict, and mypy knows it
 
 SQLAlchemy's mapped classes and SQLModel's would say the same, but they take longer to load than
-most commands take to run; ``core/tables.py`` makes SQLModel classes of these for programs that
-want them. A table is built when it is first asked for, so a command pays only for those it uses.
+most commands take to run; ``core/storage/tables.py`` makes SQLModel classes of these for programs
+that want them. A table is built when it is first asked for, so a command pays only for those it
+uses.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.selectable import TextualSelect
 from sqlalchemy.types import TypeEngine
 
-from core.stored import UtcTime
+from core.storage.stored import UtcTime
 
 T = TypeVar("T")
 Types = Mapping[str, TypeEngine[Any]]
