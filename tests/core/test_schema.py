@@ -27,6 +27,7 @@ ALLOWED = {
     "plans": {"status": ["draft", "held", "applied"]},
     "uploads": {"status": ["PENDING", "FAILED"]},
     "flex_requests": {"status": ["open", "confirmed"]},
+    "installation": {"id": [1]},
 }
 """What the constraints of the tables let through."""
 

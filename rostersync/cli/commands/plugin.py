@@ -71,11 +71,11 @@ def conform(
     from connectors.installed import load
     from rostersync.testing import Outcome, record_expected, run_conformance, scenario_of
 
-    scenario = scenario_of(name)
+    connector, scenario = load(name), scenario_of(name)
     if record:
-        written = record_expected(load(name), scenario)
+        written = record_expected(connector, scenario)
         say_on(door.err, f"{written} is written: read it through.")
-    report = run_conformance(load(name), scenario)
+    report = run_conformance(connector, scenario)
     if door.as_json:
         door.document(report.as_json())
     else:

@@ -213,7 +213,10 @@ def verify(
 
 
 def new_key(door: Door) -> None:
-    """Go on with another key, on purpose: the one that is set, or a new one beside SQLite."""
+    """Accept another key on purpose.
+
+    It is the one that is set; beside an SQLite database that has lost its key, a new one is made.
+    """
     from core.key import accept_new_key
 
     made = accept_new_key(door.database)
