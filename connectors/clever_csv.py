@@ -4,6 +4,8 @@ Docs: https://support.clever.com/hc/en-us/articles/203114867 (Clever's SFTP file
 the same files as "Basic Roster". Headers are read in any case and any order. The files list active
 people only. A person at two schools has two rows, so each person is joined from rows. Ids are
 unique within one file only: the key of a person carries the file's role (``student:ID``).
+
+One file, because a format is one file: its columns, its records, its template and its export.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Header ``crd_id,first_name,last_name,email``. Everything is checked before anybody is taken in, and
 one person without a FinPro account refuses the whole file and lists all of them (I8).
 Docs: https://www.finra.org/events-training/flex ; accounts: https://finra.org/industry/finpro
+
+One file, because a format is one file: its rules refuse or take it as a whole.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ a file in mode delta speaks only of what changed: its certificate is ``increment
 an org that is no school (the district) is membership at no school. ``identifier`` is the number of
 a student or of an adult; ``sis_id`` has no column in OneRoster and is left to mapping rules. Begin
 and end dates of roles are not read: what a row says must not depend on the day it is read.
+
+One file, because a format is one file: its columns, its records, its template and its export.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ Docs: https://dev.clever.com/docs/api-overview (data), https://dev.clever.com/do
 API version: v3.0 and v3.1 (the base URL decides). A user of several roles is one record; guardians
 are records too. Pages follow a cursor by ascending id, 10,000 records at most, 1,200 requests a
 minute for each token.
+
+One file, because a vendor is one file: reading in full and by events share their paging.
 """
 
 from __future__ import annotations

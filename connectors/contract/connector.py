@@ -5,6 +5,8 @@ parsed: ``pages()`` serves raw records as bytes and ends with a certificate; ``i
 ``parse()`` are pure, and the engine calls them only for raw records whose bytes it has not seen
 before. The engine reads a connector's flags, never its class. A connector knows nothing about
 storage, policy or other vendors.
+
+One file, because an author reads the contract as one page.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Used before an upload changes anything. ``inspect`` uses the connector as a run does, and adds what
 a connector cannot see in one row: repeated ids, and values that a spreadsheet may have spoilt. It
 keeps only masked values, and a few bytes for each key.
+
+One file, because one walk over the rows collects everything that is told of them.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ its deadline; a body never grows beyond a limit; TLS certificates are always ver
 another host; URLs go over the wire byte for byte as given; retries, waits and pacing happen here
 and nowhere else. Messages and logs name the vendor and the collection, never a URL, a header or a
 piece of a body that could hold a name.
+
+One file, because a request, its retries and its table of statuses promise one thing together.
 """
 
 from __future__ import annotations

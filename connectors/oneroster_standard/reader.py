@@ -4,6 +4,8 @@ Docs: https://www.imsglobal.org/spec/oneroster/v1p2 (1.2),
 https://www.imsglobal.org/oneroster-v11-final-specification (1.1)
 ``connectors/oneroster.py``, ``connectors/classlink.py`` and ``connectors/gg4l.py`` say where a
 service is and how to sign in.
+
+One file, because it is one class: the whole of a reading, with its hooks for vendors.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ A column that is added here is a column everywhere: in statements, in the object
 into, in ``core/storage/tables.py`` and in what a migration is compared with. It needs its migration
 beside it (``core/migrations/versions``). The file is long because it is a list: a table is looked
 up here.
+
+One file, because it is one list: every table, each said once.
 """
 
 from __future__ import annotations

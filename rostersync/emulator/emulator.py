@@ -1,4 +1,7 @@
-"""The emulator: one district (and some neighbours) served as a vendor would, over real HTTP."""
+"""The emulator: one district (and some neighbours) served as a vendor would, over real HTTP.
+
+One file, because it is one class: what a test may set, and what vendors may ask.
+"""
 
 from __future__ import annotations
 

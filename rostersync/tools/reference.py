@@ -2,6 +2,8 @@
 
 ``make docs`` writes it; a test holds it current. Whatever the program cannot say of itself (what
 a key of the district file means) stands here in a table, and a key without a sentence is an error.
+
+One file, because each section of the page is one function beside the next.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 They work in every season and never wait for a run: they take only the apply lock. An edited person
 becomes open, so that the next run looks at them again.
+
+One file, because every act on one person is the same few lines around its own steps.
 """
 
 from __future__ import annotations

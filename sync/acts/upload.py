@@ -3,6 +3,8 @@
 ``upload_file`` is the library call behind ``rostersync upload``; ``read_waiting`` is what the
 scheduler calls when a pause has ended. A file is treated like every source: inspected, read,
 planned, and applied except for what is held.
+
+One file, because a file takes one way: received, inspected, read, reported.
 """
 
 from __future__ import annotations

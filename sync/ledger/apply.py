@@ -3,6 +3,8 @@
 A sealed plan runs as a whole, in one transaction and in sets, or not at all (rule 8). Every
 precondition of every change is checked first; if one does not hold, ``Drift`` names the people
 concerned, and nothing has happened.
+
+One file, because each precondition is read beside the statement that it guards.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Pure. Strong keys come first; an address is weak and needs agreeing names (rule 6); whatever is
 weak, contradictory or ambiguous is a conflict that a person decides (I5).
 ``sync/people/matching.py`` reads, in sets, what ``judge`` decides by.
+
+One file, because the order of the evidence is one decision.
 """
 
 from __future__ import annotations

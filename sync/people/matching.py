@@ -4,6 +4,8 @@ Writes ``todo_joins`` (the user of each record) and ``attached`` (the same for p
 this run), records conflicts, and removes from ``todo_records`` the records that do not simply join.
 ``sync/people/identity.py`` decides; its input depends on sets only, never on the order of rows or
 pages. ``sync/people/contested_links.py`` looks at the links of one source together.
+
+One file, because its statements pass a record on from table to table, in this order.
 """
 
 from __future__ import annotations

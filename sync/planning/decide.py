@@ -2,6 +2,8 @@
 
 Collects the facts, asks the table in ``sync/rules/situations.py`` what follows, and returns it as
 steps with their preconditions, and as takings where something is taken away (L1).
+
+One file, because a decision is read from the facts to its steps in one go.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 ``make_plans`` makes one plan of what may be applied and at most one held plan (P1). It reads
 evidence and directory and writes plans only; ``sync/ledger/apply.py`` alone changes people.
+
+One file, because the making of a plan is one sequence of steps.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Works on the stage only. ``find_absent`` leaves proven absences in ``stage_gone`` and returns an
 ``AbsenceProof``; nothing here writes evidence.
+
+One file, because everything that may speak against an absence is weighed together.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 ``sync/reading/page_order_store.py`` of snapshots. A record's ``version`` moves with its presence or
 its normalised fingerprint, never with the raw one (P2); everything that changes is open until an
 applied plan settles it.
+
+One file, because its statements run in one transaction and are read in that order.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 ``sync/reading/fetch.py`` hands over the pages as they come. Raw rows are fingerprinted, and only
 those that neither the snapshot nor the evidence knows are parsed. Writes nothing but the stage.
+
+One file, because it is one class: a stream from its first page to its last.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ They connect rooms that otherwise only call each other, so each is described her
 in SQL names the table; the module that runs it is listed in ``filled_by`` or ``read_by`` and takes
 the object (``sync/run/scratch.py``). ``tests/sync/run/test_scratch.py`` compares this list with the
 code. The file is long because it is a list: a table is looked up here.
+
+One file, because it is one list: every temporary table.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Reads evidence, directory and ledger in one state, decides nothing, writes nothing. The command
 ``why`` prints it.
+
+One file, because each part of the page is one function beside the next.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""first tables"""
+"""first tables
+
+One file, because a migration is never changed once it has run anywhere.
+"""
 
 from __future__ import annotations
 

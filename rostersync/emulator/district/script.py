@@ -1,4 +1,7 @@
-"""One day of the script worked out: the people that each edit picks, and what it does to them."""
+"""One day of the script worked out: the people that each edit picks, and what it does to them.
+
+One file, because it is one class: a method for each kind of edit.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Facts: dev.clever.com/docs (api-overview, onboarding, users, paging-and-limits, error-messages,
 events-api) and the official Swagger files of v3.0 and v3.1.
+
+One file, because a vendor is one file.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ It is a cache. ``PageOrder`` compares a new page with the next part of it: one c
 for a few rows in which nothing changed, a look a little further ahead where something did. What it
 passes over and never meets again is missing; what it does not know is a miss. The answer must be
 the same as that of a comparison in sets, only sooner.
+
+One file, because the order and the look ahead are one algorithm.
 """
 
 from __future__ import annotations
