@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.steps import log_of
 from release.shaded_wheel import Shade
+from tests.release.installed import INNER, PROJECT
+from tests.release.installed import shade as of_this_project
 
 MODULES = ("core", "core.errors", "core.store", "core.store.tables", "sync", "sync.engine")
 
@@ -139,3 +142,16 @@ def test_a_program_in_a_string_keeps_doing_what_it_did(shade: Shade) -> None:
     assert names["PROGRAM"] == (
         "import json\nfrom rostersync._sync.engine import run\nprint(json.dumps('core'))"
     )
+
+
+def test_the_log_names_every_room_alike_in_the_checkout_and_in_the_wheel() -> None:
+    shade = of_this_project()
+    modules = [
+        ".".join(path.relative_to(PROJECT).with_suffix("").parts)
+        for package in INNER
+        for path in (PROJECT / package).rglob("*.py")
+    ]
+    assert len(modules) > 100
+    for module in modules:
+        assert shade.name(module) != module
+        assert log_of(shade.name(module)).name == log_of(module).name

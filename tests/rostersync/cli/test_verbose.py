@@ -267,7 +267,9 @@ def test_a_sync_tells_what_it_read_and_planned_and_applied(cli: Cli) -> None:
     assert called.document["status"] == "applied"
     steps = {found["step"]: found for found in map(json.loads, lines(called))}
     read = steps["read source"]
-    assert (read["room"], read["source"]) == ("sync.reading", "sis")
+    assert read["source"] == "sis"
+    # In parts: the whole would be the name of a module, which the wheel's tests have rewritten.
+    assert read["room"].split(".") == ["sync", "reading"]
     assert read["ms"] > 0
     assert steps["read stream"]["records"] == len(PEOPLE)
     assert steps["seal plan"]["changes"] == len(PEOPLE) + 2
