@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,6 +33,7 @@ from sync.ledger.chain import verify
 from sync.people.conflicts import resolve
 from sync.sources.connect import secret_fields
 from sync.sources.district_load import load_district_file
+from tests.kit import vendor_world
 from tests.kit.town import Town
 from tests.kit.vendor_world import CONNECTORS, FIELDS, hurried_clock
 
@@ -163,14 +165,8 @@ def toml(value: Any) -> str:
 
 
 def comparable(truth: Truth) -> Truth:
-    """Return the part of a truth that a directory holds."""
-    return Truth(
-        person=truth.person,
-        external_id=truth.external_id,
-        memberships=tuple(sorted(truth.memberships, key=str)),
-        enabled=truth.enabled,
-        **{name: getattr(truth, name) for name in FIELDS},
-    )
+    """Return the part of a truth that a directory holds, and who the person is."""
+    return replace(vendor_world.comparable(truth), person=truth.person)
 
 
 def go(town: Journey) -> None:

@@ -186,6 +186,8 @@ STORY = [
     "06-14 05 tomorrow: paused",
     # the graduates of Adams and Grant are updates; Lincoln still shows the old year
     "08-11 05 1 school still shows the old year",
+    # the days of grace of the two teachers are over, and Lincoln has not rolled over
+    "08-12 05 2 people wait for a rollover",
     "08-17 05 a plan waits for your approval (Held: 2 archive. Whatever was safe was applied.)",
     "08-17 05 back from the pause",
     # the roster without its second half: nobody leaves

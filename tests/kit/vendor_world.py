@@ -148,7 +148,7 @@ class VendorWorld(World):
             f" too many {sorted(directory.keys() - truth.keys())[:5]}"
         )
         for key, said in truth.items():
-            assert directory[key] == _comparable(said), f"{key}: {_differing(directory[key], said)}"
+            assert directory[key] == comparable(said), f"{key}: {_differing(directory[key], said)}"
         assert self.count("active") + self.count("suspended") == len(truth)
 
     def archived(self) -> int:
@@ -157,7 +157,7 @@ class VendorWorld(World):
 
 
 def _differing(found: Truth, said: Truth) -> dict[str, tuple[Any, Any]]:
-    wanted = _comparable(said)
+    wanted = comparable(said)
     return {
         name: (getattr(found, name), getattr(wanted, name))
         for name in (*FIELDS, "memberships", "enabled")
@@ -169,7 +169,7 @@ def _roles(truth: Truth) -> list[str]:
     return [role for role, _, _ in truth.memberships]
 
 
-def _comparable(truth: Truth) -> Truth:
+def comparable(truth: Truth) -> Truth:
     """Return the part of a truth that a directory holds: an address without ``@`` is none (F19)."""
     values = {name: getattr(truth, name) for name in FIELDS}
     if "@" not in (values["email"] or ""):
