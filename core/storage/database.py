@@ -172,6 +172,13 @@ class Database(SqlWords, DistrictLocks):
             hint="Run: rostersync db upgrade",
         )
 
+    def missing_file(self) -> Path | None:
+        """Return where the SQLite file would be, if there is none or it is empty; else None."""
+        if not self.is_sqlite:
+            return None
+        path = Path(str(self.url.database)).absolute()
+        return None if path.exists() and path.stat().st_size else path
+
     def revision(self) -> str | None:
         """Return the migration the database is at, or None where there is none."""
         if self.is_sqlite and not Path(str(self.url.database)).exists():

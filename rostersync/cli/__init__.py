@@ -14,7 +14,7 @@ def main() -> None:
     from sync.run.gc_pause import look_no_more, look_seldom
 
     look_seldom()
-    from rostersync.cli.app import run
+    from rostersync.cli.app import flushed, run
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -22,6 +22,6 @@ def main() -> None:
             stream.reconfigure(errors="replace")
             if not stream.isatty():
                 stream.reconfigure(encoding="utf-8")
-    code = run(sys.argv[1:])
+    code = flushed(run(sys.argv[1:]))
     look_no_more()
     sys.exit(code)

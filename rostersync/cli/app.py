@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -98,11 +99,45 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
-        return 0
+        return _silenced(0)
+    except SystemExit as end:  # click's answer to the same, which would end the program with 1
+        if isinstance(end.__context__, BrokenPipeError):
+            return _silenced(0)
+        raise
+    except OSError as error:
+        if error.errno in _UNWRITABLE:
+            return _no_room(error, as_json=False)
+        return _report(error, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a sentence
         return _report(error, as_json=as_json)
     return returned if isinstance(returned, int) else 0
+
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+def flushed(code: int) -> int:
+    """Write out what is left of the output, and return the exit code of the program."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _silenced(code)
+    except OSError as error:
+        return _no_room(error, as_json=False)
+    return code
+
+
+def _silenced(code: int) -> int:
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
+    return code
+
+
+def _no_room(error: OSError, *, as_json: bool) -> int:
+    """Say that what was printed, or a file, could not be written: nothing of ours is broken."""
+    _silenced(0)
+    hint = "Make room and call it again. rostersync runs DISTRICT shows what has been done."
+    message = f"The output could not be written: {os.strerror(error.errno or errno.EIO)}."
+    return report_error(_document("no_room", message, hint), 2, as_json=as_json)
 
 
 def _asks_json_format(arguments: Sequence[str]) -> bool:

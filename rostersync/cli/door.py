@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
+from core.errors import ConfigError
 from core.log_lines import LogFormat, asked_for, shown
 from core.steps import log_of, step
 
@@ -87,16 +89,48 @@ class Door:
 
     @cached_property
     def database(self) -> Database:
-        """The database, with its schema current. Raises ``ConfigError``."""
+        """The database that there is, with its schema current; none is ever made by reading.
+
+        Raises ``ConfigError``.
+        """
         from core.storage.database import Database
 
         database = Database(self.url)
-        try:
-            database.prepare()
-        except BaseException:
-            database.engine.dispose()
-            raise
-        return database
+        place = database.missing_file()
+        if place is not None:
+            raise ConfigError(
+                f"There is no database at {place}.",
+                hint="Go to the folder that has it, or name it with --database or"
+                f" {URL_VARIABLE}. rostersync load FILE.toml makes a new one.",
+            )
+        return _prepared(database)
+
+    def made_database(self) -> Database:
+        """Return the database, and make it where there is none; that is told. For ``load``."""
+        from core.storage.database import Database
+
+        database = Database(self.url)
+        place = database.missing_file()
+        if place is None:
+            return self.database
+        made = _prepared(database)
+        say_on(self.err, f"A new database was made: {place}")
+        return made
+
+    @contextmanager
+    def database_or_empty(self) -> Iterator[Database]:
+        """Open the database, or an empty one that is thrown away if there is none yet."""
+        from core.storage.database import Database
+
+        if Database(self.url).missing_file() is None:
+            yield self.database
+            return
+        with TemporaryDirectory(prefix="rostersync-") as folder:
+            database = _prepared(Database(f"sqlite:///{folder}/empty.db"))
+            try:
+                yield database
+            finally:
+                database.close()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -145,13 +179,26 @@ class Door:
             self.database.engine.dispose()
 
 
+def _prepared(database: Database) -> Database:
+    try:
+        database.prepare()
+    except BaseException:
+        database.engine.dispose()
+        raise
+    return database
+
+
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
+
+    class Honest(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # the boundary knows what it means; rich would exit with 1
 
     stream = sys.stderr if stderr else sys.stdout
     # rich honours NO_COLOR and a stream that is no terminal by itself; a file has room for a table
     width = None if stream.isatty() else 200
-    return Console(stderr=stderr, highlight=False, emoji=False, width=width)
+    return Honest(stderr=stderr, highlight=False, emoji=False, width=width)
 
 
 _UNSEEN = dict.fromkeys(

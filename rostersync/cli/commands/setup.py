@@ -49,7 +49,11 @@ def load(
     """Create or update districts and sources from a file. It removes nothing."""
     from sync.sources.district_load import load_district_file
 
-    result = load_district_file(door.database, file, dry_run=dry_run)
+    if dry_run:
+        with door.database_or_empty() as database:
+            result = load_district_file(database, file, dry_run=True)
+    else:
+        result = load_district_file(door.made_database(), file)
     if door.as_json:
         door.document(result.as_json())
         return

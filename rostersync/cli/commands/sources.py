@@ -161,7 +161,8 @@ def discover(
     """List the districts that a vendor account may read, and which of them a source reads."""
     from sync.sources.check import discover as listed
 
-    found = listed(door.database, connector, config)
+    with door.database_or_empty() as database:
+        found = listed(database, connector, config)
     if door.as_json:
         door.document(found)
         return

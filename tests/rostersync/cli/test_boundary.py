@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import rostersync
-from core.storage.database import Database
+from core.storage.database import SCHEMA_REVISION, Database
 from rostersync.cli.app import run
 from sync.run.outcome import worst
 from sync.views import districts
@@ -169,15 +169,16 @@ def test_the_database_comes_from_option_or_environment(
     for where in ("before", "after", "environment"):
         path.unlink(missing_ok=True)
         arguments = {
-            "before": ["--database", sqlite_url, "districts", "--json"],
-            "after": ["districts", "--json", "--database", sqlite_url],
-            "environment": ["districts", "--json"],
+            "before": ["--database", sqlite_url, "db", "upgrade", "--json"],
+            "after": ["db", "upgrade", "--json", "--database", sqlite_url],
+            "environment": ["db", "upgrade", "--json"],
         }[where]
         if where == "environment":
             monkeypatch.setenv("ROSTERSYNC_DATABASE_URL", sqlite_url)
         assert run(arguments) == 0
         assert path.exists(), where
-    assert capsys.readouterr().out == "[]\n" * 3
+    made = {"before": None, "revision": SCHEMA_REVISION}
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [made] * 3
 
 
 def test_a_database_that_cannot_be_used_is_wrong_configuration(
