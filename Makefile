@@ -25,7 +25,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 .PHONY: help venv demo test test-long test-lowest lock hooks release-check lint format docs picture site bench bench-model bench-peers clean
 
 help:  ## Show this list
-	@echo "rostersync: what can be made here (the first call sets up $(VENV), about a minute)"
+	@echo "rostersync: what can be made here (the first call sets up $(VENV), a few minutes)"
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 	@echo
