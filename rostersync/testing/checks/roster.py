@@ -43,10 +43,9 @@ def every_field_is_as_expected(bench: Bench) -> None:
     """Each field of each person and school is what the scenario's expected records say."""
     reading = bench.whole()
     file = bench.scenario.expected
-    record = (
-        f"write them by rostersync connector test {bench.connector.name} --record (or"
-        f" {expected.RECORD_VARIABLE}=1 pytest), and read them through"
-    )
+    command = f"rostersync connector test {bench.connector.name} --record"
+    pytest_run = f"{expected.RECORD_VARIABLE}=1 pytest"
+    record = f"write them by {command} (or {pytest_run}), and read them through"
     demand(
         file is not None, f"the scenario has no expected records: give it expected=Path, {record}"
     )
@@ -54,15 +53,19 @@ def every_field_is_as_expected(bench: Bench) -> None:
     if not file.is_file():
         demand(os.environ.get(expected.RECORD_VARIABLE) == "1", f"no {file.name} yet: {record}")
         expected.write(file, reading)
+    anew = (
+        f"write them anew by {command} (or delete {file.name} and run {pytest_run}, which writes"
+        " only a file that is missing), and read through what has changed"
+    )
     try:
         found = list(expected.differences(file, reading))
     except ValueError as error:
-        raise CheckFailed(f"{file.name} holds no expected records ({error}): {record}") from None
+        raise CheckFailed(f"{file.name} holds no expected records ({error}): {anew}") from None
     if found:
         raise bench.once(
             CheckFailed(
                 f"not as {file.name} says: {'; '.join(found)}. Correct parse(); if the fixtures"
-                f" changed on purpose, {record}"
+                f" changed on purpose, {anew}"
             ),
             NOT_AS_EXPECTED,
         )

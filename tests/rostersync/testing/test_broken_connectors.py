@@ -78,9 +78,16 @@ def test_expected_records_are_written_once_and_then_held(
     monkeypatch.setenv("ROSTERSYNC_RECORD", "1")
     assert judge(check, Bench(Grove, scenario)).outcome is Outcome.PASSED
     assert scenario.expected.read_text() == confirmed.read_text()
-    assert judge(check, Bench(SwapsTheNames, scenario)).outcome is Outcome.FAILED
+    swapped = judge(check, Bench(SwapsTheNames, scenario))
+    assert swapped.outcome is Outcome.FAILED
+    assert "delete expected.json" in swapped.detail, "the variable alone writes nothing anew"
     scenario.expected.write_text("[]")
-    assert "holds no expected records" in judge(check, Bench(Grove, scenario)).detail
+    unreadable = judge(check, Bench(Grove, scenario)).detail
+    assert "holds no expected records" in unreadable
+    assert "delete expected.json" in unreadable
+    scenario.expected.unlink()
+    assert judge(check, Bench(Grove, scenario)).outcome is Outcome.PASSED, "now it is written"
+    assert scenario.expected.read_text() == confirmed.read_text()
     scenario.expected = None
     assert "expected=Path" in judge(check, Bench(Grove, scenario)).detail
 
