@@ -179,7 +179,11 @@ class Decisions(Rosters):
             else:
                 assert now.users[user]["status"] == "archived", f"{user} was created by the run"
         linked = self.linked()
-        self.ids = {about: user for about, user in self.ids.items() if about in linked}
+        for about in self.ids.keys() & linked.keys():
+            record, user = linked[about]
+            back = was.links.get(record, ("", False))[0] == user
+            assert user == self.ids[about] or back, f"{about} is neither as before nor as after"
+        self.ids = {about: linked[about][1] for about in self.ids if about in linked}
         effects = decoded(chosen.effects) or {}
         for name, run in list(self.retired.items()):
             if run == chosen.run and effects.get("retire"):
@@ -191,12 +195,14 @@ class Decisions(Rosters):
         elif effects.get("undone"):  # that undoing was undone: it is as if it had never been
             self.undone = {}
 
-    def linked(self) -> set[tuple[str, str]]:
+    def linked(self) -> dict[tuple[str, str], tuple[int, str]]:
+        """Return (source, key) → the record, and whose it is."""
         rows = self.world.rows(
-            "SELECT s.name, r.external_id FROM links l JOIN records r ON r.id = l.record_id"
+            "SELECT s.name, r.external_id, r.id, l.target_id FROM links l"
+            " JOIN records r ON r.id = l.record_id"
             " JOIN sources s ON s.id = r.source_id WHERE r.kind = 'user'"
         )
-        return {(name, key) for name, key in rows}
+        return {(name, key): (record, user) for name, key, record, user in rows}
 
     @precondition(lambda self: "second" in self.rostered and "second" not in self.retired)
     @rule(apply=st.booleans())
@@ -257,9 +263,45 @@ class Decisions(Rosters):
         rows = self.world.rows(
             "SELECT c.id, c.candidates FROM conflicts c WHERE c.kind = 'user'"
             " AND c.status IN ('open', 'resolved')"
-            " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = c.record_id) ORDER BY c.id"
+            " AND (c.reason = 'reused_id' OR NOT EXISTS (SELECT 1 FROM links l"
+            "  WHERE l.record_id = c.record_id)) ORDER BY c.id"
         )
         return [(r.id, self.in_order(one["id"] for one in decoded(r.candidates))) for r in rows]
+
+    def given_away(self) -> dict[tuple[str, str], tuple[str, str | None]]:
+        """Return the ids that people said are somebody else's now, as long as they say so (I13).
+
+        (source, key) → whose it was, and who gets it; None: somebody new.
+        """
+        rows = self.world.rows(
+            "SELECT s.name, r.external_id, c.decision, c.candidates FROM conflicts c"
+            " JOIN records r ON r.id = c.record_id JOIN sources s ON s.id = r.source_id"
+            " WHERE c.kind = 'user' AND c.reason = 'reused_id' AND c.status = 'resolved'"
+            " ORDER BY c.id"
+        )
+        given: dict[tuple[str, str], tuple[str, str | None]] = {}
+        for name, key, decision, candidates in rows:
+            given.pop((name, key), None)  # the last answer counts
+            asked = decoded(candidates)[0]
+            if decision != asked["id"] and asked["names"] == self.names_of.get((name, key)):
+                given[name, key] = (asked["id"], None if decision == "new" else decision)
+        return given
+
+    def said_to_be_the_same(self) -> set[tuple[str, str]]:
+        """Return the ids of which a person has once said that they are the same person's (I13)."""
+        rows = self.world.rows(
+            "SELECT s.name, r.external_id, c.decision, c.candidates FROM conflicts c"
+            " JOIN records r ON r.id = c.record_id JOIN sources s ON s.id = r.source_id"
+            " WHERE c.kind = 'user' AND c.reason = 'reused_id' AND c.status = 'resolved'"
+        )
+        return {(row[0], row[1]) for row in rows if decoded(row[3])[0]["id"] == row[2]}
+
+    def asked_about(self) -> set[str]:
+        """Return whose ids may be somebody else's now: nobody has answered yet (I13)."""
+        rows = self.world.rows(
+            "SELECT candidates FROM conflicts WHERE status = 'open' AND reason = 'reused_id'"
+        )
+        return {decoded(candidates)[0]["id"] for (candidates,) in rows}
 
     def in_order(self, users: Iterable[str]) -> list[str]:
         """Sort users as they came: ids of those added by hand are random, and walks are not."""

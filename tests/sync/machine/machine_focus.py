@@ -207,6 +207,30 @@ class Spoilt(Focus):
             row["fields"]["email"] = f"p{number}@springfield.example"
 
 
+class Reused(Focus):
+    """The vendor names everybody anew, or one half, and people say whose the ids are (I13)."""
+
+    kept = ("the_vendor_spoils_its_roster", "a_conflict_is_decided", "sync_whole")
+    spoilers = st.just("renamed")
+
+
+class Answered(Reused):
+    """An answer is given, and before a run acts on it the vendor says again what it said before."""
+
+    kept = ("sync_whole", "a_conflict_is_decided")
+    edits_made = st.just(
+        [("a_row_is_written", "s1", "student", "lincoln", "Own", None, "05", True, None)]
+    )
+
+    def it_goes_on(self) -> None:
+        self.everybody_is_spoilt("renamed", 1)
+        self.synced()
+        for conflict, *_ in self.world.conflicts():
+            self.world.resolve(conflict, new=True)
+        for row in self.world.sis.people.values():
+            row["fields"]["given_name"] = "Sam"
+
+
 class AFew(Focus):
     """A few leave, and then a few more."""
 
@@ -441,6 +465,7 @@ class Retired(Focus):
 
 FOCUSES: list[type[Focus]] = [
     Protected, Kept, Locked, Grace, Conflict, Readings, Torn, Unread, HalfAFile, OnePerson, Many,
-    AFew, Teachers, Crowd, Ours, Narrowed, Replaced, Edited, Sealed, Late, Paused, Rejected,
-    Overtaken, Back, Newcomer, Linked, TwoRuns, Crashes, Rewritten, Undone, UndoneLater, Retired,
+    Spoilt, Reused, Answered, AFew, Teachers, Crowd, Ours, Narrowed, Replaced, Edited, Sealed, Late,
+    Paused, Rejected, Overtaken, Back, Newcomer, Linked, TwoRuns, Crashes, Rewritten, Undone,
+    UndoneLater, Retired,
 ]  # fmt: skip

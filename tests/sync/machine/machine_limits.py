@@ -61,12 +61,15 @@ class Limited(Truths):
         for row in self.world.rows("SELECT * FROM takings WHERE plan_id = :plan", plan=plan):
             counted[row.target_id, row.what].add((row.school_id, row.role))
         people = {target for target, _ in counted}
+        given = {user for user, _ in self.given_away().values()}
         for change in self.changes_of(plan):
             user = self.last.users.get(change.target_id)
             if user is None or user["status"] == "archived":
                 continue
             who = f"P{plan}: {change.action} of {change.target_id}"
-            if change.action in ("archive", "suspend"):
+            if change.reason == "reused_id":  # a person said so, and a person's acts do not count
+                assert change.target_id in given, f"{who}, and nobody said so"
+            elif change.action in ("archive", "suspend"):
                 groups = {(school, role) for role, school, _ in user["memberships"]} or {("", "")}
                 if not any(self.held_before(*about) for about in self.keys_of(change.target_id)):
                     groups = set()

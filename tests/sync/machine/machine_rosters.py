@@ -128,8 +128,8 @@ class Rosters(RuleBasedStateMachine):
     second_ways_read: ClassVar[Any] = second_ways
     crash_at: ClassVar[Any] = st.integers(1, 260)
     rostered: ClassVar[Mapping[str, str]] = {"sis": "board", "second": "board_file"}
-    spoilers: ClassVar[Any] = st.sampled_from(["blanked", "moved", "outside_domains"])
-    """What a vendor does to everybody; other names alone would ask whose id it is (I13)."""
+    spoilers: ClassVar[Any] = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
+    """What a vendor does to everybody; other names alone ask whose id it is (I13)."""
     crowds: ClassVar[bool] = False
     """Whether sixty people may join at once; it costs a second."""
 
@@ -149,6 +149,12 @@ class Rosters(RuleBasedStateMachine):
         """Source → key → since when complete readings have proven that it is gone."""
         self.roles_of: dict[tuple[str, str], set[str]] = {}
         """(source, key) → the roles that its last readable row had."""
+        self.names_of: dict[tuple[str, str], str] = {}
+        """(source, key) → the names that its last readable row had."""
+        self.marks_of: dict[tuple[str, str], set[str]] = {}
+        """(source, key) → what of its last readable row tells one person from another."""
+        self.mapped = False
+        """Whether user names have come from our own mapping."""
         self.failed: set[str] = set()
         """Sources that were not read completely in the run of this step."""
         self.ids: dict[tuple[str, str], str] = {}
@@ -354,6 +360,7 @@ class Rosters(RuleBasedStateMachine):
     @rule(word=st.sampled_from(["", "{key}", "{key}", "id-{key}"]))
     def the_mapping_is_changed(self, word: str) -> None:
         self.world.reconfigure(mapping={"username": word} if word else {})
+        self.mapped = True
 
     @rule(days=st.sampled_from([0.1, 1, 3, 8]))
     def time_passes(self, days: float) -> None:
@@ -468,6 +475,9 @@ class Rosters(RuleBasedStateMachine):
         said = {"enabled": True, **row["fields"], "memberships": row["memberships"]}
         self.said[name, key] = repr(sorted(said.items()))
         self.roles_of[name, key] = {role for role, _ in row["memberships"]}
+        names = (said.get(name) or "" for name in ("given_name", "family_name"))
+        self.names_of[name, key] = "|".join(names).casefold().replace(" ", "")
+        self.marks_of[name, key] = marks(said)
 
     def missing(self, name: str, rows: Mapping[str, Any]) -> set[str]:
         """Return whom a complete reading has not met, as far as that proves anything."""
@@ -502,6 +512,13 @@ class Rosters(RuleBasedStateMachine):
         """The grace that the district gives."""
         settings = decoded(self.world.value("SELECT settings FROM districts"))
         return dict(settings.get("grace") or {"days": 0, "fetches": 1})
+
+
+def marks(said: Mapping[str, Any]) -> set[str]:
+    """Return what tells one person from another: words of names, the address, the user name."""
+    names = [said.get(name) or "" for name in ("given_name", "middle_name", "family_name")]
+    words = " ".join(names).casefold().split()
+    return {*words, *(str(said[n]).casefold() for n in ("email", "username") if said.get(n))}
 
 
 def is_sound(row: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from sync.ledger import chain
 from tests.kit.world import decoded
 from tests.sync.machine import ledger_model
 from tests.sync.machine.machine_decisions import Decisions
+from tests.sync.machine.machine_rosters import marks
 
 WINDOW = timedelta(days=7)
 OVER = ("applied", "rejected", "superseded", "expired", "drifted")
@@ -36,6 +37,8 @@ class Look:
     run: int = 0
     named: set[str] = field(default_factory=set)
     """Whom open conflicts name."""
+    asked: set[str] = field(default_factory=set)
+    """Whose ids may be somebody else's now."""
     established: bool = False
     versions: dict[int, int] = field(default_factory=dict)
     """Record → version."""
@@ -130,6 +133,7 @@ class Truths(Decisions):
             there.links,
             run=self.world.value("SELECT COALESCE(MAX(id), 0) FROM runs"),
             named=self.named_in_conflicts(),
+            asked=self.asked_about(),
             established=bool(self.world.value("SELECT COUNT(*) FROM sources WHERE established")),
             versions=versions,
         )
@@ -163,8 +167,15 @@ class Truths(Decisions):
             "SELECT s.name, r.external_id, l.target_id FROM links l JOIN records r"
             " ON r.id = l.record_id JOIN sources s ON s.id = r.source_id WHERE r.kind = 'user'"
         )
+        given = self.given_away()
         for name, key, user in rows:
-            assert self.ids.setdefault((name, key), user) == user, (name, key)
+            was = self.ids.get((name, key), user)
+            if user != was:
+                assert (name, key) in given, f"{name}:{key} went over, and nobody said so"
+                giver, taker = given[name, key]
+                assert giver == was, f"{name}:{key} was asked about as the id of {giver}"
+                assert user not in self.last.users if taker is None else user == taker, (name, key)
+            self.ids[name, key] = user
             assert user in there.users
         assert len(rows) == len({(name, key) for name, key, _ in rows})
 
@@ -176,6 +187,8 @@ class Truths(Decisions):
             who = f"P{plan.id}: {change.action} of {change.target_id}"
             user = self.last.users.get(change.target_id)
             assert letter(change) not in self.refused, f"{who} was rejected, and comes again"
+            asked = change.target_id in self.last.asked & now.asked
+            assert not asked, f"{who}, whose id may be somebody else's: nobody has answered"
             if change.action == "archive":
                 self.it_was_time_to_leave(who, change.target_id, now)
             if change.action == "restore" and user is not None and user["kept_archived"]:
@@ -184,6 +197,7 @@ class Truths(Decisions):
                 assert (until or "9999") < today, f"{who}, kept archived by an admin"
             if change.action == "update" and user is not None:
                 self.locks_were_kept(who, user, decoded(change.after))
+        self.nobody_becomes_somebody_else(plan)
         if plan.status in ("planned", "applied"):
             self.nobody_is_changed_on_half_the_evidence(plan)
 
@@ -193,10 +207,39 @@ class Truths(Decisions):
         assert not (user in self.last.named and user in now.named), f"{who}, named in a conflict"
         keys = self.keys_of(user)
         assert keys, f"{who}, whom no source ever held"
+        given = self.given_away()
         for about in keys:
+            if about in given and given[about][0] == user:
+                continue  # a person said that it is somebody else's now
             assert self.is_gone(about), f"{who}, but {about} is there yet"
             if self.held_before(*about):
                 assert self.is_over(about, self.world.now), f"{who}, in grace"
+
+    def nobody_becomes_somebody_else(self, plan: Any) -> None:
+        """I13: whose id speaks of somebody with nothing in common, is changed by a person alone.
+
+        Our own mapping may give both the same user name, so its stories are left out.
+        """
+        if self.mapped or self.ending:
+            return
+        speaking = self.world.rows(
+            "SELECT l.target_id, s.name, r.external_id FROM links l JOIN records r"
+            " ON r.id = l.record_id JOIN sources s ON s.id = r.source_id"
+            " WHERE r.kind = 'user' AND l.held AND r.present AND r.in_scope AND NOT s.retired"
+        )
+        said = self.given_away().keys() | self.said_to_be_the_same()
+        foreign = {
+            user: (name, key)
+            for user, name, key in speaking
+            if user in self.last.users and self.ids.get((name, key)) == user
+            and (name, key) not in said and not self.is_gone((name, key))
+            and (name, key) in self.marks_of
+            and not self.marks_of[name, key] & marks(self.last.users[user])
+        }  # fmt: skip
+        for change in self.changes_of(plan.id):
+            about = foreign.get(change.target_id)
+            who = f"P{plan.id}: {change.action} of {change.target_id}"
+            assert about is None, f"{who}, and {about} speaks of somebody else"
 
     def locks_were_kept(self, who: str, user: dict[str, Any], after: dict[str, Any]) -> None:
         locked = set(user["locked_fields"])
@@ -226,7 +269,7 @@ class Truths(Decisions):
             if change.action == "archive":
                 held = {
                     name for name, key in self.keys_of(change.target_id)
-                    if self.held_before(name, key)
+                    if self.held_before(name, key) and (name, key) not in self.given_away()
                 }  # fmt: skip
                 assert not held & self.failed, f"{who}, whose source failed in this run"
             after = decoded(change.after) or {}
@@ -287,8 +330,10 @@ class Truths(Decisions):
             then, now = made.versions[record], self.last.versions[record]
             assert then == now, f"{who}: what record {record} says has moved"
         if change.action in ("create", "link", "adopt") and change.key is not None:
-            owner = self.ids.get((change.source, change.key), change.target_id)
-            assert owner == change.target_id, f"{who}, but the key is linked to {owner}"
+            about = (change.source, change.key)
+            owner = self.ids.get(about, change.target_id)
+            given = self.given_away().get(about, ("", None))[0] == owner
+            assert owner == change.target_id or given, f"{who}, but the key is linked to {owner}"
 
 
 _OPEN_WITHOUT_RECORD = (

@@ -24,7 +24,8 @@ from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount
 from sync.ledger.draft import Draft
 from sync.people import moved_people
-from sync.planning import approval_needed, decide, overrides, plan
+from sync.planning import approval_needed, decide, overrides, plan, reused_ids
+from sync.planning.reused_ids import ReusedIds
 from sync.reading import absence, stream
 from sync.reading import read_sources as reading
 from sync.reading.absence import AbsenceProof
@@ -85,6 +86,19 @@ def spoiling(kind: str) -> Scenario:
         world.sync(code=10)
 
     return story
+
+
+def renamed_anew(make: NewWorld) -> None:
+    """Tell of a vendor that names everybody anew: all are asked about, and nobody is changed."""
+    world = make()
+    world.sis.school("lincoln", "Lincoln High").students(3)
+    world.sync()
+    before = world.users()
+    for number, key in enumerate(world.sis.people):
+        world.sis.student(key, given_name="X", family_name=f"Wrong{number}")
+    world.sync()
+    assert world.users() == before
+    assert [reason for _, _, reason, _ in world.conflicts()] == ["reused_id"] * 3
 
 
 def shared(scenario: Callable[[Any], None]) -> Scenario:
@@ -372,6 +386,26 @@ def _odd_window(patch: pytest.MonkeyPatch) -> None:
         "p.applied_at > :start", ":start = ''"
     )
     patch.setattr(approval_needed, "_SUSPECTED_IN_WINDOW", text(alone))
+
+
+@without("somebody else's id is no change of name", machine_focus.Reused, renamed_anew)
+def _reused(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(reused_ids, "strangers_of", lambda *_: [])
+
+
+@without("nobody in question is decided about", machine_focus.Reused, renamed_anew)
+def _in_question(patch: pytest.MonkeyPatch) -> None:
+    real = ReusedIds.look_at
+
+    def look_at(self: ReusedIds, work: Any, user: Any, **how: Any) -> bool:
+        return real(self, work, user, **how) and user.id in self.given_away
+
+    patch.setattr(ReusedIds, "look_at", look_at)
+
+
+@without("an answer is about what was asked", machine_focus.Answered)
+def _another_question(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ReusedIds, "_still_asked", lambda *_: True)
 
 
 @without("all odd changes of a kind are held", machine_focus.Spoilt)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.storage.database import Database
+from sync.acts.approval import approve_plan
 from sync.acts.undo import undo_run
 from sync.people.conflicts import resolve
 from tests.kit.town import P, Town
@@ -242,6 +243,70 @@ def test_whom_another_source_holds_stays_when_their_id_is_reused(
     town.sync()
     assert {row.id: row.status for row in town.users()}[old] == "active"
     assert (town.user("k3").id != old, town.user("k3", "second").id) == (True, old)
+
+
+# -- a vendor that names everybody anew (L10)
+
+
+def wrong(number: int, **kept: str) -> P:
+    """Return a row that has nothing in common with the student's, but for what is kept."""
+    said = {
+        "given": "X",
+        "family": f"Wrong{number}",
+        "email": "",
+        "ident": "",
+        "login": f"w{number}",
+    }
+    return child(number, **(said | kept))
+
+
+def test_of_all_who_are_named_anew_only_the_one_that_a_person_said_is_archived(town: Town) -> None:
+    before, three = town.state(), town.user("k3").id
+    town.write(wrong(number) for number in range(12))
+    assert (town.sync().plan_ids, town.state()) == ([], before)
+    assert sorted(asked(town)) == sorted((f"k{number}", "reused_id") for number in range(12))
+    (conflict,) = (one.id for one in town.conflicts() if one.external_id == "k3")
+    resolve(town.database, conflict, link=None, new=True, actor="principal", now=town.clock)
+    done = town.sync(expect="applied")
+    assert [user.id for user in town.users("archived")] == [three]
+    assert len(town.conflicts()) == 11
+    town.apply(undo_run(town.database, done.run_id or 0, actor="x", now=town.clock))
+    town.sync()
+    users = town.state()["users"]
+    assert {user: users[user] for user in before["users"]} == before["users"]
+    assert len(town.conflicts()) == 11
+
+
+def test_an_approval_of_what_the_vendor_renamed_leaves_the_questions_open(town: Town) -> None:
+    town.write(roster(many=24))
+    town.sync(expect="applied")
+    kept = {user.id for user in town.users()}
+    rows = [
+        wrong(number, ident=f"I{number}") if number < 12 else wrong(number) for number in range(24)
+    ]
+    town.write(rows)
+    town.sync(expect="held")
+    in_question = {town.user(f"k{number}").id for number in range(12, 24)}
+    before = town.state()["users"]
+    town.approve()
+    after = town.state()["users"]
+    assert {town.user(f"k{number}").given_name for number in range(12)} == {"X"}
+    assert {user: after[user] for user in in_question} == {
+        user: before[user] for user in in_question
+    }
+    assert {user.id for user in town.users("active")} == kept
+    assert len(town.conflicts()) == 12
+
+
+def test_who_is_in_question_by_now_is_in_no_approved_rename(town: Town) -> None:
+    town.write(wrong(number, ident=f"I{number}") for number in range(12))
+    held = town.sync(expect="held")
+    before = town.state()
+    town.write(wrong(number) for number in range(12))
+    town.sync()
+    assert len(town.conflicts()) == 12
+    done = approve_plan(town.database, held.plan_ids[0], actor="principal", now=town.clock)
+    assert (done.status, town.state()) == ("drifted", before)
 
 
 # -- whatever is reused
