@@ -194,7 +194,9 @@ def test_a_plan_has_the_documented_shape(database: Database) -> None:
         found = plans.certificates(connection, [1, 4])
     assert (shown["id"], shown["district"], shown["digest"]) == ("P1", "springfield", "0102")
     assert (shown["counts"]["create"], shown["counts"]["merge"]) == (2, 0)
-    assert shown["schools"] == {"create": 1, "update": 0, "archive": 0}
+    assert shown["schools"] == {
+        "create": 1, "update": 0, "archive": 0, "restore": 0, "link": 0, "unlink": 0
+    }  # fmt: skip
     assert shown["created_at"] == "2026-09-01T05:00:00Z"
     assert held["held"] == [{"limit": "school_role", "scope": "x", "allowed": 3, "found": 4}]
     assert found == {"sis": {"complete": True}}
