@@ -135,8 +135,9 @@ def test_what_rows_say_together_depends_on_no_order_and_on_no_shortcut(
             alone = Town(database, tmp_path_factory.mktemp("alone"))
             alone.write([*days[-1], *(child(n) for n in range(10, 16))])
             alone.sync()
+            asked = {one.external_id for one in town.conflicts()}  # whose address was another's
             for key, said in _told(alone).items():
-                assert _told(town)[key] == said
+                assert key in asked or _told(town)[key] == said
     half = len(told) // 2
     assert told[:half] == told[half:]
     for key, said in _told(town).items():
