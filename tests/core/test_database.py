@@ -42,7 +42,7 @@ def opened() -> Iterator[Opener]:
 
 def _revisions() -> list[str]:
     """All of our migrations, oldest first."""
-    scripts = ScriptDirectory(str(Path(core.storage.schema.__file__).parent / "migrations"))
+    scripts = ScriptDirectory(str(Path(core.storage.schema.__file__).parents[1] / "migrations"))
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
 
 

@@ -146,6 +146,10 @@ def cut(text: str) -> str:
     return text.rstrip("\n").rpartition(",")[0].rpartition(",")[0]
 
 
+EXPECTED = Path(__file__).parents[1] / "connectors" / "expected"
+"""What the fixtures mean, written by ``ROSTERSYNC_RECORD=1 pytest`` and read through."""
+
+
 class EditedFolder(Scenario):
     """A scenario whose situations are edits of one fixture."""
 
@@ -159,7 +163,12 @@ class EditedFolder(Scenario):
         file: str = "",
         exempt: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(people=people, schools=schools, exempt=exempt)
+        super().__init__(
+            people=people,
+            schools=schools,
+            exempt=exempt,
+            expected=EXPECTED / f"{fixture.replace('/', '_')}.json",
+        )
         self._fixture = fixture
         self._edits = {Situation.ROSTER: {}, **edits}
         self._file = file

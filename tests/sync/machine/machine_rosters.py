@@ -126,7 +126,7 @@ class Rosters(RuleBasedStateMachine):
     edits_made: ClassVar[Any] = anything
     ways_read: ClassVar[Any] = ways
     second_ways_read: ClassVar[Any] = second_ways
-    crash_at: ClassVar[Any] = st.integers(1, 260)
+    crash_at: ClassVar[Any] = st.integers(1, 310)
     rostered: ClassVar[Mapping[str, str]] = {"sis": "board", "second": "board_file"}
     spoilers: ClassVar[Any] = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
     """What a vendor does to everybody; other names alone ask whose id it is (I13)."""

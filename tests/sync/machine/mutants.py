@@ -469,10 +469,11 @@ def skipping(patch: pytest.MonkeyPatch, words: str) -> None:
     """Leave out the preconditions whose SQL has these words."""
     real = apply.preconditions
 
-    def fewer(database: Database, shape: apply.Shape) -> list[tuple[str, str]]:
-        everything = real(database, _ALL_THERE_IS)
+    def fewer(database: Database, shape: apply.Shape, places: str) -> list[tuple[str, str]]:
+        everything = real(database, _ALL_THERE_IS, places)
         assert any(words in query for _, query in everything), f"no precondition has {words!r}"
-        return [(moved, query) for moved, query in real(database, shape) if words not in query]
+        found = real(database, shape, places)
+        return [(moved, query) for moved, query in found if words not in query]
 
     patch.setattr(apply, "preconditions", fewer)
 
