@@ -196,6 +196,7 @@ def test_of_several_exit_codes_the_most_serious_wins() -> None:
 
 
 def test_output_through_a_pipe_has_no_colour_and_no_progress(sqlite_url: str) -> None:
+    assert started("db", "upgrade", "--database", sqlite_url).returncode == 0
     done = started("districts", "--database", sqlite_url)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
