@@ -12,7 +12,6 @@ import pytest
 
 from rostersync.cli.app import run
 
-ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-c", "from rostersync.cli import main; main()"]
 READING = [
     "status", "districts", "sources", "schedule", "users springfield", "plans springfield",
@@ -74,7 +73,7 @@ def test_an_empty_file_of_that_name_is_no_database(folder: Path) -> None:
 def test_a_reader_that_goes_away_early_is_no_error(arguments: list[str]) -> None:
     """As ``| head -1`` does: the reader goes away while there is more to say."""
     with subprocess.Popen(
-        [*PROGRAM, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
         assert program.stdout is not None
         assert program.stderr is not None
@@ -88,7 +87,7 @@ def test_a_reader_that_goes_away_early_is_no_error(arguments: list[str]) -> None
 def test_a_full_disk_under_the_output_is_a_sentence() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [*PROGRAM, "connectors", "--json"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE,
+            [*PROGRAM, "connectors", "--json"], stdout=full, stderr=subprocess.PIPE,
             check=False, env={**os.environ, "NO_COLOR": "1"}, text=True,
         )  # fmt: skip
     assert done.returncode == 2
