@@ -10,7 +10,7 @@ One file, because the order of the evidence is one decision.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -202,6 +202,7 @@ def judge(
     by_key = strong | by_number | by_zeros | one_adult
     family = {c.id for c in candidates if c.id in by_email - by_key and _family(new, c, candidates)}
     by_email -= family
+    candidates = _with_family_rivals(new, candidates, family)
     likely = [
         c
         for c in candidates
@@ -338,6 +339,19 @@ def _family(new: Traits, one: Candidate, candidates: Sequence[Candidate]) -> boo
             for other in candidates
         )
     )
+
+
+def _with_family_rivals(
+    new: Traits, candidates: Sequence[Candidate], family: Collection[str]
+) -> Sequence[Candidate]:
+    """Return the candidates, knowing that an address of theirs is a family's, too (I9)."""
+    if not family:
+        return candidates
+    shared = new.emails & {e for c in candidates if c.id in family for e in c.known.emails}
+    return [
+        replace(c, email_rivals=True) if c.id not in family and shared & c.known.emails else c
+        for c in candidates
+    ]
 
 
 def crossing(new: Traits, known: Traits) -> list[tuple[str, str]]:

@@ -106,6 +106,21 @@ def test_an_address_that_several_of_another_source_share_is_no_evidence(
     assert town.user("x", "second") is None, "with the names of one of them it is asked about"
 
 
+@pytest.mark.parametrize("first_day", [True, False])
+def test_the_names_of_one_who_shares_an_address_are_asked_about(
+    database: Database, tmp_path: Path, *, first_day: bool
+) -> None:
+    town = Town(database, tmp_path, ("sis", "second"))
+    write(town, sibling(0), sibling(1))
+    if not first_day:
+        write(town, source="second")
+        town.sync(expect="applied")
+    write(town, sibling(0, key="x", ident=""), source="second")
+    town.sync()
+    assert town.user("x", "second") is None
+    assert [row.reason for row in town.conflicts()] == ["email_of_another"]
+
+
 @settings(max_examples=8)
 @given(
     days=st.lists(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,7 +108,9 @@ def test_i9_an_address_of_somebody_with_another_given_name_and_id_is_a_familys()
     several = [one(known(), sources=frozenset([1])), one(known(given="ann"), "u2",
                sources=frozenset([1]))]  # fmt: skip
     assert judge(known(given="kim"), several).what == "new"
-    assert judge(known(), several).what == "conflict", "the names of one of them are asked about"
+    verdict = judge(known(), several)
+    assert said(verdict) == ("conflict", None, "email_of_another"), "names of one are asked about"
+    assert "shared_email" in verdict.evidence[0][1]
 
 
 def test_i12_a_mononym_agrees_with_the_same_mononym_only() -> None:
@@ -230,7 +233,7 @@ _KNOWN = st.builds(
 _CANDIDATES = st.lists(
     st.builds(
         Candidate, st.just(""), _KNOWN, st.booleans(), st.booleans(), st.booleans(),
-        st.booleans(), st.booleans(),
+        st.booleans(), st.booleans(), st.frozensets(st.sampled_from([1, 2]), max_size=2),
     ),
     max_size=4,
 ).map(lambda some: [Candidate(f"u{n}", *_values(c)) for n, c in enumerate(some)])  # fmt: skip
@@ -239,7 +242,7 @@ _CANDIDATES = st.lists(
 def _values(candidate: Candidate) -> tuple[Any, ...]:
     return (
         candidate.known, candidate.archived, candidate.present_here, candidate.absent_here,
-        candidate.strong_rivals, candidate.email_rivals,
+        candidate.strong_rivals, candidate.email_rivals, candidate.sources,
     )  # fmt: skip
 
 
@@ -270,3 +273,16 @@ def test_matching_does_not_depend_on_the_order_of_the_candidates(
 ) -> None:
     verdicts = {judge(new, list(some)) for some in itertools.permutations(candidates)}
     assert len(verdicts) == 1
+
+
+@given(new=_KNOWN, candidates=_CANDIDATES, target=_KNOWN)
+def test_i9_an_address_that_several_of_one_source_share_links_nobody(
+    new: Traits, candidates: list[Candidate], target: Traits
+) -> None:
+    shared = frozenset(["1@a.example"])
+    family = [
+        Candidate(f"f{n}", replace(some, emails=shared), sources=frozenset([3]))
+        for n, some in enumerate((target, replace(target, given=frozenset(["ann"]))))
+    ]
+    verdict = judge(replace(new, emails=shared), [*candidates, *family])
+    assert verdict.reason != "same_email"
