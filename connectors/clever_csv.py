@@ -168,7 +168,7 @@ class CleverCsv(FileConnector):
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve schools, students, teachers and, if there is such a file, staff.
 
-        Raises ``FileRefused`` for a set that is none or lacks a required column, and
+        Raises ``FileRefused`` for any other files and for a missing required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
         refuse_other_formats(files)

@@ -178,7 +178,7 @@ def _accounts(file: CsvFile, columns: FinProColumns) -> Iterable[str]:
         try:
             values = fields_of(raw)
         except SkipRecord:
-            continue  # a line of the report that is none gives nobody an account
+            continue  # a malformed line of the report gives nobody an account
         if len(values) <= max(places):
             continue
         crd, *has = (values[place] for place in places)

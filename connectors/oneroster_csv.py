@@ -194,7 +194,7 @@ class OneRosterCsv(FileConnector):
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve schools, users and (1.2) roles.
 
-        Raises ``FileRefused`` for a set that is none or lacks a required column, and
+        Raises ``FileRefused`` for any other files and for a missing required column, and
         ``IncompleteFetch`` for one that lacks a file or is cut.
         """
         refuse_other_formats(files)
@@ -481,7 +481,7 @@ def _list(value: str) -> list[str]:
 
 
 def _school(key: str, row: OrgRow, faults: list[SkipRecord]) -> Record | None:
-    """Return the school of an org; an org that is none (a district) comes as ``deleted``."""
+    """Return the school of an org; any other org, such as a district, comes as ``deleted``."""
     deleted, unknown = _status(row.status)
     is_school = words.is_school(row.type)
     if not is_school and row.type.casefold() not in words.OTHER_KINDS:

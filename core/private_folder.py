@@ -80,6 +80,6 @@ def _sweep(path: Path) -> bool:
             shutil.rmtree(path)
         finally:
             os.close(handle)
-    except OSError:  # its program lives, somebody else has swept it, or it is none of ours
+    except OSError:  # its program lives, somebody else has swept it, or another program made it
         return False
     return True

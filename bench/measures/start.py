@@ -36,11 +36,10 @@ class Start:
 def measure(bench: Bench, store: Store, roster: Roster) -> Start:
     """Find out what a changing sync of ``roster`` imports, and measure a process that does that.
 
-    Found out it is by a sync of a small district on the second of its days: one that plans, applies
-    and, at a vendor, asks for leavers by their ids. A list kept by hand, or what the first imports
-    bring along, would be too short, and every row from which it is taken off too long by what is
-    imported late. What a sync does once and is no import (its database opened, its mappers
-    configured, its district read) stays in its row.
+    A sync of a small district on its second day shows it: one that plans, applies and, at a vendor,
+    asks for leavers by their ids. A list kept by hand would be too short, and so would the first
+    imports; then late imports would count as work. What a sync does once and is not an import (it
+    opens its database, configures its mappers and reads its district) stays in its row.
     """
     url = store.new()
     bench.program.prepare(url, roster)

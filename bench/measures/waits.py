@@ -1,4 +1,4 @@
-"""How long others are kept waiting by a sync: a reader, and whoever edits by hand."""
+"""How long others are kept waiting by a sync: a reader, and somebody who edits by hand."""
 
 from __future__ import annotations
 

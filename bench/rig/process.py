@@ -1,6 +1,7 @@
 """Whole processes: how long one took, and how much memory it had at its peak.
 
-Whoever starts them imports little: a new process's peak begins at its parent's size.
+The process that starts them imports little, because a new
+process's peak begins at its parent's size.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def run(
     codes: Sequence[int] = (0,),
     discard: bool = False,
 ) -> Ran:
-    """Run a command to its end. ``SystemExit`` if its exit code is none of ``codes``.
+    """Run a command to its end. ``SystemExit`` if its exit code is not one of ``codes``.
 
     ``discard`` lets its output go to /dev/null, where nobody has to keep it.
     """

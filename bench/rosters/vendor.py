@@ -2,8 +2,8 @@
 
     python -m bench.rosters.vendor VENDOR USERS DAY...
 
-Whoever measures asks for each day once beforehand; from then on its pages come out of memory. Asked
-``day N`` it moves on, asked ``asked`` it says what it was asked for since.
+Ask for each day once before measuring: from then on its pages come out of memory. ``day N`` moves
+on to a day; ``asked`` returns what was asked for since the last move.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class DistrictRecord(msgspec.Struct):
 
 
 class TokenOwner(msgspec.Struct):
-    """Whom a token belongs to."""
+    """The owner of a token."""
 
     type: str
     id: str

@@ -17,8 +17,8 @@ def ahead(pages: Generator[T, None, None]) -> Generator[T, None, None]:
     """Yield what ``pages`` yields, and raise what it raises, where it does.
 
     From the second page on the next one is asked for before it is wanted, by another thread; never
-    two at a time. Not before, for the first page may show that nothing is new. A reader who stops
-    early waits for the question that is under way.
+    two at a time. Not earlier, because the first page may show that nothing is new. A reader who
+    stops early waits for the request that is under way.
     """
     try:
         for first in pages:

@@ -320,7 +320,7 @@ class Connector(ABC):
     them changes, the engine reads everything again and labels the changes that follow (L8)."""
 
     directory: str = "."
-    """Where relative paths in the config start; whoever calls ``check`` sets it before."""
+    """Where relative paths in the config start; the caller of ``check`` sets it first."""
 
     def __init__(self, config: ConnectorConfig) -> None:
         self.config = config

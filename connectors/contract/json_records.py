@@ -190,7 +190,7 @@ def split_array(body: bytes) -> list[bytes]:
 def read_time(word: Word) -> datetime | None:
     """Read an ISO time as an aware one; None for anything else.
 
-    A time before 1970 or after 2199 is none: vendors write 0001-01-01 where they know of no time.
+    A time before 1970 or after 2199 is not read: vendors write 0001-01-01 for an unknown time.
     """
     try:
         found = datetime.fromisoformat((text(word) or "")[:64])
@@ -201,7 +201,7 @@ def read_time(word: Word) -> datetime | None:
 
 
 def address_of(key: str, word: Word, doubts: list[SkipRecord]) -> str | None:
-    """Return an email address; None for an absent one, and for one that is none, with a doubt."""
+    """Return an email address, or None; a malformed address adds a doubt."""
     found = text(word)
     if found is None or is_address(found):
         return found

@@ -1,7 +1,7 @@
 """Words of a vocabulary and addresses, as they are told and judged alike for every connector.
 
 Used by the connectors of every format. A word that is not understood is told as it stands only
-where it cannot be somebody's name, for the row it stands in may have slipped.
+where it cannot be somebody's name: the cells of its row may have slipped by a column.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def is_address(text: str) -> bool:
 
 
 def no_address(key: str, column: str = "email") -> SkipRecord:
-    """Return the finding about a value that stands where an address should and is none."""
+    """Return the finding about a value of ``column`` that is not an address."""
     return SkipRecord(
         f"{column} is no email address: it was left out, and the rest of the row is used.",
         rule="email-format",

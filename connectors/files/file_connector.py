@@ -134,7 +134,7 @@ class FileConnector(Connector):
         except IncompleteFetch as problem:
             if picked is not None and not problem.hint:
                 problem.hint = (
-                    "It stays where it is for three looks and ten minutes, for it may still be"
+                    "It stays where it is for three looks and ten minutes, because it may still be"
                     " on its way; then it goes to failed/."
                 )
             raise

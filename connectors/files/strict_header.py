@@ -16,7 +16,7 @@ from connectors.files.csv_rows import Header, bare_name, near
 def refuse_strangers(
     header: Header, columns: Sequence[str], also_called: Mapping[str, str]
 ) -> None:
-    """Raise ``RowsRefused`` naming every column that is none of ``columns``.
+    """Raise ``RowsRefused`` naming every column that is not one of ``columns``.
 
     ``also_called`` maps what people call a column, without case and signs, to its name. A first
     line without any known name is not quoted: it may be a person's row.

@@ -49,7 +49,7 @@ _PLAIN = re.compile(r"[!-~]+")
 _OF_THE_WIRE = (
     requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, ValueError,
 )  # fmt: skip
-"""What the libraries raise for an answer that is none."""
+"""What the libraries raise if there is no usable answer."""
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _LAST_SECOND = 4_102_444_800
 """The end of 2099, in unix seconds."""
@@ -278,7 +278,7 @@ class VendorHttp:
     def _send(self, method: str, url: str, what: str, body: bytes | None) -> Answer:
         if not _PLAIN.fullmatch(url):
             raise VendorFailure(
-                f"{self.vendor} names an address for {what} that is none.",
+                f"{self.vendor} names an address for {what} that is not a URL.",
                 hint="Check the base URL of this source; if it is right, report this.",
             )
         self._pace()

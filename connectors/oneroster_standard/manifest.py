@@ -88,7 +88,7 @@ def manifest_rows(version: str, system: str) -> list[tuple[str, str]]:
 def survey(files: FileSet) -> Survey:
     """Decide version and modes from the manifest and, where they differ, from the files.
 
-    Raises ``FileRefused`` for what is no such set, ``IncompleteFetch`` for one that lacks a file.
+    Raises ``FileRefused`` for any other files, ``IncompleteFetch`` for a set that lacks a file.
     """
     manifest = files.file("manifest.csv")
     version, modes, notes = _read_manifest(manifest) if manifest else ("", {}, [])
@@ -172,5 +172,5 @@ def header_notes(table: Table[Any], version: str, name: str) -> list[str]:
     if lacking:
         notes.append(f"{file} has no column {', '.join(lacking)}.")
     if strange:
-        notes.append(f"{file}: not read, for the standard does not know it: {', '.join(strange)}.")
+        notes.append(f"{file}: not read, because not in the standard: {', '.join(strange)}.")
     return notes

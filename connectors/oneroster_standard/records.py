@@ -199,7 +199,7 @@ def gist(stream: str, raw: bytes) -> bytes | None:
 
 
 def parse_school(raw: bytes) -> Record:
-    """Return the school of an org; an org that is none, such as a district, comes as deleted."""
+    """Return the school of an org; any other org, such as a district, comes as ``deleted``."""
     wire = decode(_org, raw, "sourcedId")
     key = text(wire.sourcedId) or ""
     unknown = _status_words(wire.status)
@@ -216,7 +216,7 @@ def parse_school(raw: bytes) -> Record:
 def parse_user(raw: bytes, person_id_type: str | None, *, nameless: bool = False) -> Record:
     """Return the user of a record. Several records of one person share their ``person_key``.
 
-    ``nameless``: a person without any name is a person, for the vendor masks names.
+    ``nameless``: somebody without any name is accepted, because the vendor masks names.
     """
     wire = decode(_user, raw, "sourcedId")
     key = text(wire.sourcedId) or ""
@@ -335,7 +335,7 @@ def _role(value: Word, unknown: list[str]) -> Role | None:
 
 
 def _grade(wire: UserRecord, metadata: Metadata) -> tuple[str | None, str | None]:
-    """Return the grade, and the first word that is none."""
+    """Return the grade, and the first word that is not a grade."""
     found: list[Word] = list(wire.grades) if isinstance(wire.grades, list) else [wire.grades]
     given: Iterable[str] = filter(None, map(text, [metadata.primary_grade, *found]))
     return words.first_grade(given)

@@ -133,7 +133,7 @@ def _silenced(code: int) -> int:
 
 
 def _no_room(error: OSError, *, as_json: bool) -> int:
-    """Say that what was printed, or a file, could not be written: nothing of ours is broken."""
+    """Say that output or a file could not be written: nothing in rostersync is broken."""
     _silenced(0)
     hint = "Make room and call it again. rostersync runs DISTRICT shows what has been done."
     message = f"The output could not be written: {os.strerror(error.errno or errno.EIO)}."

@@ -136,8 +136,8 @@ class Bench:
             named = ", ".join(repr(word) for word in words) or "a word"
             raise self.once(
                 CheckFailed(
-                    f"parse() maps no role of ours to {named} of the roster in order, so the people"
-                    " who have it come out without a role or not at all: map it first"
+                    f"parse() maps {named} of the roster to no role, so the people who have it come"
+                    " out without a role or not at all: map it first"
                 )
             )
         return reading

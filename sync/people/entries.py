@@ -238,7 +238,7 @@ _ATTACH = text(
     " WHERE s.record_id <> s.base_id"
     " AND EXISTS (SELECT 1 FROM todo_records t WHERE t.record_id = s.record_id)"
 )
-_BASE_OF_OTHERS = text(  # people who join another entry of theirs join their first one
+_BASE_OF_OTHERS = text(  # people who join another of their entries join the first one
     "UPDATE attached SET base_id = s.base_id FROM same_entries s"
     " WHERE s.record_id = attached.base_id AND s.base_id <> s.record_id"
 )

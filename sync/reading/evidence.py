@@ -376,7 +376,7 @@ def _note_unread(
     """Forget the fingerprints of present records that were not read on the new terms.
 
     Torn rows, rows without a key, and people of roles that the file does not speak for: if they are
-    different when they are finally read, that is a change of ours too (L8).
+    different when they are finally read, we caused that change too (L8).
     """
     stream = main_stream(connector)
     compared = reading.compared.get(stream, False) and not connector.capabilities.joined

@@ -125,7 +125,7 @@ _KEEP_CHUNKS = text(
     " FROM stage_chunks WHERE stream = :stream"
 )
 _TOUCH_UNSEEN = text(
-    # first who was not met, for they are few: only these are looked for in evidence
+    # first the rows that were not met; they are few, and only they are looked up in evidence
     "WITH p AS MATERIALIZED (SELECT DISTINCT p.stream, p.key FROM stage_passed p"
     # an entry without a place was joined: it does not say that this row was served
     " WHERE NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind IN ('user', 'school')"

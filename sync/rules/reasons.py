@@ -113,7 +113,7 @@ STANDINGS: Mapping[str, str] = {
     "waits_for_rollover": "Their school still shows the old year: they stay until it has rolled"
     " over. Fourteen days after the pause those who are still missing go to the held plan.",
     "open": "Their data changed since the last applied plan: the next run will look at them.",
-    "held": "A change of theirs waits for approval.",
+    "held": "A change of this person waits for approval.",
     "rejected": "A change for them was rejected; it is left out until their data change.",
     "incomplete": "The last reading of a source was not complete: nobody leaves because of it.",
     "in_conflict": "A person must first decide who this record is.",

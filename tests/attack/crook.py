@@ -92,7 +92,7 @@ CERTIFICATES: dict[str, Any] = {
     "nul_in_district": lambda good: replace(good, vendor_district="d1\x00"),
     "reason_is_bytes": lambda good: replace(good, complete=False, reason=b"no"),
 }
-"""Name → a certificate that is none."""
+"""Name → something that is not a certificate."""
 
 SERVED: dict[str, Any] = {
     "page_is_none": lambda page: None,
@@ -104,7 +104,7 @@ SERVED: dict[str, Any] = {
     "nul_in_file": lambda page: replace(page, file="a\x00", lines=lambda rows: [1] * len(rows)),
     "few_lines": lambda page: replace(page, file="f", lines=lambda rows: []),
 }
-"""Name → a page that is none."""
+"""Name → something that is not a page."""
 
 PARSED: dict[str, Any] = {
     "none": lambda record: None,

@@ -585,7 +585,7 @@ def test_8_4_missing_optional_columns_are_noted(tmp_path: Path) -> None:
     assert reading.users["u1"].middle_name is None
     assert reading.notes == (
         "users.csv has no column middleName, agentSourcedIds.",
-        "users.csv: not read, for the standard does not know it: nickname, agents.",
+        "users.csv: not read, because not in the standard: nickname, agents.",
     )
 
 

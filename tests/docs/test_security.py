@@ -38,7 +38,7 @@ def test_another_key_is_taken_by_a_command_only_and_changes_nobody(
     reader.do("rostersync load district.toml")
     reader.do("rostersync sync a")
     before = reader.do("rostersync users a --json")
-    monkeypatch.setenv("ROSTERSYNC_KEY", "another key of ours")
+    monkeypatch.setenv("ROSTERSYNC_KEY", "another key, made by us")
     with pytest.raises(AssertionError, match="db new-key"):
         reader.do("rostersync sync a")
     reader.do("rostersync db new-key")

@@ -4,7 +4,7 @@ Three percent of the people are made hard to tell apart (the script of ``HOSTILE
 the same names, families with one address, twins; and at each new vendor some have lost their
 numbers and some bear another's. Each switch is a plan, applied, decided where a person must, and
 followed by the retirement of the old source; after each leg every user is compared with the
-generator's own word: which person they are, and every field of theirs.
+generator's own word: which person they are, and each of their fields.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The calendar, the schedule, the engine, the guard, the notifications and the vendor's data are real;
 only the clock is ours. Two syncs a day, the clock changes twice, the vendor is late in August and
-has two bad days. The story is told by what the admin hears of it.
+has two bad days. The story is told as the admin hears it.
 """
 
 from __future__ import annotations

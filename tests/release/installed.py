@@ -76,7 +76,7 @@ def pip(*arguments: str | Path) -> None:
 
 
 def build_wheel(source: Path, wheels: Path) -> Path:
-    """Build the wheel of a project into the folder ``wheels``, by what is installed already."""
+    """Build the wheel of a project into the folder ``wheels``; it installs no build tools."""
     before = set(wheels.glob("*.whl"))
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", wheels, source)
     (built,) = set(wheels.glob("*.whl")) - before

@@ -77,7 +77,7 @@ class LocalInbox:
                     left -= len(chunk)
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, or None; a link is none."""
+        """Return a small file, or None; links are never followed."""
         folder, _, last = name.rpartition("/")
         with self._telling("read"):
             try:

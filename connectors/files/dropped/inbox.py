@@ -47,7 +47,7 @@ class Inbox(Protocol):
         """Copy at most ``entry.size`` + 1 bytes of a file to ``to``."""
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, or None where there is none; a link is none."""
+        """Return a small file, or None if there is none; links are never followed."""
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small complete file, replacing one of that name."""

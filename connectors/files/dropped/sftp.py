@@ -129,7 +129,7 @@ class SftpInbox:
                     left -= len(chunk)
 
     def read(self, name: str) -> bytes | None:
-        """Return a small file, or None; a link is none."""
+        """Return a small file, or None; links are never followed."""
         with self._telling("read from") as sftp:
             try:
                 with self._plain(sftp, name) as stream:

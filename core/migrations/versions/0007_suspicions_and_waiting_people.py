@@ -1,4 +1,4 @@
-"""suspicious changes are counted from one run to the next, and whoever waits for a rollover is known by name"""
+"""suspicious changes are counted from one run to the next, and the people who wait for a rollover are known by id"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _LOSSES = {
 def show_leaving(door: Door, district: str, within: int | None) -> None:
     """List those in grace with the day on which they leave, the nearest first.
 
-    Then whoever waits for the rollover of their school: they have no day.
+    Then those who wait for the rollover of their school: they have no day.
     """
     from sync.planning.grace import leaving, warnings
     from sync.rules.return_guard import held_from

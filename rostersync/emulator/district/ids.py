@@ -42,7 +42,7 @@ def clever_event(day: int, seq: int, seed: int) -> str:
 
 
 def clever_event_place(event_id: str) -> tuple[int, int] | None:
-    """Return (day, number) of an event id, None for what is none."""
+    """Return (day, number) of an event id, None for anything else."""
     try:
         return int(event_id[:8], 16) - _CLEVER_EVENTS, int(event_id[8:18], 16)
     except ValueError:

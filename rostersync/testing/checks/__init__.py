@@ -1,4 +1,4 @@
-"""The checks, by what they prove."""
+"""The checks, one file for each thing that they prove."""
 
 from collections.abc import Mapping
 

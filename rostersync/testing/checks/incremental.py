@@ -87,7 +87,7 @@ def _rows(bench: Bench, reading: Reading) -> int:
 
 @check(_incremental)
 def changes_come_to_what_a_full_reading_says(bench: Bench) -> None:
-    """Whoever is new or changed is read incrementally as a full reading reads them."""
+    """New and changed people are read incrementally as a full reading reads them."""
     later = _later(bench)
     wanted, found = _people(later.full), later.before | _people(later.changes)
     missing = wanted.keys() - found.keys()
@@ -108,7 +108,7 @@ def changes_come_to_what_a_full_reading_says(bench: Bench) -> None:
 
 @check(_incremental)
 def people_who_are_gone_are_told(bench: Bench) -> None:
-    """Whoever the vendor calls deleted comes as a Record with ``deleted``, or stays for a day."""
+    """People whom the vendor calls deleted come as a ``deleted`` Record, or stay for a day."""
     later = _later(bench)
     gone = later.before.keys() - _people(later.full).keys()
     demand(gone, "nobody is gone in the situation 'changed' (the scenario must have somebody)")

@@ -85,7 +85,7 @@ def spans_of(
     """Return the stretches of the rows ``of[0]`` up to ``of[1]`` of a body.
 
     ``end`` is where the row after them begins. None: nothing comes after them; a last few rows,
-    at least one, are then left out, for a stretch ends where a row begins.
+    at least one, are then left out, because a stretch ends where a row begins.
     """
     first, stop = of
     count = stop - first

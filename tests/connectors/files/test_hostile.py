@@ -133,7 +133,7 @@ def _commas(path: Path) -> None:
 
 
 def _ten_thousand_names(path: Path) -> None:
-    """A header in which every name resembles one of ours."""
+    """A header in which every name resembles a column that we read."""
     path.write_text("firstname," + ",".join(f"first name {n}" for n in range(9_990)) + "\n")
 
 

@@ -229,7 +229,7 @@ class Grove(HttpConnector):
 
 
 def page_of(answer: HttpAnswer) -> dict[str, Any]:
-    """Return a page of the Grove, or raise for an answer that is none."""
+    """Return a page of the Grove, or raise for an answer that is not a page."""
     try:
         page = json.loads(answer.body)
         return {

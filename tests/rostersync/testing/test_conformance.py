@@ -122,7 +122,7 @@ def test_a_role_word_that_is_not_mapped_is_named_once_and_not_what_follows_from_
     report = run_conformance(NewWords, orchard_scenario())
     failed = report.of(Outcome.FAILED)
     assert [result.check for result in failed] == ["nobody_is_lost"]
-    assert "maps no role of ours to 'pupil'" in failed[0].detail
+    assert "maps 'pupil' of the roster to no role" in failed[0].detail
     follow = [one for one in report.of(Outcome.NOT_APPLICABLE) if "follows from" in one.detail]
     assert {one.check for one in follow} >= {
         "memberships_point_at_served_schools", "a_student_without_email_is_read",

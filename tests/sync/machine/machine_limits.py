@@ -208,8 +208,8 @@ class Limited(Truths):
     def those_who_resemble_wait_and_those_who_moved_do_not(self, plans: dict[int, Any]) -> None:
         """L7: a joiner who is like a leaver is not applied by itself; one who moved is updated.
 
-        A run that plans anew, because somebody was edited or a pause came, is judged by what it
-        planned last.
+        A run that plans anew, because somebody was edited or a pause came, is judged by its
+        last plan.
         """
         new = [p for p in plans.values() if p.id not in self.last.plans and p.kind == "sync"]
         new = [plan for plan in new if plan.run_id > self.last.run]

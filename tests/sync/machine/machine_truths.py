@@ -1,9 +1,9 @@
 """What must be true, whatever happened: the rules of the design, each told a second time.
 
 ``Truths`` is the third part of the state machine. After each step it looks at the plans that were
-made and those that were applied since its last look, and judges them by what it knows itself:
-the directory as it was, the rosters as vendors served them, the ledger. It never asks the code
-that it judges.
+made and those that were applied since its last look, and judges them by its own records: the
+directory as it was, the rosters as vendors served them, the ledger. It never asks the code that it
+judges.
 """
 
 from __future__ import annotations

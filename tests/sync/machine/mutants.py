@@ -440,7 +440,7 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
 
 
 @without(
-    "whoever moved is one person",
+    "somebody who moved is one person",
     machine_focus.Replaced,
     test_moved_people.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
@@ -624,7 +624,7 @@ def _unapproved(patch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
 
 
-@without("undo leaves whoever was changed since", machine_focus.UndoneLater)
+@without("undo leaves people who were changed since", machine_focus.UndoneLater)
 def _undo_all(patch: pytest.MonkeyPatch) -> None:
     real = undo._turn
 

@@ -569,7 +569,7 @@ def _readings(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(evidence, "_AGE_FIRST", evidence._AGE)
 
 
-@without("whoever was gone on the return is judged so when their grace ends", GracedReturns)
+@without("somebody who was gone on the return is judged so when their grace ends", GracedReturns)
 def _gone_by(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(engine, "gone_by", lambda *_: None)
 
