@@ -344,7 +344,7 @@ def _family(new: Traits, one: Candidate, candidates: Sequence[Candidate]) -> boo
 def _with_family_rivals(
     new: Traits, candidates: Sequence[Candidate], family: Collection[str]
 ) -> Sequence[Candidate]:
-    """Return the candidates, knowing that an address of theirs is a family's, too (I9)."""
+    """Return the candidates, knowing that one of their addresses is also a family's (I9)."""
     if not family:
         return candidates
     shared = new.emails & {e for c in candidates if c.id in family for e in c.known.emails}

@@ -22,7 +22,7 @@ STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE"
 RIDDLES = {
     r"\b[Ww]h(o|om)ever\b": "say who: 'the person who', 'everybody who'",
     r"\bin vain\b": "say what failed",
-    r"\b(of|than) (ours|theirs)\b": "say 'our own' or 'their own'",
+    r"\b(of|than) ours\b": "say 'our own'",
     r"\bby what (?!name)\b(is|it|was|they|a |the )": "say 'by the rule that' or 'as'",
     r"\b(what|that|which|who) (is|are) none\b": "say 'is not a …'",
     r"\ba (row|set|link|answer|source) is none\b": "say 'is not a …'",
