@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, exists, insert, select, text, update
 
 from core.errors import UsageError
 from core.models import Kind
 from core.storage.database import Database
-from core.storage.stored import from_json, to_json, utc_text
+from core.storage.schema import Conflict, District, Link, Record, School, User
 from sync.run.clock import Clock, utc_now
 from sync.run.open_records import opening
 from sync.run.outcome import Outcome
@@ -42,7 +42,7 @@ def resolve(
     if (link is None) == (not new):
         raise UsageError("Say whose record it is.", hint="Give either --link or --new.")
     with database.write() as connection:
-        row = connection.execute(_CONFLICT, {"id": conflict_id}).one_or_none()
+        row = connection.execute(_CONFLICT, {"conflict": conflict_id}).one_or_none()
         if row is None:
             raise UsageError(
                 f"There is no conflict C{conflict_id}.",
@@ -55,10 +55,8 @@ def resolve(
                 hint=f"rostersync conflicts {row.slug} lists the open ones.",
             )
         decision = NEW if link is None else _target(connection, row, link)
-        connection.execute(
-            _DECIDE,
-            {"id": conflict_id, "decision": decision, "actor": actor, "now": utc_text(at)},
-        )
+        decided = {"decision": decision, "decided_by": actor, "decided_at": at}
+        connection.execute(_DECIDE, {"conflict": conflict_id, **decided})
         connection.execute(_OPEN_RECORD, {"record": row.record_id})
         if row.kind == Kind.SCHOOL:  # its people wait for the decision
             connection.execute(_OPEN_SOURCE, {"record": row.record_id})
@@ -70,11 +68,9 @@ def resolve(
 
 
 def _target(connection: Connection, row: Any, link: str) -> str:
-    table = "schools" if row.kind == Kind.SCHOOL else "users"
-    found = connection.execute(
-        text(f"SELECT id FROM {table} WHERE id = :id AND district_id = :district"),
-        {"id": link, "district": row.district_id},
-    ).scalar()
+    query = _SCHOOL if row.kind == Kind.SCHOOL else _USER
+    about = {"target": link, "district": row.district_id}
+    found = connection.execute(query, about).scalar()
     if found is not None:
         return str(found)
     if link in _ids(row.candidates):
@@ -86,6 +82,22 @@ def _target(connection: Connection, row: Any, link: str) -> str:
         f"{row.slug} has no such {row.kind}: {link}.",
         hint=f"Candidates: {', '.join(_ids(row.candidates))}.",
     )
+
+
+_CONFLICT = (
+    select(Conflict.table, District.slug)
+    .join_from(Conflict.table, District.table, District.id == Conflict.district_id)
+    .where(Conflict.id == bindparam("conflict"))
+)
+_SCHOOL = select(School.id).where(
+    School.id == bindparam("target"), School.district_id == bindparam("district")
+)
+_USER = select(User.id).where(
+    User.id == bindparam("target"), User.district_id == bindparam("district")
+)
+_DECIDE = (
+    update(Conflict.table).where(Conflict.id == bindparam("conflict")).values(status="resolved")
+)
 
 
 def leave_to_a_person(
@@ -106,20 +118,23 @@ def leave_to_a_person(
         {"id": one, "evidence": list(said)} for one, said in candidates.items()
     ]
     found[0] |= asked or {}
-    about = {
-        "kind": kind.value,
-        "district": district_id,
-        "record": record_id,
-        "reason": reason,
-        "candidates": to_json(found),
-        "now": utc_text(now),
-    }
-    if not connection.execute(_AGAIN, about).rowcount:
-        connection.execute(_NEW, about)
+    values = {"reason": reason, "candidates": found}
+    again = {"record": record_id, "district": district_id, **values}
+    if not connection.execute(_ASK_AGAIN, again).rowcount:
+        about = {"district_id": district_id, "kind": kind.value, "record_id": record_id}
+        connection.execute(_ASK, {**about, **values, "created_at": now})
 
 
-def _ids(candidates: Any) -> list[str]:
-    return [str(candidate["id"]) for candidate in from_json(candidates)]
+_ASK_AGAIN = update(Conflict.table).where(
+    Conflict.record_id == bindparam("record"),
+    Conflict.status == "open",
+    Conflict.district_id == bindparam("district"),
+)
+_ASK = insert(Conflict.table).values(status="open")
+
+
+def _ids(candidates: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(candidate["id"]) for candidate in candidates]
 
 
 def still_resembling_lost(
@@ -135,8 +150,8 @@ def still_resembling_lost(
         return found
     for row in connection.execute(_STILL_LOST, {"records": list(record_ids), "reason": LOST}):
         stand: dict[str, list[str]] = {}
-        for one in from_json(row.candidates):
-            about = {"id": one["id"], "source": row.source_id}
+        for one in row.candidates:
+            about = {"user": one["id"], "source": row.source_id}
             if connection.execute(_IS_LOST, about).first():
                 stand[one["id"]] = list(one.get("evidence", ()))
         if stand:
@@ -144,31 +159,34 @@ def still_resembling_lost(
     return found
 
 
-_STILL_LOST = text(
-    "SELECT c.record_id, c.candidates, r.source_id FROM conflicts c"
-    " JOIN records r ON r.id = c.record_id WHERE c.record_id IN :records AND c.kind = 'user'"
-    " AND c.status = 'open' AND c.reason = :reason"
-).bindparams(bindparam("records", expanding=True))
-_IS_LOST = text(
-    "SELECT 1 FROM users u WHERE u.id = :id AND u.merged_into IS NULL AND NOT EXISTS (SELECT 1"
-    " FROM links l JOIN records r ON r.id = l.record_id WHERE l.target_id = u.id AND l.held"
-    " AND r.source_id = :source AND r.present AND r.in_scope)"
+_STILL_LOST = (
+    select(Conflict.record_id, Conflict.candidates, Record.source_id)
+    .join_from(Conflict.table, Record.table, Record.id == Conflict.record_id)
+    .where(
+        Conflict.record_id.in_(bindparam("records", expanding=True)),
+        Conflict.kind == "user",
+        Conflict.status == "open",
+        Conflict.reason == bindparam("reason"),
+    )
 )
-_AGAIN = text(
-    "UPDATE conflicts SET candidates = :candidates, reason = :reason WHERE record_id = :record"
-    " AND status = 'open' AND district_id = :district"
+_IS_LOST = select(User.id).where(
+    User.id == bindparam("user"),
+    User.merged_into.is_(None),
+    ~exists().where(
+        Link.target_id == User.id,
+        Link.held,
+        Record.id == Link.record_id,
+        Record.source_id == bindparam("source"),
+        Record.present,
+        Record.in_scope,
+    ),
 )
-_NEW = text(
-    "INSERT INTO conflicts (district_id, kind, record_id, candidates, reason, status, created_at)"
-    " VALUES (:district, :kind, :record, :candidates, :reason, 'open', :now)"
-)
-_CONFLICT = text(
-    "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id WHERE c.id = :id"
-)
-_DECIDE = text(
-    "UPDATE conflicts SET status = 'resolved', decision = :decision, decided_by = :actor,"
-    " decided_at = :now WHERE id = :id"
-)
+
+
+# --- Set-wise statements ---
+# What ``opening`` in ``sync/run/open_records.py`` makes is INSERT ... SELECT, in plain SQL like the
+# conditions that it takes. Each finds its records by an id, by their source or by the index of the
+# targets of links.
 _OPEN_RECORD = text(opening("r.id = :record"))
 _OPEN_SOURCE = text(
     opening(

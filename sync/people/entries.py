@@ -53,24 +53,24 @@ def unite(database: Database, transaction: Transaction, tables: PlanTables, reco
     with transaction() as connection:
         keys.index()
         database.analyze(connection, "entry_keys")
-        connection.execute(_SEED)
-        while connection.execute(_SPREAD).rowcount:
+        connection.execute(_LABEL_SHARED_WORDS)
+        while connection.execute(_SPREAD_LABELS).rowcount:
             pass
         _leave_contradictions_out(groups)
-        connection.execute(_KEEP)
+        connection.execute(_KEEP_GROUPS)
         return tables.same_entries.count() > 0
 
 
 def attach(tables: PlanTables) -> None:
     """Let each person's other entries join with their first one, as far as they are still new."""
-    for query in (_ATTACH, _BASE_OF_OTHERS, _NOT_BY_THEMSELVES):
+    for query in (_ATTACH_OTHERS, _BASE_OF_OTHERS, _NOT_BY_THEMSELVES):
         tables.same_entries.connection.execute(query)
 
 
 def others(same: SameEntries) -> Iterator[tuple[int, list[RecordView]]]:
     """Yield each first entry with the other entries of its person."""
     connection = same.connection
-    rows = connection.execute(_OTHERS).all()
+    rows = connection.execute(_OTHER_ENTRIES).all()
     for start in range(0, len(rows), BATCH):
         some = rows[start : start + BATCH]
         views = read_records(connection, [row.record_id for row in some])
@@ -102,7 +102,7 @@ def _read(transaction: Transaction, listed: RecordList, records: int) -> Iterato
     for first in range(1, records + 1, BATCH):
         with transaction():
             about = {"first": first, "last": first + BATCH - 1}
-            rows = listed.connection.execute(_RECORDS, about).all()
+            rows = listed.connection.execute(_LISTED_RECORDS, about).all()
         yield rows
 
 
@@ -180,7 +180,7 @@ def _leave_contradictions_out(groups: EntryGroups) -> None:
     last: dict[str, int] = {"label": 0, "n": 0}
     kept: list[Any] = []
     while True:
-        rows = kept + list(connection.execute(_GROUPED, last | {"size": BATCH}).all())
+        rows = kept + list(connection.execute(_MEMBERS_OF_GROUPS, last | {"size": BATCH}).all())
         if len(rows) == len(kept):
             break
         last = {"label": rows[-1].label, "n": rows[-1].n}
@@ -190,7 +190,7 @@ def _leave_contradictions_out(groups: EntryGroups) -> None:
     if kept and _contradicts(kept):
         wrong.append({"label": kept[0].label})
     if wrong:
-        connection.execute(_TAKE_APART, wrong)
+        connection.execute(_TAKE_GROUP_APART, wrong)
 
 
 def _contradicts(members: Sequence[Any]) -> bool:
@@ -205,35 +205,39 @@ def _contradicts(members: Sequence[Any]) -> bool:
     return any(len(values) > 1 for values in said.values())
 
 
-_RECORDS = text(
+# --- Set-wise statements ---
+# They group a whole list of records in a few passes over scratch tables, whatever number of entries
+# a person has. Words and numbers of ``entry_keys`` are indexed in both orders, so each pass of
+# ``_SPREAD_LABELS`` looks up what it joins.
+_LISTED_RECORDS = text(
     "SELECT t.n, r.source_id, r.person_key, r.roles, r.email, r.data FROM todo_records t"
     " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )
-_SEED = text(
+_LABEL_SHARED_WORDS = text(
     "INSERT INTO entry_groups SELECT DISTINCT k.n, k.n FROM entry_keys k JOIN (SELECT word"
     " FROM entry_keys GROUP BY word HAVING MIN(n) <> MAX(n)) AS shared ON shared.word = k.word"
 )
-_SPREAD = text(  # each takes the lowest label of all with whom it shares a word
+_SPREAD_LABELS = text(  # each takes the lowest label of all with whom it shares a word
     "UPDATE entry_groups SET label = lowest.label FROM (SELECT k.n, MIN(shared.label) AS label"
     " FROM entry_keys k JOIN (SELECT e.word, MIN(g.label) AS label FROM entry_keys e"
     " JOIN entry_groups g ON g.n = e.n GROUP BY e.word) AS shared ON shared.word = k.word"
     " GROUP BY k.n) AS lowest WHERE lowest.n = entry_groups.n AND lowest.label < entry_groups.label"
 )
-_GROUPED = text(
+_MEMBERS_OF_GROUPS = text(
     "SELECT g.label, g.n, r.data, r.person_key FROM entry_groups g"
     " JOIN todo_records t ON t.n = g.n JOIN records r ON r.id = t.record_id"
     " WHERE g.label > :label OR (g.label = :label AND g.n > :n) ORDER BY g.label, g.n LIMIT :size"
 )
-_TAKE_APART = text("DELETE FROM entry_groups WHERE label = :label")
-_KEEP = text(
+_TAKE_GROUP_APART = text("DELETE FROM entry_groups WHERE label = :label")
+_KEEP_GROUPS = text(
     "INSERT INTO same_entries SELECT t.record_id, b.record_id, 'entries:' || r.external_id"
     " FROM entry_groups g JOIN todo_records t ON t.n = g.n JOIN todo_records b ON b.n = g.label"
     " JOIN records r ON r.id = b.record_id"
 )
-_OTHERS = text(
+_OTHER_ENTRIES = text(
     "SELECT base_id, record_id FROM same_entries WHERE record_id <> base_id ORDER BY 1, 2"
 )
-_ATTACH = text(
+_ATTACH_OTHERS = text(
     "INSERT INTO attached SELECT s.record_id, s.base_id, NULL, 'same_person' FROM same_entries s"
     " WHERE s.record_id <> s.base_id"
     " AND EXISTS (SELECT 1 FROM todo_records t WHERE t.record_id = s.record_id)"

@@ -382,9 +382,18 @@ def read_records(
     return found
 
 
-# -- the sets
+_CLASSES = ("student", "staff", "contact")
+_CROSSED = (  # (the number here, the field there, of whom)
+    ("sis_id", "student_number", "student"), ("student_number", "sis_id", "student"),
+    ("sis_id", "staff_number", "staff"), ("staff_number", "sis_id", "staff"),
+)  # fmt: skip
+_EXPANDING: Any = bindparam("people", expanding=True)
 
 
+# --- Set-wise statements ---
+# They look up the keys of all new records together, in scratch tables. ``new_keys`` and ``found``
+# are filled, indexed and analysed before they are read; CROSS JOIN keeps SQLite to the order of the
+# tables as they are written, and ``+ 0`` keeps it from an index that would lead past everybody.
 _DECIDED_NEW = text(  # a person said that this is somebody new; others may still be the same person
     "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"
@@ -409,11 +418,6 @@ def _find_own(own: OwnNumbers) -> Iterable[TextClause]:
             yield text(_KNOWN_BY.format(words=words, column=name, found="k.word"))
 
 
-_CLASSES = ("student", "staff", "contact")
-_CROSSED = (  # (the number here, the field there, of whom)
-    ("sis_id", "student_number", "student"), ("student_number", "sis_id", "student"),
-    ("sis_id", "staff_number", "staff"), ("staff_number", "sis_id", "staff"),
-)  # fmt: skip
 _FIND = (
     *(
         text(_KNOWN_BY.format(words=_classes(name, _CLASSES), column=name, found="k.word"))
@@ -481,7 +485,6 @@ _PEOPLE = text(
     "SELECT DISTINCT person FROM found WHERE source_id = :source AND person > :last"
     " ORDER BY person LIMIT :batch"
 )
-_EXPANDING: Any = bindparam("people", expanding=True)
 _FOUND = text(
     "SELECT DISTINCT person, target_id, other FROM found WHERE person IN :people"
 ).bindparams(_EXPANDING)

@@ -95,46 +95,19 @@ def find(tables: PlanTables) -> int:
     for table in (tables.leavers, tables.joiners):
         table.index()
         connection.exec_driver_sql(f"ANALYZE {table.name}")
-    connection.execute(_PAIR)
-    connection.execute(_STAY_ALIKE)
+    connection.execute(_PAIR_LEAVERS_WITH_JOINERS)
+    connection.execute(_DROP_LIKENESS_TO_STAYING)
     tables.pairs.index()
-    for query in (_CONTRADICTED, _NOT_UNIQUE, _DECIDED):
+    for query in (_UNMOVE_CONTRADICTED, _UNMOVE_NOT_UNIQUE, _DROP_LIKENESS_TO_MOVED):
         connection.execute(query)
-    return int(connection.execute(text("SELECT COUNT(*) FROM pairs WHERE moved = 1")).scalar_one())
-
-
-_PAIR = text(  # equal names at a new domain are a person who moved; at the same address, maybe not
-    "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
-    " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
-    " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
-    " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
-)
-_STAY_ALIKE = text(
-    "DELETE FROM pairs WHERE moved = 0 AND target_id IN (SELECT person FROM staying)"
-)
-_CONTRADICTED = text(
-    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND EXISTS (SELECT 1 FROM leavers l JOIN joiners j"
-    " ON j.kind = l.kind AND j.value <> l.value WHERE l.person = pairs.target_id"
-    " AND j.person = pairs.record_id AND l.word = 'id' AND j.word = 'id')"
-)
-_NOT_UNIQUE = text(
-    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND ("
-    " record_id IN (SELECT record_id FROM pairs WHERE moved = 1 GROUP BY record_id"
-    "  HAVING COUNT(*) > 1)"
-    " OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1 GROUP BY target_id"
-    "  HAVING COUNT(*) > 1))"
-)
-_DECIDED = text(  # people who have moved no longer resemble anybody
-    "DELETE FROM pairs WHERE moved = 0 AND (record_id IN (SELECT record_id FROM pairs"
-    " WHERE moved = 1) OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1))"
-)
+    return int(connection.execute(_COUNT_MOVED).scalar_one())
 
 
 def likenesses(tables: PlanTables, record_ids: Sequence[int]) -> dict[int, dict[str, list[str]]]:
     """Return record id → the leavers that it merely resembles, and in what."""
     found: dict[int, dict[str, list[str]]] = {}
     if record_ids:
-        rows = tables.pairs.connection.execute(_LIKE, {"records": list(record_ids)})
+        rows = tables.pairs.connection.execute(_LIKENESSES, {"records": list(record_ids)})
         for record_id, target, word in rows:
             slugs = found.setdefault(record_id, {}).setdefault(target, [])
             if word in _SLUGS:
@@ -145,7 +118,41 @@ def likenesses(tables: PlanTables, record_ids: Sequence[int]) -> dict[int, dict[
 _SLUGS = {
     "email": "same_email", "id": "same_key", "local": "same_local_part", "names": "names_agree",
 }  # fmt: skip
-_LIKE = text(
+
+
+# --- Set-wise statements ---
+# They pair a whole district in a few joins, on scratch tables that exist only in a run. The word
+# and value of a key are indexed on both sides before ``find`` runs the first six, in this order:
+# each goes by what the ones before it have left in ``pairs``.
+_PAIR_LEAVERS_WITH_JOINERS = (
+    text(  # equal names at a new domain are a person who moved; at the same address, maybe not
+        "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
+        " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
+        " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
+        " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
+    )
+)
+_DROP_LIKENESS_TO_STAYING = text(
+    "DELETE FROM pairs WHERE moved = 0 AND target_id IN (SELECT person FROM staying)"
+)
+_UNMOVE_CONTRADICTED = text(
+    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND EXISTS (SELECT 1 FROM leavers l JOIN joiners j"
+    " ON j.kind = l.kind AND j.value <> l.value WHERE l.person = pairs.target_id"
+    " AND j.person = pairs.record_id AND l.word = 'id' AND j.word = 'id')"
+)
+_UNMOVE_NOT_UNIQUE = text(
+    "UPDATE pairs SET moved = 0 WHERE moved = 1 AND ("
+    " record_id IN (SELECT record_id FROM pairs WHERE moved = 1 GROUP BY record_id"
+    "  HAVING COUNT(*) > 1)"
+    " OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1 GROUP BY target_id"
+    "  HAVING COUNT(*) > 1))"
+)
+_DROP_LIKENESS_TO_MOVED = text(  # people who have moved no longer resemble anybody
+    "DELETE FROM pairs WHERE moved = 0 AND (record_id IN (SELECT record_id FROM pairs"
+    " WHERE moved = 1) OR target_id IN (SELECT target_id FROM pairs WHERE moved = 1))"
+)
+_COUNT_MOVED = text("SELECT COUNT(*) FROM pairs WHERE moved = 1")
+_LIKENESSES = text(
     "SELECT DISTINCT p.record_id, p.target_id, l.word FROM pairs p"
     " JOIN leavers l ON l.person = p.target_id JOIN joiners j ON j.person = p.record_id"
     " AND j.word = l.word AND j.value = l.value WHERE p.moved = 0 AND p.record_id IN :records"

@@ -241,6 +241,9 @@ def stored_profile(profile: Mapping[str, Any]) -> dict[str, Any]:
 
 # -- reading in batches
 
+_BEFORE_PROFILE = 8
+"""How many columns of a user stand before those of the profile."""
+
 
 def read_users(people: PeopleToRead, first: int, last: int) -> list[UserView]:
     """Return the users ``first`` to ``last`` of the list with their records, linked or joining."""
@@ -258,11 +261,11 @@ def read_users(people: PeopleToRead, first: int, last: int) -> list[UserView]:
             from_json(row.locked_fields) or [],
             dict(zip(PROFILE_FIELDS, row[_BEFORE_PROFILE:], strict=True)),
         )
-        for row in connection.execute(_USERS, about)
+        for row in connection.execute(_LISTED_USERS, about)
     }
-    for user_id, role, school, primary in connection.execute(_MEMBERSHIPS, about):
+    for user_id, role, school, primary in connection.execute(_MEMBERSHIPS_OF_LISTED, about):
         users[user_id].memberships.append((role, school, bool(primary)))
-    for target, *row in connection.execute(_RECORDS, about):
+    for target, *row in connection.execute(_RECORDS_OF_LISTED, about):
         users[target].records.append(_record(row))
     return list(users.values())
 
@@ -306,31 +309,44 @@ def _record(row: Sequence[Any]) -> RecordView:
     )
 
 
+def read_user(connection: Connection, district_id: int, user_id: str) -> UserView | None:
+    """Return one user of a district with their records, or None."""
+    people = PeopleToRead.none_yet(connection)
+    connection.execute(_LIST_ONE_USER, {"id": user_id, "district": district_id})
+    found = read_users(people, 1, 1)
+    return found[0] if found else None
+
+
+# --- Set-wise statements ---
+# They read a batch of people by a range of the numbers that a worklist gives them, so that one
+# statement reads a thousand people in the order of the list. The columns stand in the order in
+# which ``_record`` and ``read_users`` take them, by position for speed.
 _RECORD_COLUMNS = (  # a retired source shares nobody, whatever it said before
     "r.id, r.source_id, r.external_id, r.version, (r.present AND r.source_id NOT IN"
     " (SELECT id FROM sources WHERE retired)) AS present, r.in_scope, r.data,"
     " {cause} AS cause, r.absent_since, r.absent_fetches, r.person_key"
 )
-_BEFORE_PROFILE = 8
-_USERS = text(
+_LISTED_USERS = text(
     "SELECT u.id, u.status, u.origin, u.revision, u.protected, u.kept_archived, u.kept_until,"
     " u.locked_fields, "
     + ", ".join(f"u.{name}" for name in PROFILE_FIELDS)  # last, see read_users
     + " FROM todo_users t JOIN users u ON u.id = t.target_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
 )
-_MEMBERSHIPS = text(
+_MEMBERSHIPS_OF_LISTED = text(
     "SELECT m.user_id, m.role, m.school_id, m.is_primary FROM todo_users t"
     " JOIN memberships m ON m.user_id = t.target_id WHERE t.n BETWEEN :first AND :last"
     " ORDER BY m.user_id, m.role, m.school_id"
 )
 _CAUSE = "(SELECT w.cause FROM open_records w WHERE w.record_id = r.id)"
-_OF_USERS = _RECORD_COLUMNS.format(cause=_CAUSE.replace("w.cause", "COALESCE(w.cause, 'moved')"))
-_RECORDS = text(
-    f"SELECT t.target_id, {_OF_USERS}, l.held, NULL AS join_reason FROM todo_users t"
+_COLUMNS_OF_LISTED = _RECORD_COLUMNS.format(
+    cause=_CAUSE.replace("w.cause", "COALESCE(w.cause, 'moved')")
+)
+_RECORDS_OF_LISTED = text(
+    f"SELECT t.target_id, {_COLUMNS_OF_LISTED}, l.held, NULL AS join_reason FROM todo_users t"
     " JOIN links l ON l.target_id = t.target_id JOIN records r ON r.id = l.record_id"
     " WHERE t.n BETWEEN :first AND :last"
-    f" UNION ALL SELECT t.target_id, {_OF_USERS}, NULL, j.reason FROM todo_users t"
+    f" UNION ALL SELECT t.target_id, {_COLUMNS_OF_LISTED}, NULL, j.reason FROM todo_users t"
     " JOIN todo_joins j ON j.target_id = t.target_id JOIN records r ON r.id = j.record_id"
     " WHERE t.n BETWEEN :first AND :last ORDER BY 1, 2"
 )
@@ -354,16 +370,6 @@ _NEWCOMERS = {
     for table in (RecordList, SomeRecords)
     for grouped in (False, True)
 }
-
-
-def read_user(connection: Connection, district_id: int, user_id: str) -> UserView | None:
-    """Return one user of a district with their records, or None."""
-    people = PeopleToRead.none_yet(connection)
-    connection.execute(_ONE, {"id": user_id, "district": district_id})
-    found = read_users(people, 1, 1)
-    return found[0] if found else None
-
-
-_ONE = text(
+_LIST_ONE_USER = text(
     "INSERT INTO todo_users SELECT 1, id FROM users WHERE id = :id AND district_id = :district"
 )

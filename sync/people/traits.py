@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, and_, bindparam, select
 
 from core.models import fold_name
-from core.storage.schema import Source
+from core.storage.schema import Link, Membership, Record, Source, User
 from sync.ledger.domain_moves import spellings
 from sync.people.identity import NUMBERS, Candidate, Traits, role_class
 from sync.people.person import UserData, decode_user
@@ -132,8 +132,8 @@ def read_known(
         about = {"ids": wanted[start : start + 500]}
         for user_id, role in connection.execute(_ROLES, about):
             roles[user_id].add(role)
-        for user_id, source_id, present, person_key in connection.execute(_LINKED, about):
-            here[user_id][0 if present else 1].add(source_id)
+        for user_id, source_id, shares, person_key in connection.execute(_LINKED, about):
+            here[user_id][0 if shares else 1].add(source_id)
             _add_person_key(keys[user_id], person_key)
         not_common = _read_own(connection, about["ids"], own, roles, keys) if own else set()
         for row in connection.execute(_USERS, about):
@@ -181,19 +181,36 @@ def _read_own(
     return found
 
 
-_IDS: Any = bindparam("ids", expanding=True)
-_ROLES = text("SELECT user_id, role FROM memberships WHERE user_id IN :ids").bindparams(_IDS)
-_LINKED = text(
-    "SELECT l.target_id, r.source_id, (r.present AND r.in_scope AND r.source_id NOT IN"
-    " (SELECT id FROM sources WHERE retired)) AS present, r.person_key FROM links l"
-    " JOIN records r ON r.id = l.record_id WHERE l.target_id IN :ids"
-).bindparams(_IDS)
-_OWN = text(
-    "SELECT l.target_id, r.source_id, r.data FROM links l JOIN records r ON r.id = l.record_id"
-    " WHERE l.target_id IN :ids AND r.source_id IN :sources AND r.kind = 'user'"
-).bindparams(_IDS, bindparam("sources", expanding=True))
-_USERS = text(
-    "SELECT id, status, email, username, given_name, family_name, preferred_given_name,"
-    f" preferred_family_name, {', '.join(NUMBERS)} FROM users"
-    " WHERE id IN :ids AND merged_into IS NULL"
-).bindparams(_IDS)
+_IDS: Any = bindparam("ids", type_=String, expanding=True)
+_ROLES = select(Membership.user_id, Membership.role).where(Membership.user_id.in_(_IDS))
+_RETIRED = select(Source.id).where(Source.retired)
+_LINKED = (
+    select(
+        Link.target_id,
+        Record.source_id,
+        and_(Record.present, Record.in_scope, Record.source_id.not_in(_RETIRED)).label("present"),
+        Record.person_key,
+    )
+    .join_from(Link.table, Record.table, Record.id == Link.record_id)
+    .where(Link.target_id.in_(_IDS))
+)
+_OWN = (
+    select(Link.target_id, Record.source_id, Record.data)
+    .join_from(Link.table, Record.table, Record.id == Link.record_id)
+    .where(
+        Link.target_id.in_(_IDS),
+        Record.source_id.in_(bindparam("sources", expanding=True)),
+        Record.kind == "user",
+    )
+)
+_USERS = select(
+    User.id,
+    User.status,
+    User.email,
+    User.username,
+    User.given_name,
+    User.family_name,
+    User.preferred_given_name,
+    User.preferred_family_name,
+    *(User.table.c[name] for name in NUMBERS),
+).where(User.id.in_(_IDS), User.merged_into.is_(None))

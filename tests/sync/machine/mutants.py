@@ -445,7 +445,8 @@ def _pairs(patch: pytest.MonkeyPatch) -> None:
     test_moved_people.test_l7_the_same_local_part_and_names_at_a_new_domain_is_one_update,
 )
 def _moved(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(moved_people, "_PAIR", text(moved_people._PAIR.text.replace("THEN 1", "THEN 0")))
+    never = moved_people._PAIR_LEAVERS_WITH_JOINERS.text.replace("THEN 1", "THEN 0")
+    patch.setattr(moved_people, "_PAIR_LEAVERS_WITH_JOINERS", text(never))
 
 
 @without(
