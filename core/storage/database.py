@@ -87,6 +87,7 @@ class Database(SqlWords, DistrictLocks):
             event.listen(engine, "connect", _look_up_rather_than_scan)
             return engine
         engine = create_engine(self.url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+        _leave_truths_as_they_are(engine)
 
         @event.listens_for(engine, "connect")
         def _configure(dbapi: Any, _record: object) -> None:
@@ -307,6 +308,21 @@ class Database(SqlWords, DistrictLocks):
         grown = [name for name in tables if rows > sizes.get(name, 0) / 10]
         if grown:
             self.analyze(connection, *grown)
+
+
+def _leave_truths_as_they_are(engine: Engine) -> None:
+    """Have ``WHERE standing`` written for SQLite as it is said, so that it uses a partial index.
+
+    SQLAlchemy would write ``standing = 1``. To SQLite that is another condition than the
+    ``standing`` of the index, and it would read all plans.
+    """
+    from sqlalchemy.dialects.sqlite.base import SQLiteCompiler  # not loaded for PostgreSQL
+
+    class Compiler(SQLiteCompiler):
+        def visit_is_true_unary_operator(self, element: Any, operator: Any, **more: Any) -> str:
+            return self.process(element.element, **more)
+
+    engine.dialect.statement_compiler = Compiler
 
 
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:

@@ -10,7 +10,18 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, String, insert, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    insert,
+    select,
+)
 from sqlalchemy.orm import Session
 
 import core.storage.schema
@@ -151,3 +162,33 @@ def test_each_declared_table_is_in_the_database_under_its_own_name() -> None:
     assert [type(column) for column in (Source.id, User.email)] == [Column, Column]
     with pytest.raises(AttributeError, match="no table Nobody"):
         _ = core.storage.tables.Nobody
+
+
+PARTIAL = [
+    (table, index)
+    for table in every_table().sorted_tables
+    for index in sorted(table.indexes, key=lambda one: str(one.name))
+    if index.dialect_options["sqlite"]["where"] is not None
+]
+
+
+@pytest.mark.parametrize(("table", "index"), PARTIAL, ids=[str(one.name) for _, one in PARTIAL])
+def test_an_expression_uses_the_partial_index_of_its_condition(
+    sqlite_url: str, table: Table, index: Index
+) -> None:
+    """SQLite uses it only for the very words of the index; PostgreSQL understands others, too."""
+    engine = Database(sqlite_url).engine
+    every_table().create_all(engine)
+    name, *null = str(index.dialect_options["sqlite"]["where"]).split(" ", 1)
+    condition = table.c[name].is_not(None) if null else table.c[name]
+    query = select(table).where(*(column == "x" for column in index.columns), condition)
+    written = query.compile(engine)
+    with engine.begin() as connection:
+        plan = connection.exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {written}", tuple(written.params.values())
+        ).all()
+    assert [row.detail for row in plan if f" {index.name} " in row.detail] != [], plan
+
+
+def test_there_are_partial_indexes_of_a_truth_and_of_what_is_not_null() -> None:
+    assert {str(index.name) for _, index in PARTIAL} >= {"uq_plans_standing", "ix_records_person"}
