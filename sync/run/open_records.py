@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, delete, text
+
+from core.storage.schema import OpenRecord
 
 _OPEN = "INSERT INTO open_records (record_id, source_id, kind, cause)"
 
@@ -41,22 +43,12 @@ def opening_moved(found: str, cause: str, again: str) -> str:
 
 def open_people_of(connection: Connection, source_id: int) -> None:
     """Open everybody who is in this source and in another one: the order of precedence changed."""
-    connection.execute(_OPEN_SHARED, {"source": source_id})
+    connection.execute(_OPEN_PEOPLE_OF_SEVERAL, {"source": source_id})
 
 
 def open_source(connection: Connection, source_id: int) -> None:
     """Open everybody who is in this source: what follows from its data has changed."""
-    connection.execute(_OPEN_SOURCE, {"source": source_id})
-
-
-_OPEN_SOURCE = text(opening("r.source_id = :source AND r.kind = 'user'"))
-_OPEN_SHARED = text(
-    opening(
-        "r.id IN (SELECT l.record_id FROM links l"
-        " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records o ON o.id ="
-        " m.record_id WHERE o.source_id = :source AND o.kind = 'user'))"
-    )
-)
+    connection.execute(_OPEN_PEOPLE, {"source": source_id})
 
 
 def close(connection: Connection, records: Sequence[int]) -> None:
@@ -65,4 +57,18 @@ def close(connection: Connection, records: Sequence[int]) -> None:
         connection.execute(_CLOSE, [{"id": record} for record in records])
 
 
-_CLOSE = text("DELETE FROM open_records WHERE record_id = :id")
+_CLOSE = delete(OpenRecord.table).where(OpenRecord.record_id == bindparam("id"))
+
+
+# --- Set-wise statements ---
+# They insert from ``records`` what is not open yet, which is one statement for a million people.
+# Both find the records by the indexes of ``records`` and ``links``.
+
+_OPEN_PEOPLE = text(opening("r.source_id = :source AND r.kind = 'user'"))
+_OPEN_PEOPLE_OF_SEVERAL = text(
+    opening(
+        "r.id IN (SELECT l.record_id FROM links l"
+        " WHERE l.target_id IN (SELECT m.target_id FROM links m JOIN records o ON o.id ="
+        " m.record_id WHERE o.source_id = :source AND o.kind = 'user'))"
+    )
+)

@@ -15,7 +15,18 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import (
+    Connection,
+    String,
+    and_,
+    bindparam,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from connectors.contract.connector import Received
 from core.errors import Busy, ConfigError, RosterSyncError
@@ -173,11 +184,16 @@ def overtake(database: Database, upload_id: int) -> None:
 
 
 _DISTRICT_OF = select(Upload.district_id).where(Upload.id == bindparam("id"))
-_OVERTAKEN_BY = text(
-    "SELECT MAX(l.id) FROM uploads l WHERE l.id > :id AND l.source_id = :source AND l.dry = :dry"
-    " AND (l.scope = :scope OR :scope = '')"
-    " AND ((l.status IN ('PENDING', 'QUEUED') AND l.original IS NOT NULL)"
-    "  OR (l.status = 'PROCESSED' AND l.run_id IS NOT NULL))"
+_SCOPE = bindparam("scope", type_=String)
+_OVERTAKEN_BY = select(func.max(Upload.id)).where(
+    Upload.id > bindparam("id"),
+    Upload.source_id == bindparam("source"),
+    Upload.dry == bindparam("dry"),
+    or_(Upload.scope == _SCOPE, _SCOPE == ""),
+    or_(
+        and_(Upload.status.in_((PENDING, QUEUED)), Upload.original.is_not(None)),
+        and_(Upload.status == PROCESSED, Upload.run_id.is_not(None)),
+    ),
 )
 
 
@@ -196,17 +212,7 @@ def only_looked_at(database: Database, district_id: int) -> set[int]:
     It changes nobody until its plan is applied or the source says something else.
     """
     with database.read() as connection:
-        return set(connection.execute(_LOOKED_AT, {"district": district_id}).scalars())
-
-
-_LOOKED_AT = text(
-    "SELECT u.source_id FROM uploads u JOIN fetches f ON f.run_id = u.run_id"
-    " AND f.source_id = u.source_id WHERE u.district_id = :district AND u.dry AND f.complete"
-    " AND NOT EXISTS (SELECT 1 FROM fetches n WHERE n.source_id = f.source_id AND n.id > f.id"
-    "  AND n.complete)"
-    " AND EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id)"
-    " AND NOT EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id AND p.status = 'applied')"
-)
+        return set(connection.execute(_READ_FOR_A_PLAN_ONLY, {"district": district_id}).scalars())
 
 
 def waiting(connection: Connection, district_id: int) -> list[Upload]:
@@ -302,3 +308,17 @@ def _fernet(database: Database) -> Any:
 
     key = blake2b(b"rostersync uploads", key=database.key, digest_size=32).digest()
     return Fernet(base64.urlsafe_b64encode(key))
+
+
+# --- Set-wise statements ---
+# Whether a file was only looked at follows from four tables: its latest complete reading, and the
+# plans of that run. They are few rows of one source each, found by their indexes.
+
+_READ_FOR_A_PLAN_ONLY = text(
+    "SELECT u.source_id FROM uploads u JOIN fetches f ON f.run_id = u.run_id"
+    " AND f.source_id = u.source_id WHERE u.district_id = :district AND u.dry AND f.complete"
+    " AND NOT EXISTS (SELECT 1 FROM fetches n WHERE n.source_id = f.source_id AND n.id > f.id"
+    "  AND n.complete)"
+    " AND EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id)"
+    " AND NOT EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id AND p.status = 'applied')"
+)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select
 
 from core.errors import UsageError
 from core.models import fold_email, fold_name, without_zeros
-from core.storage import schema
-from core.storage.columns import typed
+from core.storage.schema import Conflict, District, Record, School, Source, User
 from core.storage.stored import from_json
 from sync.run.display import CONFLICT, parse_id, shown_id, shown_time
 from sync.run.find import Json
@@ -35,9 +34,11 @@ def conflicts(
     ``record`` says what the source says, each candidate what the directory has, and which fields
     of the two agree and differ.
     """
-    wanted = "" if status is None else " AND c.status = :status"
-    query = typed(f"{_CONFLICTS}{wanted} ORDER BY c.id LIMIT :size", schema.Conflict)
-    about = {"district": district.id, "status": status, "after": 0, "size": _PAGE}
+    about = {"district": district.id, "after": 0, "size": _PAGE}
+    query = _CONFLICTS
+    if status is not None:
+        query = _CONFLICTS_OF_STATUS
+        about["status"] = status
     while page := connection.execute(query, about).all():
         about["after"] = page[-1].id
         known = _known(connection, page)
@@ -121,19 +122,23 @@ def _known(connection: Connection, page: Sequence[Any]) -> dict[str, Json]:
 
 
 _CONFLICTS = (
-    "SELECT c.*, r.external_id, r.data, s.name AS source FROM conflicts c"
-    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
-    " WHERE c.district_id = :district AND c.id > :after"
+    select(Conflict.table, Record.external_id, Record.data, Source.name.label("source"))
+    .join_from(Conflict.table, Record.table, Record.id == Conflict.record_id, isouter=True)
+    .join(Source.table, Source.id == Record.source_id, isouter=True)
+    .where(Conflict.district_id == bindparam("district"), Conflict.id > bindparam("after"))
+    .order_by(Conflict.id)
+    .limit(bindparam("size"))
 )
-_CONFLICT = typed(
-    "SELECT c.*, d.slug FROM conflicts c JOIN districts d ON d.id = c.district_id"
-    " WHERE c.id = :conflict",
-    schema.Conflict,
+_CONFLICTS_OF_STATUS = _CONFLICTS.where(Conflict.status == bindparam("status"))
+_CONFLICT = (
+    select(Conflict.table, District.slug)
+    .join_from(Conflict.table, District.table, District.id == Conflict.district_id)
+    .where(Conflict.id == bindparam("conflict"))
 )
 _IDS: Any = bindparam("ids", expanding=True)
-_USERS = text(f"SELECT id, status, {', '.join(COMPARED)} FROM users WHERE id IN :ids").bindparams(
-    _IDS
+_USERS = select(User.id, User.status, *(User.table.c[name] for name in COMPARED)).where(
+    User.id.in_(_IDS)
 )
-_SCHOOLS = text(
-    f"SELECT id, status, {', '.join(COMPARED_OF_SCHOOLS)} FROM schools WHERE id IN :ids"
-).bindparams(_IDS)
+_SCHOOLS = select(
+    School.id, School.status, *(School.table.c[name] for name in COMPARED_OF_SCHOOLS)
+).where(School.id.in_(_IDS))

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select, text
+from sqlalchemy import Connection, bindparam, func, or_, select
 
-from core.storage.schema import District, Fetch, Plan, Run, Source, User
+from core.storage.schema import District, Fetch, Link, Plan, Record, Run, Source, User
 from sync.run.display import PLAN, RUN, shown_id, shown_time
 from sync.run.find import Json, source_rows
 
@@ -80,9 +80,10 @@ def sources(connection: Connection, district: Any | None = None) -> Iterator[Jso
         }
 
 
-_PEOPLE = text(
-    "SELECT COUNT(DISTINCT l.target_id) FROM links l JOIN records r ON r.id = l.record_id"
-    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held"
+_PEOPLE = (
+    select(func.count(Link.target_id.distinct()))
+    .join_from(Link.table, Record.table, Record.id == Link.record_id)
+    .where(Record.source_id == bindparam("source"), Record.kind == "user", Link.held)
 )
 
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from connectors.contract.file_exchange import ExportedRow, ExportFile, ExportRequest, HeldPerson
 from connectors.files import user_file
 from connectors.installed import load
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, UserStatus
+from core.storage.schema import Link, Part, Record, User
 from sync.sources.mapping import places_of, read_rules
 from sync.views import people as people_views
 
@@ -84,7 +85,7 @@ def _request(connection: Connection, district: Any, source: Any) -> ExportReques
     )
 
 
-_JOINED = text("SELECT 1 FROM parts WHERE source_id = :source LIMIT 1")
+_JOINED = select(Part.source_id).where(Part.source_id == bindparam("source")).limit(1)
 
 
 def _schools(connection: Connection, source: Any) -> Iterator[Mapping[str, Any]]:
@@ -92,9 +93,10 @@ def _schools(connection: Connection, source: Any) -> Iterator[Mapping[str, Any]]
         yield msgspec.json.decode(data)
 
 
-_SCHOOLS = text(
-    "SELECT data FROM records WHERE source_id = :source AND kind = 'school' AND present"
-    " ORDER BY external_id"
+_SCHOOLS = (
+    select(Record.data)
+    .where(Record.source_id == bindparam("source"), Record.kind == "school", Record.present)
+    .order_by(Record.external_id)
 )
 
 
@@ -109,23 +111,36 @@ def _held_by(connection: Connection, source: Any) -> Iterator[HeldPerson]:
             yield HeldPerson(row["user_id"], suspended, dict(row), said)
 
 
-_HELD = text(
-    "SELECT r.id AS record_id, r.data, u.id AS user_id, u.status,"
-    f" {', '.join(f'u.{name}' for name in PROFILE_FIELDS)} FROM records r"
-    " JOIN links l ON l.record_id = r.id JOIN users u ON u.id = l.target_id"
-    " WHERE r.source_id = :source AND r.kind = 'user' AND l.held AND u.status <> 'archived'"
-    " AND r.id > :after ORDER BY r.id LIMIT :size"
+_PROFILE = tuple(User.table.c[name] for name in PROFILE_FIELDS)
+_HELD = (
+    select(
+        Record.id.label("record_id"), Record.data, User.id.label("user_id"), User.status, *_PROFILE
+    )
+    .join_from(Record.table, Link.table, Link.record_id == Record.id)
+    .join(User.table, User.id == Link.target_id)
+    .where(
+        Record.source_id == bindparam("source"),
+        Record.kind == "user",
+        Link.held,
+        User.status != "archived",
+        Record.id > bindparam("after"),
+    )
+    .order_by(Record.id)
+    .limit(bindparam("size"))
 )
 
 
 def _anybody_has(connection: Connection, source: Any, name: str) -> bool:
     if name == "person_key":
-        query = "SELECT 1 FROM records WHERE source_id = :source AND person_key IS NOT NULL"
+        query = select(Record.id).where(Record.person_key.is_not(None))
     elif name in PROFILE_FIELDS:
         query = (
-            "SELECT 1 FROM users u JOIN links l ON l.target_id = u.id JOIN records r"
-            f" ON r.id = l.record_id WHERE r.source_id = :source AND u.{name} IS NOT NULL"
+            select(Record.id)
+            .join_from(User.table, Link.table, Link.target_id == User.id)
+            .join(Record.table, Record.id == Link.record_id)
+            .where(User.table.c[name].is_not(None))
         )
     else:
         raise ValueError(f"{name} is no field of a person")
-    return connection.execute(text(f"{query} LIMIT 1"), {"source": source.id}).first() is not None
+    query = query.where(Record.source_id == source.id).limit(1)
+    return connection.execute(query).first() is not None

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Result, Select, bindparam, exists, func, select
 
-from core.storage.stored import from_json
+from core.storage.schema import Conflict, District, Plan, Run, Source, Upload
 from sync.rules.quarantine import is_stale, read_health
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season
@@ -36,24 +36,23 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
 
     ``needs`` and ``watch`` list slugs of ``NEEDS`` and ``WATCH``; times are UTC.
     """
-    where = "" if slug is None else " WHERE d.slug = :slug"
-    about = {} if slug is None else {"slug": slug}
-    rows = connection.execute(text(f"SELECT d.* FROM districts d{where}"), about).all()
+
+    def read(statement: Select[*tuple[Any, ...]]) -> Result[*tuple[Any, ...]]:
+        if slug is None:
+            return connection.execute(statement)
+        return connection.execute(statement.where(_OF_ONE), {"slug": slug})
+
+    rows = read(select(District.table)).all()
     sources: dict[int, list[Any]] = defaultdict(list)
-    for row in connection.execute(text(f"{_SOURCES}{where}{_IN_ORDER}"), about):
+    for row in read(_SOURCES):
         sources[row.district_id].append(row)
-    held = {row.district_id: row for row in connection.execute(text(f"{_HELD}{where}"), about)}
-    conflicts = {
-        row[0]: row[1] for row in connection.execute(text(f"{_CONFLICTS}{where}{_BY}"), about)
-    }
-    waiting = {
-        row[0]: int(row[1])
-        for row in connection.execute(text(f"{COUNT_WAITING}{where}{_BY_WAITING}"), about)
-    }
-    runs = {row.district_id: row for row in connection.execute(text(f"{_RUNS}{where}"), about)}
+    held = {row.district_id: row for row in read(_HELD)}
+    conflicts = {row.district_id: row.open for row in read(_CONFLICTS)}
+    waiting = {row.district_id: row.people for row in read(COUNT_WAITING)}
+    runs = {row.district_id: row for row in read(_RUNS)}
     uploads: dict[int, list[str]] = defaultdict(list)
-    for row in connection.execute(text(f"{_UPLOADS}{where}{_UPLOADS_IN_ORDER}"), about):
-        if from_json(row.counts).get("waited"):
+    for row in read(_UPLOADS):
+        if row.counts.get("waited"):
             uploads[row.district_id].append(shown_id(UPLOAD, row.id))
     found = [
         _one(
@@ -65,32 +64,57 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     return sorted(found, key=_urgency)
 
 
+_OF_ONE = District.slug == bindparam("slug")
 _SOURCES = (
-    "SELECT s.id, s.district_id, s.name, s.health, s.complete_at, s.vendor_state, s.vendor_time"
-    " FROM sources s JOIN districts d ON d.id = s.district_id AND s.configured AND NOT s.retired"
+    select(
+        Source.id,
+        Source.district_id,
+        Source.name,
+        Source.health,
+        Source.complete_at,
+        Source.vendor_state,
+        Source.vendor_time,
+    )
+    .join_from(Source.table, District.table, District.id == Source.district_id)
+    .where(Source.configured, ~Source.retired)
+    .order_by(Source.precedence, Source.id)
 )
-_IN_ORDER = " ORDER BY s.precedence, s.id"
 _HELD = (
-    "SELECT p.district_id, p.id, p.counts, p.held, p.status, p.expires_at FROM plans p"
-    " JOIN districts d ON d.id = p.district_id AND p.standing"
+    select(Plan.district_id, Plan.id, Plan.counts, Plan.held, Plan.status, Plan.expires_at)
+    .join_from(Plan.table, District.table, District.id == Plan.district_id)
+    .where(Plan.standing)
 )
 _CONFLICTS = (
-    "SELECT c.district_id, COUNT(*) FROM conflicts c JOIN districts d ON d.id = c.district_id"
-    " AND c.status = 'open'"
+    select(Conflict.district_id, func.count().label("open"))
+    .join_from(Conflict.table, District.table, District.id == Conflict.district_id)
+    .where(Conflict.status == "open")
+    .group_by(Conflict.district_id)
 )
+_LATER_FILE = Upload.table.alias()
 _UPLOADS = (
-    "SELECT u.id, u.district_id, u.counts FROM uploads u JOIN districts d ON d.id = u.district_id"
-    " AND u.status = 'FAILED' AND u.kept_until IS NOT NULL AND NOT EXISTS (SELECT 1 FROM uploads l"
-    "  WHERE l.source_id = u.source_id AND l.id > u.id AND l.status = 'PROCESSED')"
+    select(Upload.id, Upload.district_id, Upload.counts)
+    .join_from(Upload.table, District.table, District.id == Upload.district_id)
+    .where(
+        Upload.status == "FAILED",
+        Upload.kept_until.is_not(None),
+        ~exists().where(
+            _LATER_FILE.c.source_id == Upload.source_id,
+            _LATER_FILE.c.id > Upload.id,
+            _LATER_FILE.c.status == "PROCESSED",
+        ),
+    )
+    .order_by(Upload.id)
 )
 """Files that waited and then could not be read: nobody was there to be told."""
-_UPLOADS_IN_ORDER = " ORDER BY u.id"
-_BY = " GROUP BY c.district_id"
-_BY_WAITING = " GROUP BY w.district_id"
-_RUNS = (
-    "SELECT r.district_id, r.id, r.kind, r.status, r.started_at, r.finished_at FROM districts d"
-    " JOIN runs r ON r.id = (SELECT MAX(l.id) FROM runs l WHERE l.district_id = d.id)"
+_OF_DISTRICT = Run.table.alias()
+_LAST_RUN = (
+    select(func.max(_OF_DISTRICT.c.id))
+    .where(_OF_DISTRICT.c.district_id == District.id)
+    .scalar_subquery()
 )
+_RUNS = select(
+    Run.district_id, Run.id, Run.kind, Run.status, Run.started_at, Run.finished_at
+).join_from(District.table, Run.table, Run.id == _LAST_RUN)
 
 
 def _one(
@@ -115,7 +139,7 @@ def _one(
             "id": shown_id(RUN, last.id),
             "kind": last.kind,
             "status": last.status,
-            "started_at": shown_time(_time(last.started_at)),
+            "started_at": shown_time(last.started_at),
         }
     )
     states = {one["state"] for one in shown_sources}
@@ -157,8 +181,8 @@ def _one(
 
 
 def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
-    health = read_health(from_json(row.health))
-    complete_at = _time(row.complete_at)
+    health = read_health(row.health)
+    complete_at = row.complete_at
     good = health.good_at or complete_at
     return {
         "source": row.name,
@@ -171,7 +195,7 @@ def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
         and bool(found.settings.sync_times)
         and _is_stale(health, complete_at, found, now),
         "vendor_state": row.vendor_state,
-        "vendor_time": shown_time(_time(row.vendor_time)),
+        "vendor_time": shown_time(row.vendor_time),
     }
 
 
@@ -188,13 +212,13 @@ def _is_stale(health: Any, complete_at: datetime | None, found: Calendar, now: d
 
 
 def _held(row: Any) -> Json:
-    counts = {word: number for word, number in from_json(row.counts).items() if number}
+    counts = {word: number for word, number in row.counts.items() if number}
     return {
         "id": shown_id(PLAN, row.id),
         "status": row.status,
         "counts": counts,
-        "held": from_json(row.held),
-        "expires_at": shown_time(_time(row.expires_at)),
+        "held": row.held,
+        "expires_at": shown_time(row.expires_at),
     }
 
 
@@ -202,7 +226,3 @@ def _urgency(one: Json) -> tuple[Any, ...]:
     first = NEEDS.index(one["needs"][0]) if one["needs"] else len(NEEDS)
     second = WATCH.index(one["watch"][0]) if one["watch"] else len(WATCH)
     return (first, -len(one["needs"]), second, one["district"])
-
-
-def _time(value: str | None) -> datetime | None:
-    return None if value is None else datetime.fromisoformat(value)

@@ -25,7 +25,6 @@ from sqlalchemy import (
 
 from core.errors import UsageError
 from core.models import Role, UserStatus, fold_email
-from core.storage.columns import typed
 from core.storage.schema import Link, Membership, Record, School, Source, User
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -174,18 +173,18 @@ def _page(connection: Connection, page: Any) -> Iterator[Json]:
         yield _user(row, members.get(row.id, []), list(held.get(row.id, {})))
 
 
-_IDS: Any = bindparam("users", type_=String, expanding=True)
-_MEMBERS = typed(
-    "SELECT m.user_id, m.role, m.school_id, m.is_primary, s.name FROM memberships m"
-    " LEFT JOIN schools s ON s.id = m.school_id WHERE m.user_id IN :users"
-    " ORDER BY m.is_primary DESC, s.name, m.role",
-    Membership,
-).bindparams(_IDS)
-_HOLDERS = text(
-    "SELECT l.target_id, s.name FROM links l JOIN records r ON r.id = l.record_id"
-    " JOIN sources s ON s.id = r.source_id WHERE l.target_id IN :users AND l.held"
-    " ORDER BY s.precedence, s.name"
-).bindparams(_IDS)
+_MEMBERS = (
+    select(
+        Membership.user_id,
+        Membership.role,
+        Membership.school_id,
+        Membership.is_primary,
+        School.name,
+    )
+    .join_from(Membership.table, School.table, School.id == Membership.school_id, isouter=True)
+    .where(Membership.user_id.in_(bindparam("users", expanding=True)))
+    .order_by(Membership.is_primary.desc(), School.name, Membership.role)
+)
 
 
 def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
@@ -266,13 +265,6 @@ def _by_record(connection: Connection, district: Any, source: str, external_id: 
     return None if found is None else str(found)
 
 
-_BY_RECORD = text(
-    "SELECT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
-    " JOIN sources s ON s.id = r.source_id WHERE s.district_id = :district AND s.name = :source"
-    " AND r.kind = 'user' AND r.external_id = :external_id"
-)
-
-
 def _nobody(district: Any) -> UsageError:
     return UsageError(
         f"No user of {district.slug} is meant by that.",
@@ -302,3 +294,18 @@ def resolve_school(connection: Connection, district: Any, word: str) -> str:
 
 
 _SCHOOLS = select(School.id, School.name).where(School.district_id == bindparam("district"))
+
+
+# --- Set-wise statements ---
+# Both join three tables for few people, who are found by their ids or by the key of one record.
+
+_HOLDERS = text(
+    "SELECT l.target_id, s.name FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN sources s ON s.id = r.source_id WHERE l.target_id IN :users AND l.held"
+    " ORDER BY s.precedence, s.name"
+).bindparams(bindparam("users", type_=String, expanding=True))
+_BY_RECORD = text(
+    "SELECT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
+    " JOIN sources s ON s.id = r.source_id WHERE s.district_id = :district AND s.name = :source"
+    " AND r.kind = 'user' AND r.external_id = :external_id"
+)

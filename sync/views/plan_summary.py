@@ -9,8 +9,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, String, bindparam, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    String,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    select,
+    text,
+)
 
+from core.storage.schema import Change
 from sync.ledger.outline import FIRST, GroupKey, Outline, stored_outline
 from sync.run.find import Json
 from sync.views.plans import changes_at, school_names
@@ -72,11 +83,14 @@ def _groups(connection: Connection, plan_id: int) -> dict[GroupKey, int]:
     return {GroupKey(*row[:4]): row[4] for row in rows}
 
 
-_KEY = (
-    "kind, action, CASE WHEN kind = 'school' THEN '' ELSE COALESCE(school_id, '') END,"
-    " COALESCE(role, '')"
+_NONE: ColumnElement[str] = literal_column("''")
+_GROUP = (
+    Change.kind,
+    Change.action,
+    case((Change.kind == "school", _NONE), else_=func.coalesce(Change.school_id, _NONE)),
+    func.coalesce(Change.role, _NONE),
 )
-_GROUPS = text(f"SELECT {_KEY}, COUNT(*) FROM changes WHERE plan_id = :plan GROUP BY {_KEY}")
+_GROUPS = select(*_GROUP, func.count()).where(Change.plan_id == bindparam("plan")).group_by(*_GROUP)
 
 
 def _by_loss(groups: dict[GroupKey, int], names: dict[str, str]) -> list[str]:
@@ -117,13 +131,6 @@ def _first(connection: Connection, plan_id: int, schools: Collection[str], each:
     return found
 
 
-_FIRST = text(
-    f"SELECT * FROM (SELECT {_KEY}, seq, ROW_NUMBER() OVER (PARTITION BY {_KEY} ORDER BY seq)"
-    " AS place FROM changes WHERE plan_id = :plan AND (kind = 'school' OR school_id IN :schools"
-    " OR school_id IS NULL OR school_id = '')) numbered WHERE place <= :places ORDER BY seq"
-).bindparams(bindparam("schools", type_=String, expanding=True))
-
-
 def _samples(
     connection: Connection, plan_id: int, found: First, names: dict[str, str]
 ) -> dict[GroupKey, tuple[tuple[Json, ...], int | None]]:
@@ -138,3 +145,18 @@ def _samples(
 def _by_name(change: Json) -> tuple[str, int]:
     """Sort people by name for reading; the plan itself keeps its own order."""
     return (change["name"] or "").casefold(), change["seq"]
+
+
+# --- Set-wise statements ---
+# A window numbers the changes of each group, so that one reading of a plan finds the first few of
+# every group.
+
+_KEY = (
+    "kind, action, CASE WHEN kind = 'school' THEN '' ELSE COALESCE(school_id, '') END,"
+    " COALESCE(role, '')"
+)
+_FIRST = text(
+    f"SELECT * FROM (SELECT {_KEY}, seq, ROW_NUMBER() OVER (PARTITION BY {_KEY} ORDER BY seq)"
+    " AS place FROM changes WHERE plan_id = :plan AND (kind = 'school' OR school_id IN :schools"
+    " OR school_id IS NULL OR school_id = '')) numbered WHERE place <= :places ORDER BY seq"
+).bindparams(bindparam("schools", type_=String, expanding=True))

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, func, select
 
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
-from core.storage import schema
 from core.storage.columns import typed
+from core.storage.schema import Change, District, Plan, Record, Run, School, Source, User
 from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -44,7 +44,7 @@ def plan_row(connection: Connection, word: str) -> Any:
     return row
 
 
-_PLAN = typed("SELECT * FROM plans WHERE id = :plan AND status <> 'draft'", schema.Plan)
+_PLAN = select(Plan.table).where(Plan.id == bindparam("plan"), Plan.status != "draft")
 
 
 def plan_json(connection: Connection, plan: Any) -> Json:
@@ -80,7 +80,7 @@ def plan_json(connection: Connection, plan: Any) -> Json:
     }
 
 
-_SLUG = text("SELECT slug FROM districts WHERE id = :district")
+_SLUG = select(District.slug).where(District.id == bindparam("district"))
 
 
 def _held(connection: Connection, groups: list[Json]) -> list[Json]:
@@ -100,9 +100,7 @@ def _held(connection: Connection, groups: list[Json]) -> list[Json]:
     ]
 
 
-_SCHOOLS = text("SELECT id, name FROM schools WHERE id IN :schools").bindparams(
-    bindparam("schools", expanding=True)
-)
+_SCHOOLS = select(School.id, School.name).where(School.id.in_(bindparam("schools", expanding=True)))
 
 
 def plan_by_id(connection: Connection, number: int) -> Json:
@@ -125,10 +123,15 @@ def plans(connection: Connection, district: Any, *, limit: int | None = None) ->
             yield plan_json(connection, row)
 
 
-_PLANS = typed(
-    "SELECT * FROM plans WHERE district_id = :district AND status <> 'draft' AND id < :before"
-    " ORDER BY id DESC LIMIT :size",
-    schema.Plan,
+_PLANS = (
+    select(Plan.table)
+    .where(
+        Plan.district_id == bindparam("district"),
+        Plan.status != "draft",
+        Plan.id < bindparam("before"),
+    )
+    .order_by(Plan.id.desc())
+    .limit(bindparam("size"))
 )
 
 
@@ -140,9 +143,11 @@ def certificates(connection: Connection, plan_ids: list[int]) -> Json:
     return found
 
 
-_CERTIFICATES = typed(
-    "SELECT certificates FROM plans WHERE id IN :plans ORDER BY id", schema.Plan
-).bindparams(bindparam("plans", expanding=True))
+_CERTIFICATES = (
+    select(Plan.certificates)
+    .where(Plan.id.in_(bindparam("plans", expanding=True)))
+    .order_by(Plan.id)
+)
 
 
 def iter_changes(
@@ -174,19 +179,6 @@ def changes_at(
     return found
 
 
-_CHANGES = (
-    "SELECT c.seq, c.kind, c.action, c.target_id, c.record_id, c.role, c.school_id, c.before,"
-    " c.after, c.basis, c.reason, u.given_name, u.family_name, r.external_id, s.name AS source"
-    " FROM changes c LEFT JOIN users u ON u.id = c.target_id"
-    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
-    " WHERE c.plan_id = :plan"
-)
-_CHANGES_FROM = typed(f"{_CHANGES} AND c.seq >= :at ORDER BY c.seq LIMIT :size", schema.Change)
-_CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", schema.Change).bindparams(
-    bindparam("seqs", expanding=True)
-)
-
-
 def _shown(connection: Connection, page: Any, schools: Mapping[str, str]) -> Iterator[Json]:
     records = _named_by_basis(connection, page)
     families = _families(connection, page)
@@ -210,8 +202,8 @@ def _families(connection: Connection, page: Any) -> dict[str, str]:
     return {row.id: " ".join(filter(None, (row.given_name, row.family_name))) for row in rows}
 
 
-_FAMILY_NAMES = text("SELECT id, given_name, family_name FROM users WHERE id IN :users").bindparams(
-    bindparam("users", expanding=True)
+_FAMILY_NAMES = select(User.id, User.given_name, User.family_name).where(
+    User.id.in_(bindparam("users", expanding=True))
 )
 
 
@@ -224,10 +216,11 @@ def _named_by_basis(connection: Connection, page: Any) -> dict[int, tuple[str, s
     return {number: (source, key) for number, source, key in rows}
 
 
-_RECORDS = text(
-    "SELECT r.id, s.name, r.external_id FROM records r JOIN sources s ON s.id = r.source_id"
-    " WHERE r.id IN :records"
-).bindparams(bindparam("records", expanding=True))
+_RECORDS = (
+    select(Record.id, Source.name, Record.external_id)
+    .join_from(Record.table, Source.table, Source.id == Record.source_id)
+    .where(Record.id.in_(bindparam("records", expanding=True)))
+)
 
 
 def school_names(connection: Connection, plan_id: int) -> dict[str, str]:
@@ -239,16 +232,8 @@ def school_names(connection: Connection, plan_id: int) -> dict[str, str]:
     return names
 
 
-_SCHOOLS_THERE = text(
-    "SELECT id, name FROM schools"
-    " WHERE district_id = (SELECT district_id FROM plans WHERE id = :plan)"
-)
-_SCHOOLS_MADE = typed(  # schools come first, so of a million changes only a few are read
-    "SELECT target_id, after FROM changes WHERE plan_id = :plan AND kind = 'school'"
-    " AND action = 'create' AND seq < COALESCE((SELECT seq FROM changes WHERE plan_id = :plan"
-    " AND kind = 'user' ORDER BY seq LIMIT 1), :beyond)",
-    schema.Change,
-)
+_DISTRICT_OF_PLAN = select(Plan.district_id).where(Plan.id == bindparam("plan")).scalar_subquery()
+_SCHOOLS_THERE = select(School.id, School.name).where(School.district_id == _DISTRICT_OF_PLAN)
 
 
 def _change_json(
@@ -333,9 +318,8 @@ def feed_end(connection: Connection, district: Any, since: int, limit: int | Non
     return max(since, newest if limit is None else min(newest, since + limit))
 
 
-_NEWEST = text(
-    "SELECT MAX(first_serial + size) - 1 FROM plans"
-    " WHERE district_id = :district AND status = 'applied'"
+_NEWEST = select(func.max(Plan.first_serial + Plan.size) - 1).where(
+    Plan.district_id == bindparam("district"), Plan.status == "applied"
 )
 
 
@@ -366,10 +350,40 @@ def feed(connection: Connection, district: Any, since: int, end: int) -> Iterato
             return
 
 
-_NEXT_APPLIED = typed(
-    "SELECT p.id, p.first_serial, p.size, p.applied_at, p.applied_run_id, r.actor FROM plans p"
-    " LEFT JOIN runs r ON r.id = p.applied_run_id WHERE p.district_id = :district"
-    " AND p.status = 'applied' AND p.first_serial + p.size > :next AND p.first_serial <= :end"
-    " AND p.size > 0 ORDER BY p.first_serial LIMIT 1",
-    schema.Plan,
+_NEXT_APPLIED = (
+    select(Plan.id, Plan.first_serial, Plan.size, Plan.applied_at, Plan.applied_run_id, Run.actor)
+    .join_from(Plan.table, Run.table, Run.id == Plan.applied_run_id, isouter=True)
+    .where(
+        Plan.district_id == bindparam("district"),
+        Plan.status == "applied",
+        Plan.first_serial + Plan.size > bindparam("next"),
+        Plan.first_serial <= bindparam("end"),
+        Plan.size > 0,
+    )
+    .order_by(Plan.first_serial)
+    .limit(1)
+)
+
+
+# --- Set-wise statements ---
+# The changes of a plan are read page by page in the order of its key, each with what the directory
+# and the evidence say now. A plan has its schools first: those it creates are found without reading
+# its people.
+
+_CHANGES = (
+    "SELECT c.seq, c.kind, c.action, c.target_id, c.record_id, c.role, c.school_id, c.before,"
+    " c.after, c.basis, c.reason, u.given_name, u.family_name, r.external_id, s.name AS source"
+    " FROM changes c LEFT JOIN users u ON u.id = c.target_id"
+    " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
+    " WHERE c.plan_id = :plan"
+)
+_CHANGES_FROM = typed(f"{_CHANGES} AND c.seq >= :at ORDER BY c.seq LIMIT :size", Change)
+_CHANGES_AT = typed(f"{_CHANGES} AND c.seq IN :seqs ORDER BY c.seq", Change).bindparams(
+    bindparam("seqs", expanding=True)
+)
+_SCHOOLS_MADE = typed(
+    "SELECT target_id, after FROM changes WHERE plan_id = :plan AND kind = 'school'"
+    " AND action = 'create' AND seq < COALESCE((SELECT seq FROM changes WHERE plan_id = :plan"
+    " AND kind = 'user' ORDER BY seq LIMIT 1), :beyond)",
+    Change,
 )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import date, datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, bindparam, select, text
 
 from core.storage.database import Database
+from core.storage.schema import School
 from core.storage.stored import utc_text
 from sync.run import find
 from sync.run.calendar import calendar_of
@@ -45,10 +45,10 @@ def rollover_report(
     about = {"district": found.district_id, "start": utc_text(start)}
     groups: Counter[tuple[str, str, str]] = Counter()
     moved = database.json_has("c.after", "memberships")
-    for query in (_CHANGED.format(moved=moved), _HELD):
-        for school, role, kind, people in connection.execute(text(query), about):
+    for query in (_changed(moved), _HELD):
+        for school, role, kind, people in connection.execute(query, about):
             groups[school or "", role or "", kind] += int(people)
-    names = {number: name for number, name in connection.execute(_SCHOOLS, about)}  # noqa: C416
+    names = {row.id: row.name for row in connection.execute(_SCHOOLS, about)}
     shown = [
         {
             "school": names.get(school) if school else None,
@@ -67,11 +67,11 @@ def rollover_report(
         "sources": [
             {
                 "source": one.name,
-                "vendor_time": shown_time(_time(one.vendor_time)),
-                "complete_at": shown_time(_time(one.complete_at)),
+                "vendor_time": shown_time(one.vendor_time),
+                "complete_at": shown_time(one.complete_at),
                 "vendor_state": one.vendor_state,
             }
-            for one in connection.execute(_SOURCES, about)
+            for one in find.sources_in_force(connection, found.district_id)
         ],
         "waiting_schools": len(found.state.waiting),
         "totals": {kind: sum(group[kind] for group in shown) for kind in KINDS},
@@ -85,33 +85,42 @@ def rollover_report(
     }
 
 
-def _time(value: Any) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else value
+_SCHOOLS = select(School.id, School.name).where(School.district_id == bindparam("district"))
 
 
-_CHANGED = (
-    "SELECT c.school_id, c.role, CASE c.action WHEN 'create' THEN 'new'"
-    " WHEN 'restore' THEN 'returned' WHEN 'archive' THEN 'left' ELSE 'moved' END AS kind,"
-    " COUNT(DISTINCT c.target_id) FROM plans p JOIN changes c ON c.plan_id = p.id"
-    " WHERE p.district_id = :district AND p.status = 'applied' AND p.applied_at >= :start"
-    " AND p.kind IN ('sync', 'upload') AND c.kind = 'user'"
-    " AND (c.action IN ('create', 'restore', 'archive') OR (c.action = 'update' AND {moved}))"
-    " GROUP BY 1, 2, 3"
-)
-_HELD = (
+# --- Set-wise statements ---
+# They count the people of all plans since a day, or of the whole directory. The plans are found by
+# the index of their district, changes by their plan, and links by their user.
+
+
+def _changed(moved: str) -> TextClause:
+    """Count who joined, returned, left and moved; *moved* is the condition on a change for that."""
+    return text(
+        "SELECT c.school_id, c.role, CASE c.action WHEN 'create' THEN 'new'"
+        " WHEN 'restore' THEN 'returned' WHEN 'archive' THEN 'left' ELSE 'moved' END AS kind,"
+        " COUNT(DISTINCT c.target_id) FROM plans p JOIN changes c ON c.plan_id = p.id"
+        " WHERE p.district_id = :district AND p.status = 'applied' AND p.applied_at >= :start"
+        " AND p.kind IN ('sync', 'upload') AND c.kind = 'user'"
+        f" AND (c.action IN ('create', 'restore', 'archive') OR (c.action = 'update' AND {moved}))"
+        " GROUP BY 1, 2, 3"
+    )
+
+
+_HELD = text(
     "SELECT c.school_id, c.role, 'held', COUNT(DISTINCT c.target_id) FROM plans p"
     " JOIN changes c ON c.plan_id = p.id WHERE p.district_id = :district AND p.standing"
     " AND c.kind = 'user' GROUP BY 1, 2"
 )
-_SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")
-_SOURCES = text(
-    "SELECT name, vendor_time, complete_at, vendor_state FROM sources WHERE district_id = :district"
-    " AND configured AND NOT retired ORDER BY precedence, id"
-)
-_UNHELD = (
-    "SELECT COUNT(*) FROM users u WHERE u.district_id = :district AND u.status = 'active'"
-    " AND {condition} AND NOT EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
-    " WHERE l.target_id = u.id AND l.held AND r.present)"
-)
-_PROTECTED = text(_UNHELD.format(condition="u.protected"))
-_MANUAL = text(_UNHELD.format(condition="u.origin = 'manual'"))
+
+
+def _unheld(condition: str) -> TextClause:
+    """Count the active people whom no source holds and for whom the condition is true."""
+    return text(
+        "SELECT COUNT(*) FROM users u WHERE u.district_id = :district AND u.status = 'active'"
+        f" AND {condition} AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"
+        " ON r.id = l.record_id WHERE l.target_id = u.id AND l.held AND r.present)"
+    )
+
+
+_PROTECTED = _unheld("u.protected")
+_MANUAL = _unheld("u.origin = 'manual'")

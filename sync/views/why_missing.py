@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, exists, select
 
 from connectors.contract.connector import DEFAULT_ROLES
 from core.settings import DistrictSettings
+from core.storage.schema import Fetch, Record, Source
 from core.storage.stored import from_json
 from sync.rules import season
 from sync.rules.quarantine import read_health
@@ -48,7 +49,7 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
     last = connection.execute(_LAST, {"source": source.id}).one_or_none()
     found = skipped(connection, source.id, most=FINDINGS)
     findings = [{**row, "of": found.of} for row in found.rows]
-    config = from_json(source.config) or {}
+    config = source.config
     roles = config.get("roles") or [role.value for role in DEFAULT_ROLES]
     schools = config.get("schools") or []
     codes = list(standing.codes)
@@ -71,10 +72,10 @@ def page(connection: Connection, district: Any, word: str, at: datetime) -> Json
         "source": {
             "name": name,
             "external_id": external_id,
-            "read_at": None if last is None else _shown(last.at),
-            "complete": None if last is None else bool(last.complete),
-            "why_incomplete": None if last is None else from_json(last.certificate).get("reason"),
-            "complete_at": _shown(source.complete_at),
+            "read_at": None if last is None else shown_time(last.at),
+            "complete": None if last is None else last.complete,
+            "why_incomplete": None if last is None else last.certificate.get("reason"),
+            "complete_at": shown_time(source.complete_at),
             "roles": roles,
             "schools": schools,
         },
@@ -103,7 +104,7 @@ def standing_of_source(connection: Connection, district: Any, name: str, at: dat
     if on.season == season.Season.PAUSED:
         codes.append("paused")
         comes_in = "The pause ends, or a person syncs with --during-pause."
-    if read_health(from_json(source.health)).stopped:
+    if read_health(source.health).stopped:
         codes.append("quarantined")
         comes_in = comes_in or f"The source is tried again: rostersync source resume {name}."
     if last is None:
@@ -114,16 +115,17 @@ def standing_of_source(connection: Connection, district: Any, name: str, at: dat
     return Standing(codes, comes_in)
 
 
-def _shown(stored: str | None) -> str | None:
-    return None if stored is None else shown_time(datetime.fromisoformat(stored))
-
-
-_SOURCE = text(
-    "SELECT s.*, EXISTS (SELECT 1 FROM records r WHERE r.source_id = s.id AND r.kind = 'user'"
-    " AND r.external_id = :external_id) AS known FROM sources s"
-    " WHERE s.district_id = :district AND s.name = :name"
+_KNOWN = exists().where(
+    Record.source_id == Source.id,
+    Record.kind == "user",
+    Record.external_id == bindparam("external_id"),
 )
-_LAST = text(
-    "SELECT at, complete, certificate FROM fetches WHERE source_id = :source"
-    " ORDER BY id DESC LIMIT 1"
+_SOURCE = select(Source.table, _KNOWN.label("known")).where(
+    Source.district_id == bindparam("district"), Source.name == bindparam("name")
+)
+_LAST = (
+    select(Fetch.at, Fetch.complete, Fetch.certificate)
+    .where(Fetch.source_id == bindparam("source"))
+    .order_by(Fetch.id.desc())
+    .limit(1)
 )
