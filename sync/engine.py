@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -34,7 +35,9 @@ from sync.season_memory import (
     paused_meanwhile,
     write_season,
 )
+from sync.sources.health import note_left_open
 from sync.sources.received_files import only_looked_at
+from sync.views.left_open import left_open
 
 REPLANS = 3
 """How often a run plans again because somebody was edited by hand while it was planning."""
@@ -245,4 +248,18 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
     outcome.codes = tuple(codes)
     with run.database.write() as connection:
         close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
+        outcome.left_open = left_open(connection, run.district.slug, run.now)
+        _note_left_open(connection, run, outcome.left_open)
     return outcome
+
+
+def _note_left_open(connection: Connection, run: DistrictRun, found: dict[str, Any]) -> None:
+    """Keep with each source that was read what its rows leave open."""
+    for result in run.results:
+        name = result.source.name
+        note_left_open(
+            connection,
+            result.source,
+            unusable=found.get("unusable_rows", {}).get(name, 0),
+            withheld=found.get("withheld", {}).get(name, {}).get("people", 0),
+        )

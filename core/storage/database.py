@@ -29,7 +29,7 @@ from core.storage.sql_words import SqlWords
 
 log = log_of(__name__)
 
-SCHEMA_REVISION = "0007"
+SCHEMA_REVISION = "0008"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 WAIT_SECONDS = 30

@@ -305,13 +305,17 @@ class Fetch(
 
 
 class Finding(Row, name="findings"):
-    """A row that could not be used, by file and line; no value of the row is kept."""
+    """One fault of a row, by file and line or by a server's id; no value of the row is kept."""
 
     fetch_id = required(BigId, primary_key=True)
     seq = required(Integer(), primary_key=True)
     stream = required(String(32))
     file = optional(String(512))
     line = optional(Integer())
+    external_id = optional(String(512))
+    """The id of a record that has no line, because a server sent it."""
+    left_out = required(Boolean(), default=False, server_default=text("false"))
+    """Only a value of the row was left out; the row itself is used."""
     column = required(String(255), default="")
     rule = required(String(64))
     message = required(Text())

@@ -155,6 +155,10 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "plans": "The plans that it made or applied.",
             "certificates": "Source → what its reading proves.",
             "error": 'Null, or `{"code", "message", "hint"}`.',
+            "left_open": "What a run leaves for a person to look at; a key only for what there is:"
+            " `unusable_rows` and `left_out_values` (source → rows), `withheld` (source →"
+            ' `{"people", "rows"}`: missing people who stay because of these rows), `conflicts`,'
+            " `waiting_people` (for a rollover), `leaving_people` (in grace).",
         },
     ),
     "plan": (
@@ -202,6 +206,7 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "parsed": "Rows that were new and had to be read closely.",
             "absent": "People and schools who were there before and are not now.",
             "withheld": "How many of those do not count as gone, because rows were unreadable.",
+            "withheld_by": 'The first of these rows: each `{"stream", "file", "line"}`.',
             "skipped": "Rows that could not be used.",
             "left_out": "Single values that were left out of a row because they could not be used.",
             "unknown": "Words that were not understood, with how often they came.",
@@ -257,8 +262,13 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "read_at": "When it was last read; null: no row was read yet.",
             "complete": "Whether it was read completely then.",
             "skipped": "How many rows could not be used, also where `--limit` lists fewer.",
-            "rows": 'Each `{"stream", "file", "line", "column", "rule", "message", "hint"}`; `file`'
-            " and `line` are null for a vendor's record.",
+            "left_out": "How many rows are used, but without a value that could not be.",
+            "withheld": "How many missing people stay because such a row may be theirs.",
+            "withheld_by": 'The first of these rows: each `{"stream", "file", "line"}`.',
+            "rows": 'Each once: `{"stream", "file", "line", "external_id", "left_out", "faults"}`;'
+            " `file` and `line` are null for a vendor's record, which has its id instead. Each of"
+            ' `faults` is `{"column", "rule", "message", "hint"}`, and the first stands in the row'
+            " itself, too.",
         },
     ),
 }  # fmt: skip

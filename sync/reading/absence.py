@@ -51,7 +51,8 @@ class AbsenceProof:
     reason: str | None = None
     withheld: int = 0
     absent: int = 0
-    findings: int = 0
+    unusable: int = 0
+    """Rows that could not be used."""
     untrusted: set[str] = field(default_factory=set)
     """Kinds about whose absence this reading says nothing, although it was read to its end."""
     troubled: bool = False
@@ -101,7 +102,8 @@ def find_absent(
                 keep_the_refused(stage, source, connector, reading)
             keyless = {connector.streams[name].value for name in reading.keyless}
             if keyless:
-                verdict.withheld = stage.gone.count()
+                if Kind.USER.value in keyless:
+                    verdict.withheld = int(connection.execute(_PEOPLE_GONE).scalar_one())
                 verdict.untrusted |= keyless
             if not vendor_trusted or connector.capabilities.upload_only:
                 verdict.untrusted |= {kind.value for kind in Kind}
@@ -119,8 +121,11 @@ def find_absent(
         verdict.absent = stage.gone.count()
         if verdict.absent and connector.capabilities.origin == "file":
             _tell_of_the_end(connection, joined, reading)
-        verdict.findings = stage.findings.count()
+        verdict.unusable = stage.count_unusable()
     return verdict
+
+
+_PEOPLE_GONE = text("SELECT COUNT(*) FROM stage_gone WHERE kind = 'user'")
 
 
 def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
@@ -348,13 +353,14 @@ def _drop_shared_emails(connection: Connection, source: Source, *, compared: boo
     if shared:
         connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_stage_seq ON stage_entries (seq)")
         connection.execute(_UNUSABLE, [{"seq": row.seq} for row in shared])
-    for _, _, stream, _, file, line in shared:
+    for _, _, stream, key, file, line in shared:
         connection.execute(
             _FINDING,
             {
                 "stream": stream,
                 "file": file,
                 "line": line,
+                "key": key,
                 "col": "email",
                 "rule": "repeated-email",
                 "message": "The email address stands in another row already;"
@@ -388,8 +394,8 @@ _UNUSABLE = text(
     " WHERE seq = :seq"
 )
 _FINDING = text(
-    "INSERT INTO stage_findings (stream, file, line, col, rule, message, hint)"
-    " VALUES (:stream, :file, :line, :col, :rule, :message, :hint)"
+    "INSERT INTO stage_findings (stream, file, line, key, col, rule, message, hint)"
+    " VALUES (:stream, :file, :line, :key, :col, :rule, :message, :hint)"
 )
 
 

@@ -178,7 +178,8 @@ def _document(reading: FetchResult, verdict: AbsenceProof) -> dict[str, Any]:
         "parsed": reading.parsed,
         "absent": verdict.absent,
         "withheld": verdict.withheld,
-        "skipped": verdict.findings - reading.left_out,
+        "withheld_by": reading.keyless_rows if verdict.withheld else [],
+        "skipped": verdict.unusable,
         "left_out": reading.left_out,
         "unknown": dict(sorted(reading.unknown.items())),
         "extra": dict(sorted(reading.extra.items())),
@@ -490,10 +491,12 @@ _FETCH = text(
     " VALUES (:run, :source, :now, :complete, :certificate) RETURNING id"
 )
 _FINDINGS = text(
-    'INSERT INTO findings (fetch_id, seq, stream, file, line, "column", rule, message, hint)'
-    " SELECT CAST(:fetch AS BIGINT), ROW_NUMBER() OVER (ORDER BY stream, file, line, col, rule),"
-    " stream, file, line, COALESCE(col, ''), rule, message, COALESCE(hint, '')"
-    " FROM stage_findings"
+    "INSERT INTO findings (fetch_id, seq, stream, file, line, external_id, left_out,"
+    ' "column", rule, message, hint)'
+    " SELECT CAST(:fetch AS BIGINT),"
+    " ROW_NUMBER() OVER (ORDER BY stream, file, line, key, col, rule), stream, file, line,"
+    " CASE WHEN line IS NULL THEN key END, used, COALESCE(col, ''), rule, message,"
+    " COALESCE(hint, '') FROM stage_findings"
 )
 _SOURCE = text(
     "UPDATE sources SET evidence_serial = :serial, settings_print = :print,"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from connectors.contract.connector import Certificate
 from core.errors import RosterSyncError
@@ -15,6 +16,10 @@ from sync.sources.soundness import storable
 
 _MOST_WORDS = 200
 """Different words or fields that are counted one by one; whatever comes after them is ``?``."""
+
+
+_MOST_PLACES = 20
+"""So many rows that keep leavers in are named; ``skipped`` lists all."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,8 @@ class FetchResult:
     """Rows whose id an earlier row of their stream has, by stream."""
     keyless: set[str] = field(default_factory=set)
     """Streams with a row whose key could not be read (F5)."""
+    keyless_rows: list[dict[str, Any]] = field(default_factory=list)
+    """Where the first of these rows are: ``{"stream", "file", "line"}``."""
     tail: set[str] = field(default_factory=set)
     """Keys that stood after the last row that was met: they are missing if a file was cut there."""
     kept: int = 0
@@ -46,6 +53,12 @@ class FetchResult:
     """Field → number of parsed rows that have it although we do not read it."""
     error: RosterSyncError | None = None
     """What ended the reading early, if something did."""
+
+    def withhold(self, stream: str, file: str | None, line: int | None) -> None:
+        """Note a row that may be about anybody: nobody of its stream counts as missing (F5)."""
+        self.keyless.add(stream)
+        if len(self.keyless_rows) < _MOST_PLACES:
+            self.keyless_rows.append({"stream": stream, "file": file, "line": line})
 
     def meet(self, unknown: Iterable[str], extra: Iterable[str]) -> None:
         """Count the words that a row has and nobody understands, and the fields nobody reads."""

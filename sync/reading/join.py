@@ -67,7 +67,7 @@ def join_entries(
                         wanted = about | {"owner": owner}
                         place = connection.execute(_PLACE, wanted).one_or_none()
                         finding = (error.column, error.rule, error.message, error.hint)
-                        row = (main, *(place or (None, None)), *finding, True)
+                        row = (main, *(place or (None, None)), owner, *finding, False, True)
                         stage.findings.add(stage.database, [row])
                         facts = _bare(main, owner, State.UNREADABLE)
                 if facts is None:

@@ -232,7 +232,7 @@ def _read_as(
         kept.complete,
         kept.complete or connector.capabilities.partial_is_usable,
         error,
-        verdict.findings - reading.left_out,
+        verdict.unusable,
         verdict.withheld,
     )
 

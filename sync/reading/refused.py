@@ -46,7 +46,7 @@ def keep_the_refused(
         if len(found) == 1:
             kept.update(found)
         elif row.doubtful:
-            reading.keyless.add(row.stream)
+            reading.withhold(row.stream, row.file, row.line)
     reading.kept = len(kept)
     for start in range(0, len(kept), _AT_ONCE):
         about = {"source": source.id, "kept": sorted(kept)[start : start + _AT_ONCE]}
@@ -88,7 +88,7 @@ def _entries(connection: Connection, source: Source, keys: list[str]) -> set[str
 
 
 _AT_ONCE = 500
-_REFUSED = text("SELECT stream, owner, given, family, doubtful FROM stage_refused")
+_REFUSED = text("SELECT stream, owner, given, family, doubtful, file, line FROM stage_refused")
 _ANY_ENTRY = text("SELECT 1 FROM stage_gone WHERE kind = 'user' LIMIT 1")
 _ANY_PART = text("SELECT 1 FROM stage_gone_parts LIMIT 1")
 _PRESENT = text(

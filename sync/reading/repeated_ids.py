@@ -259,7 +259,8 @@ class RepeatedIds:
         )  # fmt: skip
 
     def _find(self, rows: Sequence[_Row], rule: str, column: str, message: str, hint: str) -> None:
-        findings = [(r.stream, r.file, r.line, column, rule, message, hint, False) for r in rows]
+        said = (column, rule, message, hint, False, False)
+        findings = [(r.stream, r.file, r.line, r.key, *said) for r in rows]
         self.stage.findings.add(self.stage.database, findings)
 
 

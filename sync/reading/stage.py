@@ -54,6 +54,16 @@ again. Otherwise the fault would be reported only once, and suspects would never
 """
 
 
+_UNUSABLE_ROWS = text(
+    "SELECT COUNT(*) FROM (SELECT DISTINCT stream, file, line,"
+    " CASE WHEN line IS NULL THEN key END AS key,"
+    " CASE WHEN line IS NULL AND key IS NULL THEN number END AS number FROM"
+    " (SELECT f.*, ROW_NUMBER() OVER () AS number FROM stage_findings f WHERE NOT f.used) AS n"
+    ") AS unusable"
+)
+"""A row has a line in its file or a server's id; a row with neither is a row of its own."""
+
+
 def of_unsettled(query: str) -> TextClause:
     """Return a query that has ``UNSETTLED``; it binds ``unsettled``, the states that count."""
     return text(query).bindparams(bindparam("unsettled", expanding=True))
@@ -128,10 +138,9 @@ class Stage:
                 table.index()
             self.database.analyze(connection, *(table.name for table in self.tables))
 
-    def count_findings(self) -> int:
-        """Count the rows that could not be used."""
-        with self.transaction():
-            return self.findings.count()
+    def count_unusable(self) -> int:
+        """Count the rows that could not be used: each once, however much is wrong with it."""
+        return int(self.findings.connection.execute(_UNUSABLE_ROWS).scalar_one())
 
 
 @contextmanager

@@ -303,9 +303,9 @@ class Stream:
             try:
                 named.append((row, self._identify(rows.raw[row])))
             except SkipRecord as error:
-                self.under_way.reading.keyless.add(self.name)
+                self.under_way.reading.withhold(self.name, rows.page.file, rows.line(row))
                 self.sure += 1
-                self._unusable(rows, row, error)
+                self._unusable(rows, row, None, error)
                 rows.prints[row] = VOID
         return named
 
@@ -346,9 +346,9 @@ class Stream:
             once = Counter(key for _, key in named)
             expected = {key for key in passed if once[key] == 1} - early - self.left.touched
         met: set[str] = set()
-        unusable: list[tuple[int, SkipRecord]] = []
-        refused: list[tuple[bytes, SkipRecord]] = []
-        doubted: list[tuple[int, SkipRecord]] = []
+        unusable: list[tuple[int, str, SkipRecord]] = []
+        refused: list[tuple[int, SkipRecord]] = []
+        doubted: list[tuple[int, str, SkipRecord]] = []
         table = self.stage.parts if self.joined else self.stage.entries
         with table.adding(self.stage.database) as put:
             for row, key in named:
@@ -359,12 +359,12 @@ class Stream:
                     )
                     if doubts:  # looked at again next time, and listed until it is put right
                         rows.prints[row] = VOID
-                        doubted += [(row, doubt) for doubt in doubts]
+                        doubted += [(row, key, doubt) for doubt in doubts]
                 except SkipRecord as error:
-                    unusable.append((row, error))
+                    unusable.append((row, key, error))
                     rows.prints[row] = VOID
                     if key not in known and not self.known.empty:
-                        refused.append((rows.raw[row], error))
+                        refused.append((row, error))
                     facts = self._bare(key, State.UNREADABLE)
                 self.under_way.seq += 1
                 if key in expected and facts[STATE] is State.SEEN:
@@ -372,12 +372,12 @@ class Stream:
                     continue
                 place = (position << _PLACE_BITS) + rows.number(row)
                 put((self.under_way.seq, place, *facts, rows.page.file, rows.line(row)))
-        for row, why in unusable:
-            self._unusable(rows, row, why)
-        for row, why in doubted:
+        for row, key, why in unusable:
+            self._unusable(rows, row, key, why)
+        for row, key, why in doubted:
             self.under_way.reading.left_out += 1
-            self._finding(rows, row, why)
-        self._refused(refused)
+            self._findings(rows, row, key, [why], used=True)
+        self._refused(rows, refused)
         self.sure += len(met)
         if met:
             passed[:] = [key for key in passed if key not in met]
@@ -453,26 +453,40 @@ class Stream:
             return (self.name, key, None, state, None, None, None)
         return (self.kind.value, self.name, key, state, *NOTHING)
 
-    def _refused(self, refused: Sequence[tuple[bytes, SkipRecord]]) -> None:
+    def _refused(self, rows: PageRows, refused: Sequence[tuple[int, SkipRecord]]) -> None:
         """Stage what rows of an unknown key that were refused still say of their person (F12)."""
         if self.kind is not Kind.USER:
             return
         facts: list[tuple[Any, ...]] = []
-        for raw, error in refused:
-            trace = self.connector.trace(self.name, raw)
+        for row, error in refused:
+            trace = self.connector.trace(self.name, rows.raw[row])
             doubtful = isinstance(error, DoubtfulKey)
             if trace is not None or doubtful:
                 said = trace or Trace()
-                facts.append((self.name, said.owner, said.given_name, said.family_name, doubtful))
+                place = (rows.page.file, rows.line(row))
+                names = (said.given_name, said.family_name)
+                facts.append((self.name, said.owner, *names, doubtful, *place))
         self.stage.refused.add(self.stage.database, facts)
 
-    def _unusable(self, rows: PageRows, row: int, error: SkipRecord) -> None:
+    def _unusable(self, rows: PageRows, row: int, key: str | None, error: SkipRecord) -> None:
+        """List everything that is wrong with a row, and count the row."""
         unusable = self.under_way.reading.unusable
         unusable[self.name] = unusable.get(self.name, 0) + 1
-        self._finding(rows, row, error)
+        faults = list(self.connector.faults(self.name, rows.raw[row]))
+        if not any(one.rule == error.rule for one in faults):
+            faults = [error, *faults]
+        self._findings(rows, row, key, faults)
 
-    def _finding(self, rows: PageRows, row: int, error: SkipRecord) -> None:
-        place = (self.name, rows.page.file, rows.line(row))
-        said = (error.column, error.rule, error.message, error.hint)
-        finding = (*place, *map(storable, said))
-        self.stage.findings.add(self.stage.database, [(*finding, False)])
+    def _findings(
+        self,
+        rows: PageRows,
+        row: int,
+        key: str | None,
+        faults: Sequence[SkipRecord],
+        *,
+        used: bool = False,
+    ) -> None:
+        place = (self.name, rows.page.file, rows.line(row), key)
+        said = dict.fromkeys((one.column, one.rule, one.message, one.hint) for one in faults)
+        found = [(*place, *map(storable, one), used, False) for one in said]
+        self.stage.findings.add(self.stage.database, found)

@@ -46,6 +46,10 @@ class Health(BaseModel):
     """When a stopped source's vendor was last asked for its districts."""
     good_at: AwareDatetime | None = None
     """When it last gave good data; a drop folder without a new file gives none (F7)."""
+    unusable: int = 0
+    """Rows of its last reading that could not be used."""
+    withheld: int = 0
+    """People who are missing and stay, because such a row may be about any of them (F5)."""
 
     @property
     def state(self) -> State:
@@ -68,7 +72,12 @@ def read_health(stored: Mapping[str, Any] | None) -> Health:
 
 def after_success(health: Health, now: datetime, *, good: bool = True) -> Health:
     """Return the health after a complete reading; ``good``: it brought data."""
-    return Health(good_at=now if good else health.good_at)
+    return without_failures(health).model_copy(update={"good_at": now} if good else {})
+
+
+def without_failures(health: Health) -> Health:
+    """Return the health of a source whose failures are forgotten."""
+    return Health(good_at=health.good_at, unusable=health.unusable, withheld=health.withheld)
 
 
 def after_failure(health: Health, code: str, now: datetime) -> Health:

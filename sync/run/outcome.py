@@ -38,6 +38,8 @@ class Outcome:
     """The user concerned, for an act by hand."""
     report: dict[str, Any] | None = None
     """For a vendor switch: who moves to the new vendor, for each school."""
+    left_open: dict[str, Any] = field(default_factory=dict)
+    """What a run leaves for a person to look at, as ``sync/views/left_open.py`` counts it."""
     left: list[str] = field(default_factory=list)
     """For an undo: the ids of users and schools that were changed since and are left alone."""
 

@@ -126,7 +126,8 @@ class StagedGoneParts(
 class StagedRefused(
     Scratch,
     name="stage_refused",
-    columns="stream TEXT, owner TEXT, given TEXT, family TEXT, doubtful BOOLEAN",
+    columns="stream TEXT, owner TEXT, given TEXT, family TEXT, doubtful BOOLEAN, file TEXT,"
+    " line INTEGER",
     filled_by=("reading/stream.py",),
     read_by=("reading/refused.py",),
 ):
@@ -147,14 +148,14 @@ class StagedChunks(
 class StagedFindings(
     Scratch,
     name="stage_findings",
-    columns="stream TEXT, file TEXT, line INTEGER, col TEXT, rule TEXT, message TEXT, hint TEXT,"
-    " joined BOOLEAN DEFAULT FALSE",
+    columns="stream TEXT, file TEXT, line INTEGER, key TEXT, col TEXT, rule TEXT, message TEXT,"
+    " hint TEXT, used BOOLEAN DEFAULT FALSE, joined BOOLEAN DEFAULT FALSE",
     filled_by=(
         "reading/absence.py", "reading/join.py", "reading/repeated_ids.py", "reading/stream.py",
     ),
     read_by=("reading/evidence.py", "reading/stage.py"),
 ):  # fmt: skip
-    """The rows that could not be used; ``joined`` of entries that were joined from rows."""
+    """Faults of rows: ``used`` without a value all the same; ``joined`` of an entry of several."""
 
 
 class TouchedOwners(

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, select
 
 from connectors.contract.connector import Connector
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
-from core.models import Role
+from core.models import Kind, Role
 from core.settings import DistrictSettings
 from core.steps import log_of, step
 from core.storage.database import Database
@@ -27,7 +27,15 @@ from sync.run.district_run import read_district
 from sync.run.outcome import worst
 from sync.sources.blame import blaming
 from sync.sources.connect import close_connector, open_connector
-from sync.sources.patience import patience
+from sync.sources.named_schools import (
+    can_be_asked,
+    not_there,
+    schools_of,
+    schools_of_limits,
+    schools_read,
+    schools_served,
+)
+from sync.sources.patience import Patience, patience
 
 log = log_of(__name__)
 
@@ -41,6 +49,8 @@ _CODES = {
     "connection": 12,
     "sharing": 12,
     "files": 15,
+    "filter": 2,
+    "limits": 2,
 }
 """The exit code of a failed line with that name; any other failed line gives 12."""
 _ROLES = frozenset(role.value for role in Role) | {"students", "teachers"}
@@ -90,7 +100,7 @@ def check_district(
     Raises ``UsageError`` for an unknown district or source; a failing source is a result.
     """
     _ = database.key  # a missing or foreign key is a mistake of the whole installation
-    _, settings, found = read_district(database, slug)
+    district, settings, found = read_district(database, slug)
     unknown = set(sources) - {source.name for source in found}
     if unknown:
         raise UsageError(
@@ -101,7 +111,10 @@ def check_district(
         if not sources or source.name in sources:
             checked = SourceCheck(source.name, source.connector)
             with step(log, "check source", source=source.name) as done:
-                checked.lines = list(dict.fromkeys(_lines(database, source, settings)))
+                lines = [*_lines(database, source, settings)]
+                if source is found[0]:
+                    lines += _limits(database, district.id, settings)
+                checked.lines = list(dict.fromkeys(lines))
                 done.tell(failed=sum(not line.passed for line in checked.lines))
             yield checked
 
@@ -122,6 +135,9 @@ def _lines(database: Database, source: Source, settings: DistrictSettings) -> It
             ):
                 found = patient.ask(connector.vendor_district)
                 own = patient.ask(lambda: _own_checks(connector))
+                named = list[Line]()
+                if all(line.passed for line in own if line.name not in _ROLES):
+                    named = list(_named_schools(database, source, connector, patient))
         except RosterSyncError as error:
             yield line_of(error)
             return
@@ -135,6 +151,7 @@ def _lines(database: Database, source: Source, settings: DistrictSettings) -> It
         elif not own:
             yield Line("files", True, "A file source: its files are looked at when they are read.")
         yield from own
+        yield from named
         if connector.capabilities.origin == "sync":
             yield from _last_seen(source, settings.zone, told="vendor" in names)
             yield from _others(database, source, connector)
@@ -144,6 +161,42 @@ def _lines(database: Database, source: Source, settings: DistrictSettings) -> It
 
 def _own_checks(connector: Connector) -> list[Line]:
     return [Line(one.name, bool(one.passed), str(one.message)) for one in connector.check()]
+
+
+def _named_schools(
+    database: Database, source: Source, connector: Connector, patient: Patience
+) -> Iterator[Line]:
+    """Say whether the schools are there to which the source is restricted."""
+    wanted = connector.config.schools
+    if not wanted or Kind.SCHOOL not in connector.streams.values():
+        return
+    if can_be_asked(connector):
+        try:
+            schools = schools_served(connector, connector.directory, patient)
+        except RosterSyncError as error:
+            yield line_of(error)
+            return
+    else:
+        with database.read() as connection:
+            schools = schools_read(connection, source.id)
+    if not schools:
+        yield Line("filter", True, "Which schools the source has is not known before it is read.")
+        return
+    faults = list(not_there(wanted, schools, f"The source {source.name}"))
+    for one in faults:
+        yield Line("filter", False, f"{one} Nobody is read of a school that is not there.")
+    if not faults:
+        said = "school it is restricted to is" if len(wanted) == 1 else "schools it names are"
+        yield Line("filter", True, f"The {said} there.")
+
+
+def _limits(database: Database, district_id: int, settings: DistrictSettings) -> Iterator[Line]:
+    """Say which limits are for a school that the district does not have."""
+    with database.read() as connection:
+        schools = schools_of(connection, district_id)
+    if schools:
+        for one in not_there(schools_of_limits(settings), schools, "The district"):
+            yield Line("limits", False, f"{one} The limit for it applies to nobody.")
 
 
 def line_of(error: RosterSyncError) -> Line:

@@ -32,6 +32,7 @@ from sync.run.find import find_district
 from sync.run.open_records import open_people_of, open_source
 from sync.sources.connect import check_config
 from sync.sources.mapping import read_rules
+from sync.sources.named_schools import not_there, schools_of, schools_of_limits, schools_read
 
 Differences = dict[str, list[Any]]
 """A dotted key and its value before and after; None where it does not exist."""
@@ -52,6 +53,8 @@ class Loaded:
     action: str
     changes: Differences = field(default_factory=dict)
     sources: tuple[Loaded, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What is loaded all the same, but is probably a mistake: a school that is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,14 @@ class LoadResult:
                     "district": top.name,
                     "action": top.action,
                     "changes": top.changes,
+                    "warnings": list(top.warnings),
                     "sources": [
-                        {"source": one.name, "action": one.action, "changes": one.changes}
+                        {
+                            "source": one.name,
+                            "action": one.action,
+                            "changes": one.changes,
+                            "warnings": list(one.warnings),
+                        }
                         for one in top.sources
                     ],
                 }
@@ -168,7 +177,29 @@ def _load_district(
             take_settings(row, settings, now)
             _write(connection, row, "name", "settings", "season_state")
     sources = tuple(_load_sources(connection, district_id, settings, dry_run))
-    return Loaded(settings.slug, action, changes, sources)
+    warned = tuple(_of_limits(connection, district_id, settings))
+    return Loaded(settings.slug, action, changes, sources, warned)
+
+
+def _of_limits(
+    connection: Connection, district_id: int | None, settings: DistrictSettings
+) -> Iterator[str]:
+    """Warn of limits for schools that the district does not have, once it has any."""
+    schools = {} if district_id is None else schools_of(connection, district_id)
+    if schools:
+        for one in not_there(schools_of_limits(settings), schools, "The district"):
+            yield f"limits.override: {one}"
+
+
+def _of_filter(connection: Connection, row: Source) -> Iterator[str]:
+    """Warn of schools to which a source is restricted and which it does not have."""
+    wanted = row.config.get("schools") or ()
+    if isinstance(wanted, str):
+        wanted = (wanted,)
+    schools = schools_read(connection, row.id) if wanted else {}
+    if schools:
+        for one in not_there(wanted, schools, f"The source {row.name}"):
+            yield f"config.schools: {one}"
 
 
 def take_settings(row: District, settings: DistrictSettings, now: datetime) -> None:
@@ -193,7 +224,7 @@ def _load_sources(
             if district_id is not None and not dry_run:
                 about = {"district_id": district_id, "name": wanted.name, **values}
                 connection.execute(_NEW_SOURCE, about)
-            yield Loaded(wanted.name, "created")
+            yield Loaded(wanted.name, "created", warnings=_not_known_yet(wanted, settings.slug))
         else:
             yield _load_source(connection, row, wanted, dry_run)
     for gone in known.values():
@@ -202,6 +233,16 @@ def _load_sources(
             if not dry_run:
                 _write(connection, gone, "configured")
             yield Loaded(gone.name, "not_in_file", {"configured": [True, False]})
+
+
+def _not_known_yet(wanted: SourceSettings, slug: str) -> tuple[str, ...]:
+    """Say how to find out whether the schools are there that a new source is restricted to."""
+    if not wanted.config.get("schools"):
+        return ()
+    return (
+        "config.schools: which schools the source has is not known yet;"
+        f" rostersync check {slug} --source {wanted.name} looks.",
+    )
 
 
 def _wanted_values(wanted: SourceSettings) -> dict[str, Any]:
@@ -228,7 +269,8 @@ def _load_source(
             open_people_of(connection, row.id)
         if "keep_when_missing" in changes:
             open_source(connection, row.id)
-    return Loaded(wanted.name, "updated" if changes else "unchanged", changes)
+    warned = tuple(_of_filter(connection, row))
+    return Loaded(wanted.name, "updated" if changes else "unchanged", changes, warnings=warned)
 
 
 def _write(connection: Connection, row: District | Source, *names: str) -> None:

@@ -23,6 +23,7 @@ from sync.rules.quarantine import (
     discovery_is_due,
     is_due,
     read_health,
+    without_failures,
 )
 from sync.run.display import local_moment, shown_time
 from sync.run.find import district_row, source_row
@@ -43,11 +44,7 @@ def set_aside(
         return None
     if discovery_is_due(health, now):
         works = _discovers(source)
-        health = (
-            Health(good_at=health.good_at)
-            if works
-            else health.model_copy(update={"discovery": now})
-        )
+        health = without_failures(health) if works else health.model_copy(update={"discovery": now})
         keep(database, source, health)
         if works:
             return None
@@ -126,6 +123,15 @@ def _write(connection: Connection, source_id: int, health: Health) -> None:
     connection.execute(_KEEP, {"source": source_id, "health": health.stored()})
 
 
+def note_left_open(connection: Connection, source: Source, *, unusable: int, withheld: int) -> None:
+    """Record what a source's rows leave open, so that ``status`` has it for all districts."""
+    before = read_health(source.health)
+    health = before.model_copy(update={"unusable": unusable, "withheld": withheld})
+    if health != before:
+        source.health = health.stored()
+        _write(connection, source.id, health)
+
+
 _KEEP = update(Source.table).where(Source.id == bindparam("source"))
 
 
@@ -137,5 +143,5 @@ def resume_source(database: Database, slug: str, name: str) -> bool:
     with database.write() as connection:
         row: Any = source_row(connection, district_row(connection, slug), name)
         health = read_health(row.health)
-        _write(connection, row.id, Health(good_at=health.good_at))
+        _write(connection, row.id, without_failures(health))
     return health.state != "ok"

@@ -24,11 +24,11 @@ from sync.views.waiting import COUNT_WAITING
 
 Json = dict[str, Any]
 
-NEEDS = ("stopped", "failed", "upload", "held", "drifted", "stale", "conflicts")
+NEEDS = ("stopped", "failed", "upload", "held", "drifted", "stale", "withheld", "conflicts")
 """What needs a person, the most pressing first."""
 
-WATCH = ("slowed", "failing", "vendor", "waiting")
-"""What ends by itself but is worth a look."""
+WATCH = ("slowed", "failing", "vendor", "waiting", "rows")
+"""What ends by itself, or hurts nobody, but is worth a look."""
 
 
 def overview(connection: Connection, now: datetime, slug: str | None = None) -> list[Json]:
@@ -150,12 +150,14 @@ def _one(
         "held": plan is not None and plan["status"] == "held",
         "drifted": run is not None and run["status"] == "drifted",
         "stale": any(one["stale"] for one in shown_sources),
+        "withheld": any(one["withheld_people"] for one in shown_sources),
         "conflicts": conflicts > 0,
         "slowed": "slowed" in states,
         "failing": "failing" in states,
         "vendor": any(
             one["vendor_state"] in PAUSED_WORDS | TROUBLED_WORDS for one in shown_sources
         ),
+        "rows": any(one["unusable_rows"] for one in shown_sources),
         "waiting": waiting > 0 or (bool(found.state.waiting) and not found.state.waited_out),
     }
     good = [one["good_at"] for one in shown_sources if one["good_at"]]
@@ -196,6 +198,8 @@ def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
         and _is_stale(health, complete_at, found, now),
         "vendor_state": row.vendor_state,
         "vendor_time": shown_time(row.vendor_time),
+        "unusable_rows": health.unusable,
+        "withheld_people": health.withheld,
     }
 
 

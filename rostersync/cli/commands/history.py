@@ -137,6 +137,9 @@ def skipped(
                     "read_at": one.read_at,
                     "complete": one.complete,
                     "skipped": one.of,
+                    "left_out": one.left_out,
+                    "withheld": one.withheld,
+                    "withheld_by": one.withheld_by,
                     "rows": one.rows,
                 }
                 for name, one in found
@@ -149,7 +152,7 @@ def skipped(
 
 
 def _say_skipped(door: Door, district: Any, name: str, found: Skipped) -> None:
-    from rostersync.cli.printing.change_lines import skipped_line
+    from rostersync.cli.printing.change_lines import skipped_lines
 
     if found.read_at is None:
         door.say(f"{name}: no row was read yet")
@@ -157,11 +160,15 @@ def _say_skipped(door: Door, district: Any, name: str, found: Skipped) -> None:
     said = "every row could be used"
     if found.of:
         said = f"{words.things(found.of, 'row')} could not be used"
+    if found.left_out:
+        of_others = f"a value of {words.things(found.left_out, 'row')} was left out"
+        said = f"{said}, {of_others}" if found.of else of_others
     at = words.moment(found.read_at, district.settings["timezone"])
     whole = "" if found.complete else ", NOT read completely"
     door.say(f"{name}: {said} (last read {at}{whole})")
     for row in found.rows:
-        door.say(f"    {skipped_line(row)}")
+        for line in skipped_lines(row):
+            door.say(f"    {line}")
     if found.left:
         rest = words.count(found.left)
         door.say(f"    and {rest} more: rostersync skipped {district.slug} --source {name}")

@@ -72,6 +72,8 @@ def _say_loaded(door: Door, what: str, loaded: Loaded) -> None:
     door.say(f"{indent}{_GLYPHS[loaded.action]} {what.lstrip()} {_SAID[loaded.action]}")
     for key, (old, new) in loaded.changes.items():
         door.say(f"{indent}    {key}: {_value(old)} → {_value(new)}")
+    for sentence in loaded.warnings:
+        door.say(f"{indent}    {sentence}", style="yellow")
 
 
 def _value(value: Any) -> str:

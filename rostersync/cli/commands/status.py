@@ -98,6 +98,13 @@ def todo(one: dict[str, Any]) -> list[str]:
         said.append(f"the last run drifted: sync {slug}")
     if one["conflicts"]:
         said.append(f"{things(one['conflicts'], 'conflict')}: conflicts {slug}")
+    withheld = sum(source["withheld_people"] for source in one["sources"])
+    if withheld:
+        stay = "person who is missing stays" if withheld == 1 else "people who are missing stay"
+        said.append(f"{count(withheld)} {stay} because of a row: skipped {slug}")
+    rows = sum(source["unusable_rows"] for source in one["sources"])
+    if rows:
+        said.append(f"{things(rows, 'row')} could not be used: skipped {slug}")
     if one["waiting_schools"] or one["waiting_people"]:
         said.append(_waiting(one))
     return said

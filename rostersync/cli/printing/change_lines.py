@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rostersync.cli.printing import words
+from rostersync.cli.printing.still_open import place_of
 
 
 def who(change: dict[str, Any]) -> str:
@@ -12,12 +13,20 @@ def who(change: dict[str, Any]) -> str:
     return change["name"] or change["user_id"] or change["school_id"] or ""
 
 
-def skipped_line(row: dict[str, Any]) -> str:
-    """Return where a row is that could not be used, why, and what to do."""
-    file = row["file"] or f"a record of {row['stream']}"
-    place = file if row["line"] is None else f"{file}, line {row['line']}"
-    column = f", {row['column']}" if row["column"] else ""
-    return f"{place}{column}: {row['message']} {row['hint']}".rstrip()
+def skipped_lines(row: dict[str, Any]) -> list[str]:
+    """Return where a row is that could not be used, everything wrong with it, and what to do."""
+    place = place_of(row)
+    if row["left_out"]:
+        place = f"{place} (used without the value)"
+    told = [_fault(one) for one in row["faults"]]
+    if len(told) > 1:
+        return [f"{place}:", *(f"    {one}" for one in told)]
+    return [f"{place}{', ' if row['column'] else ': '}{told[0]}"]
+
+
+def _fault(one: dict[str, Any]) -> str:
+    column = f"{one['column']}: " if one["column"] else ""
+    return f"{column}{one['message']} {one['hint']}".rstrip()
 
 
 def detail(change: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door, say_on
+from rostersync.cli.printing.still_open import still_open
 
 if TYPE_CHECKING:
     from core.errors import RosterSyncError
@@ -25,6 +26,7 @@ _SAID = {
     "rejected": "The plan is refused; it is remembered until the roster changes.",
     "held": "What was safe is done; the rest waits for a person's approval.",
     "partial": "A source could not be read; nobody left because of it. The others are up to date.",
+    "withheld": "Nobody leaves because of what could not be read; everything else is up to date.",
     "paused": "The district is paused: nobody was changed.",
     "waiting": "Everything else is done; these people wait for their schools to roll over.",
     "incomplete": "The roster could not be read completely: nobody left because of it.",
@@ -81,6 +83,7 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         "plans": [plans.plan_by_id(connection, number) for number in outcome.plan_ids],
         "certificates": outcome.certificates,
         "error": None if outcome.error is None else outcome.error.as_json(),
+        "left_open": outcome.left_open,
         **({"left": outcome.left} if outcome.left else {}),
         **({"report": outcome.report} if outcome.report else {}),
         **({"waiting": waiting} if waiting else {}),
@@ -112,11 +115,12 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             door.say(f"  {met}")
         for school in certificate.get("missing_schools") or ():
             door.say(f"  {missing_school_sentence(school, name)}")
+    told: set[str] = set()
     with door.reading() as connection:
         for number in _held_first(connection, outcome.plan_ids):
             if outcome.certificates:
                 door.say()
-            say_plan(door, connection, number, whole=whole)
+            told.update(say_plan(door, connection, number, whole=whole))
         _say_waiting(door, outcome, _waiting(connection, outcome))
     if outcome.error is not None:
         reasons = {one.get("reason") for one in outcome.certificates.values()}
@@ -128,10 +132,14 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             import traceback
 
             traceback.print_exception(outcome.error.__cause__)
-    said = _SAID.get(outcome.status, outcome.status)
+    withheld = outcome.status == "partial" and outcome.error is None
+    said = _SAID.get("withheld" if withheld else outcome.status, outcome.status)
     if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
         door.say()
         door.say(f"{outcome.district}: {outcome.status.replace('_', ' ')}. {said}")
+    for sentence in still_open(outcome.left_open, outcome.district):
+        if sentence not in told:
+            door.say(f"  Still open: {sentence}")
 
 
 WAITING_NAMED = 20
@@ -226,8 +234,8 @@ def _named(fields: dict[str, int]) -> str:
     return ", ".join([*shown, f"{rest} more"] if rest > 0 else shown)
 
 
-def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> None:
-    """Print one plan; ``whole``: with its changes by school and role."""
+def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) -> set[str]:
+    """Print one plan, and return its lines; ``whole``: with its changes by school and role."""
     from rostersync.cli.printing.printed_plan import SAMPLES_SHOWN, SCHOOLS_SHOWN, plan_lines
     from sync.run import find
     from sync.views import plan_summary, plans
@@ -239,8 +247,10 @@ def say_plan(door: Door, connection: Connection, number: int, *, whole: bool) ->
         summary = plan_summary.summarize(
             connection, number, schools=SCHOOLS_SHOWN, each=SAMPLES_SHOWN
         )
-    for line in plan_lines(plan, summary, zone):
+    lines = list(plan_lines(plan, summary, zone))
+    for line in lines:
         door.say(line.text, style=line.style)
+    return {line.text.strip() for line in lines}
 
 
 def tell_news(door: Door, slug: str) -> None:

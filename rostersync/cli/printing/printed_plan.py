@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rostersync.cli.printing import words
 from rostersync.cli.printing.change_lines import detail, who
+from rostersync.cli.printing.still_open import conflicts_sentence, rows_sentence
 from sync.views.plan_summary import Group, Summary
 
 SCHOOLS_SHOWN = 15
@@ -193,17 +194,9 @@ def _kept(plan: dict[str, Any]) -> Iterator[Line]:
         verb = "keeps" if number == 1 else "keep"
         yield Line(f"    {words.people(number)} {verb} fields that were locked by hand")
     if number := counts.get("conflict"):
-        noun = "conflict waits" if number == 1 else "conflicts wait"
-        yield Line(
-            f"    {words.count(number)} {noun} for a decision:"
-            f" rostersync conflicts {plan['district']}"
-        )
+        yield Line(f"    {conflicts_sentence(number, plan['district'])}")
     if number := counts.get("skipped"):
-        noun = "row" if number == 1 else "rows"
-        yield Line(
-            f"    {words.count(number)} {noun} could not be used; nobody leaves for that:"
-            f" rostersync skipped {plan['district']}"
-        )
+        yield Line(f"    {rows_sentence(number, plan['district'])}")
 
 
 def _schools(plan: dict[str, Any], summary: Summary) -> Iterator[Line]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rostersync.cli.door import Door
 from rostersync.cli.printing import words
-from rostersync.cli.printing.change_lines import change_line, skipped_line
+from rostersync.cli.printing.change_lines import change_line, skipped_lines
 
 _NEXT = {
     "leaves": "What would let them go",
@@ -68,7 +68,8 @@ def _say_source(
     if findings:
         _title(door, f"Rows that could not be used ({findings[0]['of']})")
     for one in findings:
-        door.say(f"    {skipped_line(one)}")
+        for line in skipped_lines(one):
+            door.say(f"    {line}")
 
 
 def _say_records(door: Door, told: dict[str, Any], zone: str) -> None:

@@ -124,17 +124,26 @@ def test_nothing_of_a_skipped_row_is_printed_but_where_it_stands(cli: Cli) -> No
 @pytest.mark.usefixtures("place")
 def test_json_counts_and_lists_the_skipped_rows_of_each_source(cli: Cli) -> None:
     office, annex = cli("skipped", D, "--json").document
-    assert list(office) == ["source", "read_at", "complete", "skipped", "rows"]
+    assert list(office) == [
+        "source", "read_at", "complete", "skipped", "left_out", "withheld", "withheld_by", "rows",
+    ]  # fmt: skip
     assert (office["source"], office["complete"], office["skipped"]) == ("office", True, 3)
     assert office["read_at"].endswith("Z")
     assert office["rows"][0] == {
         "stream": "users",
         "file": "people.csv",
         "line": 3,
-        "column": "gradyear",
-        "rule": "gradyear",
-        "message": "gradyear is not a year of four digits.",
-        "hint": "Write 2027, or leave it blank.",
+        "external_id": None,
+        "left_out": False,
+        **(
+            fault := {
+                "column": "gradyear",
+                "rule": "gradyear",
+                "message": "gradyear is not a year of four digits.",
+                "hint": "Write 2027, or leave it blank.",
+            }
+        ),
+        "faults": [fault],
     }
     assert (annex["source"], annex["skipped"], len(annex["rows"])) == ("annex", 1, 1)
 
@@ -227,7 +236,8 @@ def test_a_source_that_was_never_read_says_so(cli: Cli, tmp_path: Path) -> None:
     assert told(cli) == "office: no row was read yet\nannex: no row was read yet\n"
     office, _ = cli("skipped", D, "--json").document
     assert office == {
-        "source": "office", "read_at": None, "complete": False, "skipped": 0, "rows": [],
+        "source": "office", "read_at": None, "complete": False, "skipped": 0, "left_out": 0,
+        "withheld": 0, "withheld_by": [], "rows": [],
     }  # fmt: skip
 
 
