@@ -35,6 +35,28 @@ class UsageError(RosterSyncError):
     status = "refused"
 
 
+class UnknownCursor(UsageError):
+    """An app asks for the changes after one that this ledger never had: a backup was restored.
+
+    Answering would skip changes or repeat them, so the app must read all users once.
+    ``go_on_from`` is the cursor to take first and to go on from afterwards.
+    """
+
+    code = "unknown_cursor"
+
+    def __init__(self, message: str, *, go_on_from: str, district: str) -> None:
+        super().__init__(
+            f"{message} A backup was restored, or this is another database.",
+            hint=f"Read all users anew (rostersync users {district} --json), then go on from"
+            f" {go_on_from}.",
+        )
+        self.go_on_from = go_on_from
+
+    def as_json(self) -> dict[str, str]:
+        """Return the error document, with the cursor to go on from."""
+        return super().as_json() | {"go_on_from": self.go_on_from}
+
+
 class ConfigError(UsageError):
     """A configuration cannot be used: tell the admin which key, and stop this source."""
 

@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from core.errors import RetryableError as RetryableError
     from core.errors import RosterSyncError as RosterSyncError
     from core.errors import SkipRecord as SkipRecord
+    from core.errors import UnknownCursor as UnknownCursor
     from core.errors import UsageError as UsageError
     from core.errors import VendorFailure as VendorFailure
     from core.errors import WrongDistrict as WrongDistrict
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from rostersync.api import apply as apply
     from rostersync.api import approve as approve
     from rostersync.api import changes as changes
+    from rostersync.api import cursor as cursor
     from rostersync.api import load_district as load_district
     from rostersync.api import plan as plan
     from rostersync.api import reject as reject
@@ -163,13 +165,13 @@ _HOMES = {
     "core.errors": (
         "Busy ConfigError CredentialsRefused CursorLost Disconnected Drift FileRefused Held "
         "IncompleteFetch NothingNew RestartFetch RetryableError RosterSyncError SkipRecord "
-        "UsageError VendorFailure WrongDistrict"
+        "UnknownCursor UsageError VendorFailure WrongDistrict"
     ),
     "core.models": (
         "GRADES Kind Membership NormalizedSchool NormalizedUser Origin Role UserStatus "
         "ceds_grade fold_email"
     ),
-    "rostersync.api": "apply approve changes load_district plan reject sync upload users",
+    "rostersync.api": "apply approve changes cursor load_district plan reject sync upload users",
     "sync.run.outcome": "Outcome",
     "sync.views.people": "UserFilter",
 }

@@ -137,19 +137,36 @@ def users(
 
 
 def changes(
-    database: Database, district: str, since: int, limit: int | None = None
+    database: Database, district: str, since: int | str, limit: int | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield the applied changes after a serial, each with its own: the feed that an app follows.
+    """Yield the applied changes after a cursor, each with its own: the feed that an app follows.
 
-    Serials only grow: an app that remembers the last one it got misses nothing.
+    An app that remembers the ``cursor`` of the last change it got misses nothing. ``since`` is that
+    cursor, 0 for the start, or a bare serial (of which nobody can tell whether it is of this
+    history). Raises ``UnknownCursor`` when the first change is asked for, if this ledger never
+    gave the cursor: read all users, then go on from its ``go_on_from``.
     """
+    from sync.ledger.cursor import serial_of
     from sync.run import find
     from sync.views import plans
 
     with database.read() as connection:
         row = find.district_row(connection, district)
-        end = plans.feed_end(connection, row, since, limit)
-        yield from plans.feed(connection, row, since, end)
+        serial = serial_of(connection, row, since)
+        end = plans.feed_end(connection, row, serial, limit)
+        yield from plans.feed(connection, row, serial, end)
+
+
+def cursor(database: Database, district: str) -> str:
+    """Return the cursor after the newest change: take it, read all users, then follow from it.
+
+    What is applied while the users are read comes again as a change, so nothing is missed.
+    """
+    from sync.ledger.cursor import cursor_now
+    from sync.run import find
+
+    with database.read() as connection:
+        return cursor_now(connection, find.district_row(connection, district))
 
 
 def _number(plan_id: str | int) -> int:

@@ -248,11 +248,17 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "feed": (
-        "`changes --json`: what an app follows. Give the last `serial` as `--since` next time.",
+        "`changes --json`: what an app follows. Give the `cursor` as `--since` next time. A cursor"
+        " that this ledger never gave (after a backup was restored, or of another database) is"
+        " refused with the code `unknown_cursor` (2): read all users once, then go on from"
+        " `error.go_on_from`. A bare serial is taken as long as there is a change with it; whether"
+        " it is of the same history cannot be told.",
         {
             "district": "Its slug.",
             "serial": "The last serial in here; serials only grow.",
-            "changes": "Each a change with `serial`, `at`, `actor`, `run_id` and `plan_id`.",
+            "cursor": "The serial, and of which history it is: where the next call goes on.",
+            "changes": "Each a change with `serial`, `cursor`, `at`, `actor`, `run_id` and"
+            " `plan_id`.",
         },
     ),
     "skipped": (

@@ -15,6 +15,7 @@ from core.errors import UsageError
 from core.models import PROFILE_FIELDS
 from core.storage.columns import typed
 from core.storage.schema import Change, District, Plan, Record, Run, School, Source, User
+from sync.ledger.cursor import newest_serial, shown_cursor
 from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json
 from sync.views.districts import BEYOND
@@ -314,20 +315,16 @@ def _memberships(
 
 def feed_end(connection: Connection, district: Any, since: int, limit: int | None) -> int:
     """Return the serial at which one answer of the feed ends; the app remembers it."""
-    newest = connection.execute(_NEWEST, {"district": district.id}).scalar() or 0
+    newest = newest_serial(connection, district)
     return max(since, newest if limit is None else min(newest, since + limit))
-
-
-_NEWEST = select(func.max(Plan.first_serial + Plan.size) - 1).where(
-    Plan.district_id == bindparam("district"), Plan.status == "applied"
-)
 
 
 def feed(connection: Connection, district: Any, since: int, end: int) -> Iterator[Json]:
     """Yield the applied changes with ``since < serial <= end``, in the order of their serials.
 
-    Each is a change with ``serial``, ``at`` (when it was applied, UTC), ``actor``, ``run_id`` and
-    ``plan_id``. Serials only grow: an app that remembers the last one misses nothing.
+    Each is a change with ``serial``, ``cursor``, ``at`` (when it was applied, UTC), ``actor``,
+    ``run_id`` and ``plan_id``. An app that remembers the last cursor misses nothing, also after a
+    backup was restored.
     """
     at = since
     while True:
@@ -344,14 +341,23 @@ def feed(connection: Connection, district: Any, since: int, end: int) -> Iterato
             "plan_id": shown_id(PLAN, plan.id),
         }
         for change in iter_changes(connection, plan.id, offset, until - offset):
-            yield {**change, "serial": plan.first_serial + change["seq"], **shared}
+            serial = plan.first_serial + change["seq"]
+            yield {**change, "serial": serial, "cursor": shown_cursor(serial, plan.chain), **shared}
         at = plan.first_serial + until - 1
         if at >= end:
             return
 
 
 _NEXT_APPLIED = (
-    select(Plan.id, Plan.first_serial, Plan.size, Plan.applied_at, Plan.applied_run_id, Run.actor)
+    select(
+        Plan.id,
+        Plan.first_serial,
+        Plan.size,
+        Plan.chain,
+        Plan.applied_at,
+        Plan.applied_run_id,
+        Run.actor,
+    )  # fmt: skip
     .join_from(Plan.table, Run.table, Run.id == Plan.applied_run_id, isouter=True)
     .where(
         Plan.district_id == bindparam("district"),

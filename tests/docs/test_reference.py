@@ -115,4 +115,4 @@ def test_the_documents_have_just_the_fields_of_the_reference(answers: dict[str, 
     for name, document in answers.items():
         assert set(document) == set(JSON_SHAPES[name][1]), name
     extra = set(answers["feed"]["changes"][0]) - set(JSON_SHAPES["change"][1])
-    assert extra == {"serial", "at", "actor", "run_id", "plan_id"}
+    assert extra == {"serial", "cursor", "at", "actor", "run_id", "plan_id"}

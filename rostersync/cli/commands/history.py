@@ -66,27 +66,33 @@ def changes(
     door: Door,
     district: DistrictArgument,
     since: Annotated[
-        int, typer.Option(min=0, metavar="SERIAL", help="The last serial the app has seen.")
-    ] = 0,
+        str,
+        typer.Option(metavar="CURSOR", help="The cursor of the last answer; 0: from the start."),
+    ] = "0",
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many.")] = None,
 ) -> None:
     """Print the applied changes: the feed that an app follows."""
     from rostersync.cli.printing.change_lines import change_line
+    from sync.ledger.cursor import cursor_at, serial_of
     from sync.run import find
     from sync.views import plans
 
     with door.reading() as connection:
         row = find.district_row(connection, district)
-        end = plans.feed_end(connection, row, since, limit)
-        found = plans.feed(connection, row, since, end)
+        serial = serial_of(connection, row, since)
+        end = plans.feed_end(connection, row, serial, limit)
+        found = plans.feed(connection, row, serial, end)
+        cursor = cursor_at(connection, row, end)
         if door.as_json:
-            door.document({"district": district, "serial": end, "changes": found})
+            document = {"district": district, "serial": end, "cursor": cursor, "changes": found}
+            door.document(document)
             return
         for one in found:
             at = words.moment(one["at"], row.settings["timezone"])
             door.say(f"{one['serial']}  {at}  {one['actor']}  {change_line(one)}")
-        if end == since:
-            door.say(f"Nothing has changed after serial {since}.")
+        if end == serial:
+            door.say(f"Nothing has changed after serial {serial}.")
+        door.say(f"To see what comes next: rostersync changes {district} --since {cursor}")
 
 
 def why(
