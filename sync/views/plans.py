@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, select
 
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS
@@ -357,7 +357,7 @@ _NEXT_APPLIED = (
         Plan.applied_at,
         Plan.applied_run_id,
         Run.actor,
-    )  # fmt: skip
+    )
     .join_from(Plan.table, Run.table, Run.id == Plan.applied_run_id, isouter=True)
     .where(
         Plan.district_id == bindparam("district"),

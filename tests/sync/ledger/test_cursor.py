@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 import rostersync
 from core.storage.database import Database
 from rostersync import UnknownCursor, UsageError
-from tests.kit.backup import Restore, back_up
 from tests.kit.command_line import Cli, D
 from tests.kit.fixtures import NewWorld
 from tests.kit.sizes import examples
 from tests.kit.world import SLUG, World
+from tests.sync.ledger.backup import Restore, back_up
 
 History = list[tuple[int, str]]
 """Serial and cursor of each change: whoever has the same has seen the same changes."""
