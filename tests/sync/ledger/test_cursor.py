@@ -19,7 +19,7 @@ from tests.kit.world import SLUG, World
 from tests.sync.ledger.backup import Restore, back_up
 
 History = list[tuple[int, str]]
-"""Serial and cursor of each change: whoever has the same has seen the same changes."""
+"""Serial and cursor of each change: two apps with the same have seen the same changes."""
 
 
 def ledger(database: Database) -> History:
