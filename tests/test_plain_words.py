@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ROOMS = ("core", "connectors", "sync", "rostersync", "bench", "release", "tests", "docs")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 STRINGS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}

@@ -123,7 +123,7 @@ _SLUGS = {
 # --- Set-wise statements ---
 # They pair a whole district in a few joins, on scratch tables that exist only in a run. The word
 # and value of a key are indexed on both sides before ``find`` runs the first six, in this order:
-# each goes by what the ones before it have left in ``pairs``.
+# each looks at those whom the ones before it have left in ``pairs``.
 _PAIR_LEAVERS_WITH_JOINERS = (
     text(  # equal names at a new domain are a person who moved; at the same address, maybe not
         "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
