@@ -109,9 +109,14 @@ INVISIBLE = re.compile(
 
 def _clean_text(value: object) -> object:
     """Clean a value, and take out of it what nobody sees: accents are one character each (F16)."""
-    if isinstance(value, str) and not value.isascii():
-        value = INVISIBLE.sub("", unicodedata.normalize("NFC", value))
-    return _clean(value)
+    if not isinstance(value, str):
+        return value
+    if not value.isascii():
+        return _clean(INVISIBLE.sub("", unicodedata.normalize("NFC", value)))
+    value = value.strip()  # nearly every value ends here: what follows is _clean, without a call
+    if "\x00" in value:
+        raise ValueError("holds a NUL character")
+    return value or None
 
 
 def _clean(value: object) -> object:

@@ -7,10 +7,11 @@ in both names and in address or username. Fills the table ``same_entries`` and c
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import msgspec
@@ -36,20 +37,19 @@ def unite(database: Database, transaction: Transaction, tables: PlanTables, reco
     Says whether anybody has several entries. ``base_id`` is the first entry of each person in the
     order of ``todo_records``, so that what follows does not depend on the order of rows or pages.
     """
-    repeated = _repeated(transaction, tables.records, records)
-    if repeated is not None and not repeated:
+    alike = _alike(transaction, tables.records, records)
+    if not any(alike):
         return False
     with transaction() as connection:
         keys, groups = EntryKeys(connection), EntryGroups(connection)
-    for batch in _read(transaction, tables.records, records):
-        rows = [
-            (row[0], word)
-            for row in batch
-            if repeated is None or not repeated.isdisjoint(map(hash, _values(row)))
-            for word in _words(row)
-        ]
+    for first in range(1, records + 1, BATCH):
+        if not any(alike[first : first + BATCH]):
+            continue
         with transaction():
-            keys.add(database, rows)
+            read = _read(tables.records, first)
+            keys.add(
+                database, [(row[0], word) for row in read if alike[row[0]] for word in _words(row)]
+            )
     with transaction() as connection:
         keys.index()
         database.analyze(connection, "entry_keys")
@@ -78,6 +78,18 @@ def others(same: SameEntries) -> Iterator[tuple[int, list[RecordView]]]:
             yield base, [views[row.record_id] for row in mine]
 
 
+def waits_with(connection: Connection, record_id: int) -> set[str]:
+    """Return the ids, at its source, of entries in an open conflict that this one waits with.
+
+    An entry without a user joins with the first entry of its person, so a question about that one
+    keeps all of them waiting.
+    """
+    about = {"record": record_id}
+    mine = _words(connection.execute(_ENTRY, about).one())
+    asked = connection.execute(_ENTRIES_IN_CONFLICT, about) if mine else ()
+    return {row.external_id for row in asked if not mine.isdisjoint(_words(row[:-1]))}
+
+
 # -- what is compared
 
 
@@ -97,13 +109,10 @@ _Row = tuple[int, int, str | None, str, str | None, str]
 """n, source, key of the person, roles, folded address, data."""
 
 
-def _read(transaction: Transaction, listed: RecordList, records: int) -> Iterator[Sequence[Any]]:
-    """Yield the records in batches of ``_Row``."""
-    for first in range(1, records + 1, BATCH):
-        with transaction():
-            about = {"first": first, "last": first + BATCH - 1}
-            rows = listed.connection.execute(_LISTED_RECORDS, about).all()
-        yield rows
+def _read(listed: RecordList, first: int) -> Sequence[Any]:
+    """Return the batch of ``_Row`` that begins with record ``first``."""
+    about = {"first": first, "last": first + BATCH - 1}
+    return listed.connection.execute(_LISTED_RECORDS, about).all()
 
 
 def _values(row: Any) -> set[str]:
@@ -144,30 +153,40 @@ def _words(row: Any) -> set[str]:
     return found | ({f"{source_id}:key:{person_key}"} if person_key is not None else set())
 
 
-def _repeated(transaction: Transaction, listed: RecordList, records: int) -> set[int] | None:
-    """Return the hashes of values that stand in several records, and perhaps of a few others.
+def _alike(transaction: Transaction, listed: RecordList, records: int) -> bytearray:
+    """Return, by the number of each record, 1 if it shares a value with another, else 0.
 
-    None if they are too many to be remembered. Of each value only three bits of a field are set:
-    sixteen bytes for each record, whatever it says.
+    A few others are marked too, whose values are only hashed alike: two bits of a field tell
+    whether a hash was met before. Only the hashes are kept beside it, about forty bytes a record.
     """
     mask = (1 << max(16, (records * 64).bit_length())) - 1
     field = bytearray((mask >> 3) + 1)
+    hashes, counts = array("q"), bytearray(records + 1)
     repeated: set[int] = set()
-    for batch in _read(transaction, listed, records):
-        for row in batch:
-            for value in _values(row):
-                number = hash(value)
-                seen = True
-                for at in (number & mask, number >> 19 & mask, number >> 37 & mask):
-                    bit = 1 << (at & 7)
-                    if not field[at >> 3] & bit:
-                        field[at >> 3] |= bit
-                        seen = False
-                if seen:
+    for first in range(1, records + 1, BATCH):
+        with transaction():
+            rows = _read(listed, first)
+        for row in rows:
+            values = _values(row)
+            counts[row[0]] = len(values)
+            for number in map(hash, values):
+                hashes.append(number)
+                one, other = number & mask, number >> 31 & mask
+                at, bit = one >> 3, 1 << (one & 7)
+                there, its = other >> 3, 1 << (other & 7)
+                if field[at] & bit and field[there] & its:
                     repeated.add(number)
-        if len(repeated) > MANY:
-            return None
-    return repeated
+                field[at] |= bit
+                field[there] |= its
+    if len(repeated) > MANY:
+        return bytearray([0]) + bytearray([1]) * records
+    alike = bytearray(records + 1)
+    mine = iter(hashes)
+    for n, count in enumerate(counts):
+        for number in islice(mine, count):
+            if number in repeated:
+                alike[n] = 1
+    return alike
 
 
 # -- what contradicts itself
@@ -212,6 +231,15 @@ def _contradicts(members: Sequence[Any]) -> bool:
 _LISTED_RECORDS = text(
     "SELECT t.n, r.source_id, r.person_key, r.roles, r.email, r.data FROM todo_records t"
     " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
+)
+_ENTRY = text(
+    "SELECT id, source_id, person_key, roles, email, data FROM records WHERE id = :record"
+)
+_ENTRIES_IN_CONFLICT = text(
+    "SELECT r.id, r.source_id, r.person_key, r.roles, r.email, r.data,"
+    " r.external_id FROM conflicts c"
+    " JOIN records r ON r.id = c.record_id JOIN records me ON me.source_id = r.source_id"
+    " WHERE me.id = :record AND c.status = 'open' AND r.kind = 'user' AND r.id <> me.id"
 )
 _LABEL_SHARED_WORDS = text(
     "INSERT INTO entry_groups SELECT DISTINCT k.n, k.n FROM entry_keys k JOIN (SELECT word"

@@ -19,6 +19,7 @@ from core.settings import DistrictSettings
 from core.storage.database import Database
 from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
+from sync.people import entries
 from sync.people.person import RecordView, Sources, UserView, in_precedence, read_user, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.rules.reasons import means
@@ -259,9 +260,10 @@ def _record_alone(connection: Connection, district: Any, word: str) -> Any | Non
 
 
 def _page_of_record(connection: Connection, district: Any, record: Any, at: datetime) -> Json:
+    asked = {record.external_id} | entries.waits_with(connection, record.id)
     conflicts = [
         one for one in conflict_views.conflicts(connection, district, status=None)
-        if (one["source"], one["external_id"]) == (record.source, record.external_id)
+        if one["source"] == record.source and one["external_id"] in asked
     ]  # fmt: skip
     held = _standing_of_record(connection, record.id)
     speaks = record.present and record.in_scope
