@@ -99,7 +99,7 @@ class UserCsv(FileConnector):
     """Reads the user file."""
 
     name = "user_csv"
-    version = "1"
+    version = "2"
     title = "User file: one CSV with everybody who should be active"
     config_model = UserCsvConfig
     capabilities = Capabilities(
@@ -223,15 +223,14 @@ def _faults(row: UserRow, key: str | None) -> Iterator[SkipRecord]:
             key=key,
             hint="Copy the column and paste it as values, then save again.",
         )
-    for column, value in (("firstname", row.firstname), ("lastname", row.lastname)):
-        if not value:
-            yield SkipRecord(
-                f"{column} is blank.",
-                rule="missing-value",
-                column=column,
-                key=key,
-                hint=f"Fill in {column}.",
-            )
+    if not (row.firstname or row.lastname):
+        yield SkipRecord(
+            "firstname and lastname are blank.",
+            rule="missing-value",
+            column="lastname",
+            key=key,
+            hint="Fill in at least one of the two.",
+        )
     if "email" not in formulas:
         try:
             _email(row, key)

@@ -34,10 +34,10 @@ def user_row(
         return LeftOut(user_id, f"a user file knows the roles {', '.join(_ROLES)} only")
     if not email:
         return LeftOut(user_id, "a user file needs an email address")
-    if not (profile["given_name"] and profile["family_name"]):
-        return LeftOut(user_id, "a user file needs both names")
+    if not (profile["given_name"] or profile["family_name"]):
+        return LeftOut(user_id, "a user file needs a name")
     year = profile["graduation_year"] if role == "student" else None
     return (
-        profile["given_name"], profile["family_name"], email, role, year or "", "Active",
-        number or "",
+        profile["given_name"] or "", profile["family_name"] or "", email, role, year or "",
+        "Active", number or "",
     )  # fmt: skip

@@ -17,7 +17,6 @@ from sync.run.display import CONFLICT, parse_id
 from sync.run.find import Json
 from sync.views import conflicts
 
-_AGREE = frozenset({"given_name", "family_name", "email"})
 _DOUBTS = frozenset({"other_role_class", "gains_admin"})
 
 
@@ -31,11 +30,18 @@ def agreeing(found: Iterable[Json]) -> dict[str, str]:
     for one in found:
         if one["kind"] != "user" or one["reason"] == REUSED:
             continue
-        alike = [c for c in one["candidates"] if set(c["agree"]) >= _AGREE]
+        alike = [c for c in one["candidates"] if _agree(one["record"], c)]
         if len(alike) == 1 and not _DOUBTS & set(alike[0]["evidence"]):
             decided[one["id"]] = alike[0]["id"]
     wanted = Counter(decided.values())
     return {conflict: user for conflict, user in decided.items() if wanted[user] == 1}
+
+
+def _agree(record: Json, candidate: Json) -> bool:
+    """Say whether the address and both names agree; a name that both sides lack agrees (I12)."""
+    agree = set(candidate["agree"])
+    names = [name for name in conflicts.NAMES if record.get(name) or candidate.get(name)]
+    return bool(names) and agree.issuperset((*names, "email"))
 
 
 def resolve_agreeing(

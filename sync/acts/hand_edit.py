@@ -88,8 +88,8 @@ def add_user(
         if not edit.role:
             raise UsageError("A new user needs a role.", hint="Give --role student, teacher ….")
         profile = _profile(hand, edit, dict.fromkeys(PROFILE_FIELDS))
-        if not profile["family_name"]:
-            raise UsageError("A new user needs a family name.", hint="Give --family.")
+        if not (profile["given_name"] or profile["family_name"]):
+            raise UsageError("A new user needs a name.", hint="Give --family, --given or both.")
         _refuse_known_email(hand, profile["email"])
         user_id = new_id(database.key, USER_PREFIX, slug, "by hand", secrets.token_hex(8))
         after = {
@@ -121,6 +121,13 @@ def _refuse_unasked(hand: _Hand, change: str, *, asked: bool) -> None:
         )
 
 
+def _refuse_to_unname(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Refuse an edit that takes somebody's only name away."""
+    named, stays = (said["given_name"] or said["family_name"] for said in (before, after))
+    if named and not stays:
+        raise UsageError("Nobody is left without a name.", hint="Keep --family, --given or both.")
+
+
 def edit_user(
     database: Database,
     slug: str,
@@ -141,6 +148,7 @@ def edit_user(
     def act(hand: _Hand) -> tuple[str, list[Step]]:
         user = _user(hand, user_id)
         profile = _profile(hand, edit, user.profile)
+        _refuse_to_unname(user.profile, profile)
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         for name in PROFILE_FIELDS:

@@ -412,11 +412,11 @@ def names_agree(new: Traits, known: Traits) -> bool | None:
 def _contradicts(new: Traits, one: Candidate) -> bool:
     """Return whether something speaks against a candidate with a strong key."""
     known = one.known
+    names, others = new.given | new.family, known.given | known.family
     strangers = (  # but for an id of the source that was theirs: L7 goes by the id alone
         not one.absent_here
-        and bool(new.given and new.family and known.given and known.family)
-        and not new.given & known.given
-        and not new.family & known.family
+        and bool(names and others)
+        and not names & others
         and not new.emails & known.emails
     )
     sure = {"master", "userid"} & set(_agreeing(new, known)) or names_agree(new, known) is True

@@ -19,6 +19,8 @@ from tests.kit.world import World
 
 CSV_FORMS = ("oneroster_csv11", "oneroster_csv12", "clever_csv")
 FORMS = (*DIALECTS, *CSV_FORMS)
+NAMED_FORMS = (*FORMS, "user_csv")
+"""All forms in which a person has a given and a family name of their own."""
 ONEROSTER_FORMS = tuple(form for form in FORMS if not form.startswith("clever"))
 
 
@@ -36,7 +38,8 @@ class Form:
 
     def user(self, key: str) -> dict[str, Any]:
         """Return the user of a person, by the person's id."""
-        return self.world.user(f"student:{key}" if self.form == "clever_csv" else key)
+        word = {"clever_csv": "student:", "user_csv": "id:"}.get(self.form, "")
+        return self.world.user(f"{word}{key}")
 
     def joined(self) -> int:
         """Count everybody who is active."""
@@ -60,7 +63,7 @@ class AsFiles(Form):
         super().__init__(form, world, people)
         self.folder = folder
         folder.mkdir()
-        connector = "clever_csv" if form == "clever_csv" else "oneroster_csv"
+        connector = form if form in ("clever_csv", "user_csv") else "oneroster_csv"
         add_source(world, "sis", connector, {"path": str(folder)}, monkeypatch)
 
     def sync(self, *, code: int | None = None) -> Any:
@@ -69,6 +72,7 @@ class AsFiles(Form):
             "oneroster_csv11": self._oneroster,
             "oneroster_csv12": self._oneroster,
             "clever_csv": self._clever,
+            "user_csv": self._users,
         }[self.form]()
         return super().sync(code=code)
 
@@ -123,6 +127,14 @@ class AsFiles(Form):
             "School_id,Teacher_id,Last_name,First_name,Teacher_email",
             [[p["school"], p["id"], p["family"], p["given"], p["email"]]
              for p in self.people if p["role"] == "teacher"],
+        )  # fmt: skip
+
+    def _users(self) -> None:
+        self._write(
+            "users.csv",
+            "firstname,lastname,email,role,gradyear,status,idnumber",
+            [[p["given"], p["family"], p["email"], p["role"], "", "", p["id"]]
+             for p in self.people],
         )  # fmt: skip
 
 

@@ -124,6 +124,21 @@ def test_2_4_hyphens_and_apostrophes_are_kept(tmp_path: Path) -> None:
     assert reading.users["id:t-9"].family_name == "O'Brien-Lee"
 
 
+@pytest.mark.parametrize("blank", ["Ann", "Lee"])
+def test_i12_one_of_the_two_names_may_be_blank(tmp_path: Path, blank: str) -> None:
+    reading = read_rows(tmp_path, ANN.replace(blank, ""))
+    user = reading.users["id:t-9"]
+    assert {user.given_name, user.family_name} == {None, *{"Ann", "Lee"} - {blank}}
+    assert reading.faults == []
+
+
+def test_i12_without_any_name_a_row_is_skipped_and_told_once(tmp_path: Path) -> None:
+    reading = read_rows(tmp_path, ANN.replace("Ann", "").replace("Lee", " "))
+    assert reading.users == {}
+    ((_, _, problem),) = reading.skipped
+    assert (problem.column, problem.rule, problem.key) == ("lastname", "missing-value", "id:t-9")
+
+
 def test_2_5_a_row_without_email_is_not_added(tmp_path: Path) -> None:
     reading = read_rows(tmp_path, ANN, "Bo,Ek,,student,,1,", "Cy,Fox,,student,,1,77")
     assert list(reading.users) == ["id:t-9"]
@@ -241,7 +256,7 @@ def test_3_10_the_engine_is_asked_to_keep_addresses_unique() -> None:
 def test_3_11_bad_rows_are_skipped_while_the_others_are_read(tmp_path: Path) -> None:
     good = [f"A,B,p{n}@springfield.example,student,2027,1,{n}" for n in range(8)]
     reading = read_rows(
-        tmp_path, *good[:4], "A,B,,student,,1,", *good[4:], "A,,x@springfield.example,,,1,"
+        tmp_path, *good[:4], "A,B,,student,,1,", *good[4:], ",,x@springfield.example,,,1,"
     )
     assert len(reading.users) == 8
     assert reading.faults == [(6, "missing-value"), (11, "missing-value")]

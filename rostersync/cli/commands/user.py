@@ -64,7 +64,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    command(group, "add", more=_field_options(("given_name", "family_name", "role")))(add)
+    command(group, "add", more=_field_options(("role",)))(add)
     command(group, "edit", more=_field_options())(edit)
     for name, act in (
         ("archive", archive),
@@ -85,7 +85,10 @@ def add(
     reason: ReasonOption = None,
     **fields: Any,
 ) -> int:
-    """Add somebody who is in no roster. They are protected: no sync archives them."""
+    """Add somebody who is in no roster. They are protected: no sync archives them.
+
+    One of the two names is enough.
+    """
     from sync.acts import hand_edit
 
     edit = _edit(door, district, fields)

@@ -86,16 +86,23 @@ def _total(sheet: Sheet) -> None:
 def _several(sheet: Sheet) -> None:
     line = sheet.line()
     for column, value, rule in (
-        ("firstname", "", "missing-value"), ("role", "wizard", "unknown-role"),
+        ("lastname", "", "missing-value"), ("role", "wizard", "unknown-role"),
         ("gradyear", "27", "gradyear"), ("status", "Inactive", "status"),
     ):  # fmt: skip
         sheet.set(line, column, value)
         sheet.expected.add((line, column, rule))
+    sheet.set(line, "firstname", "")
+
+
+def _nameless(sheet: Sheet) -> None:
+    line = sheet.line()
+    sheet.set(line, "firstname", "")
+    sheet.set(line, "lastname", " ")
+    sheet.expected.add((line, "lastname", "missing-value"))
 
 
 ROWS: list[Callable[[Sheet], None]] = [
-    _cell("firstname", "missing-value", ""),
-    _cell("lastname", "missing-value", "", " "),
+    _nameless,
     _cell("email", "missing-value", ""),
     _cell("email", "email-format", "nobody", "a b@springfield.example", "“a@springfield.example”"),
     _cell("email", "email-domain", "a@shelbyville.example", "b@gmail.example"),

@@ -63,6 +63,16 @@ def test_a_field_is_cleared_by_an_empty_text(cli: Cli, folder: Folder) -> None:
     assert called.document["user"]["email"] is None
 
 
+def test_i12_one_name_is_enough_and_is_never_taken_away(cli: Cli, folder: Folder) -> None:
+    for name in ("--given", "--family"):
+        called = cli("user", "add", D, name, "Sukarno", "--role", "teacher", "--json")
+        assert statuses(called) == (0, "applied"), called
+        user = called.document["user"]["id"]
+        assert cli("user", "edit", D, user, name, "").code == 2
+    nobody = cli("user", "add", D, "--role", "teacher")
+    assert (nobody.code, "Give --family, --given or both." in nobody.err) == (2, True)
+
+
 def test_archive_returns_at_the_next_run_unless_kept(cli: Cli, folder: Folder) -> None:
     for word, more, after in (("st0001", [], "active"), ("st0002", ["--keep"], "archived")):
         mail = f"{word}@springfield.example"

@@ -119,6 +119,15 @@ def test_i12_a_mononym_agrees_with_the_same_mononym_only() -> None:
     assert judge(known(given="", family="roe"), [one(known(given=""))]).what == "conflict"
 
 
+def test_i12_a_key_alone_with_a_strangers_one_name_is_a_conflict() -> None:
+    stranger = one(known(sis_id="7", given="ann", family="roe", email="ann@a.example"))
+    assert judge(known(sis_id="7", family=""), [stranger]).reason == "keys_contradict"
+    same = one(known(sis_id="7", family="", email=""))
+    assert judge(known(sis_id="7", given="", family="sam"), [same]).what == "link", "it is one name"
+    assert judge(known(sis_id="7"), [same]).what == "link"
+    assert judge(known(sis_id="7", given="", family=""), [stranger]).what == "link", "masked"
+
+
 def test_i5_an_earlier_id_of_the_same_source_is_no_contradiction_if_a_strong_key_agrees() -> None:
     assert judge(known(sis_id="7"), [one(known(sis_id="7"), absent_here=True)]).reason == "moved"
     reused = judge(known(), [one(known(), absent_here=True)])

@@ -62,9 +62,10 @@ def test_flex_2_13_an_export_uploaded_back_changes_nothing(
         row(21, firstname="=1+1"[1:], lastname="-Dash"), row(22, firstname="@home", idnumber=""),
         row(23, firstname='"O\'Brien, Jr"', lastname="Žofie"), row(24, "admin", idnumber=""),
         row(25, "teacher", idnumber="0012"), row(26, lastname="'=quoted"),
+        row(27, firstname=""), row(28, lastname="", idnumber=""),
     ]  # fmt: skip
     give(database, tmp_path, people(range(10)) + "\n".join(odd) + "\n")
-    assert active(database) == 16
+    assert active(database) == 18
     with database.read() as connection:
         user = connection.exec_driver_sql(
             "SELECT id FROM users WHERE student_number = '9003'"
@@ -76,8 +77,8 @@ def test_flex_2_13_an_export_uploaded_back_changes_nothing(
     text, _ = exported(database, capsys, "--source", "people")
     done = give(database, tmp_path, text)
     assert done.status == "PROCESSED"
-    assert (done.counts["rows"], done.counts["errors"]) == (16, 0)
-    assert (changes(database), active(database)) == (before, 16)
+    assert (done.counts["rows"], done.counts["errors"]) == (18, 0)
+    assert (changes(database), active(database)) == (before, 18)
 
 
 def test_suspended_nobody_and_archived_people_are_told_apart_in_an_export(
