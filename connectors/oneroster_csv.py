@@ -22,7 +22,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record, Trace
 from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
@@ -44,11 +44,7 @@ from core.models import Kind, NormalizedSchool, NormalizedUser, Role
 class OneRosterCsvConfig(FileConfig):
     """Config of ``oneroster_csv``."""
 
-    person_id_type: str | None = Field(
-        default=None,
-        description="A type of userIds (such as Fed) that joins the rows of one person; "
-        "userMasterIdentifier wins over it.",
-    )
+    person_id_type: words.PersonIdTypes = ()
 
 
 # ------------------------------------------------------------------------------- wire shapes
@@ -234,7 +230,7 @@ class OneRosterCsv(FileConnector):
     def _context(self, version: str) -> bytes:
         """Return what beside its header decides how a row reads."""
         districts = blake2b("\x1f".join(sorted(self._not_schools)).encode(), digest_size=16)
-        joins = self.config.person_id_type or ""
+        joins = "\x1f".join(self.config.person_id_type)
         return f"{version}\x1e{joins}\x1e{districts.hexdigest()}\x1e".encode()
 
     def identify(self, stream: str, raw: bytes) -> str:

@@ -100,6 +100,15 @@ def without_zeros(number: str) -> str:
     return number
 
 
+def kind_of_person_key(key: str) -> str:
+    """Return what kind of key it is: ``master``, or ``userid:`` with the type of the userIds.
+
+    Only keys of one kind can contradict each other.
+    """
+    kind, _, value = key.partition(":")
+    return f"{kind}:{value.partition(':')[0].casefold()}" if kind == "userid" else kind
+
+
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
     "\U000e0000-\U000e007f]"

@@ -44,6 +44,7 @@ from connectors.oneroster_standard.records import (
     split_rows,
     touched,
 )
+from connectors.oneroster_standard.vocabulary import PersonIdTypes
 from core.errors import (
     CredentialsRefused,
     CursorLost,
@@ -65,11 +66,7 @@ _LONGEST_FACET = 64
 class OneRosterFields(HttpConfig):
     """The fields that every OneRoster connector has."""
 
-    person_id_type: str | None = Field(
-        default=None,
-        description="A type of userIds (such as Fed) that joins several entries of one person; "
-        "userMasterIdentifier wins over it.",
-    )
+    person_id_type: PersonIdTypes = ()
     delta: bool = Field(
         default=False,
         description="Between full fetches read only what changed, by dateLastModified.",

@@ -213,7 +213,7 @@ def parse_school(raw: bytes) -> Record:
     return Record(Kind.SCHOOL, key, school=school, unknown=unknown, extra=extra)
 
 
-def parse_user(raw: bytes, person_id_type: str | None, *, nameless: bool = False) -> Record:
+def parse_user(raw: bytes, id_types: Sequence[str], *, nameless: bool = False) -> Record:
     """Return the user of a record. Several records of one person share their ``person_key``.
 
     ``nameless``: somebody without any name is accepted, because the vendor masks names.
@@ -277,7 +277,7 @@ def parse_user(raw: bytes, person_id_type: str | None, *, nameless: bool = False
             "student_number": student_number,
             "staff_number": staff_number,
             "enabled": enabled is not False,
-            "person_key": words.person_key(text(wire.userMasterIdentifier), ids, person_id_type),
+            "person_key": words.person_key(text(wire.userMasterIdentifier), ids, id_types),
             "unread": tuple(unread) or None,
             "unread_at": tuple(dict.fromkeys(strange_at)) or None,
         },

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from core.models import Membership, Role, ceds_grade
 
@@ -48,6 +51,19 @@ STATE_ID_TYPES = frozenset({"stateid", "state"})
 _NCES = re.compile(r"\d{12}")
 _USER_ID = re.compile(r"\{([^{}]*)\}")
 _RANK = {role: rank for rank, role in enumerate(Role)}
+
+
+IdType = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+PersonIdTypes = Annotated[
+    tuple[IdType, ...],
+    BeforeValidator(lambda said: (said,) if isinstance(said, str) else said),
+    Field(
+        description="A type of userIds (such as Fed) that joins several entries of one person, or "
+        "a list of types: the first of them that somebody has counts. userMasterIdentifier wins "
+        "over them."
+    ),
+]
+"""``person_id_type`` of a config: one type, or a list in the order of precedence (I10)."""
 
 
 def our_role(word: str) -> Role | None:
@@ -98,12 +114,13 @@ def split_user_ids(field: str) -> list[tuple[str, str]]:
 
 
 def typed_id(user_ids: Iterable[tuple[str, str]], kind: str) -> str | None:
-    """Return the first identifier of the userIds type ``kind`` (compared without case)."""
+    """Return the identifier of the userIds type ``kind``, which is compared without case.
+
+    Of several it is the smallest one, so that their order means nothing.
+    """
     wanted = kind.strip().lower()
-    for a_kind, identifier in user_ids:
-        if a_kind.strip().lower() == wanted and identifier.strip():
-            return identifier.strip()
-    return None
+    found = (i.strip() for a_kind, i in user_ids if a_kind.strip().lower() == wanted)
+    return min(filter(None, found), default=None)
 
 
 def state_id(user_ids: Iterable[tuple[str, str]]) -> str | None:
@@ -115,17 +132,18 @@ def state_id(user_ids: Iterable[tuple[str, str]]) -> str | None:
 
 
 def person_key(
-    master: str | None, user_ids: Sequence[tuple[str, str]], person_id_type: str | None
+    master: str | None, user_ids: Sequence[tuple[str, str]], types: Sequence[str]
 ) -> str | None:
     """Return what joins several entries of one person (I5); nothing else joins.
 
-    ``master:ID`` for userMasterIdentifier, else ``userid:TYPE:ID`` for the userIds type that the
-    source configures as ``person_id_type``, else None.
+    ``master:ID`` for userMasterIdentifier, else ``userid:TYPE:ID`` for the first of the ``types``
+    of userIds that they have, else None.
     """
     if master is not None and (master := master.strip()):
         return f"master:{master}"
-    if person_id_type and (identifier := typed_id(user_ids, person_id_type)):
-        return f"userid:{person_id_type.strip()}:{identifier}"
+    for kind in types:
+        if identifier := typed_id(user_ids, kind):
+            return f"userid:{kind}:{identifier}"
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.models import fold_name, without_zeros
+from core.models import fold_name, kind_of_person_key, without_zeros
 from core.storage.database import Database
 from sync.people.identity import NUMBERS
 from sync.people.matching import read_records
@@ -220,7 +220,7 @@ def _contradicts(members: Sequence[Any]) -> bool:
             if value := getattr(data, name):
                 said[name].add(without_zeros(value))
         if row.person_key is not None:
-            said[row.person_key.partition(":")[0]].add(row.person_key)
+            said[kind_of_person_key(row.person_key)].add(row.person_key)
     return any(len(values) > 1 for values in said.values())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, String, and_, bindparam, select
 
-from core.models import fold_name
+from core.models import fold_name, kind_of_person_key
 from core.storage.schema import Link, Membership, Record, Source, User
 from sync.ledger.domain_moves import spellings
 from sync.people.identity import NUMBERS, Candidate, Traits, role_class
@@ -77,13 +77,8 @@ def _known(
 
 def _add_person_key(keys: dict[str, set[str]], person_key: str | None) -> None:
     """Add a key that joins entries: a master id of the district, or an id of a userIds type."""
-    if person_key is None:
-        return
-    kind, _, value = person_key.partition(":")
-    if kind == "master":
-        keys["master"].add(person_key)
-    elif kind == "userid":
-        keys[f"userid:{value.partition(':')[0].casefold()}"].add(person_key)
+    if person_key is not None and person_key.startswith(("master:", "userid:")):
+        keys[kind_of_person_key(person_key)].add(person_key)
 
 
 def _folded(*names: str | None) -> set[str]:

@@ -23,6 +23,7 @@ from core.models import (
     NormalizedUser,
     fold_email,
     fold_name,
+    kind_of_person_key,
     without_zeros,
 )
 from core.storage.schema import Source
@@ -52,7 +53,10 @@ def contradiction(rows: Sequence[Mapping[str, Any]], also: str | None = None) ->
     ``also`` is one more field: the name of a school.
     """
     for name in (*IDENTITY, also) if also is not None else IDENTITY:
-        if len({_comparable(name, row[name]) for row in rows if row.get(name)}) > 1:
+        said = {_comparable(name, row[name]) for row in rows if row.get(name)}
+        # somebody may have one key of each kind
+        most = len(set(map(kind_of_person_key, said))) if name == "person_key" else 1
+        if len(said) > most:
             return name
     return None
 

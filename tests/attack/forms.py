@@ -58,13 +58,19 @@ class AsFiles(Form):
     """Written as a set of CSV files before each sync."""
 
     def __init__(
-        self, form: str, world: World, folder: Path, people: list[Person], monkeypatch: Any
+        self,
+        form: str,
+        world: World,
+        folder: Path,
+        people: list[Person],
+        monkeypatch: Any,
+        **how: Any,
     ) -> None:
         super().__init__(form, world, people)
         self.folder = folder
         folder.mkdir()
         connector = form if form in ("clever_csv", "user_csv") else "oneroster_csv"
-        add_source(world, "sis", connector, {"path": str(folder)}, monkeypatch)
+        add_source(world, "sis", connector, {"path": str(folder), **how}, monkeypatch)
 
     def sync(self, *, code: int | None = None) -> Any:
         """Write the files, and sync."""
@@ -93,8 +99,10 @@ class AsFiles(Form):
         self._write("manifest.csv", "propertyName,value", manifest)
         self._write("orgs.csv", "sourcedId,name,type", [["o1", "Lincoln", "school"]])
         people = [[p["id"], p.get("enabled", "true"), p["id"], p["given"], p["family"],
-                   p["email"], p.get("grade") or ""] for p in self.people]  # fmt: skip
-        header = "sourcedId,enabledUser,username,givenName,familyName,email,grades"
+                   p["email"], p.get("grade") or "",
+                   ",".join(f"{{{kind}:{number}}}" for kind, number in p.get("ids", ()))]
+                  for p in self.people]  # fmt: skip
+        header = "sourcedId,enabledUser,username,givenName,familyName,email,grades,userIds"
         if two:
             self._write("users.csv", header, people)
             self._write(
@@ -144,13 +152,22 @@ def roles_of(person: Person) -> list[str]:
 
 
 def new_form(
-    form: str, people: list[Person], attack: Attack, world: World, folder: Path, monkeypatch: Any
+    form: str,
+    people: list[Person],
+    attack: Attack,
+    world: World,
+    folder: Path,
+    monkeypatch: Any,
+    **how: Any,
 ) -> Form:
-    """Return a district that reads ``people`` in a form. ``world`` is used for files only."""
+    """Return a district that reads ``people`` in a form. ``world`` is used for files only.
+
+    ``how`` is more of the connector's config.
+    """
     if form in DIALECTS:
-        attacked = attack(form)
+        attacked = attack(form, **how)
         attacked.vendor.people = people
         made = OverHttp(form, attacked.world, attacked.vendor)
         made.people = people
         return made
-    return AsFiles(form, world, folder / "set", people, monkeypatch)
+    return AsFiles(form, world, folder / "set", people, monkeypatch, **how)

@@ -280,6 +280,8 @@ class Hostile:
         }
         if person.get("grade") is not None:
             record["grades"] = [person["grade"]]
+        if "ids" in person:
+            record["userIds"] = [{"type": kind, "identifier": i} for kind, i in person["ids"]]
         org = {"sourcedId": person["school"], "type": "org"}
         if self.dialect == "oneroster12":
             held = [{"role": role, "roleType": "secondary", "org": org} for role in roles]

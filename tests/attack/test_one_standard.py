@@ -18,18 +18,18 @@ from tests.attack.hostile import DIALECTS, people
 from tests.kit.sizes import examples
 from tests.kit.world import new_world
 
-Make = Callable[[str, int], Form]
+Make = Callable[..., Form]
 
 
 @pytest.fixture
 def make(attack: Attack, store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Return a function that makes a district whose roster comes in a form."""
 
-    def new(form: str, count: int) -> Form:
+    def new(form: str, count: int, **how: Any) -> Form:
         world = None
         if form not in DIALECTS:
             world = new_world(store, tmp_path, sources={"town": "board"})
-        return new_form(form, people(count), attack, world, tmp_path, monkeypatch)  # type: ignore[arg-type]
+        return new_form(form, people(count), attack, world, tmp_path, monkeypatch, **how)  # type: ignore[arg-type]
 
     return new
 
@@ -122,6 +122,36 @@ def test_a_reference_may_be_a_text_or_an_object(make: Make, form: str) -> None:
     assert roster.world.findings() == []
     for user in roster.world.users().values():
         assert user["memberships"] == [("student", "Lincoln", True)], user
+
+
+TYPES = ["studentUniqueId", "State", "District"]
+
+
+@pytest.mark.parametrize("form", ONEROSTER_FORMS)
+def test_i10_a_row_for_each_school_is_one_person_by_the_first_type_they_have(
+    make: Make, form: str
+) -> None:
+    """So Ed-Fi's server gives its people: a student has one type, staff have several or one."""
+    roster = make(form, 8, person_id_type=TYPES)
+    ids = (
+        [("studentUniqueId", "1")],
+        [("District", "1"), ("state", "2"), ("Other", "3")],
+        [("District", "1")],
+        [("Other", "3")],
+    )
+    for number, person in enumerate(roster.people):
+        role = "teacher" if number // 2 else "student"
+        mine = ids[number // 2] if number % 2 else ids[number // 2][::-1]
+        person |= {"given": "Sam", "family": f"Of {number // 2}", "role": role, "ids": mine}
+        person["email"] = f"{person['id']}@springfield.example"
+    roster.sync(code=0)
+    keys = sorted(roster.world.rows("SELECT person_key, COUNT(*) FROM records r JOIN sources s"
+                  " ON s.id = r.source_id WHERE s.name = 'sis' AND r.kind = 'user' AND"
+                  " person_key IS NOT NULL GROUP BY person_key"))  # fmt: skip
+    assert [tuple(row) for row in keys] == [
+        ("userid:District:1", 2), ("userid:State:2", 2), ("userid:studentUniqueId:1", 2)
+    ]  # fmt: skip
+    assert roster.joined() == 5, "whoever has none of the types stays two"
 
 
 EMPTY: list[Any] = ["", [], {}, None, "  ", [""], [None], [{}]]

@@ -154,7 +154,12 @@ def test_an_unreadable_record_names_its_column_and_no_value(waits: Waits, fixtur
 
 @pytest.mark.parametrize(
     ("config", "key"),
-    [({}, None), ({"person_id_type": "fed"}, "userid:fed:aokafor@springfield.example")],
+    [
+        ({}, None),
+        ({"person_id_type": "fed"}, "userid:fed:aokafor@springfield.example"),
+        ({"person_id_type": ["x", "fed"]}, "userid:fed:aokafor@springfield.example"),
+        ({"person_id_type": ["x", "y"]}, None),
+    ],
 )
 def test_entries_of_one_person_join_by_a_configured_id_type_only(
     waits: Waits, fixture: Any, config: dict[str, Any], key: str | None

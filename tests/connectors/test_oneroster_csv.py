@@ -8,15 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from connectors.contract.connector import FetchRequest, Part
 from connectors.oneroster_csv import OneRosterCsv, OneRosterCsvConfig
+from connectors.oneroster_standard.vocabulary import person_key
 from core.errors import FileRefused, IncompleteFetch
 from core.models import Membership, NormalizedSchool, Role
 from rostersync.testing import ConnectorSuite, Situation
@@ -254,6 +258,33 @@ def test_another_person_id_type_makes_every_row_new() -> None:
 
     with_type = contexts(oneroster(FIXTURES / ONE, person_id_type="Fed"))
     assert with_type.isdisjoint(contexts(oneroster(FIXTURES / ONE)))
+    several = contexts(oneroster(FIXTURES / ONE, person_id_type=["Fed", "LDAP"]))
+    assert several.isdisjoint(with_type)
+    assert several.isdisjoint(contexts(oneroster(FIXTURES / ONE, person_id_type=["LDAP", "Fed"])))
+
+
+@pytest.mark.parametrize("wrong", [7, "", " ", ["Fed", ""], [["Fed"]], {"a": "b"}])
+def test_a_person_id_type_is_a_text_or_a_list_of_texts(wrong: Any) -> None:
+    with pytest.raises(ValidationError, match="person_id_type"):
+        oneroster(FIXTURES / ONE, person_id_type=wrong)
+
+
+@given(
+    ids=st.lists(st.tuples(st.sampled_from("AaBC"), st.sampled_from("12")), max_size=5),
+    types=st.lists(st.sampled_from(["A", "b", "C"]), unique=True, max_size=3),
+    chance=st.randoms(),
+)  # fmt: skip
+def test_the_first_type_that_somebody_has_joins_whatever_the_order_of_their_ids(
+    ids: list[tuple[str, str]], types: list[str], chance: random.Random
+) -> None:
+    key = person_key(None, ids, types)
+    there = [t for t in types if t.lower() in {kind.lower() for kind, _ in ids}]
+    assert (key is None) == (not there)
+    if key is not None:
+        assert key.startswith(f"userid:{there[0]}:")
+    chance.shuffle(ids)
+    assert person_key(None, ids, types) == key
+    assert person_key("m", ids, types) == "master:m"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,23 @@ def test_and_on_any_later_day(world: World) -> None:
     assert roles == {"teacher", "staff"}
 
 
+@pytest.mark.parametrize(
+    ("keys", "one_person"),
+    [
+        (("userid:State:1", "userid:District:2"), True),
+        (("userid:State:1", "userid:State:2"), False),
+        (("userid:State:1", "master:2"), True),
+        (("master:1", "master:2"), False),
+    ],
+)
+def test_keys_contradict_each_other_only_within_one_kind(
+    world: World, keys: tuple[str, str], *, one_person: bool
+) -> None:
+    one, other = ({**DOE, "person_key": key} for key in keys)
+    both(world, one, other).sync(code=0)
+    assert (world.id_of("e1") == world.id_of("e2")) is one_person
+
+
 def test_a_student_with_a_row_for_each_school_is_one_user(world: World) -> None:
     both(
         world, {**JANE, "student_number": "9"}, {**JANE, "student_number": "9"},

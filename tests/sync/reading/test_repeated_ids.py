@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.storage.database import Database
+from sync.reading.repeated_ids import contradiction
 from tests.kit.town import P, Town, child
 
 
@@ -35,6 +37,20 @@ def findings(town: Town) -> list[tuple[int, str, str]]:
         " ORDER BY line"
     )
     return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        (["userid:State:1", "userid:District:2", None], None),
+        (["userid:State:1", "userid:state:2"], "person_key"),
+        (["userid:State:1", "master:1"], None),
+        (["master:1", "master:2", "userid:State:1"], "person_key"),
+    ],
+)
+def test_somebody_may_have_a_key_of_each_kind(keys: list[str | None], wrong: str | None) -> None:
+    for some in itertools.permutations({"person_key": key} for key in keys):
+        assert contradiction(some) == wrong
 
 
 @pytest.mark.parametrize("order", [1, -1])
