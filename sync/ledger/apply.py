@@ -15,14 +15,15 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from core.errors import Drift
 from core.failpoints import failpoint
 from core.models import PROFILE_FIELDS
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.stored import from_json, utc_text
+from core.storage.schema import Change, District, Plan, Source, User
+from core.storage.stored import utc_text
 from sync.ledger import headcount
 from sync.ledger.effects import SOURCE_KINDS, take_effect
 from sync.ledger.new_memberships import keep_places
@@ -72,10 +73,9 @@ def apply_in(
     The caller holds the apply lock and has checked the plan's status. Raises ``Drifted`` before
     anything is written.
     """
-    about: dict[str, Any] = {"plan": plan_id, "now": utc_text(now), "run": run_id}
     names = {"plan": shown_id(PLAN, plan_id), "run": shown_id(RUN, run_id)}
     with step(log, "apply plan", **names, approved=approved) as done:
-        serial = _apply_in(database, connection, plan_id, about, approved=approved)
+        serial = _apply_in(database, connection, plan_id, run_id, now, approved=approved)
         done.tell(first_serial=serial)
     return serial
 
@@ -84,12 +84,13 @@ def _apply_in(
     database: Database,
     connection: Connection,
     plan_id: int,
-    about: dict[str, Any],
+    run_id: int,
+    now: datetime,
     *,
     approved: bool,
 ) -> int:
-    plan = connection.execute(_PLAN, about).one()
-    about["district"] = plan.district_id
+    plan = connection.execute(_PLAN, {"plan": plan_id}).one()
+    about = {"plan": plan_id, "district": plan.district_id, "now": utc_text(now)}
     shape = shape_of(database, connection, plan_id, plan.kind)
     places = keep_places(database, connection, about)
     _check_preconditions(database, places, about, shape)
@@ -97,31 +98,36 @@ def _apply_in(
     held = headcount.held_where(database)
     before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
     failpoint("apply.counted")
-    words = _Words(database, places)
-    for name, query in words.statements(shape):
+    for name, query in _writing(database, shape, places):
         connection.execute(text(query), about)
         failpoint(f"apply.{name}")
     database.analyze_after_load(
         connection, plan.size, "users", "links", "memberships", new=shape.only_creates
     )
     if plan.kind == "hand":
-        connection.execute(_TOUCHED_BY_HAND, about)
+        connection.execute(_TOUCHED_BY_HAND, {"plan": plan_id, "hand_at": now})
         failpoint("apply.hand")
-    take_effect(database, connection, plan.kind, from_json(plan.effects) or {}, about)
+    take_effect(database, connection, plan.kind, plan.effects or {}, about, now)
     failpoint("apply.effects")
     after = headcount.count(
         connection, plan_id, headcount.brought(database, places) if shape.only_creates else held
     )
     headcount.write(database, connection, plan_id, about["now"], before, after)
     failpoint("apply.census")
-    for source_id in from_json(plan.establishes):
-        connection.execute(_ESTABLISHED, {"id": source_id})
-    district = connection.execute(_DISTRICT, about).one()
-    chain = chain_of(bytes(district.chain), plan_id, bytes(plan.digest))
+    for source_id in plan.establishes:
+        connection.execute(_ESTABLISHED, {"source": source_id})
+    district = connection.execute(_DISTRICT, {"district": plan.district_id}).one()
+    chain = chain_of(district.chain, plan_id, plan.digest)
     connection.execute(
         _APPLIED,
-        about
-        | {"serial": district.serial + 1, "chain": chain, "approved": approved or plan.approved},
+        {
+            "plan": plan_id,
+            "applied_at": now,
+            "applied_run_id": run_id,
+            "first_serial": district.serial + 1,
+            "chain": chain,
+            "approved": approved or plan.approved,
+        },
     )
     failpoint("apply.plan")
     connection.execute(_ADVANCED, {"district": plan.district_id, "size": plan.size, "chain": chain})
@@ -134,23 +140,29 @@ def chain_of(previous: bytes, plan_id: int, digest: bytes) -> bytes:
     return blake2b(previous + plan_id.to_bytes(8, "big") + digest, digest_size=32).digest()
 
 
-_PLAN = text(
-    "SELECT district_id, kind, digest, size, establishes, effects, approved FROM plans"
-    " WHERE id = :plan"
+_PLAN = select(
+    Plan.district_id,
+    Plan.kind,
+    Plan.digest,
+    Plan.size,
+    Plan.establishes,
+    Plan.effects,
+    Plan.approved,
+).where(Plan.id == bindparam("plan"))
+_DISTRICT = select(District.serial, District.chain).where(District.id == bindparam("district"))
+_ESTABLISHED = update(Source.table).where(Source.id == bindparam("source")).values(established=True)
+_APPLIED = (
+    update(Plan.table).where(Plan.id == bindparam("plan")).values(status="applied", standing=False)
 )
-_DISTRICT = text("SELECT serial, chain FROM districts WHERE id = :district")
-_ESTABLISHED = text("UPDATE sources SET established = TRUE WHERE id = :id")
-_APPLIED = text(
-    "UPDATE plans SET status = 'applied', standing = FALSE, applied_at = :now,"
-    " applied_run_id = :run, first_serial = :serial, chain = :chain, approved = :approved"
-    " WHERE id = :plan"
+_ADVANCED = (
+    update(District.table)
+    .where(District.id == bindparam("district"))
+    .values(serial=District.serial + bindparam("size"))
 )
-_ADVANCED = text(
-    "UPDATE districts SET serial = serial + :size, chain = :chain WHERE id = :district"
-)
-_TOUCHED_BY_HAND = text(
-    "UPDATE users SET hand_at = :now WHERE id IN"
-    " (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user')"
+_TOUCHED_BY_HAND = update(User.table).where(
+    User.id.in_(
+        select(Change.target_id).where(Change.plan_id == bindparam("plan"), Change.kind == "user")
+    )
 )
 
 
@@ -184,17 +196,14 @@ class Shape:
 
 def shape_of(database: Database, connection: Connection, plan_id: int, kind: str) -> Shape:
     """Return the shape of a plan of this kind."""
-    rows = connection.execute(
-        text("SELECT DISTINCT kind, action, basis IS NOT NULL FROM changes WHERE plan_id = :plan"),
-        {"plan": plan_id},
-    ).all()
+    rows = connection.execute(_KINDS_OF_CHANGES, {"plan": plan_id}).all()
     moves_links = kind not in (*SOURCE_KINDS, "hand")
     if not moves_links and any(action == "unlink" for _, action, _ in rows):
         moves_links = connection.execute(_GIVEN_AWAY, {"plan": plan_id}).first() is not None
     actions = frozenset(action for noun, action, _ in rows if noun == "user")
     fields = frozenset[str]()
     if actions & UPDATES:
-        query = text(_UPDATED_FIELDS.format(keys=database.json_keys("c.after", "k")))
+        query = text(_updated_fields(database))
         fields = frozenset(connection.execute(query, {"plan": plan_id}).scalars())
     return Shape(
         actions,
@@ -206,14 +215,19 @@ def shape_of(database: Database, connection: Connection, plan_id: int, kind: str
     )
 
 
-_GIVEN_AWAY = text(
-    "SELECT 1 FROM changes WHERE plan_id = :plan AND action = 'unlink' AND after IS NOT NULL"
-    " LIMIT 1"
+_KINDS_OF_CHANGES = (
+    select(Change.kind, Change.action, Change.basis.is_not(None))
+    .where(Change.plan_id == bindparam("plan"))
+    .distinct()
 )
-_UPDATES = f"{{of}}action IN {tuple(sorted(UPDATES))} AND {{of}}after IS NOT NULL"
-_UPDATED_FIELDS = (
-    "SELECT DISTINCT k.key FROM changes c, {keys} WHERE c.plan_id = :plan AND c.kind = 'user'"
-    f" AND {_UPDATES.format(of='c.')}"
+_GIVEN_AWAY = (
+    select(Change.seq)
+    .where(
+        Change.plan_id == bindparam("plan"),
+        Change.action == "unlink",
+        Change.after.is_not(None),
+    )
+    .limit(1)
 )
 
 
@@ -228,6 +242,64 @@ def _check_preconditions(
         drifted.update(places.connection.execute(text(query), about).scalars())
     if drifted:
         raise Drifted(sorted(drifted))
+
+
+# -- what is written
+
+
+_SAY_MORE = UPDATES | {"archive", "restore"}
+
+
+def _writing(database: Database, shape: Shape, places: PlanPlaces) -> Sequence[tuple[str, str]]:
+    """Return the statements that apply a plan, (name, SQL) in the order in which they run."""
+    done: list[tuple[str, str]] = []
+    if "create" in shape.school_actions:
+        done.append(("schools_created", _create_schools(database)))
+    if shape.school_actions - {"create", "link", "unlink"}:
+        done.append(("schools_updated", _update(database, "schools", "school", _SCHOOL_FIELDS)))
+        done.append(("schools_status", _status(database, "schools", "school")))
+    if shape.school_actions - {"create"}:
+        done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
+    if "create" in shape.actions:
+        done.append(("created", _create_users(database)))
+    if shape.actions & UPDATES:
+        fields = [name for name in _FIELDS if name in shape.fields]
+        done.append(("updated", _update(database, "users", "user", fields)))
+        done.append(("memberships_ended", _end_memberships(database)))
+    if shape.by_a_person and shape.actions & _SAY_MORE:
+        done.append(("attributes", _attributes(database)))
+    if shape.actions & {"create", *UPDATES}:
+        done.append(("memberships", _MEMBERSHIPS.format(places=places.name)))
+    if not shape.only_creates:
+        done.append(("status", _status(database, "users", "user")))
+        done.append(("revised", _REVISE.format(table="users", kind="user")))
+    if shape.moves_links:
+        done.append(("links_ended", _end_links(database)))
+        done.append(("links_moved", _move_links(database)))
+    done.append(("linked", _LINK))
+    done.append(("settled", _settle(database)))
+    if shape.rests:
+        done.append(("holds", _hold(database)))
+        settled, still_open = _settle_basis(database)
+        done += [("settled_basis", settled), ("kept_open", still_open)]
+    return done
+
+
+# --- Set-wise statements ---
+# A plan is checked and applied in sets, whatever its size: each statement joins the changes of the
+# plan, found by the primary key, with the rows that they name, and reads what they say out of their
+# JSON. They are built for one database, because SQLite and PostgreSQL spell JSON differently, and
+# set only the columns that some change of the plan names.
+
+_UPDATES = f"{{of}}action IN {tuple(sorted(UPDATES))} AND {{of}}after IS NOT NULL"
+
+
+def _updated_fields(database: Database) -> str:
+    return (
+        f"SELECT DISTINCT k.key FROM changes c, {database.json_keys('c.after', 'k')}"
+        " WHERE c.plan_id = :plan AND c.kind = 'user'"
+        f" AND {_UPDATES.format(of='c.')}"
+    )
 
 
 def preconditions(database: Database, shape: Shape, places: str) -> Iterator[tuple[str, str]]:
@@ -297,186 +369,146 @@ def preconditions(database: Database, shape: Shape, places: str) -> Iterator[tup
         )
 
 
-# -- what is written
+def _create_schools(database: Database) -> str:
+    text_of = database.json_text
+    columns = ", ".join(_SCHOOL_FIELDS)
+    values = ", ".join(text_of("c.after", name) for name in _SCHOOL_FIELDS)
+    return (
+        f"INSERT INTO schools (id, district_id, status, revision, {columns})"
+        f" SELECT c.target_id, CAST(:district AS BIGINT), 'active', 1, {values} FROM changes c"
+        " WHERE c.plan_id = :plan AND c.kind = 'school' AND c.action = 'create' ORDER BY c.seq"
+    )
 
 
-_SAY_MORE = UPDATES | {"archive", "restore"}
+def _create_users(database: Database) -> str:
+    columns = ", ".join(_FIELDS)
+    values = ", ".join(_value(database, "c.after", name) for name in _FIELDS)
+    protected = (
+        f"CASE WHEN {database.json_has('c.after', 'protected')}"
+        f" THEN {database.json_true('c.after', 'protected')} ELSE FALSE END"
+    )
+    empty = "'[]'" if database.is_sqlite else "'[]'::jsonb"
+    text_of = database.json_text
+    locked = f"COALESCE({database.json_member('c.after', 'locked_fields')}, {empty})"
+    return (
+        "INSERT INTO users (id, district_id, status, origin, revision, protected,"
+        f" kept_archived, locked_fields, created_at, {columns})"
+        f" SELECT c.target_id, CAST(:district AS BIGINT), {text_of('c.after', 'status')},"
+        f" {text_of('c.after', 'origin')},"
+        f" 1, {protected}, FALSE, {locked}, :now, {values} FROM changes c"
+        " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action = 'create' ORDER BY c.seq"
+    )
 
 
-class _Words:
-    """The statements that apply a plan, in the dialect of the database."""
+def _value(database: Database, column: str, name: str) -> str:
+    value = database.json_text(column, name)
+    return database.to_int(value) if name == "graduation_year" else value
 
-    def __init__(self, database: Database, places: PlanPlaces) -> None:
-        self.database = database
-        self.places = places
 
-    def statements(self, shape: Shape) -> Sequence[tuple[str, str]]:
-        """Return (name, SQL) in the order in which they run."""
-        done: list[tuple[str, str]] = []
-        if "create" in shape.school_actions:
-            done.append(("schools_created", self._create_schools()))
-        if shape.school_actions - {"create", "link", "unlink"}:
-            done.append(("schools_updated", self._update("schools", "school", _SCHOOL_FIELDS)))
-            done.append(("schools_status", self._status("schools", "school")))
-        if shape.school_actions - {"create"}:
-            done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
-        if "create" in shape.actions:
-            done.append(("created", self._create_users()))
-        if shape.actions & UPDATES:
-            fields = [name for name in _FIELDS if name in shape.fields]
-            done.append(("updated", self._update("users", "user", fields)))
-            done.append(("memberships_ended", self._end_memberships()))
-        if shape.by_a_person and shape.actions & _SAY_MORE:
-            done.append(("attributes", self._attributes()))
-        if shape.actions & {"create", *UPDATES}:
-            done.append(("memberships", _MEMBERSHIPS.format(places=self.places.name)))
-        if not shape.only_creates:
-            done.append(("status", self._status("users", "user")))
-            done.append(("revised", _REVISE.format(table="users", kind="user")))
-        if shape.moves_links:
-            done.append(("links_ended", self._end_links()))
-            done.append(("links_moved", self._move_links()))
-        done.append(("linked", _LINK))
-        done.append(("settled", self._settle()))
-        if shape.rests:
-            done.append(("holds", self._hold()))
-            settled, still_open = self._settle_basis()
-            done += [("settled_basis", settled), ("kept_open", still_open)]
-        return done
+def _update(database: Database, table: str, kind: str, fields: Sequence[str]) -> str:
+    sets = "".join(
+        f", {name} = CASE WHEN {database.json_has('c.after', name)}"
+        f" THEN {_value(database, 'c.after', name)} ELSE {table}.{name} END"
+        for name in fields
+    )
+    return (
+        f"UPDATE {table} SET revision = {table}.revision + 1{sets} FROM changes c"
+        f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
+        f" AND {_UPDATES.format(of='c.')}"
+    )
 
-    def _create_schools(self) -> str:
-        text_of = self.database.json_text
-        columns = ", ".join(_SCHOOL_FIELDS)
-        values = ", ".join(text_of("c.after", name) for name in _SCHOOL_FIELDS)
-        return (
-            f"INSERT INTO schools (id, district_id, status, revision, {columns})"
-            f" SELECT c.target_id, CAST(:district AS BIGINT), 'active', 1, {values} FROM changes c"
-            " WHERE c.plan_id = :plan AND c.kind = 'school' AND c.action = 'create' ORDER BY c.seq"
+
+def _attributes(database: Database) -> str:
+    flags = [
+        f"{name} = CASE WHEN {database.json_has('c.after', name)}"
+        f" THEN {read('c.after', name)} ELSE users.{name} END"
+        for name, read in (
+            ("protected", database.json_true),
+            ("kept_archived", database.json_true),
+            ("kept_until", database.json_text),
+            ("locked_fields", database.json_member),
+            ("merged_into", database.json_text),
         )
+    ]
+    return (
+        f"UPDATE users SET {', '.join(flags)} FROM changes c WHERE c.plan_id = :plan"
+        " AND c.kind = 'user' AND c.target_id = users.id"
+        " AND c.after IS NOT NULL AND (c.action IN ('update', 'adopt', 'merge')"
+        # an archive that is kept, or a protected restore, has no separate update
+        " OR (c.action IN ('archive', 'restore')"
+        f" AND ({database.json_has('c.after', 'kept_archived')}"
+        f" OR {database.json_has('c.after', 'protected')})))"
+    )
 
-    def _create_users(self) -> str:
-        database = self.database
-        columns = ", ".join(_FIELDS)
-        values = ", ".join(self._value("c.after", name) for name in _FIELDS)
-        protected = (
-            f"CASE WHEN {database.json_has('c.after', 'protected')}"
-            f" THEN {database.json_true('c.after', 'protected')} ELSE FALSE END"
-        )
-        empty = "'[]'" if database.is_sqlite else "'[]'::jsonb"
-        text_of = database.json_text
-        locked = f"COALESCE({database.json_member('c.after', 'locked_fields')}, {empty})"
-        return (
-            "INSERT INTO users (id, district_id, status, origin, revision, protected,"
-            f" kept_archived, locked_fields, created_at, {columns})"
-            f" SELECT c.target_id, CAST(:district AS BIGINT), {text_of('c.after', 'status')},"
-            f" {text_of('c.after', 'origin')},"
-            f" 1, {protected}, FALSE, {locked}, :now, {values} FROM changes c"
-            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action = 'create' ORDER BY c.seq"
-        )
 
-    def _value(self, column: str, name: str) -> str:
-        value = self.database.json_text(column, name)
-        return self.database.to_int(value) if name == "graduation_year" else value
+def _end_memberships(database: Database) -> str:
+    return (
+        "DELETE FROM memberships WHERE user_id IN (SELECT c.target_id FROM changes c"
+        " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action <> 'create'"
+        f" AND c.after IS NOT NULL AND {database.json_has('c.after', 'memberships')})"
+    )
 
-    def _update(self, table: str, kind: str, fields: Sequence[str]) -> str:
-        sets = "".join(
-            f", {name} = CASE WHEN {self.database.json_has('c.after', name)}"
-            f" THEN {self._value('c.after', name)} ELSE {table}.{name} END"
-            for name in fields
-        )
-        return (
-            f"UPDATE {table} SET revision = {table}.revision + 1{sets} FROM changes c"
-            f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
-            f" AND {_UPDATES.format(of='c.')}"
-        )
 
-    def _attributes(self) -> str:
-        database = self.database
-        flags = [
-            f"{name} = CASE WHEN {database.json_has('c.after', name)}"
-            f" THEN {read('c.after', name)} ELSE users.{name} END"
-            for name, read in (
-                ("protected", database.json_true),
-                ("kept_archived", database.json_true),
-                ("kept_until", database.json_text),
-                ("locked_fields", database.json_member),
-                ("merged_into", database.json_text),
-            )
-        ]
-        return (
-            f"UPDATE users SET {', '.join(flags)} FROM changes c WHERE c.plan_id = :plan"
-            " AND c.kind = 'user' AND c.target_id = users.id"
-            " AND c.after IS NOT NULL AND (c.action IN ('update', 'adopt', 'merge')"
-            # an archive that is kept, or a protected restore, has no separate update
-            " OR (c.action IN ('archive', 'restore')"
-            f" AND ({database.json_has('c.after', 'kept_archived')}"
-            f" OR {database.json_has('c.after', 'protected')})))"
-        )
+def _status(database: Database, table: str, kind: str) -> str:
+    status = database.json_text("c.after", "status")
+    archived_at = (
+        f", archived_at = CASE WHEN {status} = 'archived' THEN"
+        f" COALESCE({database.json_text('c.after', 'archived_at')}, :now) ELSE NULL END"
+        if table == "users"
+        else ""
+    )
+    return (
+        f"UPDATE {table} SET status = {status}{archived_at} FROM changes c"
+        f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
+        " AND c.action <> 'create' AND c.after IS NOT NULL"
+        f" AND {database.json_has('c.after', 'status')}"
+    )
 
-    def _end_memberships(self) -> str:
-        return (
-            "DELETE FROM memberships WHERE user_id IN (SELECT c.target_id FROM changes c"
-            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.action <> 'create'"
-            f" AND c.after IS NOT NULL AND {self.database.json_has('c.after', 'memberships')})"
-        )
 
-    def _status(self, table: str, kind: str) -> str:
-        status = self.database.json_text("c.after", "status")
-        archived_at = (
-            f", archived_at = CASE WHEN {status} = 'archived' THEN"
-            f" COALESCE({self.database.json_text('c.after', 'archived_at')}, :now) ELSE NULL END"
-            if table == "users"
-            else ""
-        )
-        return (
-            f"UPDATE {table} SET status = {status}{archived_at} FROM changes c"
-            f" WHERE c.plan_id = :plan AND c.kind = '{kind}' AND c.target_id = {table}.id"
-            " AND c.action <> 'create' AND c.after IS NOT NULL"
-            f" AND {self.database.json_has('c.after', 'status')}"
-        )
+def _end_links(database: Database) -> str:
+    return (
+        "DELETE FROM links WHERE record_id IN (SELECT c.record_id FROM changes c"
+        " WHERE c.plan_id = :plan AND c.action = 'unlink' AND c.after IS NOT NULL"
+        f" AND {database.json_has('c.after', 'target')}"
+        f" AND {database.json_text('c.after', 'target')} IS NULL)"
+    )
 
-    def _end_links(self) -> str:
-        return (
-            "DELETE FROM links WHERE record_id IN (SELECT c.record_id FROM changes c"
-            " WHERE c.plan_id = :plan AND c.action = 'unlink' AND c.after IS NOT NULL"
-            f" AND {self.database.json_has('c.after', 'target')}"
-            f" AND {self.database.json_text('c.after', 'target')} IS NULL)"
-        )
 
-    def _move_links(self) -> str:
-        return (
-            f"UPDATE links SET target_id = {self.database.json_text('c.after', 'target')}"
-            " FROM changes c WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink')"
-            " AND c.after IS NOT NULL AND c.record_id = links.record_id"
-            f" AND {self.database.json_text('c.after', 'target')} IS NOT NULL"
-        )
+def _move_links(database: Database) -> str:
+    return (
+        f"UPDATE links SET target_id = {database.json_text('c.after', 'target')}"
+        " FROM changes c WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink')"
+        " AND c.after IS NOT NULL AND c.record_id = links.record_id"
+        f" AND {database.json_text('c.after', 'target')} IS NOT NULL"
+    )
 
-    def _hold(self) -> str:
-        database = self.database
-        record, held = database.json_item("b", 0), database.json_item("b", 2)
-        value = database.to_int(held)
-        return (
-            f"UPDATE links SET held = (h.held = 1) FROM (SELECT {database.to_int(record)} AS id,"
-            f" {value} AS held FROM changes c, {database.json_each('c.basis', '', 'b')}"
-            f" WHERE c.plan_id = :plan AND c.basis IS NOT NULL AND {held} IS NOT NULL) AS h"
-            " WHERE links.record_id = h.id"
-        )
 
-    def _settle(self) -> str:
-        records = "SELECT record_id FROM changes WHERE plan_id = :plan AND record_id IS NOT NULL"
-        return f"DELETE FROM open_records WHERE {self.database.one_of('record_id', records)}"
+def _hold(database: Database) -> str:
+    record, held = database.json_item("b", 0), database.json_item("b", 2)
+    value = database.to_int(held)
+    return (
+        f"UPDATE links SET held = (h.held = 1) FROM (SELECT {database.to_int(record)} AS id,"
+        f" {value} AS held FROM changes c, {database.json_each('c.basis', '', 'b')}"
+        f" WHERE c.plan_id = :plan AND c.basis IS NOT NULL AND {held} IS NOT NULL) AS h"
+        " WHERE links.record_id = h.id"
+    )
 
-    def _settle_basis(self) -> tuple[str, str]:
-        database = self.database
-        record, settles = database.json_item("b", 0), database.json_item("b", 3)
-        basis = (
-            f"SELECT {database.to_int(record)} FROM changes c,"
-            f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
-            f" AND c.basis IS NOT NULL AND {database.to_int(settles)} {{how}}"
-        )
-        settled = database.one_of("record_id", basis.format(how="<> 0"))
-        still_open = database.one_of("r.id", basis.format(how="= 0"))
-        return f"DELETE FROM open_records WHERE {settled}", opening(still_open)
+
+def _settle(database: Database) -> str:
+    records = "SELECT record_id FROM changes WHERE plan_id = :plan AND record_id IS NOT NULL"
+    return f"DELETE FROM open_records WHERE {database.one_of('record_id', records)}"
+
+
+def _settle_basis(database: Database) -> tuple[str, str]:
+    record, settles = database.json_item("b", 0), database.json_item("b", 3)
+    basis = (
+        f"SELECT {database.to_int(record)} FROM changes c,"
+        f" {database.json_each('c.basis', '', 'b')} WHERE c.plan_id = :plan"
+        f" AND c.basis IS NOT NULL AND {database.to_int(settles)} {{how}}"
+    )
+    settled = database.one_of("record_id", basis.format(how="<> 0"))
+    still_open = database.one_of("r.id", basis.format(how="= 0"))
+    return f"DELETE FROM open_records WHERE {settled}", opening(still_open)
 
 
 _REVISE = (  # updated people have a new revision already, so no row is written twice

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.models import Kind
 from core.storage.database import Database
+from core.storage.schema import District, Plan
 from core.storage.stored import from_json
 from sync.ledger.apply import chain_of
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
@@ -62,16 +63,16 @@ def _verify_district(connection: Connection, district: Any) -> DistrictReport:
         report.erased += erased
         if altered:
             report.problems.append(f"P{plan.id}: {altered} changes are not what was applied")
-        if digest != bytes(plan.digest) or size != plan.size:
+        if digest != plan.digest or size != plan.size:
             report.problems.append(f"P{plan.id}: its changes are not the ones that were sealed")
         if plan.first_serial != serial + 1:
             report.problems.append(f"P{plan.id}: its serials do not follow the plan before")
-        chain = chain_of(chain, plan.id, bytes(plan.digest))
-        if chain != bytes(plan.chain or b""):
+        chain = chain_of(chain, plan.id, plan.digest)
+        if chain != (plan.chain or b""):
             report.problems.append(f"P{plan.id}: the chain is broken here")
-            chain = bytes(plan.chain or b"")
+            chain = plan.chain or b""
         serial = plan.first_serial + plan.size - 1
-    if chain != bytes(district.chain):
+    if chain != district.chain:
         report.problems.append("the district does not end where its chain does")
     if serial != district.serial:
         report.problems.append("the district's serial is not the last applied change's")
@@ -90,8 +91,7 @@ def fold(connection: Connection, plan_id: int) -> tuple[bytes, int, int, int]:
             altered += 1
     effects = connection.execute(_EFFECTS, {"plan": plan_id}).scalar()
     if effects:
-        decoded = from_json(effects)
-        return with_effects(digest.digest(), decoded), size, erased, altered
+        return with_effects(digest.digest(), effects), size, erased, altered
     return digest.digest(), size, erased, altered
 
 
@@ -116,12 +116,21 @@ def _canonical(value: Any) -> bytes:
     return canonical(from_json(value))
 
 
-_DISTRICTS = text("SELECT id, slug, serial, chain FROM districts ORDER BY slug")
-_PLANS = text(
-    "SELECT id, digest, size, first_serial, chain FROM plans WHERE district_id = :district"
-    " AND status = 'applied' ORDER BY first_serial"
+_DISTRICTS = select(District.id, District.slug, District.serial, District.chain).order_by(
+    District.slug
 )
-_EFFECTS = text("SELECT effects FROM plans WHERE id = :plan")
+_PLANS = (
+    select(Plan.id, Plan.digest, Plan.size, Plan.first_serial, Plan.chain)
+    .where(Plan.district_id == bindparam("district"), Plan.status == "applied")
+    .order_by(Plan.first_serial)
+)
+_EFFECTS = select(Plan.effects).where(Plan.id == bindparam("plan"))
+
+
+# --- Set-wise statements ---
+# A ledger may be millions of changes. They are read in the order of their primary key, a few
+# thousand at a time, and as they are stored: nothing is decoded of a change that was erased.
+
 _SOME_CHANGES = text(
     "SELECT * FROM changes WHERE plan_id = :plan AND seq > :last ORDER BY seq LIMIT 5000"
 )

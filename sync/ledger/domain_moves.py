@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Text, bindparam, cast, exists, func, select
 
 from core.models import fold_email
-from core.storage.stored import from_json
+from core.storage.schema import Change, DomainAlias, Plan, User
 
 LEAST = 3
 """How many people must move together for a change of domain."""
@@ -26,9 +26,7 @@ def moves_of(connection: Connection, plan_id: int) -> list[dict[str, Any]]:
     """
     moves: Counter[tuple[str, str]] = Counter()
     for before, after in connection.execute(_MOVES, {"plan": plan_id}):
-        old, new = (
-            (from_json(values) or {}).get("email_folded") or "" for values in (before, after)
-        )
+        old, new = ((values or {}).get("email_folded") or "" for values in (before, after))
         (old_local, _, old_domain), (new_local, _, new_domain) = (
             email.rpartition("@") for email in (old, new)
         )
@@ -51,13 +49,20 @@ def _at(connection: Connection, plan_id: int, domain: str) -> int:
     return int(connection.execute(_AT, about).scalar_one())
 
 
-_MOVES = text(
-    "SELECT before, after FROM changes WHERE plan_id = :plan AND kind = 'user'"
-    " AND action = 'update' AND CAST(after AS TEXT) LIKE '%email_folded%'"
+_MOVES = select(Change.before, Change.after).where(
+    Change.plan_id == bindparam("plan"),
+    Change.kind == "user",
+    Change.action == "update",
+    cast(Change.after, Text).like("%email_folded%"),
 )
-_AT = text(
-    "SELECT COUNT(*) FROM users u JOIN plans p ON p.district_id = u.district_id"
-    " WHERE p.id = :plan AND u.email_folded LIKE :domain AND u.status <> 'archived'"
+_AT = (
+    select(func.count())
+    .select_from(User.table.join(Plan.table, Plan.district_id == User.district_id))
+    .where(
+        Plan.id == bindparam("plan"),
+        User.email_folded.like(bindparam("domain")),
+        User.status != "archived",
+    )
 )
 
 
@@ -103,8 +108,7 @@ def _newest(domain: str, aliases: Mapping[str, str]) -> str:
     return domain
 
 
-_ALIASES = text("SELECT old, new FROM domain_aliases WHERE district_id = :district")
-_AHEAD = text(
-    "SELECT a.old, a.new FROM domain_aliases a JOIN plans p ON p.id = a.plan_id"
-    " WHERE a.district_id = :district AND p.kind = 'domain'"
+_ALIASES = select(DomainAlias.old, DomainAlias.new).where(
+    DomainAlias.district_id == bindparam("district")
 )
+_AHEAD = _ALIASES.where(exists().where(Plan.id == DomainAlias.plan_id, Plan.kind == "domain"))

@@ -130,16 +130,6 @@ def open_plan(
     return Draft(database, plan_id, marks, suspected)
 
 
-_NEW_PLAN = text(
-    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
-    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
-    " approved, size, decided_by, decided_at, decision_reason)"
-    " SELECT id, :run, :kind, 'draft', FALSE, :digest, :now, serial, :season, :guarded, '{}',"
-    " '{}', '[]', :certificates, :establishes, '{}', FALSE, 0, :actor, :decided, :reason"
-    " FROM districts WHERE id = :district RETURNING id"
-)
-
-
 class Draft:
     """Collects the steps and takings of one plan and writes them in batches."""
 
@@ -230,11 +220,8 @@ class Draft:
         """Remove everything recorded about one person with these actions."""
         self.flush(connection)
         for table in ("changes", "takings"):
-            connection.exec_driver_sql(
-                f"DELETE FROM {table} WHERE plan_id = {int(self.plan_id)} AND target_id ="
-                + (" ?" if self.database.is_sqlite else " %s"),
-                (target,),
-            )
+            forgetting = _forgetting(self.database, table, self.plan_id)
+            connection.exec_driver_sql(forgetting, (target,))
         self.counts.subtract(actions)
         self.in_order = False
 
@@ -278,3 +265,23 @@ class Draft:
             self._salts = os.urandom(_SALT * 1024)
         salt, self._salts = self._salts[:_SALT], self._salts[_SALT:]
         return salt
+
+
+# --- Set-wise statements ---
+# A plan begins where its district stands, so its serial is taken from there as it is written. What
+# is recorded about somebody is removed for one person at a time, and there may be many: the driver
+# gets these statements as they are, and ``ix_changes_target`` finds the rows.
+
+_NEW_PLAN = text(
+    "INSERT INTO plans (district_id, run_id, kind, status, standing, digest, created_at,"
+    " base_serial, season, guarded, counts, schools, held, certificates, establishes, additions,"
+    " approved, size, decided_by, decided_at, decision_reason)"
+    " SELECT id, :run, :kind, 'draft', FALSE, :digest, :now, serial, :season, :guarded, '{}',"
+    " '{}', '[]', :certificates, :establishes, '{}', FALSE, 0, :actor, :decided, :reason"
+    " FROM districts WHERE id = :district RETURNING id"
+)
+
+
+def _forgetting(database: Database, table: str, plan_id: int) -> str:
+    mark = "?" if database.is_sqlite else "%s"
+    return f"DELETE FROM {table} WHERE plan_id = {int(plan_id)} AND target_id = {mark}"

@@ -7,12 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import (
+    Connection,
+    TextClause,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    text,
+    update,
+)
 
 from core.storage.database import Database
-from sync.run.open_records import is_open, opening
+from core.storage.schema import Conflict, DomainAlias, OpenRecord, Record, Source, Undone
+from sync.run.open_records import opening
 
 SOURCE_KINDS = ("sync", "upload")
 """Plans that sources made: their takings count in the limits (L4)."""
@@ -20,11 +32,12 @@ SOURCE_KINDS = ("sync", "upload")
 
 @dataclass(frozen=True, slots=True)
 class _Applying:
-    """The plan that is being applied; ``about`` binds ``plan``, ``district`` and ``now``."""
+    """The plan that is being applied; ``about`` binds ``plan`` and ``district``."""
 
     database: Database
     connection: Connection
     about: Mapping[str, Any]
+    now: datetime
 
 
 def take_effect(
@@ -33,12 +46,13 @@ def take_effect(
     kind: str,
     effects: Mapping[str, Any],
     about: Mapping[str, Any],
+    now: datetime,
 ) -> None:
     """Do what a plan of this kind and with these effects does in addition to its changes.
 
-    ``about`` binds ``plan``, ``district`` and ``now``.
+    ``about`` binds ``plan`` and ``district``.
     """
-    applying = _Applying(database, connection, about)
+    applying = _Applying(database, connection, about, now)
     if kind in SOURCE_KINDS:
         connection.execute(_REDONE, about)
     elif kind != "hand":
@@ -50,15 +64,15 @@ def take_effect(
 
 def _retire(applying: _Applying, sources: Sequence[int]) -> None:
     """Sources hold nobody any more, and whatever was asked about their records is settled."""
-    about = {"sources": sources, "now": applying.about["now"]}
-    applying.connection.execute(_RETIRE, {"sources": sources})
-    applying.connection.execute(_CONFLICTS_GONE, about)
+    applying.connection.execute(_RETIRE, {"sources": sources, "retired": True})
+    gone = {"sources": sources, "decided_at": applying.now}
+    applying.connection.execute(_CONFLICTS_GONE, gone)
 
 
 def _unretire(applying: _Applying, sources: Sequence[int]) -> None:
     """Sources speak again; the next run looks at everybody whom they share."""
-    applying.connection.execute(_UNRETIRE, {"sources": sources})
-    applying.connection.execute(_OPEN_SOURCE, {"sources": sources})
+    applying.connection.execute(_RETIRE, {"sources": sources, "retired": False})
+    applying.connection.execute(_OPEN_RECORDS_OF_SOURCES, {"sources": sources})
 
 
 def _alias(applying: _Applying, domains: Sequence[Mapping[str, Any]]) -> None:
@@ -67,34 +81,45 @@ def _alias(applying: _Applying, domains: Sequence[Mapping[str, Any]]) -> None:
         if move["alias"]:
             # a move back ends the alias of the move there
             _unalias(applying, (move["from"], move["to"]))
-            about = {**applying.about, "old": move["from"], "new": move["to"]}
-            applying.connection.execute(_ALIAS, about)
+            alias = {
+                "district_id": applying.about["district"],
+                "old": move["from"],
+                "new": move["to"],
+                "plan_id": applying.about["plan"],
+            }
+            applying.connection.execute(_ALIAS, alias)
 
 
 def _unalias(applying: _Applying, domains: Iterable[str]) -> None:
     """Forget what came after these domains."""
     for old in domains:
-        applying.connection.execute(_NO_ALIAS, {**applying.about, "old": old})
+        about = {"district": applying.about["district"], "domain": old}
+        applying.connection.execute(_NO_ALIAS, about)
 
 
 def _purge(applying: _Applying, _: object) -> None:
     """Erase everything that tells of the people whom the plan purges, but for the digests."""
     for erase in _PURGE:
-        applying.connection.execute(text(erase.format(people=_PURGED)), applying.about)
+        applying.connection.execute(erase, applying.about)
 
 
 def _forget_undone(applying: _Applying, _: object) -> None:
     """What was undone is done again: nothing is held because of the undoing."""
     for ids in _touched(applying.database):
-        query = f"DELETE FROM undone WHERE record_id IN ({ids})"
-        applying.connection.execute(text(query), applying.about)
+        applying.connection.execute(_forgetting_undone(ids), applying.about)
 
 
 def _remember_undone(applying: _Applying, _: object) -> None:
     """What the plan undoes is held once when a run would redo it (P8)."""
     _forget_undone(applying, _)
     for ids in _touched(applying.database):
-        applying.connection.execute(text(_INSERT_UNDONE.format(ids=ids)), applying.about)
+        applying.connection.execute(_remembering_undone(ids), applying.about)
+
+
+def _open_again(applying: _Applying) -> None:
+    """Let the next run look at every record that the plan's changes speak of."""
+    for ids in _touched(applying.database):
+        applying.connection.execute(_opening_again(ids), applying.about)
 
 
 _EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
@@ -108,56 +133,59 @@ _EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
 }
 
 
-_REDONE = text(  # settled: it was done again, or nothing is left to do
-    f"DELETE FROM undone WHERE district_id = :district AND NOT {is_open('undone.record_id')}"
+_REDONE = delete(Undone.table).where(  # settled: it was done again, or nothing is left to do
+    Undone.district_id == bindparam("district"),
+    ~exists().where(OpenRecord.record_id == Undone.record_id),
 )
-_RETIRE = text("UPDATE sources SET retired = TRUE WHERE id IN :sources").bindparams(
-    bindparam("sources", expanding=True)
+_SOURCES: Any = bindparam("sources", expanding=True)
+_RETIRE = update(Source.table).where(Source.id.in_(_SOURCES))
+_CONFLICTS_GONE = (
+    update(Conflict.table)
+    .where(
+        Conflict.status == "open",
+        Conflict.record_id.in_(select(Record.id).where(Record.source_id.in_(_SOURCES))),
+    )
+    .values(status="gone")
 )
-_UNRETIRE = text("UPDATE sources SET retired = FALSE WHERE id IN :sources").bindparams(
-    bindparam("sources", expanding=True)
+_NO_ALIAS = delete(DomainAlias.table).where(
+    DomainAlias.district_id == bindparam("district"), DomainAlias.old == bindparam("domain")
 )
-_OPEN_SOURCE = text(opening("r.present AND r.source_id IN :sources")).bindparams(
-    bindparam("sources", expanding=True)
-)
-_CONFLICTS_GONE = text(
-    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE status = 'open'"
-    " AND record_id IN (SELECT id FROM records WHERE source_id IN :sources)"
-).bindparams(bindparam("sources", expanding=True))
+_ALIAS = insert(DomainAlias.table)
 
 
-_NO_ALIAS = text("DELETE FROM domain_aliases WHERE district_id = :district AND old = :old")
-_ALIAS = text(
-    "INSERT INTO domain_aliases (district_id, old, new, plan_id)"
-    " VALUES (:district, :old, :new, :plan)"
-)
-
-
-# -- a purge: nothing about these people stays, except for the digests of the chain
+# --- Set-wise statements ---
+# They say in one statement each what follows for all people or records that a plan mentions, whose
+# ids they take from its changes. A purge erases in the order in which the rows refer to each other:
+# what leads to the records of these people is still there while it is needed.
 
 _PURGED = "(SELECT target_id FROM changes WHERE plan_id = :plan AND action = 'purge')"
-_THEIR_RECORDS = "(SELECT record_id FROM links WHERE target_id IN {people})"
+_THEIR_RECORDS = f"(SELECT record_id FROM links WHERE target_id IN {_PURGED})"
 _PURGE = (
-    "UPDATE plans SET decision_reason = NULL WHERE kind = 'hand' AND id IN"
-    " (SELECT plan_id FROM changes WHERE target_id IN {people})",
-    "UPDATE changes SET before = NULL, after = NULL, salt = NULL, content_print = NULL"
-    " WHERE target_id IN {people} AND plan_id <> :plan",
-    "DELETE FROM conflicts WHERE record_id IN " + _THEIR_RECORDS,
-    "DELETE FROM undone WHERE record_id IN " + _THEIR_RECORDS,
-    "DELETE FROM parts WHERE EXISTS (SELECT 1 FROM records r WHERE r.source_id = parts.source_id"
-    " AND r.external_id = parts.owner AND r.kind = 'user' AND r.id IN " + _THEIR_RECORDS + ")",
-    "DELETE FROM open_records WHERE record_id IN " + _THEIR_RECORDS,
-    "DELETE FROM records WHERE id IN " + _THEIR_RECORDS,
-    "DELETE FROM links WHERE target_id IN {people}",
-    "DELETE FROM memberships WHERE user_id IN {people}",
-    "DELETE FROM rejections WHERE target_id IN {people}",
-    "DELETE FROM not_same WHERE one IN {people} OR other IN {people}",
-    "DELETE FROM pupils WHERE user_id IN {people}",
-    "DELETE FROM users WHERE id IN {people}",
+    text(
+        "UPDATE plans SET decision_reason = NULL WHERE kind = 'hand' AND id IN"
+        f" (SELECT plan_id FROM changes WHERE target_id IN {_PURGED})"
+    ),
+    text(
+        "UPDATE changes SET before = NULL, after = NULL, salt = NULL, content_print = NULL"
+        f" WHERE target_id IN {_PURGED} AND plan_id <> :plan"
+    ),
+    text(f"DELETE FROM conflicts WHERE record_id IN {_THEIR_RECORDS}"),
+    text(f"DELETE FROM undone WHERE record_id IN {_THEIR_RECORDS}"),
+    text(
+        "DELETE FROM parts WHERE EXISTS (SELECT 1 FROM records r"
+        " WHERE r.source_id = parts.source_id AND r.external_id = parts.owner"
+        f" AND r.kind = 'user' AND r.id IN {_THEIR_RECORDS})"
+    ),
+    text(f"DELETE FROM open_records WHERE record_id IN {_THEIR_RECORDS}"),
+    text(f"DELETE FROM records WHERE id IN {_THEIR_RECORDS}"),
+    text(f"DELETE FROM links WHERE target_id IN {_PURGED}"),
+    text(f"DELETE FROM memberships WHERE user_id IN {_PURGED}"),
+    text(f"DELETE FROM rejections WHERE target_id IN {_PURGED}"),
+    text(f"DELETE FROM not_same WHERE one IN {_PURGED} OR other IN {_PURGED}"),
+    text(f"DELETE FROM pupils WHERE user_id IN {_PURGED}"),
+    text(f"DELETE FROM users WHERE id IN {_PURGED}"),
 )
-
-
-# -- evidence that a person's plan left behind: the next run looks at it again
+"""Nothing about the people whom a plan purges stays, except for the digests of the chain."""
 
 
 def _touched(database: Database) -> tuple[str, ...]:
@@ -172,15 +200,23 @@ def _touched(database: Database) -> tuple[str, ...]:
     )
 
 
-def _open_again(applying: _Applying) -> None:
-    """Let the next run look at every record that the plan's changes speak of."""
-    for ids in _touched(applying.database):
-        applying.connection.execute(text(opening(f"r.id IN ({ids})")), applying.about)
+def _opening_again(ids: str) -> TextClause:
+    return text(opening(f"r.id IN ({ids})"))
 
 
-_INSERT_UNDONE = (
-    "INSERT INTO undone (record_id, district_id, version, plan_id)"
-    " SELECT r.id, CAST(:district AS BIGINT), r.version, CAST(:plan AS BIGINT)"
-    " FROM records r WHERE r.kind = 'user' AND r.id IN ({ids})"
-    " AND NOT EXISTS (SELECT 1 FROM undone u WHERE u.record_id = r.id)"
+def _forgetting_undone(ids: str) -> TextClause:
+    return text(f"DELETE FROM undone WHERE record_id IN ({ids})")
+
+
+def _remembering_undone(ids: str) -> TextClause:
+    return text(
+        "INSERT INTO undone (record_id, district_id, version, plan_id)"
+        " SELECT r.id, CAST(:district AS BIGINT), r.version, CAST(:plan AS BIGINT)"
+        f" FROM records r WHERE r.kind = 'user' AND r.id IN ({ids})"
+        " AND NOT EXISTS (SELECT 1 FROM undone u WHERE u.record_id = r.id)"
+    )
+
+
+_OPEN_RECORDS_OF_SOURCES = text(opening("r.present AND r.source_id IN :sources")).bindparams(
+    _SOURCES
 )

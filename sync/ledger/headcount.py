@@ -39,48 +39,6 @@ class Held:
     these out."""
 
 
-def held_where(database: Database) -> Held:
-    """Query the people for whom a plan changes more than the profile."""
-    basis = database.json_each("basis", "", "b")
-    moves = " OR ".join(
-        (
-            database.json_has("after", "memberships"),
-            database.json_has("after", "status"),
-            f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
-        )
-    )
-    return Held(
-        text(
-            "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
-            " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
-            " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
-            " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
-            f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
-        )
-    )
-
-
-def brought(database: Database, places: PlanPlaces) -> Held:
-    """Ask for the people of a plan that only creates; ``new_memberships`` says where they are."""
-    active = f"{database.json_text('c.after', 'status')} = 'active'"
-    return Held(
-        text(
-            f"SELECT p.target_id, r.source_id, p.school_id, p.role FROM {places.name} p"
-            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND NOT p.alone"
-            " ORDER BY p.target_id"
-        ),
-        text(
-            f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {places.name} p"
-            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND p.alone"
-            " GROUP BY 1, 2, 3"
-            # people without a membership have no row there, and no role in their change
-            " UNION ALL SELECT r.source_id, '', '', COUNT(*) FROM changes c CROSS JOIN records r"
-            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.role IS NULL"
-            f" AND r.id = c.record_id AND {active} GROUP BY 1"
-        ),
-    )
-
-
 def count(connection: Connection, plan_id: int, held: Held) -> Counts:
     """Count the active people of this plan that each source holds in each group."""
     about = {"plan": plan_id}
@@ -170,16 +128,7 @@ def _kept(
 
     Each group is looked up separately, so that old headcounts cost nothing.
     """
-    item = database.json_item
-    this = (
-        f"source_id = :source AND scope = {item('g', 0)} AND school_id = {item('g', 1)}"
-        f" AND role = {item('g', 2)}"
-    )
-    columns = ", ".join(f"({each.format(this=this)})" for each in wanted)
-    query = text(
-        f"SELECT {item('g', 0)}, {item('g', 1)}, {item('g', 2)}, {columns}"
-        f" FROM {database.json_rows('groups', 'g')}"
-    )
+    query = _headcounts(database, wanted)
     found: dict[Group, Sequence[Any]] = {}
     for source_id, of_source in groupby(
         sorted(groups, key=attrgetter("source_id")), attrgetter("source_id")
@@ -192,7 +141,68 @@ def _kept(
     return found
 
 
+# --- Set-wise statements ---
+# People are counted over links, records and memberships at once, driven from the changes of the
+# plan: CROSS JOIN keeps SQLite to that order. Headcounts are looked up for each group by itself, by
+# the primary key of ``census``.
+
+
+def held_where(database: Database) -> Held:
+    """Query the people for whom a plan changes more than the profile."""
+    basis = database.json_each("basis", "", "b")
+    moves = " OR ".join(
+        (
+            database.json_has("after", "memberships"),
+            database.json_has("after", "status"),
+            f"EXISTS (SELECT 1 FROM {basis} WHERE {database.json_item('b', 2)} IS NOT NULL)",
+        )
+    )
+    return Held(
+        text(
+            "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
+            " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+            " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+            " AND u.id IN (SELECT target_id FROM changes WHERE plan_id = :plan AND kind = 'user'"
+            f" AND (action <> 'update' OR {moves})) ORDER BY u.id"
+        )
+    )
+
+
+def brought(database: Database, places: PlanPlaces) -> Held:
+    """Ask for the people of a plan that only creates; ``new_memberships`` says where they are."""
+    active = f"{database.json_text('c.after', 'status')} = 'active'"
+    return Held(
+        text(
+            f"SELECT p.target_id, r.source_id, p.school_id, p.role FROM {places.name} p"
+            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND NOT p.alone"
+            " ORDER BY p.target_id"
+        ),
+        text(
+            f"SELECT r.source_id, p.school_id, p.role, COUNT(*) FROM {places.name} p"
+            " CROSS JOIN records r WHERE r.id = p.record_id AND p.active AND p.alone"
+            " GROUP BY 1, 2, 3"
+            # people without a membership have no row there, and no role in their change
+            " UNION ALL SELECT r.source_id, '', '', COUNT(*) FROM changes c CROSS JOIN records r"
+            " WHERE c.plan_id = :plan AND c.kind = 'user' AND c.role IS NULL"
+            f" AND r.id = c.record_id AND {active} GROUP BY 1"
+        ),
+    )
+
+
 _NEWEST = "ORDER BY since DESC, plan_id DESC LIMIT 1"
 _NOW = f"SELECT people FROM census WHERE {{this}} {_NEWEST}"
 _LAST = (_NOW, f"SELECT since FROM census WHERE {{this}} {_NEWEST}")
 _NOW_AND_THEN = (_NOW, f"SELECT people FROM census WHERE {{this}} AND since <= :start {_NEWEST}")
+
+
+def _headcounts(database: Database, wanted: Sequence[str]) -> TextClause:
+    item = database.json_item
+    this = (
+        f"source_id = :source AND scope = {item('g', 0)} AND school_id = {item('g', 1)}"
+        f" AND role = {item('g', 2)}"
+    )
+    columns = ", ".join(f"({each.format(this=this)})" for each in wanted)
+    return text(
+        f"SELECT {item('g', 0)}, {item('g', 1)}, {item('g', 2)}, {columns}"
+        f" FROM {database.json_rows('groups', 'g')}"
+    )

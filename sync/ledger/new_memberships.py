@@ -10,10 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from core.storage.database import Database
 from sync.run.scratch_tables import PlanPlaces
+
+
+def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> PlanPlaces:
+    """Put the places of a plan into a table, which ends with the connection."""
+    kept = PlanPlaces(connection)
+    connection.execute(_keeping_places(database), about)
+    return kept
+
+
+# --- Set-wise statements ---
+# The memberships of a plan are JSON in its changes, each a list of an unknown length: the database
+# takes the lists apart, and SQLite and PostgreSQL have different words for that.
 
 
 def places(database: Database) -> str:
@@ -34,8 +46,5 @@ def places(database: Database) -> str:
     )
 
 
-def keep_places(database: Database, connection: Connection, about: Mapping[str, Any]) -> PlanPlaces:
-    """Put the places of a plan into a table, which ends with the connection."""
-    kept = PlanPlaces(connection)
-    connection.execute(text(f"INSERT INTO plan_places {places(database)}"), about)
-    return kept
+def _keeping_places(database: Database) -> TextClause:
+    return text(f"INSERT INTO plan_places {places(database)}")

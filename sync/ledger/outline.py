@@ -10,12 +10,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from core.models import Kind
-from core.storage.columns import typed
 from core.storage.database import Database
-from core.storage.schema import PlanGroup
+from core.storage.schema import Change, PlanGroup
 from core.storage.stored import to_json
 
 LARGE = 10_000
@@ -83,7 +82,9 @@ def stored_outline(connection: Connection, plan_id: int) -> Outline | None:
     return outline if outline.counts else None
 
 
-_CHANGES = text(
-    "SELECT kind, action, school_id, role, seq FROM changes WHERE plan_id = :plan ORDER BY seq"
+_CHANGES = (
+    select(Change.kind, Change.action, Change.school_id, Change.role, Change.seq)
+    .where(Change.plan_id == bindparam("plan"))
+    .order_by(Change.seq)
 )
-_GROUPS = typed("SELECT * FROM plan_groups WHERE plan_id = :plan", PlanGroup)
+_GROUPS = select(PlanGroup.table).where(PlanGroup.plan_id == bindparam("plan"))

@@ -11,11 +11,11 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 
 from core.steps import log_of, note, step
 from core.storage.database import MANY_ROWS, Database
-from core.storage.stored import to_json, utc_text
+from core.storage.schema import Change, Plan, Taking, User
 from sync.ledger.domain_moves import moves_of
 from sync.ledger.draft import DIGEST_SIZE, Draft, canonical
 from sync.ledger.outline import LARGE, outline_of
@@ -37,30 +37,31 @@ _SCHOOL_ACTIONS = ("create", "update", "archive", "restore", "link", "unlink")
 def discard_drafts(connection: Connection, district_id: int) -> None:
     """Remove what a run left behind that was killed while planning."""
     about = {"district": district_id}
-    for table in ("changes", "takings"):
-        connection.execute(
-            text(
-                f"DELETE FROM {table} WHERE plan_id IN (SELECT id FROM plans"
-                " WHERE district_id = :district AND status = 'draft')"
-            ),
-            about,
-        )
-    connection.execute(
-        text("DELETE FROM plans WHERE district_id = :district AND status = 'draft'"), about
-    )
+    for query in _DISCARD_DRAFTS:
+        connection.execute(query, about)
+
+
+_OF_DISTRICT = (Plan.district_id == bindparam("district"), Plan.status == "draft")
+_DRAFTS = select(Plan.id).where(*_OF_DISTRICT)
+_DISCARD_DRAFTS = (
+    delete(Change.table).where(Change.plan_id.in_(_DRAFTS)),
+    delete(Taking.table).where(Taking.plan_id.in_(_DRAFTS)),
+    delete(Plan.table).where(*_OF_DISTRICT),
+)
 
 
 def digest_of(connection: Connection, plan_id: int) -> tuple[bytes, int]:
     """Return the digest over a plan's changes in their order, and how many there are."""
     digest, size = blake2b(digest_size=DIGEST_SIZE), 0
-    rows = connection.execution_options(yield_per=10_000).execute(
-        text("SELECT digest FROM changes WHERE plan_id = :plan ORDER BY seq"), {"plan": plan_id}
-    )
+    rows = connection.execution_options(yield_per=10_000).execute(_DIGESTS, {"plan": plan_id})
     for (part,) in rows:
         digest.update(part)
         size += 1
     connection.execution_options(yield_per=None)
     return digest.digest(), size
+
+
+_DIGESTS = select(Change.digest).where(Change.plan_id == bindparam("plan")).order_by(Change.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,17 @@ class _Seal:
     def close(self, connection: Connection, plan_id: int) -> None:
         """Store it: from now on nothing changes the plan's list of changes."""
         connection.execute(
-            _SEAL,
+            _OF_PLAN,
             {
-                "id": plan_id,
+                "plan": plan_id,
                 "status": self.status,
                 "digest": self.digest,
                 "size": self.size,
-                "counts": to_json(self.counts),
-                "schools": to_json(self.schools),
-                "held": to_json(list(self.held)),
-                "additions": to_json({str(key): n for key, n in self.additions.items() if n}),
-                "expires": None if self.expires is None else utc_text(self.expires),
+                "counts": dict(self.counts),
+                "schools": dict(self.schools),
+                "held": [dict(trip) for trip in self.held],
+                "additions": {str(key): n for key, n in self.additions.items() if n},
+                "expires_at": self.expires,
             },
         )
 
@@ -160,7 +161,7 @@ def _split_off_held(holds: Holds, plan_id: int) -> int | None:
     if not connection.execute(_ANY_HELD, {"plan": plan_id}).first():
         return None
     held_id = int(connection.execute(OPEN_HELD, {"plan": plan_id}).scalar_one())
-    for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARDED):
+    for query in (_MOVE_CHANGES, _MOVE_TAKINGS, _GUARD_HELD):
         connection.execute(query, {"plan": plan_id, "held": held_id})
     for each in (plan_id, held_id):
         renumber(connection, each)
@@ -199,7 +200,7 @@ def _seal_rest(
     else:
         seal.digest, seal.size = draft.digest(), draft.size
     if seal.size == 0:
-        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
+        connection.execute(_DELETE_PLAN, {"plan": draft.plan_id})
         return None
     if draft.counts["update"]:
         seal.digest = _with_moves(connection, draft.plan_id, seal.digest)
@@ -248,7 +249,7 @@ def seal_whole(
     _write_outline(draft.database, connection, draft.plan_id, draft.size, intact)
     if effects:
         digest = with_effects(digest, effects)
-        connection.execute(_EFFECTS, {"plan": draft.plan_id, "effects": to_json(effects)})
+        connection.execute(_OF_PLAN, {"plan": draft.plan_id, "effects": dict(effects)})
     _Seal(digest, draft.size, counts, schools, expires=expires).close(connection, draft.plan_id)
     note(log, "seal plan", plan=shown_id(PLAN, draft.plan_id), changes=draft.size)
 
@@ -272,11 +273,8 @@ def _with_moves(connection: Connection, plan_id: int, digest: bytes) -> bytes:
     if not moves:
         return digest
     effects = {"domains": moves}
-    connection.execute(_EFFECTS, {"plan": plan_id, "effects": to_json(effects)})
+    connection.execute(_OF_PLAN, {"plan": plan_id, "effects": effects})
     return with_effects(digest, effects)
-
-
-_EFFECTS = text("UPDATE plans SET effects = :effects WHERE id = :plan")
 
 
 def with_effects(digest: bytes, effects: Mapping[str, Any]) -> bytes:
@@ -313,12 +311,39 @@ def _trip(trip: Trip, names: Names) -> dict[str, Any]:
 def renumber(connection: Connection, plan_id: int) -> None:
     """Number a plan's changes from 0, in their order."""
     about = {"plan": plan_id}
-    connection.execute(_NUMBER, about)
-    connection.execute(text("UPDATE changes SET seq = -1 - seq WHERE plan_id = :plan"), about)
+    connection.execute(_NUMBER_BELOW_ZERO, about)
+    connection.execute(_NUMBER_FROM_ZERO, about)
 
 
 _ANALYZED = "changes (plan_id, seq, kind, action, target_id, record_id)"
 """Not the columns of JSON, which would have to be read completely."""
+_OF_PLAN = update(Plan.table).where(Plan.id == bindparam("plan"))
+_DELETE_PLAN = delete(Plan.table).where(Plan.id == bindparam("plan"))
+_NUMBER_FROM_ZERO = (
+    update(Change.table).where(Change.plan_id == bindparam("plan")).values(seq=-1 - Change.seq)
+)
+_COUNT = (
+    select(Change.action, func.count(Change.target_id.distinct()))
+    .where(Change.plan_id == bindparam("plan"))
+    .group_by(Change.action)
+)
+_PEOPLE = (
+    select(func.count())
+    .select_from(User.table)
+    .where(User.district_id == bindparam("district"), User.status != "archived")
+)
+_TOUCHED = select(func.count(Change.target_id.distinct())).where(
+    Change.plan_id.in_((bindparam("plan"), bindparam("held"))),
+    Change.kind == "user",
+    Change.action.not_in(_COMING),
+)
+
+
+# --- Set-wise statements ---
+# A plan is split by whom the temporary table of the held names, however many they are, and what is
+# left in each part is numbered anew in one statement. The columns of a plan that go with its held
+# part are copied by the database.
+
 _ANY_HELD = text(
     "SELECT 1 FROM holds h WHERE EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan"
     " AND c.target_id = h.target_id) LIMIT 1"
@@ -338,29 +363,16 @@ _MOVE_TAKINGS = text(
     "UPDATE takings SET plan_id = :held WHERE plan_id = :plan"
     " AND target_id IN (SELECT target_id FROM holds)"
 )
-_GUARDED = text(  # it is carried from one held plan to the next, until a person decides
+_GUARD_HELD = text(  # it is carried from one held plan to the next, until a person decides
     "UPDATE plans SET guarded = TRUE WHERE id = :held"
     " AND EXISTS (SELECT 1 FROM holds WHERE why = 'guard')"
 )
-_NUMBER = text(
+_NUMBER_BELOW_ZERO = text(  # so that no number meets one that is still in use
     "UPDATE changes SET seq = -numbered.n FROM (SELECT seq AS old, ROW_NUMBER() OVER"
     " (ORDER BY seq) AS n FROM changes WHERE plan_id = :plan) AS numbered"
     " WHERE changes.plan_id = :plan AND changes.seq = numbered.old"
 )
-_COUNT = text(
-    "SELECT action, COUNT(DISTINCT target_id) FROM changes WHERE plan_id = :plan GROUP BY action"
-)
 _COUNT_ADDED = text(
     "SELECT m.source_id, COUNT(DISTINCT m.target_id) FROM marks m WHERE m.mark = 'added'"
     " AND m.target_id IN (SELECT target_id FROM holds) GROUP BY m.source_id"
-)
-_PEOPLE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status <> 'archived'")
-_TOUCHED = text(
-    "SELECT COUNT(DISTINCT target_id) FROM changes WHERE plan_id IN (:plan, :held)"
-    " AND kind = 'user' AND action NOT IN :coming"
-).bindparams(bindparam("coming", value=_COMING, expanding=True))
-_SEAL = text(
-    "UPDATE plans SET status = :status, digest = :digest, size = :size, counts = :counts,"
-    " schools = :schools, held = :held, additions = :additions, expires_at = :expires"
-    " WHERE id = :id"
 )

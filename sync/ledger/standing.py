@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from core.storage.database import Database
-from core.storage.stored import from_json, utc_text
+from core.storage.schema import Change, Plan, PlanGroup, Taking
 from sync.ledger.seal import OPEN_HELD, renumber, seal_held
 
 
@@ -28,42 +28,36 @@ def supersede_standing(
 
     Returns the id of the plan that now stands, or None.
     """
-    standing = connection.execute(
-        text("SELECT id, expires_at FROM plans WHERE district_id = :d AND standing"),
-        {"d": district_id},
-    ).one_or_none()
-    if standing is not None and standing.expires_at < utc_text(now):
-        connection.execute(_EXPIRE, {"id": standing.id})
+    standing = connection.execute(_STANDING, {"district": district_id}).one_or_none()
+    if standing is not None and standing.expires_at < now:
+        connection.execute(_OF_PLAN, {"plan": standing.id, "status": "expired", "standing": False})
         standing = None
     if standing is not None and held_id is not None and _same(connection, standing.id, held_id):
-        connection.execute(_RENEW, {"id": standing.id, "expires": utc_text(expires)})
-        for table in ("changes", "takings", "plan_groups"):
-            connection.execute(text(f"DELETE FROM {table} WHERE plan_id = :id"), {"id": held_id})
-        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
+        connection.execute(_OF_PLAN, {"plan": standing.id, "expires_at": expires})
+        for query in (*_DELETE_STEPS, _DELETE_PLAN):
+            connection.execute(query, {"plan": held_id})
         return int(standing.id)
     if standing is not None:
-        connection.execute(_SUPERSEDE, {"id": standing.id, "by": held_id})
+        superseded = {"status": "superseded", "standing": False, "superseded_by": held_id}
+        connection.execute(_OF_PLAN, {"plan": standing.id, **superseded})
     if held_id is not None:
-        connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
+        connection.execute(_OF_PLAN, {"plan": held_id, "standing": True})
     return held_id
+
+
+_STANDING = select(Plan.id, Plan.expires_at).where(
+    Plan.district_id == bindparam("district"), Plan.standing
+)
+_OF_PLAN = update(Plan.table).where(Plan.id == bindparam("plan"))
+_DELETE_STEPS = tuple(
+    delete(of.table).where(of.plan_id == bindparam("plan")) for of in (Change, Taking, PlanGroup)
+)
+_DELETE_PLAN = delete(Plan.table).where(Plan.id == bindparam("plan"))
 
 
 def _same(connection: Connection, one: int, other: int) -> bool:
     """Return whether two plans have the same changes, based on the same evidence."""
     return not connection.execute(_DIFFERENCE, {"one": one, "other": other}).first()
-
-
-_DIFFERENCE = text(
-    "SELECT 1 FROM (SELECT content_print, COUNT(*) AS n FROM changes WHERE plan_id = :one"
-    " GROUP BY content_print) AS a FULL OUTER JOIN (SELECT content_print, COUNT(*) AS n"
-    " FROM changes WHERE plan_id = :other GROUP BY content_print) AS b"
-    " ON a.content_print = b.content_print WHERE a.n IS NULL OR b.n IS NULL OR a.n <> b.n LIMIT 1"
-)
-_EXPIRE = text("UPDATE plans SET status = 'expired', standing = FALSE WHERE id = :id")
-_RENEW = text("UPDATE plans SET expires_at = :expires WHERE id = :id")
-_SUPERSEDE = text(
-    "UPDATE plans SET status = 'superseded', standing = FALSE, superseded_by = :by WHERE id = :id"
-)
 
 
 def reseal_without(
@@ -79,25 +73,41 @@ def reseal_without(
     """
     held_id = int(connection.execute(OPEN_HELD, {"plan": plan_id}).scalar_one())
     about = {"plan": plan_id, "held": held_id}
-    for query in (_COPY_CHANGES, _COPY_TAKINGS):
-        for chunk in range(0, max(len(targets), 1), 500):
-            some = list(targets[chunk : chunk + 500]) or [""]
-            if chunk == 0:
-                connection.execute(query, about)
-            table = "changes" if query is _COPY_CHANGES else "takings"
-            connection.execute(_DROP_OF[table], {"held": held_id, "targets": some})
+    for copy, drop in ((_COPY_CHANGES, _DROP_CHANGES), (_COPY_TAKINGS, _DROP_TAKINGS)):
+        connection.execute(copy, about)
+        for start in range(0, len(targets), _AT_ONCE):
+            some = targets[start : start + _AT_ONCE]
+            connection.execute(drop, {"held": held_id, "targets": some})
     renumber(connection, held_id)
-    trips, expires = connection.execute(
-        text("SELECT held, expires_at FROM plans WHERE id = :plan"), about
-    ).one()
-    until = datetime.fromisoformat(expires) if expires else now
-    if seal_held(database, connection, held_id, from_json(trips), until) is None:
-        connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": held_id})
+    trips, expires = connection.execute(_TRIPS, {"plan": plan_id}).one()
+    if seal_held(database, connection, held_id, trips, expires or now) is None:
+        connection.execute(_DELETE_PLAN, {"plan": held_id})
         return None
-    connection.execute(text("UPDATE plans SET standing = TRUE WHERE id = :id"), {"id": held_id})
+    connection.execute(_OF_PLAN, {"plan": held_id, "standing": True})
     return held_id
 
 
+_AT_ONCE = 500
+_TRIPS = select(Plan.held, Plan.expires_at).where(Plan.id == bindparam("plan"))
+_DROP_CHANGES, _DROP_TAKINGS = (
+    delete(of.table).where(
+        of.plan_id == bindparam("held"), of.target_id.in_(bindparam("targets", expanding=True))
+    )
+    for of in (Change, Taking)
+)
+
+
+# --- Set-wise statements ---
+# Two plans are the same if they have the same steps, whatever their order: a full join of what each
+# step says, counted, finds the first that only one of them has. A plan without some people is made
+# by the database from the one that stood.
+
+_DIFFERENCE = text(
+    "SELECT 1 FROM (SELECT content_print, COUNT(*) AS n FROM changes WHERE plan_id = :one"
+    " GROUP BY content_print) AS a FULL OUTER JOIN (SELECT content_print, COUNT(*) AS n"
+    " FROM changes WHERE plan_id = :other GROUP BY content_print) AS b"
+    " ON a.content_print = b.content_print WHERE a.n IS NULL OR b.n IS NULL OR a.n <> b.n LIMIT 1"
+)
 _COPY_CHANGES = text(
     "INSERT INTO changes (plan_id, seq, kind, action, target_id, revision, record_id,"
     " record_version, role, school_id, before, after, basis, reason, salt, digest, content_print)"
@@ -111,9 +121,3 @@ _COPY_TAKINGS = text(
     " explained, guarded"
     " FROM takings WHERE plan_id = :plan"
 )
-_DROP_OF = {
-    table: text(f"DELETE FROM {table} WHERE plan_id = :held AND target_id IN :targets").bindparams(
-        bindparam("targets", expanding=True)
-    )
-    for table in ("changes", "takings")
-}
