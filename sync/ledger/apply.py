@@ -15,7 +15,7 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, TextClause, bindparam, select, text, update
 
 from core.errors import Drift
 from core.failpoints import failpoint
@@ -203,8 +203,8 @@ def shape_of(database: Database, connection: Connection, plan_id: int, kind: str
     actions = frozenset(action for noun, action, _ in rows if noun == "user")
     fields = frozenset[str]()
     if actions & UPDATES:
-        query = text(_updated_fields(database))
-        fields = frozenset(connection.execute(query, {"plan": plan_id}).scalars())
+        updated = connection.execute(_updated_fields(database), {"plan": plan_id})
+        fields = frozenset(updated.scalars())
     return Shape(
         actions,
         frozenset(action for noun, action, _ in rows if noun == "school"),
@@ -294,8 +294,8 @@ def _writing(database: Database, shape: Shape, places: PlanPlaces) -> Sequence[t
 _UPDATES = f"{{of}}action IN {tuple(sorted(UPDATES))} AND {{of}}after IS NOT NULL"
 
 
-def _updated_fields(database: Database) -> str:
-    return (
+def _updated_fields(database: Database) -> TextClause:
+    return text(
         f"SELECT DISTINCT k.key FROM changes c, {database.json_keys('c.after', 'k')}"
         " WHERE c.plan_id = :plan AND c.kind = 'user'"
         f" AND {_UPDATES.format(of='c.')}"

@@ -12,12 +12,12 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from connectors.contract.connector import Connector
 from core.errors import ConnectorFailed, VendorFailure
 from core.models import Kind
-from core.storage.schema import Source
+from core.storage.schema import Part, Record, Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.join import join_entries
 from sync.reading.order.fingerprints import ReadingTerms
@@ -108,7 +108,7 @@ def find_absent(
             if not vendor_trusted or connector.capabilities.upload_only:
                 verdict.untrusted |= {kind.value for kind in Kind}
             for kind in sorted(verdict.untrusted):
-                connection.execute(text("DELETE FROM stage_gone WHERE kind = :k"), {"k": kind})
+                connection.execute(_KEEP_KIND, {"kind": kind})
             if connector.capabilities.scoped_by_role:
                 _keep_scope(connection, source, scope_roles)
     if proven and (reason := _still_there(stage, source, connector, reading, patient)):
@@ -125,9 +125,6 @@ def find_absent(
     return verdict
 
 
-_PEOPLE_GONE = text("SELECT COUNT(*) FROM stage_gone WHERE kind = 'user'")
-
-
 def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
     with stage.transaction() as connection:
         schools = allowed_schools(connection, source, connector)
@@ -139,8 +136,8 @@ def _join_again(stage: Stage, source: Source, connector: Connector, terms: Readi
     """Join again with rows that were taken for gone: pages were left out, so they may exist."""
     with stage.transaction() as connection:
         stage.gone_parts.clear()
-        connection.exec_driver_sql("DELETE FROM stage_entries WHERE place IS NULL")
-        connection.exec_driver_sql("DELETE FROM stage_findings WHERE joined")
+        connection.execute(_DROP_JOINED)
+        connection.execute(_DROP_FINDINGS_OF_JOINED)
     _join(stage, source, connector, terms)
 
 
@@ -149,8 +146,8 @@ def _tell_of_the_end(connection: Connection, joined: bool, reading: FetchResult)
 
     Nothing in such a file shows it. The limits hold many leavers; of few a person can only be told.
     """
-    query = "SELECT key FROM stage_gone_parts" if joined else "SELECT key FROM stage_gone"
-    gone = set(connection.execute(text(f"{query} LIMIT {MOST_AT_THE_END + 1}")).scalars())
+    query = _SOME_GONE_PARTS if joined else _SOME_GONE
+    gone = set(connection.execute(query, {"n": MOST_AT_THE_END + 1}).scalars())
     if len(gone) >= AT_THE_END and gone == reading.tail:
         note = (
             f"Just the last {len(gone):,} rows of the last file are missing: if the file was cut"
@@ -215,25 +212,29 @@ def _had_rows(connection: Connection, source: Source, connector: Connector, stre
     """Return whether evidence has anything from this stream."""
     kind = connector.streams[stream]
     about = {"source": source.id, "stream": stream, "kind": kind.value}
-    if connector.capabilities.joined and kind is Kind.USER:
-        query = "SELECT 1 FROM parts WHERE source_id = :source AND stream = :stream LIMIT 1"
-    else:
-        query = (
-            "SELECT 1 FROM records WHERE source_id = :source AND kind = :kind AND present LIMIT 1"
-        )
-    return connection.execute(text(query), about).first() is not None
+    parts = connector.capabilities.joined and kind is Kind.USER
+    return connection.execute(_ANY_PART if parts else _ANY_RECORD, about).first() is not None
+
+
+_ANY_PART = (
+    select(Part.key)
+    .where(Part.source_id == bindparam("source"), Part.stream == bindparam("stream"))
+    .limit(1)
+)
+_ANY_RECORD = (
+    select(Record.id)
+    .where(
+        Record.source_id == bindparam("source"),
+        Record.kind == bindparam("kind"),
+        Record.present,
+    )
+    .limit(1)
+)
 
 
 def _ever_served_a_person(connection: Connection, source: Source) -> bool:
     """Say whether this reading or one before it brought anybody (F19)."""
     return connection.execute(_ANYBODY, {"source": source.id}).first() is not None
-
-
-_ANYBODY = text(
-    "SELECT 1 FROM records WHERE source_id = :source AND kind = 'user'"
-    " UNION ALL SELECT 1 FROM stage_entries WHERE kind = 'user'"
-    " UNION ALL SELECT 1 FROM stage_parts LIMIT 1"
-)
 
 
 def short_of(reading: FetchResult) -> dict[str, int]:
@@ -276,7 +277,7 @@ def _still_there(
     if not short and all(name in reading.certificate.declared for name in user_streams):
         return None
     with stage.transaction() as connection:
-        keys = list(connection.execute(_SOME_GONE, {"n": ASKED_BY_ID + 1}).scalars())
+        keys = list(connection.execute(_SOME_PEOPLE_GONE, {"n": ASKED_BY_ID + 1}).scalars())
         there = connection.execute(_SOMEBODY_THERE, {"source": source.id}).scalar()
     if short and (there is None or not 0 < len(keys) <= ASKED_BY_ID):
         return _short_sentence(short, reading)
@@ -308,14 +309,6 @@ def _can_be_asked_for(short: Mapping[str, int], connector: Connector) -> bool:
     )
 
 
-_SOMEBODY_THERE = text(
-    "SELECT r.external_id FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
-    " AND r.present AND NOT EXISTS (SELECT 1 FROM stage_gone g WHERE g.kind = r.kind"
-    " AND g.key = r.external_id) LIMIT 1"
-)
-_SOME_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
-
-
 # -- rows whose address stands twice
 
 
@@ -326,36 +319,31 @@ def _void(connection: Connection, places: list[tuple[str, int]]) -> None:
         by_chunk[stream, place >> 24].append(place & _PLACE_MASK)
     for (stream, position), numbers in by_chunk.items():
         about = {"stream": stream, "position": position}
-        row = connection.execute(_CHUNK, about).one_or_none()
+        row = connection.execute(_STAGED_CHUNK, about).one_or_none()
         if row is None:
             continue
         chunk = Chunk(position, None, row[0], row[1], row[2])
         prints = chunk.print_list()
         for number in numbers:
             prints[number] = VOID
-        connection.execute(_VOIDED, about | {"prints": b"".join(prints)})
+        connection.execute(_VOID_ROWS, about | {"prints": b"".join(prints)})
 
 
-_CHUNK = text(
-    "SELECT count, prints, keys FROM stage_chunks WHERE stream = :stream AND position = :position"
-)
-_VOIDED = text(
-    "UPDATE stage_chunks SET digest = NULL, prints = :prints"
-    " WHERE stream = :stream AND position = :position"
-)
 assert len(VOID) == WIDTH  # noqa: S101
 
 
 def _drop_shared_emails(connection: Connection, source: Source, *, compared: bool) -> None:
     """Keep the first row of each address of a file, and list the others (file-rules.md 3.10)."""
-    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_stage_email ON stage_entries (email)")
-    shared = connection.execute(_SHARED, {"source": source.id, "compared": int(compared)}).all()
+    connection.execute(_INDEX_EMAILS)
+    shared = connection.execute(
+        _SHARED_EMAILS, {"source": source.id, "compared": int(compared)}
+    ).all()
     if shared:
-        connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS ix_stage_seq ON stage_entries (seq)")
-        connection.execute(_UNUSABLE, [{"seq": row.seq} for row in shared])
+        connection.execute(_INDEX_SEQS)
+        connection.execute(_MAKE_UNUSABLE, [{"seq": row.seq} for row in shared])
     for _, _, stream, key, file, line in shared:
         connection.execute(
-            _FINDING,
+            _LIST_FINDING,
             {
                 "stream": stream,
                 "file": file,
@@ -371,7 +359,88 @@ def _drop_shared_emails(connection: Connection, source: Source, *, compared: boo
     _void(connection, [(row[2], row[1]) for row in shared if row[1] is not None])
 
 
-_SHARED = text(
+# -- who is gone
+
+
+def _gone_parts(
+    connection: Connection, source: Source, connector: Connector, reading: FetchResult
+) -> None:
+    for stream, kind in connector.streams.items():
+        silent = stream in reading.certificate.absent_streams or stream in reading.keyless
+        if kind is not Kind.USER or silent:
+            continue
+        compared = reading.compared.get(stream, False)
+        about = {"source": source.id, "stream": stream}
+        connection.execute(_PARTS_GONE_PASSED if compared else _PARTS_GONE_SET, about)
+
+
+def _gone(
+    connection: Connection, source: Source, connector: Connector, reading: FetchResult
+) -> None:
+    for stream, kind in connector.streams.items():
+        if stream in reading.certificate.absent_streams:
+            continue
+        if connector.capabilities.joined and kind is Kind.USER:
+            continue  # joining has found them
+        about = {"source": source.id, "stream": stream, "kind": kind.value}
+        compared = reading.compared.get(stream, False)
+        connection.execute(_GONE_PASSED if compared else _GONE_SET, about)
+    connection.execute(_KEEP_THE_ABSENT, {"source": source.id})
+
+
+def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:
+    """Count only people of the file's roles as missing; mark roles that shrank (F6)."""
+    held: dict[str, int] = defaultdict(int)
+    there: dict[str, int] = defaultdict(int)
+    for roles, count, missing in connection.execute(_HELD_BY_ROLE, {"source": source.id}):
+        for role in roles.strip(",").split(","):
+            held[role] += count
+            there[role] += count - missing
+    for roles, count in connection.execute(_SAID_ANEW, {"source": source.id}):
+        for role in roles.strip(",").split(","):
+            there[role] += count
+    for role in held:
+        about = {"role": f"%,{role},%", "source": source.id, "cause": SHRUNK_ROLE}
+        spoken_for = role in scope_roles if scope_roles else there[role] > 0
+        if not spoken_for:
+            continue
+        shrunk = not scope_roles and there[role] * 2 < held[role]
+        connection.execute(_HOLD_SHRUNK_ROLE if shrunk else _SPEAK_FOR_ROLE, about)
+    connection.execute(_KEEP_UNSPOKEN)
+    connection.execute(_FORGET_SPOKEN)
+
+
+# --- Set-wise statements ---
+# They compare the stage, whose tables are temporary, with evidence: what was served is looked up on
+# the stage by the indexes that ``Stage.ready`` makes, an entry of evidence by ``uq_records_key``.
+
+_KEEP_KIND = text("DELETE FROM stage_gone WHERE kind = :kind")
+_DROP_JOINED = text("DELETE FROM stage_entries WHERE place IS NULL")
+_DROP_FINDINGS_OF_JOINED = text("DELETE FROM stage_findings WHERE joined")
+_SOME_GONE = text("SELECT key FROM stage_gone LIMIT :n")
+_SOME_GONE_PARTS = text("SELECT key FROM stage_gone_parts LIMIT :n")
+_PEOPLE_GONE = text("SELECT COUNT(*) FROM stage_gone WHERE kind = 'user'")
+_ANYBODY = text(
+    "SELECT 1 FROM records WHERE source_id = :source AND kind = 'user'"
+    " UNION ALL SELECT 1 FROM stage_entries WHERE kind = 'user'"
+    " UNION ALL SELECT 1 FROM stage_parts LIMIT 1"
+)
+_SOMEBODY_THERE = text(
+    "SELECT r.external_id FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
+    " AND r.present AND NOT EXISTS (SELECT 1 FROM stage_gone g WHERE g.kind = r.kind"
+    " AND g.key = r.external_id) LIMIT 1"
+)
+_SOME_PEOPLE_GONE = text("SELECT key FROM stage_gone WHERE kind = 'user' ORDER BY key LIMIT :n")
+_STAGED_CHUNK = text(
+    "SELECT count, prints, keys FROM stage_chunks WHERE stream = :stream AND position = :position"
+)
+_VOID_ROWS = text(
+    "UPDATE stage_chunks SET digest = NULL, prints = :prints"
+    " WHERE stream = :stream AND position = :position"
+)
+_INDEX_EMAILS = text("CREATE INDEX IF NOT EXISTS ix_stage_email ON stage_entries (email)")
+_INDEX_SEQS = text("CREATE INDEX IF NOT EXISTS ix_stage_seq ON stage_entries (seq)")
+_SHARED_EMAILS = text(
     "SELECT s.seq, s.place, s.stream, s.key, s.file, s.line FROM stage_entries s"
     f" WHERE s.state = {State.DATA:d} AND s.email IS NOT NULL AND ("
     # an earlier row of this reading
@@ -389,63 +458,25 @@ _SHARED = text(
     "      AND e.key = r.external_id)))))"
     " ORDER BY s.seq"
 )
-_UNUSABLE = text(
+_MAKE_UNUSABLE = text(
     f"UPDATE stage_entries SET state = {State.UNREADABLE:d}, data = NULL, email = NULL"
     " WHERE seq = :seq"
 )
-_FINDING = text(
+_LIST_FINDING = text(
     "INSERT INTO stage_findings (stream, file, line, key, col, rule, message, hint)"
     " VALUES (:stream, :file, :line, :key, :col, :rule, :message, :hint)"
 )
-
-
-# -- who is gone
-
-
-def _gone_parts(
-    connection: Connection, source: Source, connector: Connector, reading: FetchResult
-) -> None:
-    for stream, kind in connector.streams.items():
-        silent = stream in reading.certificate.absent_streams or stream in reading.keyless
-        if kind is not Kind.USER or silent:
-            continue
-        compared = reading.compared.get(stream, False)
-        base = (
-            "SELECT DISTINCT g.stream, g.key FROM stage_passed g WHERE g.stream = :stream"
-            if compared
-            else "SELECT g.stream, g.key FROM parts g"
-            " WHERE g.source_id = :source AND g.stream = :stream"
-        )
-        connection.execute(
-            text(
-                f"INSERT INTO stage_gone_parts {base} AND NOT EXISTS (SELECT 1 FROM stage_parts s"
-                " WHERE s.stream = g.stream AND s.key = g.key)"
-            ),
-            {"source": source.id, "stream": stream},
-        )
-
-
-def _gone(
-    connection: Connection, source: Source, connector: Connector, reading: FetchResult
-) -> None:
-    for stream, kind in connector.streams.items():
-        if stream in reading.certificate.absent_streams:
-            continue
-        if connector.capabilities.joined and kind is Kind.USER:
-            continue  # joining has found them
-        about = {"source": source.id, "stream": stream, "kind": kind.value}
-        compared = reading.compared.get(stream, False)
-        connection.execute(_GONE_PASSED if compared else _GONE_SET, about)
-    connection.execute(
-        text(
-            "DELETE FROM stage_gone WHERE NOT EXISTS (SELECT 1 FROM records r"
-            " WHERE r.source_id = :source AND r.kind = stage_gone.kind"
-            " AND r.external_id = stage_gone.key AND r.present)"
-        ),
-        {"source": source.id},
-    )
-
-
+_PART_NOT_SERVED = (
+    " AND NOT EXISTS (SELECT 1 FROM stage_parts s WHERE s.stream = g.stream AND s.key = g.key)"
+)
+_PARTS_GONE_PASSED = text(
+    "INSERT INTO stage_gone_parts SELECT DISTINCT g.stream, g.key FROM stage_passed g"
+    f" WHERE g.stream = :stream{_PART_NOT_SERVED}"
+)
+_PARTS_GONE_SET = text(
+    "INSERT INTO stage_gone_parts SELECT g.stream, g.key FROM parts g"
+    f" WHERE g.source_id = :source AND g.stream = :stream{_PART_NOT_SERVED}"
+)
 _NOT_SERVED = (
     " AND NOT EXISTS (SELECT 1 FROM stage_entries s WHERE s.kind = r.kind"
     "  AND s.key = r.external_id)"
@@ -462,31 +493,12 @@ _GONE_SET = text(
     "INSERT INTO stage_gone SELECT r.kind, r.external_id, CAST(NULL AS TEXT) FROM records r"
     f" WHERE r.source_id = :source AND r.kind = :kind AND r.present{_NOT_SERVED}"
 )
-
-
-def _keep_scope(connection: Connection, source: Source, scope_roles: frozenset[str]) -> None:
-    """Count only people of the file's roles as missing; mark roles that shrank (F6)."""
-    held: dict[str, int] = defaultdict(int)
-    there: dict[str, int] = defaultdict(int)
-    for roles, count, missing in connection.execute(_BY_ROLE, {"source": source.id}):
-        for role in roles.strip(",").split(","):
-            held[role] += count
-            there[role] += count - missing
-    for roles, count in connection.execute(_SAID_ANEW, {"source": source.id}):
-        for role in roles.strip(",").split(","):
-            there[role] += count
-    for role in held:
-        about = {"role": f"%,{role},%", "source": source.id, "cause": SHRUNK_ROLE}
-        spoken_for = role in scope_roles if scope_roles else there[role] > 0
-        if not spoken_for:
-            continue
-        shrunk = not scope_roles and there[role] * 2 < held[role]
-        connection.execute(_SPEAKS if not shrunk else _SHRUNK, about)
-    connection.execute(text("DELETE FROM stage_gone WHERE kind = 'user' AND cause IS NULL"))
-    connection.execute(text("UPDATE stage_gone SET cause = NULL WHERE cause = 'spoken'"))
-
-
-_BY_ROLE = text(
+_KEEP_THE_ABSENT = text(  # who was not there before cannot go
+    "DELETE FROM stage_gone WHERE NOT EXISTS (SELECT 1 FROM records r"
+    " WHERE r.source_id = :source AND r.kind = stage_gone.kind"
+    " AND r.external_id = stage_gone.key AND r.present)"
+)
+_HELD_BY_ROLE = text(
     "SELECT r.roles, COUNT(*), COUNT(g.key) FROM records r LEFT JOIN stage_gone g"
     " ON g.kind = r.kind AND g.key = r.external_id"
     " WHERE r.source_id = :source AND r.kind = 'user' AND r.present GROUP BY r.roles"
@@ -506,7 +518,9 @@ _OF_ROLE = (
     " AND EXISTS (SELECT 1 FROM records r WHERE r.source_id = :source AND r.kind = 'user'"
     " AND r.external_id = stage_gone.key AND r.roles LIKE :role)"
 )
-_SPEAKS = text(
+_SPEAK_FOR_ROLE = text(
     f"UPDATE stage_gone SET cause = 'spoken' WHERE kind = 'user' AND cause IS NULL{_OF_ROLE}"
 )
-_SHRUNK = text(f"UPDATE stage_gone SET cause = :cause WHERE kind = 'user'{_OF_ROLE}")
+_HOLD_SHRUNK_ROLE = text(f"UPDATE stage_gone SET cause = :cause WHERE kind = 'user'{_OF_ROLE}")
+_KEEP_UNSPOKEN = text("DELETE FROM stage_gone WHERE kind = 'user' AND cause IS NULL")
+_FORGET_SPOKEN = text("UPDATE stage_gone SET cause = NULL WHERE cause = 'spoken'")

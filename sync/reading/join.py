@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from connectors.contract.connector import Connector, Part, Record
 from core.errors import SkipRecord
 from core.models import Kind
+from core.storage import schema
 from core.storage.schema import Source
 from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.repeated_ids import CONTRADICTING, contradiction
@@ -40,9 +41,7 @@ def join_entries(
     with stage.transaction() as connection:
         touched = TouchedOwners(connection)
         connection.execute(_OWNERS, about)
-        seq = int(
-            connection.execute(text("SELECT COALESCE(MAX(seq), 0) FROM stage_parts")).scalar_one()
-        )
+        seq = int(connection.execute(_LAST_SEQ).scalar_one())
     for owners in _owners(stage, touched):
         with stage.transaction() as connection:
             rows: list[tuple[Any, ...]] = []
@@ -143,6 +142,21 @@ def _parts(
     return unreadable, parts
 
 
+_KNOWN = select(schema.Record.external_id, schema.Record.norm_print).where(
+    schema.Record.source_id == bindparam("source"),
+    schema.Record.kind == "user",
+    schema.Record.in_scope,
+    schema.Record.present,
+    ~schema.Record.suspect,
+    schema.Record.external_id.in_(bindparam("owners", expanding=True)),
+)
+
+
+# --- Set-wise statements ---
+# What a person's rows say now is what is on the stage and, of what is not replaced there, what is
+# stored. Both are looked up by owner (``ix_stage_owners``, ``ix_parts_owner``), then by key.
+
+_LAST_SEQ = text("SELECT COALESCE(MAX(seq), 0) FROM stage_parts")
 _PLACE = text(
     "SELECT s.file, s.line FROM stage_parts s WHERE s.owner = :owner AND s.line IS NOT NULL"
     f" AND (s.state = {State.DATA:d} OR EXISTS (SELECT 1 FROM parts p"
@@ -170,10 +184,6 @@ _OWNERS = text(
     " AND g.key = p.key WHERE p.source_id = :source) AS touched_owners"
 )
 _NEXT_OWNERS = text("SELECT owner FROM stage_owners WHERE owner > :last ORDER BY owner LIMIT :n")
-_KNOWN = text(
-    "SELECT external_id, norm_print FROM records WHERE source_id = :source AND kind = 'user'"
-    " AND in_scope AND present AND NOT suspect AND external_id IN :owners"
-).bindparams(bindparam("owners", expanding=True))
 _UNREADABLE = text(
     "SELECT p.owner FROM parts p JOIN stage_parts s ON s.stream = p.stream AND s.key = p.key"
     f" AND s.state = {State.UNREADABLE:d} WHERE p.source_id = :source AND p.owner IN :owners"

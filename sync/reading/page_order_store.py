@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, String, bindparam, text
+from sqlalchemy import Connection, bindparam, delete, func, select, text
 
 from connectors.contract.connector import Connector
 from core.models import Kind
+from core.storage.schema import SnapshotChunk, Touched
 from sync.reading.absence import AbsenceProof
 from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import UNSETTLED, Stage, State, of_unsettled
@@ -40,13 +41,20 @@ def keep_snapshot(
     else:
         # the snapshot stays, but must not vouch for what this reading has moved
         for table in (stage.entries, stage.parts):
-            connection.execute(text(_TOUCH.format(table=table.name) + _ONCE), about)
+            connection.execute(_TOUCH_STAGED[table.name], about)
     if connector.capabilities.joined:
         connection.execute(_TOUCH_UNSETTLED, about)
     touched = connection.execute(_COUNT_TOUCHED, about).scalar_one()
     if touched > MANY_TOUCHED:
         connection.execute(_DROP_SNAPSHOT, about)
         connection.execute(_CLEAR_TOUCHED, about)
+
+
+_COUNT_TOUCHED = (
+    select(func.count()).select_from(Touched.table).where(Touched.source_id == bindparam("source"))
+)
+_CLEAR_TOUCHED = delete(Touched.table).where(Touched.source_id == bindparam("source"))
+_DROP_SNAPSHOT = delete(SnapshotChunk.table).where(SnapshotChunk.source_id == bindparam("source"))
 
 
 def _replace_snapshot(
@@ -81,22 +89,35 @@ def _replace_snapshot(
 
 def _unread(connection: Connection, about: dict[str, Any], reading: FetchResult) -> list[str]:
     """Return the streams that the snapshot has and this reading was silent about or found empty."""
-    stored = connection.execute(
-        text("SELECT DISTINCT stream FROM snapshot_chunks WHERE source_id = :source"), about
-    ).scalars()
+    stored = connection.execute(_STORED_STREAMS, about).scalars()
     silent = reading.certificate.absent_streams
     return [name for name in stored if name not in reading.counted and name not in silent]
 
 
+_STORED_STREAMS = (
+    select(SnapshotChunk.stream).where(SnapshotChunk.source_id == bindparam("source")).distinct()
+)
+_CLEAR_SERVED = _CLEAR_TOUCHED.where(Touched.stream.not_in(bindparam("silent", expanding=True)))
+
+
+# --- Set-wise statements ---
+# They compare the stage with evidence and with the stored order in sets, within the transaction of
+# ``evidence``: what the stage says is looked up by the indexes that ``Stage.ready`` makes, and the
+# rows of evidence by ``uq_records_key`` and the primary key of ``parts``.
+
 _ONCE = " ON CONFLICT DO NOTHING"
 """SQL: a key may be touched already, by another statement or in an earlier reading."""
-_TOUCH = (
+_TOUCH_OF_STAGE = (
     "INSERT INTO touched (source_id, stream, key)"
     " SELECT DISTINCT CAST(:source AS BIGINT), s.stream, s.key FROM {table} s"
     f" WHERE s.state <> {State.SEEN:d} AND s.place IS NOT NULL"
 )
+_TOUCH_STAGED = {
+    table: text(_TOUCH_OF_STAGE.format(table=table) + _ONCE)
+    for table in ("stage_entries", "stage_parts")
+}
 _TOUCH_DOUBTED = text(  # their deletion was not believed: the same row may be believed next time
-    _TOUCH.format(table="stage_entries") + f" AND s.state = {State.DELETED:d}{_ONCE}"
+    _TOUCH_OF_STAGE.format(table="stage_entries") + f" AND s.state = {State.DELETED:d}{_ONCE}"
 )
 _TOUCH_UNITED = text(
     "INSERT INTO touched (source_id, stream, key)"
@@ -108,12 +129,6 @@ _TOUCH_UNSETTLED = of_unsettled(
     " SELECT p.source_id, p.stream, p.key FROM parts p"
     f" WHERE p.source_id = :source AND p.owner IN {UNSETTLED}{_ONCE}"
 )
-_COUNT_TOUCHED = text("SELECT COUNT(*) FROM touched WHERE source_id = :source")
-_CLEAR_TOUCHED = text("DELETE FROM touched WHERE source_id = :source")
-_CLEAR_SERVED = text(f"{_CLEAR_TOUCHED.text} AND stream NOT IN :silent").bindparams(
-    bindparam("silent", type_=String, expanding=True)
-)
-_DROP_SNAPSHOT = text("DELETE FROM snapshot_chunks WHERE source_id = :source")
 _DROP_REPLACED = text(
     "DELETE FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
     " AND (position >= :pages OR position IN"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import bindparam, insert, update
 
 from connectors.contract.connector import Connector, FetchRequest
 from core.errors import (
@@ -27,8 +27,7 @@ from core.models import Kind, Role
 from core.settings import DistrictSettings
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.schema import Source
-from core.storage.stored import to_json, utc_text
+from core.storage.schema import Fetch, Source
 from sync.reading.absence import AbsenceProof, find_absent
 from sync.reading.evidence import EndedReading, keep
 from sync.reading.fetch import read_source
@@ -279,18 +278,21 @@ def _failed(run: DistrictRun, source: Source, error: RosterSyncError) -> SourceR
         connection.execute(
             _FAILED_FETCH,
             {
-                "run": run.run_id,
-                "source": source.id,
-                "now": utc_text(run.now),
-                "certificate": to_json(document),
+                "run_id": run.run_id,
+                "source_id": source.id,
+                "at": run.now,
+                "complete": False,
+                "certificate": document,
             },
         )
         if isinstance(error, Disconnected):  # its data and its people stay (S3)
-            connection.execute(
-                text("UPDATE sources SET vendor_state = :state WHERE id = :id"),
-                {"state": DISCONNECTED, "id": source.id},
-            )
+            disconnected = {"source": source.id, "vendor_state": DISCONNECTED}
+            connection.execute(_OF_SOURCE, disconnected)
     return SourceResult(source, document, complete=False, usable=False, error=error)
+
+
+_FAILED_FETCH = insert(Fetch.table)
+_OF_SOURCE = update(Source.table).where(Source.id == bindparam("source"))
 
 
 def _nothing_new(source: Source, nothing: NothingNew) -> SourceResult:
@@ -302,12 +304,6 @@ def _nothing_new(source: Source, nothing: NothingNew) -> SourceResult:
         "vendor_state": source.vendor_state, "notes": [nothing.message],
     }  # fmt: skip
     return SourceResult(source, document, complete=before, usable=before, nothing_new=True)
-
-
-_FAILED_FETCH = text(
-    "INSERT INTO fetches (run_id, source_id, at, complete, certificate)"
-    " VALUES (:run, :source, :now, FALSE, :certificate)"
-)
 
 
 def one_stream_each(connector: Connector) -> None:

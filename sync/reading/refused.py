@@ -11,10 +11,10 @@ import unicodedata
 from collections import defaultdict
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from connectors.contract.connector import Connector
-from core.storage.schema import Source
+from core.storage.schema import Record, Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import Stage
 
@@ -88,16 +88,24 @@ def _entries(connection: Connection, source: Source, keys: list[str]) -> set[str
 
 
 _AT_ONCE = 500
+_PEOPLE_PRESENT = (
+    Record.source_id == bindparam("source"),
+    Record.kind == "user",
+    Record.present,
+)
+_PRESENT = select(Record.external_id, Record.data).where(*_PEOPLE_PRESENT)
+_THERE = select(Record.external_id).where(
+    *_PEOPLE_PRESENT, Record.external_id.in_(bindparam("keys", expanding=True))
+)
+
+
+# --- Set-wise statements ---
+# They are about the stage, whose tables are temporary; a part is removed from the list of the
+# missing by its owner, which only the stored part knows.
+
 _REFUSED = text("SELECT stream, owner, given, family, doubtful, file, line FROM stage_refused")
 _ANY_ENTRY = text("SELECT 1 FROM stage_gone WHERE kind = 'user' LIMIT 1")
 _ANY_PART = text("SELECT 1 FROM stage_gone_parts LIMIT 1")
-_PRESENT = text(
-    "SELECT external_id, data FROM records WHERE source_id = :source AND kind = 'user' AND present"
-)
-_THERE = text(
-    "SELECT external_id FROM records WHERE source_id = :source AND kind = 'user' AND present"
-    " AND external_id IN :keys"
-).bindparams(bindparam("keys", expanding=True))
 _KEEP_ENTRIES = text("DELETE FROM stage_gone WHERE kind = 'user' AND key IN :kept").bindparams(
     bindparam("kept", expanding=True)
 )

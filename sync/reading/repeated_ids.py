@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, null, select, text
 
 from connectors.contract.connector import Connector, Record
 from core.models import (
@@ -26,7 +26,8 @@ from core.models import (
     kind_of_person_key,
     without_zeros,
 )
-from core.storage.schema import Source
+from core.storage import schema
+from core.storage.schema import Part, SnapshotChunk, Source
 from sync.reading.fetch_result import FetchResult
 from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.stage import Stage, State
@@ -156,8 +157,8 @@ class RepeatedIds:
         self, connection: Connection, table: str, group: str, reading: FetchResult
     ) -> dict[_Id, bool]:
         """Return the ids of several rows, and whether the snapshot has met one of these rows."""
-        query = text(_SEVERAL.format(table=table, group=group))
-        found: dict[_Id, bool] = {(row[0], row[1]): False for row in connection.execute(query)}
+        several = connection.execute(_SEVERAL[table])
+        found: dict[_Id, bool] = {(row[0], row[1]): False for row in several}
         for stream in sorted(reading.ordered):
             about = stream if group == "stream" else self.connector.streams[stream].value
             met = _met_in_order(connection, self.source, table, stream)
@@ -173,11 +174,9 @@ class RepeatedIds:
         reading: FetchResult,
     ) -> None:
         parts = group == "stream"
-        owner = "s.owner" if parts else "NULL"
-        query = text(_ROWS.format(table=table, group=group, owner=owner)).bindparams(_KEYS)
         rows: dict[_Id, list[_Row]] = defaultdict(list)
         keys = sorted({key for _, key in ids})
-        for about, *columns in connection.execute(query, {"keys": keys}):
+        for about, *columns in connection.execute(_ROWS[table], {"keys": keys}):
             one = _Row(*columns)
             rows[about, one.key].append(one)
         stored = {
@@ -187,8 +186,8 @@ class RepeatedIds:
             )
         }
         done = [(about, found) for about, found in sorted(rows.items()) if about in ids]
-        drop = text(f"DELETE FROM {table} WHERE seq = :seq")
-        connection.execute(drop, [{"seq": row.seq} for _, found in done for row in found])
+        drop = [{"seq": row.seq} for _, found in done for row in found]
+        connection.execute(_DROP_ROW[table], drop)
         for about, found in done:
             together = self._parts_together if parts else self._entries_together
             facts = together(about, found, ids[about], stored.get(about))
@@ -289,7 +288,7 @@ def _met_in_order(connection: Connection, source: Source, table: str, stream: st
         about: dict[str, Any] = {"stream": stream, "last": last, "n": _CANDIDATES}
         new: set[str] = set()
         rows = 0
-        for seq, key in connection.execute(text(_NOT_PASSED.format(table=table)), about):
+        for seq, key in connection.execute(_NOT_PASSED[table], about):
             new.add(key)
             last, rows = seq, rows + 1
         about = {"stream": stream, "source": source.id}
@@ -298,29 +297,58 @@ def _met_in_order(connection: Connection, source: Source, table: str, stream: st
     return met
 
 
-_SEVERAL = (
-    "SELECT {group}, key FROM {table} WHERE place IS NOT NULL"
-    " GROUP BY {group}, key HAVING COUNT(*) > 1"
-)
-_ROWS = (
-    "SELECT s.{group}, s.seq, s.place, s.stream, s.key, s.state, s.data, s.file, s.line,"
-    " {owner} AS owner FROM {table} s WHERE s.place IS NOT NULL AND s.key IN :keys"
-    " ORDER BY s.seq"
-)
 _KEYS: Any = bindparam("keys", expanding=True)
-_RECORDS = text(
-    "SELECT kind, external_id, data, norm_print, NULL FROM records"
-    " WHERE source_id = :source AND external_id IN :keys AND present AND in_scope AND NOT suspect"
-).bindparams(_KEYS)
-_PARTS = text(
-    "SELECT stream, key, data, NULL, owner FROM parts WHERE source_id = :source AND key IN :keys"
-).bindparams(_KEYS)
-_NOT_PASSED = (
-    "SELECT s.seq, s.key FROM {table} s"
-    " WHERE s.stream = :stream AND s.place IS NOT NULL AND s.seq > :last"
-    " AND NOT EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = s.stream AND p.key = s.key)"
-    " ORDER BY s.seq LIMIT :n"
+_RECORDS = select(
+    schema.Record.kind,
+    schema.Record.external_id,
+    schema.Record.data,
+    schema.Record.norm_print,
+    null(),
+).where(
+    schema.Record.source_id == bindparam("source"),
+    schema.Record.external_id.in_(_KEYS),
+    schema.Record.present,
+    schema.Record.in_scope,
+    ~schema.Record.suspect,
 )
-_STORED_KEYS = text(
-    "SELECT keys FROM snapshot_chunks WHERE source_id = :source AND stream = :stream"
+_PARTS = select(Part.stream, Part.key, Part.data, null(), Part.owner).where(
+    Part.source_id == bindparam("source"), Part.key.in_(_KEYS)
 )
+_STORED_KEYS = select(SnapshotChunk.keys).where(
+    SnapshotChunk.source_id == bindparam("source"), SnapshotChunk.stream == bindparam("stream")
+)
+
+
+# --- Set-wise statements ---
+# They are about the stage, once for entries and once for rows of entries: an id is a kind and a key
+# of the former, a stream and a key of the latter.
+
+_ID = {"stage_entries": "kind", "stage_parts": "stream"}
+_SEVERAL = {
+    table: text(
+        f"SELECT {group}, key FROM {table} WHERE place IS NOT NULL"
+        f" GROUP BY {group}, key HAVING COUNT(*) > 1"
+    )
+    for table, group in _ID.items()
+}
+_ROWS = {
+    table: text(
+        f"SELECT s.{group}, s.seq, s.place, s.stream, s.key, s.state, s.data, s.file, s.line,"
+        f" {owner} AS owner FROM {table} s WHERE s.place IS NOT NULL AND s.key IN :keys"
+        " ORDER BY s.seq"
+    ).bindparams(_KEYS)
+    for table, group, owner in (
+        ("stage_entries", "kind", "NULL"),
+        ("stage_parts", "stream", "s.owner"),
+    )
+}
+_DROP_ROW = {table: text(f"DELETE FROM {table} WHERE seq = :seq") for table in _ID}
+_NOT_PASSED = {
+    table: text(
+        f"SELECT s.seq, s.key FROM {table} s"
+        " WHERE s.stream = :stream AND s.place IS NOT NULL AND s.seq > :last"
+        " AND NOT EXISTS (SELECT 1 FROM stage_passed p WHERE p.stream = s.stream AND p.key = s.key)"
+        " ORDER BY s.seq LIMIT :n"
+    )
+    for table in _ID
+}

@@ -46,29 +46,6 @@ class State(IntEnum):
     """Present, but the row could not be used: its person stays as they are (F5)."""
 
 
-UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
-"""SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
-
-Nothing in these rows would be new to the next reading, so they are all marked to be looked at
-again. Otherwise the fault would be reported only once, and suspects would never leave.
-"""
-
-
-_UNUSABLE_ROWS = text(
-    "SELECT COUNT(*) FROM (SELECT DISTINCT stream, file, line,"
-    " CASE WHEN line IS NULL THEN key END AS key,"
-    " CASE WHEN line IS NULL AND key IS NULL THEN number END AS number FROM"
-    " (SELECT f.*, ROW_NUMBER() OVER () AS number FROM stage_findings f WHERE NOT f.used) AS n"
-    ") AS unusable"
-)
-"""A row has a line in its file or a server's id; a row with neither is a row of its own."""
-
-
-def of_unsettled(query: str) -> TextClause:
-    """Return a query that has ``UNSETTLED``; it binds ``unsettled``, the states that count."""
-    return text(query).bindparams(bindparam("unsettled", expanding=True))
-
-
 _CHUNK_TYPES = ("text", "int4", "bytea", "int4", "bytea", "bytea", "bytea")
 
 
@@ -156,3 +133,28 @@ def open_stage(database: Database) -> Iterator[Stage]:
                 with stage.transaction():
                     for table in stage.tables:
                         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table.name}")
+
+
+# --- Set-wise statements ---
+# They are about the stage: a row counts once, however much is wrong with it. Of the statements that
+# mark rows to be looked at again, a part is here, because two modules have such statements.
+
+_UNUSABLE_ROWS = text(
+    "SELECT COUNT(*) FROM (SELECT DISTINCT stream, file, line,"
+    " CASE WHEN line IS NULL THEN key END AS key,"
+    " CASE WHEN line IS NULL AND key IS NULL THEN number END AS number FROM"
+    " (SELECT f.*, ROW_NUMBER() OVER () AS number FROM stage_findings f WHERE NOT f.used) AS n"
+    ") AS unusable"
+)
+"""A row has a line in its file or a server's id; a row with neither is a row of its own."""
+UNSETTLED = f"(SELECT key FROM stage_entries WHERE kind = '{Kind.USER}' AND state IN :unsettled)"
+"""SQL: the owners whose rows could not be joined, or whose deletion was not believed (F4).
+
+Nothing in these rows would be new to the next reading, so they are all marked to be looked at
+again. Otherwise the fault would be reported only once, and suspects would never leave.
+"""
+
+
+def of_unsettled(query: str) -> TextClause:
+    """Return a query that has ``UNSETTLED``; it binds ``unsettled``, the states that count."""
+    return text(query).bindparams(bindparam("unsettled", expanding=True))

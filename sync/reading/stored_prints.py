@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, bindparam, select, text
 
 from core.models import Kind
-from core.storage.schema import Source
+from core.storage.database import Database
+from core.storage.schema import Part, Record, Source
 from sync.reading.stage import Stage
 
 _ROWS_PER_LOOKUP = 5_000
@@ -29,24 +30,15 @@ class Records:
     """Looks up what evidence knows about keys, as far as it is still valid."""
 
     def __init__(self, stage: Stage, source: Source, stream: str, kind: Kind, joined: bool) -> None:
-        connection = stage.connection
-        self._connection = connection
+        self._connection = stage.connection
         self._database = stage.database
-        if joined:
-            table, key, norm, about = "parts", "key", "NULL", {"about": stream}
-            where = "stream = :about"
-        else:
-            table, key, norm, about = "records", "external_id", "norm_print", {"about": kind.value}
-            where = "kind = :about AND in_scope AND present AND NOT suspect"
-        self._about: dict[str, Any] = about | {"source": source.id}
-        self._query = text(
-            f"SELECT {key}, raw_print, gist_print, {norm} FROM {table}"
-            f" WHERE source_id = :source AND {where} AND {self._database.among(key, 'keys')}"
-        )
-        self.empty = not connection.execute(
-            text(f"SELECT 1 FROM {table} WHERE source_id = :source LIMIT 1"),
-            {"source": source.id},
-        ).first()
+        self._about: dict[str, Any] = {
+            "source": source.id,
+            "about": stream if joined else kind.value,
+        }
+        self._query = (_prints_of_parts if joined else _prints_of_records)(stage.database)
+        anything = _ANY_PART if joined else _ANY_RECORD
+        self.empty = not self._connection.execute(anything, {"source": source.id}).first()
 
     def look_up(self, keys: Sequence[str]) -> dict[str, StoredPrints]:
         """Return those of ``keys`` that are known."""
@@ -58,3 +50,28 @@ class Records:
             for row in self._connection.execute(self._query, self._about | {"keys": some}):
                 known[row[0]] = StoredPrints(row[1], row[2], row[3])
         return known
+
+
+_ANY_RECORD = select(Record.id).where(Record.source_id == bindparam("source")).limit(1)
+_ANY_PART = select(Part.key).where(Part.source_id == bindparam("source")).limit(1)
+
+
+# --- Set-wise statements ---
+# Thousands of keys are asked for at a time, for every page that is not as it was: they are bound as
+# one list, so that the statement is always the same, and looked up by ``uq_records_key`` or the
+# primary key of ``parts``.
+
+
+def _prints_of_records(database: Database) -> TextClause:
+    return text(
+        "SELECT external_id, raw_print, gist_print, norm_print FROM records"
+        " WHERE source_id = :source AND kind = :about AND in_scope AND present AND NOT suspect"
+        f" AND {database.among('external_id', 'keys')}"
+    )
+
+
+def _prints_of_parts(database: Database) -> TextClause:
+    return text(
+        "SELECT key, raw_print, gist_print, NULL FROM parts"
+        f" WHERE source_id = :source AND stream = :about AND {database.among('key', 'keys')}"
+    )

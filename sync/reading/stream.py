@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from connectors.contract.connector import Connector, FetchRequest, Page, Part, Trace
 from core.errors import DoubtfulKey, RosterSyncError, SkipRecord
 from core.models import Kind
-from core.storage.schema import Source
+from core.storage.schema import SnapshotChunk, Source, Touched
 from sync.reading.fetch_result import FetchResult
 from sync.reading.order.fingerprints import Prints, ReadingTerms
 from sync.reading.order.page_order import NO_KEY, VOID, Chunk, PageMatch, PageOrder, join_keys
@@ -78,7 +78,7 @@ class UnderWay:
         connection = self.stage.connection
 
         def load(position: int) -> Chunk | None:
-            row = connection.execute(_NEXT_CHUNK, about | {"position": position}).one_or_none()
+            row = connection.execute(_NEXT_CHUNK, about | {"first": position}).one_or_none()
             return None if row is None else Chunk(row[0], row[1], row[2], row[3], row[4], row[5])
 
         if load(0) is None:
@@ -93,12 +93,26 @@ class UnderWay:
         self.stage.passed.add(self.stage.database, [(stream, key) for key in keys])
 
 
-_NEXT_CHUNK = text(
-    "SELECT position, digest, count, prints, keys, spans FROM snapshot_chunks"
-    " WHERE source_id = :source AND stream = :stream AND position >= :position"
-    " ORDER BY position LIMIT 1"
+_OF_STREAM = (
+    SnapshotChunk.source_id == bindparam("source"),
+    SnapshotChunk.stream == bindparam("stream"),
 )
-_TOUCHED = text("SELECT key FROM touched WHERE source_id = :source AND stream = :stream")
+_NEXT_CHUNK = (
+    select(
+        SnapshotChunk.position,
+        SnapshotChunk.digest,
+        SnapshotChunk.count,
+        SnapshotChunk.prints,
+        SnapshotChunk.keys,
+        SnapshotChunk.spans,
+    )
+    .where(*_OF_STREAM, SnapshotChunk.position >= bindparam("first"))
+    .order_by(SnapshotChunk.position)
+    .limit(1)
+)
+_TOUCHED = select(Touched.key).where(
+    Touched.source_id == bindparam("source"), Touched.stream == bindparam("stream")
+)
 
 
 def allowed_schools(
@@ -110,12 +124,6 @@ def allowed_schools(
         return None
     schools = connection.execute(_SCHOOL_DATA, {"source": source.id})
     return wanted | {key for key, data in schools if msgspec.json.decode(data)["name"] in wanted}
-
-
-_SCHOOL_DATA = text(
-    "SELECT external_id, data FROM records WHERE source_id = :source AND kind = 'school'"
-    " UNION ALL SELECT key, data FROM stage_entries WHERE kind = 'school' AND data IS NOT NULL"
-)
 
 
 class Stream:
@@ -171,17 +179,8 @@ class Stream:
         """Say whether the last page has an id that no earlier page of this reading had."""
         table = "stage_parts" if self.joined else "stage_entries"
         about = {"stream": self.name, "first": (self.position - 1) << _PLACE_BITS}
-        of_page = f"SELECT key FROM {table} WHERE stream = :stream AND place >= :first"
-        ids = self.stage.connection.execute(
-            text(f"SELECT COUNT(*) FROM (SELECT DISTINCT key FROM ({of_page}) AS p) AS d"), about
-        ).scalar_one()
-        came_before = self.stage.connection.execute(
-            text(
-                f"SELECT COUNT(DISTINCT key) FROM {table} WHERE stream = :stream"
-                f" AND place < :first AND key IN ({of_page})"
-            ),
-            about,
-        ).scalar_one()
+        ids = self.stage.connection.execute(_IDS_OF_PAGE[table], about).scalar_one()
+        came_before = self.stage.connection.execute(_IDS_MET_BEFORE[table], about).scalar_one()
         return bool(ids > came_before)
 
     def read(self, page: Page) -> None:
@@ -490,3 +489,28 @@ class Stream:
         said = dict.fromkeys((one.column, one.rule, one.message, one.hint) for one in faults)
         found = [(*place, *map(storable, one), used, False) for one in said]
         self.stage.findings.add(self.stage.database, found)
+
+
+# --- Set-wise statements ---
+# They ask the stage, whose tables are temporary. The ids of a page are looked for only when a
+# server has long served nobody new, so they need no index.
+
+_SCHOOL_DATA = text(
+    "SELECT external_id, data FROM records WHERE source_id = :source AND kind = 'school'"
+    " UNION ALL SELECT key, data FROM stage_entries WHERE kind = 'school' AND data IS NOT NULL"
+)
+_OF_PAGE = "SELECT key FROM {table} WHERE stream = :stream AND place >= :first"
+_IDS_OF_PAGE = {
+    table: text(
+        "SELECT COUNT(*) FROM (SELECT DISTINCT key FROM"
+        f" ({_OF_PAGE.format(table=table)}) AS p) AS d"
+    )
+    for table in ("stage_entries", "stage_parts")
+}
+_IDS_MET_BEFORE = {
+    table: text(
+        f"SELECT COUNT(DISTINCT key) FROM {table} WHERE stream = :stream"
+        f" AND place < :first AND key IN ({_OF_PAGE.format(table=table)})"
+    )
+    for table in ("stage_entries", "stage_parts")
+}
