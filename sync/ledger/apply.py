@@ -98,8 +98,8 @@ def _apply_in(
     held = headcount.held_where(database)
     before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
     failpoint("apply.counted")
-    for name, query in _writing(database, shape, places):
-        connection.execute(text(query), about)
+    for name, query in _writing(database, shape, places.name):
+        connection.execute(query, about)
         failpoint(f"apply.{name}")
     database.analyze_after_load(
         connection, plan.size, "users", "links", "memberships", new=shape.only_creates
@@ -239,50 +239,14 @@ def _check_preconditions(
 ) -> None:
     drifted: set[str] = set()
     for _, query in preconditions(database, shape, places.name):
-        drifted.update(places.connection.execute(text(query), about).scalars())
+        drifted.update(places.connection.execute(query, about).scalars())
     if drifted:
         raise Drifted(sorted(drifted))
 
 
-# -- what is written
-
-
+Named = tuple[str, TextClause]
+"""A statement, after its name or, of a precondition, after what has changed if it fails."""
 _SAY_MORE = UPDATES | {"archive", "restore"}
-
-
-def _writing(database: Database, shape: Shape, places: PlanPlaces) -> Sequence[tuple[str, str]]:
-    """Return the statements that apply a plan, (name, SQL) in the order in which they run."""
-    done: list[tuple[str, str]] = []
-    if "create" in shape.school_actions:
-        done.append(("schools_created", _create_schools(database)))
-    if shape.school_actions - {"create", "link", "unlink"}:
-        done.append(("schools_updated", _update(database, "schools", "school", _SCHOOL_FIELDS)))
-        done.append(("schools_status", _status(database, "schools", "school")))
-    if shape.school_actions - {"create"}:
-        done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
-    if "create" in shape.actions:
-        done.append(("created", _create_users(database)))
-    if shape.actions & UPDATES:
-        fields = [name for name in _FIELDS if name in shape.fields]
-        done.append(("updated", _update(database, "users", "user", fields)))
-        done.append(("memberships_ended", _end_memberships(database)))
-    if shape.by_a_person and shape.actions & _SAY_MORE:
-        done.append(("attributes", _attributes(database)))
-    if shape.actions & {"create", *UPDATES}:
-        done.append(("memberships", _MEMBERSHIPS.format(places=places.name)))
-    if not shape.only_creates:
-        done.append(("status", _status(database, "users", "user")))
-        done.append(("revised", _REVISE.format(table="users", kind="user")))
-    if shape.moves_links:
-        done.append(("links_ended", _end_links(database)))
-        done.append(("links_moved", _move_links(database)))
-    done.append(("linked", _LINK))
-    done.append(("settled", _settle(database)))
-    if shape.rests:
-        done.append(("holds", _hold(database)))
-        settled, still_open = _settle_basis(database)
-        done += [("settled_basis", settled), ("kept_open", still_open)]
-    return done
 
 
 # --- Set-wise statements ---
@@ -302,11 +266,11 @@ def _updated_fields(database: Database) -> TextClause:
     )
 
 
-def preconditions(database: Database, shape: Shape, places: str) -> Iterator[tuple[str, str]]:
-    """Yield each precondition of a plan: what has changed if it fails, and its SQL.
+def preconditions(database: Database, shape: Shape, places: str) -> Iterator[Named]:
+    """Yield each precondition of a plan: what has changed if it fails, and its statement.
 
-    The SQL binds ``plan`` and ``district`` and returns the targets for which it fails. ``places``
-    is the table of ``sync/ledger/new_memberships.py``, or the query for it.
+    The statement binds ``plan`` and ``district`` and returns the targets for which it fails.
+    ``places`` is the table of ``sync/ledger/new_memberships.py``, or the query for it.
     """
     record, version = database.json_item("b", 0), database.json_item("b", 1)
     each = database.json_each("c.basis", "", "b")
@@ -319,53 +283,66 @@ def preconditions(database: Database, shape: Shape, places: str) -> Iterator[tup
         if done:
             yield (
                 "revision",
-                f"SELECT c.target_id FROM changes c LEFT JOIN {table} t ON t.id = c.target_id"
-                f" AND t.district_id = :district WHERE c.plan_id = :plan AND c.kind = '{kind}'"
-                " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
-                " ELSE t.id IS NULL OR t.revision <> c.revision END)",
+                text(
+                    f"SELECT c.target_id FROM changes c LEFT JOIN {table} t ON t.id = c.target_id"
+                    f" AND t.district_id = :district WHERE c.plan_id = :plan AND c.kind = '{kind}'"
+                    " AND (CASE WHEN c.revision IS NULL THEN t.id IS NOT NULL"
+                    " ELSE t.id IS NULL OR t.revision <> c.revision END)"
+                ),
             )
     # the evidence is unchanged
     yield (
         "evidence",
-        "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
-        " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
-        " AND (r.id IS NULL OR r.version <> c.record_version)",
+        text(
+            "SELECT c.target_id FROM changes c LEFT JOIN records r ON r.id = c.record_id"
+            " WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
+            " AND (r.id IS NULL OR r.version <> c.record_version)"
+        ),
     )
     if shape.rests:
         yield (
             "evidence",
-            # one by one, because a list of unknown length would be joined with all records
-            f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
-            " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
-            f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
-            f" FROM records r WHERE r.id = {database.to_int(record)}), 0) = 0",
+            text(
+                # one by one, because a list of unknown length would be joined with all records
+                f"SELECT c.target_id FROM changes c, {each} WHERE c.plan_id = :plan"
+                " AND c.basis IS NOT NULL AND COALESCE((SELECT CASE WHEN"
+                f" {version} IS NULL OR r.version = {database.to_int(version)} THEN 1 END"
+                f" FROM records r WHERE r.id = {database.to_int(record)}), 0) = 0"
+            ),
         )
     if actions & {"create", "link", "adopt"}:
         # this key is not linked yet
         yield (
             "link",
-            "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
-            " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
-            " AND l.target_id <> c.target_id"
-            f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})",
+            text(
+                "SELECT c.target_id FROM changes c JOIN links l ON l.record_id = c.record_id"
+                " WHERE c.plan_id = :plan AND c.action IN ('create', 'link', 'adopt')"
+                " AND l.target_id <> c.target_id"
+                f" AND (c.before IS NULL OR NOT {database.json_has('c.before', 'target')})"
+            ),
         )
     if actions & {"link", "unlink"}:
         # a link that ends or moves is unchanged
         yield (
             "link",
-            "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
-            " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink') AND c.before IS NOT NULL"
-            f" AND {database.json_has('c.before', 'target')} AND (l.target_id IS NULL"
-            f" OR l.target_id <> {database.json_text('c.before', 'target')})",
+            text(
+                "SELECT c.target_id FROM changes c LEFT JOIN links l ON l.record_id = c.record_id"
+                " WHERE c.plan_id = :plan AND c.action IN ('link', 'unlink')"
+                f" AND c.before IS NOT NULL AND {database.json_has('c.before', 'target')}"
+                " AND (l.target_id IS NULL"
+                f" OR l.target_id <> {database.json_text('c.before', 'target')})"
+            ),
         )
     if shape.actions:
         # the schools of its memberships exist, or the plan creates them
         yield (
             "school",
-            f"SELECT p.target_id FROM {places} p WHERE p.school_id <> '' AND p.school_id NOT IN"
-            " (SELECT s.id FROM schools s WHERE s.district_id = :district"
-            " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
-            " AND n.kind = 'school' AND n.action = 'create')",
+            text(
+                f"SELECT p.target_id FROM {places} p WHERE p.school_id <> '' AND p.school_id NOT IN"
+                " (SELECT s.id FROM schools s WHERE s.district_id = :district"
+                " UNION SELECT n.target_id FROM changes n WHERE n.plan_id = :plan"
+                " AND n.kind = 'school' AND n.action = 'create')"
+            ),
         )
 
 
@@ -525,3 +502,38 @@ _LINK = (
     " FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
     " AND c.action IN ('create', 'link', 'adopt') ON CONFLICT (record_id) DO NOTHING"
 )
+
+
+def _writing(database: Database, shape: Shape, places: str) -> Sequence[Named]:
+    """Return the statements that apply a plan, in the order in which they run."""
+    done: list[tuple[str, str]] = []
+    if "create" in shape.school_actions:
+        done.append(("schools_created", _create_schools(database)))
+    if shape.school_actions - {"create", "link", "unlink"}:
+        done.append(("schools_updated", _update(database, "schools", "school", _SCHOOL_FIELDS)))
+        done.append(("schools_status", _status(database, "schools", "school")))
+    if shape.school_actions - {"create"}:
+        done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
+    if "create" in shape.actions:
+        done.append(("created", _create_users(database)))
+    if shape.actions & UPDATES:
+        fields = [name for name in _FIELDS if name in shape.fields]
+        done.append(("updated", _update(database, "users", "user", fields)))
+        done.append(("memberships_ended", _end_memberships(database)))
+    if shape.by_a_person and shape.actions & _SAY_MORE:
+        done.append(("attributes", _attributes(database)))
+    if shape.actions & {"create", *UPDATES}:
+        done.append(("memberships", _MEMBERSHIPS.format(places=places)))
+    if not shape.only_creates:
+        done.append(("status", _status(database, "users", "user")))
+        done.append(("revised", _REVISE.format(table="users", kind="user")))
+    if shape.moves_links:
+        done.append(("links_ended", _end_links(database)))
+        done.append(("links_moved", _move_links(database)))
+    done.append(("linked", _LINK))
+    done.append(("settled", _settle(database)))
+    if shape.rests:
+        done.append(("holds", _hold(database)))
+        settled, still_open = _settle_basis(database)
+        done += [("settled_basis", settled), ("kept_open", still_open)]
+    return [(name, text(query)) for name, query in done]

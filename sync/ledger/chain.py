@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, Text, bindparam, literal_column, select, type_coerce
 
 from core.models import Kind
 from core.storage.database import Database
-from core.storage.schema import District, Plan
+from core.storage.schema import Change, District, Plan
 from core.storage.stored import from_json
 from sync.ledger.apply import chain_of
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
@@ -125,12 +125,27 @@ _PLANS = (
     .order_by(Plan.first_serial)
 )
 _EFFECTS = select(Plan.effects).where(Plan.id == bindparam("plan"))
-
-
-# --- Set-wise statements ---
-# A ledger may be millions of changes. They are read in the order of their primary key, a few
-# thousand at a time, and as they are stored: nothing is decoded of a change that was erased.
-
-_SOME_CHANGES = text(
-    "SELECT * FROM changes WHERE plan_id = :plan AND seq > :last ORDER BY seq LIMIT 5000"
+# As they are stored: of a change that was erased nothing needs to be decoded. The limit stands in the
+# statement, so that PostgreSQL knows how few rows of a large plan it is asked for.
+_SOME_CHANGES = (
+    select(
+        Change.seq,
+        Change.kind,
+        Change.action,
+        Change.target_id,
+        Change.revision,
+        Change.record_id,
+        Change.record_version,
+        Change.role,
+        Change.school_id,
+        type_coerce(Change.before, Text),
+        type_coerce(Change.after, Text),
+        type_coerce(Change.basis, Text),
+        Change.reason,
+        Change.salt,
+        Change.digest,
+    )
+    .where(Change.plan_id == bindparam("plan"), Change.seq > bindparam("last"))
+    .order_by(Change.seq)
+    .limit(literal_column("5000"))
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, literal_column, select, text
 
 from connectors.contract.connector import Connector, FetchRequest, Page, Part, Trace
 from core.errors import DoubtfulKey, RosterSyncError, SkipRecord
@@ -108,7 +108,7 @@ _NEXT_CHUNK = (
     )
     .where(*_OF_STREAM, SnapshotChunk.position >= bindparam("first"))
     .order_by(SnapshotChunk.position)
-    .limit(1)
+    .limit(literal_column("1"))  # not a parameter: PostgreSQL plans for just one
 )
 _TOUCHED = select(Touched.key).where(
     Touched.source_id == bindparam("source"), Touched.stream == bindparam("stream")

@@ -46,7 +46,7 @@ def drift_of(database: Database, connection: Connection, plan: Any) -> Iterator[
     moved: dict[str, set[str]] = defaultdict(set)
     shape = shape_of(database, connection, plan.id, plan.kind)
     for what, query in preconditions(database, shape, f"({places(database)})"):
-        for target in connection.execute(text(query), about).scalars():
+        for target in connection.execute(query, about).scalars():
             moved[target].add(what)
     targets = sorted(moved)
     for first in range(0, len(targets), _PAGE):

@@ -470,11 +470,11 @@ def skipping(patch: pytest.MonkeyPatch, words: str) -> None:
     """Leave out the preconditions whose SQL has these words."""
     real = apply.preconditions
 
-    def fewer(database: Database, shape: apply.Shape, places: str) -> list[tuple[str, str]]:
+    def fewer(database: Database, shape: apply.Shape, places: str) -> list[apply.Named]:
         everything = real(database, _ALL_THERE_IS, places)
-        assert any(words in query for _, query in everything), f"no precondition has {words!r}"
+        assert any(words in query.text for _, query in everything), f"no precondition has {words!r}"
         found = real(database, shape, places)
-        return [(moved, query) for moved, query in found if words not in query]
+        return [(moved, query) for moved, query in found if words not in query.text]
 
     patch.setattr(apply, "preconditions", fewer)
 
