@@ -346,6 +346,41 @@ def preconditions(database: Database, shape: Shape, places: str) -> Iterator[Nam
         )
 
 
+def _writing(database: Database, shape: Shape, places: str) -> Sequence[Named]:
+    """Return the statements that apply a plan, in the order in which they run."""
+    done: list[tuple[str, str]] = []
+    if "create" in shape.school_actions:
+        done.append(("schools_created", _create_schools(database)))
+    if shape.school_actions - {"create", "link", "unlink"}:
+        done.append(("schools_updated", _update(database, "schools", "school", _SCHOOL_FIELDS)))
+        done.append(("schools_status", _status(database, "schools", "school")))
+    if shape.school_actions - {"create"}:
+        done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
+    if "create" in shape.actions:
+        done.append(("created", _create_users(database)))
+    if shape.actions & UPDATES:
+        fields = [name for name in _FIELDS if name in shape.fields]
+        done.append(("updated", _update(database, "users", "user", fields)))
+        done.append(("memberships_ended", _end_memberships(database)))
+    if shape.by_a_person and shape.actions & _SAY_MORE:
+        done.append(("attributes", _attributes(database)))
+    if shape.actions & {"create", *UPDATES}:
+        done.append(("memberships", _MEMBERSHIPS.format(places=places)))
+    if not shape.only_creates:
+        done.append(("status", _status(database, "users", "user")))
+        done.append(("revised", _REVISE.format(table="users", kind="user")))
+    if shape.moves_links:
+        done.append(("links_ended", _end_links(database)))
+        done.append(("links_moved", _move_links(database)))
+    done.append(("linked", _LINK))
+    done.append(("settled", _settle(database)))
+    if shape.rests:
+        done.append(("holds", _hold(database)))
+        settled, still_open = _settle_basis(database)
+        done += [("settled_basis", settled), ("kept_open", still_open)]
+    return [(name, text(query)) for name, query in done]
+
+
 def _create_schools(database: Database) -> str:
     text_of = database.json_text
     columns = ", ".join(_SCHOOL_FIELDS)
@@ -502,38 +537,3 @@ _LINK = (
     " FROM changes c WHERE c.plan_id = :plan AND c.record_id IS NOT NULL"
     " AND c.action IN ('create', 'link', 'adopt') ON CONFLICT (record_id) DO NOTHING"
 )
-
-
-def _writing(database: Database, shape: Shape, places: str) -> Sequence[Named]:
-    """Return the statements that apply a plan, in the order in which they run."""
-    done: list[tuple[str, str]] = []
-    if "create" in shape.school_actions:
-        done.append(("schools_created", _create_schools(database)))
-    if shape.school_actions - {"create", "link", "unlink"}:
-        done.append(("schools_updated", _update(database, "schools", "school", _SCHOOL_FIELDS)))
-        done.append(("schools_status", _status(database, "schools", "school")))
-    if shape.school_actions - {"create"}:
-        done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
-    if "create" in shape.actions:
-        done.append(("created", _create_users(database)))
-    if shape.actions & UPDATES:
-        fields = [name for name in _FIELDS if name in shape.fields]
-        done.append(("updated", _update(database, "users", "user", fields)))
-        done.append(("memberships_ended", _end_memberships(database)))
-    if shape.by_a_person and shape.actions & _SAY_MORE:
-        done.append(("attributes", _attributes(database)))
-    if shape.actions & {"create", *UPDATES}:
-        done.append(("memberships", _MEMBERSHIPS.format(places=places)))
-    if not shape.only_creates:
-        done.append(("status", _status(database, "users", "user")))
-        done.append(("revised", _REVISE.format(table="users", kind="user")))
-    if shape.moves_links:
-        done.append(("links_ended", _end_links(database)))
-        done.append(("links_moved", _move_links(database)))
-    done.append(("linked", _LINK))
-    done.append(("settled", _settle(database)))
-    if shape.rests:
-        done.append(("holds", _hold(database)))
-        settled, still_open = _settle_basis(database)
-        done += [("settled_basis", settled), ("kept_open", still_open)]
-    return [(name, text(query)) for name, query in done]

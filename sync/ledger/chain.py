@@ -125,8 +125,8 @@ _PLANS = (
     .order_by(Plan.first_serial)
 )
 _EFFECTS = select(Plan.effects).where(Plan.id == bindparam("plan"))
-# As they are stored: of a change that was erased nothing needs to be decoded. The limit stands in the
-# statement, so that PostgreSQL knows how few rows of a large plan it is asked for.
+# As they are stored: of a change that was erased nothing needs to be decoded. The limit is part of
+# the statement, so that PostgreSQL knows how few rows of a large plan it is asked for.
 _SOME_CHANGES = (
     select(
         Change.seq,
