@@ -162,7 +162,7 @@ def _source_after(ended: EndedReading, serial: int, now: datetime) -> dict[str, 
         "vendor_state": certificate.vendor_state,
         "vendor_time": certificate.vendor_time or source.vendor_time,
         "revision": certificate.revision if complete else source.revision,
-        "cursor": None if cursor is None else msgspec.to_builtins(dict(cursor)),
+        "cursor": None if cursor is None else msgspec.to_builtins(dict(cursor), str_keys=True),
         "snapshot_serial": _snapshot_serial(source, serial, ended.full),
     }
 
