@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select
 
 from core.storage.database import Database
+from core.storage.schema import Change
 from sync.ledger.apply import preconditions, shape_of
 from sync.ledger.new_memberships import places
 
@@ -62,7 +63,11 @@ def drift_of(database: Database, connection: Connection, plan: Any) -> Iterator[
             )
 
 
-_CHANGES = text(
-    "SELECT target_id, kind, action FROM changes WHERE plan_id = :plan AND target_id IN :targets"
-    " ORDER BY seq"
-).bindparams(bindparam("targets", expanding=True))
+_CHANGES = (
+    select(Change.target_id, Change.kind, Change.action)
+    .where(
+        Change.plan_id == bindparam("plan"),
+        Change.target_id.in_(bindparam("targets", expanding=True)),
+    )
+    .order_by(Change.seq)
+)
