@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from core.errors import ConfigError
+from core.secrets import read_small_file
 from core.settings import DistrictFile
 from core.toml_lines import Path, TomlLines
 
@@ -50,7 +51,7 @@ def read_district_file(path: FilePath) -> DistrictDocument:
     UTF-8, with or without a byte order mark. Raises ``ConfigError``.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        text = read_small_file(path).decode("utf-8-sig").replace("\r\n", "\n")
     except FileNotFoundError:
         raise ConfigError(
             f"There is no file {path}.", hint="Give the path of the district file (TOML)."
@@ -65,18 +66,33 @@ def read_district_file(path: FilePath) -> DistrictDocument:
             f"{path.name} is not UTF-8 text (byte {error.start + 1}).",
             hint="Save it as UTF-8 in your editor.",
         ) from None
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError:
         raise ConfigError(
-            f"{path.name} is not valid TOML: {error}.",
-            hint="Correct that line; texts stand in double quotes, lists in [ ].",
+            f"{path.name} is no district file: it is no plain file, or larger than a megabyte.",
+            hint="Give the path of the district file (TOML).",
         ) from None
+    values = toml_of(text, path.name)
     lines = TomlLines(text)
     try:
         return DistrictDocument(path.name, DistrictFile.model_validate(values), lines)
     except ValidationError as error:
         raise _refusal(path.name, lines, problems_of(error, DistrictFile, values)) from None
+
+
+def toml_of(text: str, name: str) -> dict[str, Any]:
+    """Return what TOML text says. Raises ``ConfigError`` with the line; no value is repeated."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{name} is not valid TOML: {error}.",
+            hint="Correct that line; texts stand in double quotes, lists in [ ].",
+        ) from None
+    except (RecursionError, ValueError):  # tables in tables in tables; a number of 5,000 digits
+        raise ConfigError(
+            f"{name} is nested too deeply, or holds a number that is too long.",
+            hint="A district file needs neither; correct it.",
+        ) from None
 
 
 def problems_of(

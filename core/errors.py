@@ -186,6 +186,13 @@ class Drift(RosterSyncError):
     status = "drifted"
 
 
+class RunEnded(RosterSyncError):
+    """A run was ended from outside: by a person at the keyboard, or by whoever stops processes."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
 class Busy(RosterSyncError):
     """Another run of this district is under way: try again when it has ended."""
 

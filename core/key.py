@@ -19,7 +19,7 @@ from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from core.errors import ConfigError
-from core.secrets import read_secret
+from core.secrets import read_secret, read_small_file
 
 
 class Database(Protocol):
@@ -73,13 +73,13 @@ def given_key(database: Database) -> bytes | None:
         )
     path = key_file(database)
     try:
-        return _key_of(path.read_text(encoding="utf-8"), f"The key file {path.name}")
+        return _key_of(read_small_file(path).decode(), f"The key file {path.name}")
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):
         raise ConfigError(
             f"The key file {path.name} cannot be read.",
-            hint="Check that it is text and that this user may read it.",
+            hint="Check that it is a file of text and that this user may read it.",
         ) from None
 
 

@@ -13,6 +13,9 @@ from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+from core.errors import UsageError
 
 
 class Role(StrEnum):
@@ -54,6 +57,7 @@ GRADES: tuple[str, ...] = (
 )  # fmt: skip
 """CEDS entry grade levels, lowest first (https://ceds.ed.gov/element/000100)."""
 
+_KNOWN_GRADES = frozenset(GRADES)
 _GRADE_WORDS = {
     "infanttoddler": "IT",
     "infant": "IT",
@@ -116,6 +120,24 @@ INVISIBLE = re.compile(
 """Zero-width characters, direction marks, byte order marks, variation selectors, soft hyphens."""
 
 
+LONGEST = 1024
+"""Characters of a value."""
+LONGEST_KEY = 512
+"""Characters of an id."""
+LONGEST_ACTOR = 255
+"""Characters of the name under which somebody acts."""
+MOST_BYTES = 2 * LONGEST
+"""Bytes of a value in UTF-8: PostgreSQL's indexes hold little more. An id is never longer."""
+
+
+def _too_long() -> PydanticCustomError:
+    return PydanticCustomError(
+        "bytes_too_long",
+        "should have at most {max_bytes} bytes in UTF-8, also in small letters",
+        {"max_bytes": MOST_BYTES},
+    )
+
+
 def _clean_text(value: object) -> object:
     """Clean a value, and take out of it what nobody sees: accents are one character each (F16)."""
     if not isinstance(value, str):
@@ -138,9 +160,35 @@ def _clean(value: object) -> object:
             raise ValueError("holds a NUL character")
         if not value.isascii():
             try:
-                value.encode()
+                size = len(value.encode())
             except UnicodeEncodeError:
                 raise ValueError("holds half of a surrogate pair") from None
+            if size > MOST_BYTES:
+                raise _too_long()
+    return value
+
+
+def _clean_email(value: object) -> object:
+    """Clean an address; the form that matching compares may be longer, and has to fit as well."""
+    value = _clean_text(value)
+    if isinstance(value, str) and len(value) <= LONGEST and not fits_as_email(value):
+        raise _too_long()
+    return value
+
+
+def fits_as_email(email: str) -> bool:
+    """Say whether an address fits, also in the form that matching compares, which may be longer."""
+    if email.isascii():
+        return len(email) <= LONGEST
+    folded = fold_email(email)
+    longest = max(len(email.encode()), len(folded.encode()))
+    return max(len(email), len(folded)) <= LONGEST and longest <= MOST_BYTES
+
+
+def _clean_grade(value: object) -> object:
+    value = _clean(value)
+    if isinstance(value, str) and value not in _KNOWN_GRADES:
+        raise ValueError("is not a CEDS grade")
     return value
 
 
@@ -149,10 +197,42 @@ def _clean_key(value: object) -> object:
 
 
 Text = Annotated[
-    Annotated[str, StringConstraints(max_length=1024)] | None,
+    Annotated[str, StringConstraints(max_length=LONGEST)] | None,
     BeforeValidator(_clean_text),
 ]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=512), BeforeValidator(_clean_key)]
+Email = Annotated[
+    Annotated[str, StringConstraints(max_length=LONGEST)] | None,
+    BeforeValidator(_clean_email),
+]
+Grade = Annotated[str | None, BeforeValidator(_clean_grade)]
+Key = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_KEY), BeforeValidator(_clean_key)
+]
+
+
+def checked_actor(actor: str) -> str:
+    """Return the name under which somebody acts. Raises ``UsageError`` if it cannot be kept."""
+    if len(actor) > LONGEST_ACTOR:
+        raise UsageError(
+            f"The actor's name is too long: {len(actor)} characters.",
+            hint=f"Give --actor at most {LONGEST_ACTOR} characters.",
+        )
+    _check_storable(actor, "The actor's name")
+    return actor
+
+
+def checked_reason(reason: str | None) -> str | None:
+    """Return the reason that somebody gave. Raises ``UsageError`` if it cannot be kept."""
+    if reason is not None:
+        _check_storable(reason, "The reason")
+    return reason
+
+
+def _check_storable(words: str, what: str) -> None:
+    if "\x00" in words or words.encode("utf-8", "replace").decode() != words:
+        raise UsageError(
+            f"{what} holds a NUL character or half of a surrogate pair.", hint="Type it again."
+        )
 
 
 class Membership(BaseModel):
@@ -180,10 +260,10 @@ class NormalizedUser(BaseModel):
     preferred_given_name: Text = None
     preferred_middle_name: Text = None
     preferred_family_name: Text = None
-    email: Text = None
+    email: Email = None
     username: Text = None
     memberships: tuple[Membership, ...] = ()
-    grade: str | None = None
+    grade: Grade = None
     """A CEDS code, see ``GRADES``."""
     graduation_year: Annotated[int, Field(ge=1900, le=2200)] | None = None
     sis_id: Text = None
@@ -199,7 +279,7 @@ class NormalizedUser(BaseModel):
     unread: tuple[str, ...] | None = None
     """Fields (of ``PROFILE_FIELDS``, or ``enabled``) whose value was there and was not understood:
     what we have of them stays as it is (F15)."""
-    unread_at: tuple[Annotated[str, StringConstraints(max_length=512)], ...] | None = None
+    unread_at: tuple[Annotated[str, StringConstraints(max_length=LONGEST_KEY)], ...] | None = None
     """The source's ids of the schools at which a role was not understood (``""``: at none): the
     roles that we have there stay."""
 

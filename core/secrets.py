@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from core.errors import ConfigError
@@ -13,6 +14,25 @@ HOW_TO = "Give env:NAME (an environment variable) or file:PATH (a file), never t
 def is_reference(value: object) -> bool:
     """Say whether ``value`` is a secret reference."""
     return isinstance(value, str) and value.startswith(("env:", "file:")) and len(value) > 5
+
+
+LARGEST = 1 << 20
+"""Bytes of a secret, a key or a district file: a thousand times what anybody writes."""
+
+
+def read_small_file(path: Path, largest: int = LARGEST) -> bytes:
+    """Return what is in a plain file; a pipe is not waited for, and a device never read.
+
+    Raises ``OSError``; ``ValueError`` for what is no plain file, or is too large.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no plain file")
+        found = file.read(largest + 1)
+    if len(found) > largest:
+        raise ValueError("it is too large")
+    return found
 
 
 def read_secret(reference: str) -> str:
@@ -28,11 +48,11 @@ def read_secret(reference: str) -> str:
         return value
     if kind == "file":
         try:
-            value = Path(where).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
+            value = read_small_file(Path(where)).decode().strip()
+        except (OSError, ValueError):
             raise ConfigError(
                 f"The secret file {where} cannot be read.",
-                hint="Check that it exists, is UTF-8 text and that this user may read it.",
+                hint="Check that it is a file of UTF-8 text and that this user may read it.",
             ) from None
         if not value:
             raise ConfigError(f"The secret file {where} is empty.", hint=HOW_TO)

@@ -30,6 +30,14 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _MONTH_DAY = re.compile(r"\d\d-\d\d")
 
 
+MOST = 10**9
+"""A number of people, fetches or sources."""
+MOST_DAYS = 36_500
+"""A hundred years."""
+YEARS = range(1970, 2200)
+"""The years of which a day is told."""
+
+
 def problem(message: str, *path: str | int) -> PydanticCustomError:
     """Return a validation error whose place is ``path`` under the model that raises it."""
     return PydanticCustomError("district_file", "{message}", {"message": message, "path": path})
@@ -62,10 +70,15 @@ def _timezone(value: object) -> object:
     return value
 
 
+def is_domain(word: str) -> bool:
+    """Say whether a word in small letters is an email domain."""
+    return len(word) < 254 and _DOMAIN.fullmatch(word) is not None
+
+
 def _domain(value: object) -> object:
     if isinstance(value, str):
         value = value.strip().lower().removeprefix("@")
-        if not _DOMAIN.fullmatch(value):
+        if not is_domain(value):
             raise problem("is not an email domain; give it like springfield.example")
     return value
 
@@ -86,12 +99,12 @@ def _day(value: object) -> object:
     if isinstance(value, str):
         try:
             # 2000 is a leap year: 02-29 is a day of some years
-            date.fromisoformat(f"2000-{value}" if _MONTH_DAY.fullmatch(value) else value)
+            day = date.fromisoformat(f"2000-{value}" if _MONTH_DAY.fullmatch(value) else value)
         except ValueError:
             raise problem(
                 'is not a day; give "06-15" for every year or "2026-06-15" for one'
             ) from None
-        if not re.fullmatch(r"(\d{4}-)?\d\d-\d\d", value):
+        if not re.fullmatch(r"(\d{4}-)?\d\d-\d\d", value) or day.year not in YEARS:
             raise problem('is not a day; give "06-15" for every year or "2026-06-15" for one')
     return value
 
@@ -136,7 +149,8 @@ Slug = Annotated[str, BeforeValidator(_slug)]
 SourceName = Annotated[str, BeforeValidator(_source_name)]
 Day = Annotated[str, BeforeValidator(_day)]
 Percent = Annotated[StrictInt, Field(ge=0, le=100)]
-Count = Annotated[StrictInt, Field(ge=0)]
+Count = Annotated[StrictInt, Field(ge=0, le=MOST)]
+Days = Annotated[StrictInt, Field(ge=0, le=MOST_DAYS)]
 
 
 class _Settings(BaseModel):
@@ -148,8 +162,8 @@ class _Settings(BaseModel):
 class Grace(_Settings):
     """How long an absent person stays active: both numbers must be reached (S7)."""
 
-    days: Count = 0
-    fetches: Annotated[StrictInt, Field(ge=1)] = 1
+    days: Days = 0
+    fetches: Annotated[StrictInt, Field(ge=1, le=MOST)] = 1
 
 
 def _check_period(start: str, end: str, names: tuple[str, str]) -> None:
@@ -224,7 +238,7 @@ class SourceSettings(_Settings):
 
     name: SourceName
     connector: Annotated[str, Field(min_length=1, max_length=64)]
-    precedence: Annotated[StrictInt, Field(ge=1)] = 1
+    precedence: Annotated[StrictInt, Field(ge=1, le=MOST)] = 1
     """If two sources disagree about a person, the lower number wins."""
     config: dict[str, Any] = Field(default_factory=dict)
     mapping: dict[str, Any] = Field(default_factory=dict)
@@ -254,8 +268,8 @@ class DistrictSettings(_Settings):
     guard: Literal["explain", "approve", "off"] = "explain"
     year_end: Annotated[str, BeforeValidator(_day_of_year)] = "06-30"
     """The last day of a school year, MM-DD: only after a pause that spans it schools roll over."""
-    freshness_hours: Annotated[StrictInt, Field(ge=1)] = 26
-    retention_days: Count = 0
+    freshness_hours: Annotated[StrictInt, Field(ge=1, le=24 * MOST_DAYS)] = 26
+    retention_days: Days = 0
     """Days after which archived people may be purged; 0 keeps them."""
     notify: tuple[Annotated[str, BeforeValidator(_secret_reference)], ...] = ()
     """Secret references to the notification addresses, never the addresses themselves."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from core.errors import SkipRecord
+from core.models import LONGEST
 
 _WORD = re.compile(
     r"ext:[\w.-]{1,40}"  # OneRoster's own way to say a word of one's own
@@ -17,7 +18,6 @@ _WORD = re.compile(
     r"|(?i:grade|year|class|level|form|pre|post|kindergarten)[ _-][A-Za-z]{1,12}"  # Grade Eleven
     r"|(?=[^\d]{0,20}\d)[A-Za-z0-9 .:/+_-]{1,20}"  # Grade 10, 7th, K-3: no name has a digit
 )
-_LONGEST = 1024
 _ADDRESS = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+")
 
 
@@ -34,7 +34,7 @@ def is_address(text: str) -> bool:
 
     One that is too long for the model is left to it: it says so.
     """
-    return len(text) > _LONGEST or _ADDRESS.fullmatch(text) is not None
+    return len(text) > LONGEST or _ADDRESS.fullmatch(text) is not None
 
 
 def no_address(key: str, column: str = "email") -> SkipRecord:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from connectors.files.csv_rows import Header, fields_of, near
 from connectors.files.csv_write import unguarded
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
+from core.models import LONGEST
 
 _packed = msgspec.msgpack.Encoder().encode
 
@@ -257,8 +258,11 @@ def all_invalid(
         name = str(error["loc"][0]) if error["loc"] else ""
         column = columns.get(name, name)
         if error["type"].endswith("too_long"):
-            most = error.get("ctx", {}).get("max_length", 1024)
-            said, rule, hint = "is too long", "too-long", f"At most {most} characters fit."
+            about = error.get("ctx", {})
+            fits = f"{about.get('max_length', LONGEST)} characters"
+            if "max_bytes" in about:
+                fits = f"{about['max_bytes']} bytes in UTF-8"
+            said, rule, hint = "is too long", "too-long", f"At most {fits} fit."
         elif error["type"].endswith("too_short"):
             said, rule, hint = "is blank", "missing-value", f"Fill in {column}."
         else:

@@ -41,13 +41,22 @@ _DAMAGED = (
 _IGNORED = {"thumbs.db", "desktop.ini"}
 
 
+def file_time(seconds: float) -> datetime:
+    """Return the time of a file; one that no calendar has is as if nobody knew it: 1970."""
+    try:
+        found = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)
+    return found if 1970 <= found.year < 9999 else datetime.fromtimestamp(0, UTC)
+
+
 class FileSet:
     """The CSV files in a folder or a zip, found by name. Open with ``open_files``; then close."""
 
     def __init__(self, label: str, files: list[CsvFile], found: list[str], when: float) -> None:
         self.label = label
         self.found = found
-        self.modified = datetime.fromtimestamp(when, UTC)
+        self.modified = file_time(when)
         """The newest change of the folder's files, or of the zip."""
         self.notes: list[str] = []
         self._files: dict[str, CsvFile] = {}

@@ -290,6 +290,12 @@ class VendorHttp:
         if body is not None:
             request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         if (authorization := self.authorizer.header(method, url)) is not None:
+            if not (authorization.isascii() and authorization.isprintable()):
+                raise ConfigError(
+                    "The secret of this source cannot be sent: it holds a line break, another"
+                    " control character or a letter outside ASCII.",
+                    hint="Give the secret alone, on one line, as the vendor shows it.",
+                )
             request.headers[self.authorizer.carrier] = authorization
         # Proxies from the environment are used, but never for our own machine.
         self._session.trust_env = not is_loopback(url)

@@ -7,9 +7,10 @@ dialects is written once, here.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -23,6 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from core.errors import Busy, ConfigError
 from core.key import installation_key
+from core.machine import machine_failure
 from core.steps import log_of, step
 from core.storage.locks import DistrictLocks
 from core.storage.sql_words import SqlWords
@@ -162,6 +164,7 @@ class Database(SqlWords, DistrictLocks):
             revision = self.revision()
         if revision == SCHEMA_REVISION:
             return
+        self._refuse_newer(revision)
         if revision is None and self.is_sqlite:
             with step(log, "make tables", store="sqlite"):
                 self.upgrade()
@@ -190,16 +193,26 @@ class Database(SqlWords, DistrictLocks):
         except DBAPIError as error:
             if "alembic_version" in str(error.orig):
                 return None
-            raise ConfigError(
+            raise machine_failure(error) or ConfigError(
                 "The database cannot be opened.",
                 hint="Check the URL, that the server runs and that the user may connect.",
             ) from None
         return str(found) if found else None
 
+    def _refuse_newer(self, revision: str | None) -> None:
+        """Refuse a database that a newer program has upgraded. Raises ``ConfigError``."""
+        if revision is not None and not (revision.isdecimal() and revision <= SCHEMA_REVISION):
+            raise ConfigError(
+                f"The database is at revision {revision}, which is newer than this program"
+                f" ({SCHEMA_REVISION}).",
+                hint="Use the newer rostersync that upgraded it, or a backup from before.",
+            )
+
     def upgrade(self, revision: str = "head") -> None:
         """Bring the schema to ``revision``, from nothing or from any earlier one."""
         from alembic import command  # imported late: it takes a tenth of a second
 
+        self._refuse_newer(self.revision())
         if self.is_sqlite:
             folder = Path(str(self.url.database)).parent
             if not folder.is_dir():
@@ -207,6 +220,7 @@ class Database(SqlWords, DistrictLocks):
                     f"The folder of the database does not exist: {folder}",
                     hint="Create it, or give another --database.",
                 )
+            _make_private(Path(str(self.url.database)))
         config = self.alembic_config()
         with self.write() as connection:
             config.attributes["connection"] = connection
@@ -323,6 +337,15 @@ def _leave_truths_as_they_are(engine: Engine) -> None:
             return self.process(element.element, **more)
 
     engine.dialect.statement_compiler = Compiler
+
+
+def _make_private(path: Path) -> None:
+    """Make a new SQLite file that only its owner may read, whatever the umask says.
+
+    SQLite gives the files beside it the same rights.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:

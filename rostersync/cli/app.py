@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
 
 import typer
 
+from core.errors import UsageError
 from rostersync.cli.commands import (
     conflicts,
     duplicates,
@@ -95,6 +97,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. No exception escapes."""
     as_json = "--json" in arguments or _asks_json_format(arguments)
     try:
+        _check_text(arguments)
         returned = app(args=list(arguments), prog_name="rostersync", standalone_mode=False)
     except KeyboardInterrupt:
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
@@ -111,6 +114,16 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the boundary: whatever it is becomes a sentence
         return _report(error, as_json=as_json)
     return returned if isinstance(returned, int) else 0
+
+
+def _check_text(arguments: Sequence[str]) -> None:
+    """Refuse bytes that are no text. Raises ``UsageError``; they are not repeated."""
+    for number, argument in enumerate(arguments, 1):
+        if not argument.isascii() and argument.encode("utf-8", "replace").decode() != argument:
+            raise UsageError(
+                f"Word {number} after rostersync is not text in UTF-8.",
+                hint="Type it again. If it is the name of a file, rename the file.",
+            )
 
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
@@ -150,17 +163,32 @@ def _document(code: str, message: str, hint: str = "") -> dict[str, str]:
     return {"code": code, "message": message, "hint": hint}
 
 
+_TYPED = (
+    (re.compile(r"(.*extra argument).*", re.DOTALL), r"\1."),
+    (re.compile(r"(Invalid value for '[^']*': )'.*' is not (.*)", re.DOTALL), r"\1it is not \2"),
+    (re.compile(r"(Invalid value for '[^']*': )\S+ is not (.*)", re.DOTALL), r"\1it is not \2"),
+    (
+        re.compile(r"No such command .*?\.(?: (Did you mean .*))?", re.DOTALL),
+        r"No such command. \1",
+    ),
+    (re.compile(r"(No such option)(?!: --?[a-z][a-z-]*(?: |\.|$)).*", re.DOTALL), r"\1."),
+)
+"""Sentences of typer's that repeat what was typed, and what is left of them."""
+
+
+def _untyped(message: str) -> str:
+    """Return a sentence about a wrong call; a name or address that was typed is not repeated."""
+    for said, left in _TYPED:
+        if said.fullmatch(message):
+            return said.sub(left, message).strip()
+    return message
+
+
 def _report(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, typer.Abort):
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
     if hasattr(error, "format_message"):  # typer's own: a wrong option, a missing argument
-        message = str(error.format_message())
-        # What was typed may be a person's name or address, so it is not repeated.
-        message = (
-            message.partition("extra argument")[0] + "extra argument."
-            if ("extra argument" in message)
-            else message
-        )
+        message = _untyped(str(error.format_message()))
         hint = "rostersync --help lists the commands; COMMAND --help shows how to call one."
         return report_error(_document("usage", message, hint), 2, as_json=as_json)
     shown = as_error(error)

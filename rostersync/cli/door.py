@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import typer
 
-from core.errors import ConfigError
+from core.errors import ConfigError, UsageError
 from core.log_lines import LogFormat, asked_for, shown
 from core.steps import log_of, step
 
@@ -149,8 +149,8 @@ class Door:
         return _console(stderr=True)
 
     def say(self, line: str = "", *, style: str | None = None) -> None:
-        """Print a line of a result for people: unchanged, without markup, long lines unbroken."""
-        say_on(self.out, line, style=style)
+        """Print a line of a result for people: without markup, unbroken, and always one line."""
+        say_on(self.out, one_line(line), style=style)
 
     def document(self, value: Any) -> None:
         """Print the one JSON document of this call; iterators inside become lists, streamed."""
@@ -202,15 +202,26 @@ def _console(*, stderr: bool) -> Console:
 
 
 _UNSEEN = dict.fromkeys(
-    (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
+    (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
 )
-"""Control characters, and characters that change the writing direction."""
+"""Control characters, line breaks of every kind, and what changes the writing direction."""
 _UNSEEN[ord("\n")] = "\n"
 
 
 def harmless(text: str) -> str:
     """Return text without any effect on a terminal: a name in a roster may hold anything."""
     return text.translate(_UNSEEN)
+
+
+def one_line(text: str) -> str:
+    """Return harmless text on one line: a name with a line break could pass for a line of ours."""
+    return harmless(text).replace("\n", "\ufffd")
+
+
+def harmless_cells(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
+    """Yield the rows of a CSV that somebody may look at on a terminal."""
+    for row in rows:
+        yield [harmless(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 def say_on(console: Console, text: str, *, style: str | None = None) -> None:
@@ -221,7 +232,7 @@ def say_on(console: Console, text: str, *, style: str | None = None) -> None:
 def login_name() -> str:
     """Return the name of the person who runs this, for the history."""
     try:
-        return getpass.getuser()
+        return getpass.getuser().encode("utf-8", "replace").decode()[:255]
     except (OSError, KeyError):  # the user in a container may have no name
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
@@ -295,6 +306,7 @@ def command(
         ]
 
         def call(**values: Any) -> int | None:
+            _check_values(values)
             context = values.pop("context_")
             before = context.obj or Before()
             as_json = values.pop("json_", False)
@@ -324,9 +336,28 @@ def command(
     return register
 
 
+LARGEST = 10**15
+"""The largest number that a command takes: both databases can still count on from it."""
+
+
+def _check_values(values: dict[str, Any]) -> None:
+    """Refuse what no database can keep, before anything is done. Raises ``UsageError``."""
+    for name, value in values.items():
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UsageError(
+                f"The number for {name.replace('_', ' ')} is too large.",
+                hint=f"Give at most {LARGEST}.",
+            )
+    actor = values.get("actor")
+    if isinstance(actor, str):
+        from core.models import checked_actor
+
+        checked_actor(actor)
+
+
 def table(door: Door, columns: Iterable[str], rows: Iterable[Iterable[Any]], empty: str) -> None:
     """Print a short table for people, or the sentence ``empty``."""
-    cells = [["" if cell is None else harmless(str(cell)) for cell in row] for row in rows]
+    cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
     if not cells:
         door.say(empty)
         return
@@ -357,7 +388,7 @@ def _write_fitting(console: Console, heads: Sequence[str], cells: Sequence[Seque
     columns = list(zip(heads, *cells, strict=True))
     widths = [max(cell_len(cell) for cell in column) for column in columns]
     room = console.width - 3 * (len(widths) - 1)
-    if sum(widths) > room or any("\n" in cell for column in columns for cell in column):
+    if sum(widths) > room:
         return False
 
     def line(row: Sequence[str]) -> str:

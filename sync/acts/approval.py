@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.failpoints import failpoint
+from core.models import checked_actor, checked_reason
 from core.settings import DistrictSettings
 from core.storage.database import Database
 from core.storage.stored import from_json, utc_text
@@ -73,6 +74,8 @@ def reject_plan(
 ) -> Outcome:
     """Reject a plan. Each of its changes stays rejected until its evidence changes (P4)."""
     at = (now or utc_now)()
+    checked_actor(actor)
+    checked_reason(reason)
     with database.write() as connection:
         plan = _locked_plan(database, connection, plan_id)
         if plan.status not in ("planned", "held", "approved"):
@@ -120,6 +123,11 @@ class _Order:
     during_pause: bool = False
     apply: bool = True
     """False: approve only."""
+
+    def __post_init__(self) -> None:
+        """Refuse words that cannot be kept, before anything is done."""
+        checked_actor(self.actor)
+        checked_reason(self.reason)
 
 
 def _carry_out(database: Database, order: _Order) -> Outcome:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, text, upda
 
 from connectors.installed import load
 from core.errors import FileRefused, UsageError
+from core.models import checked_actor
 from core.storage.columns import typed
 from core.storage.database import Database
 from core.storage.schema import District, FlexDelivery, FlexRequest, Source, Upload, User
@@ -63,7 +64,7 @@ def set_delivery(
     with database.write() as connection:
         district = _firm(connection, slug)
         values = {
-            "district_id": district.id, "status": status, "changed_by": actor[:255],
+            "district_id": district.id, "status": status, "changed_by": checked_actor(actor),
             "changed_at": (now or utc_now)(),
         }  # fmt: skip
         connection.execute(_FORGET_DELIVERY, {"district": district.id})
@@ -193,7 +194,7 @@ def ask(
     crd_id = crd_id.strip().lstrip("0")
     if not (crd_id.isascii() and crd_id.isdigit() and len(crd_id) <= 10):
         raise UsageError("A CRD number has digits only.", hint="Give it as FINRA shows it.")
-    given = {name: value.strip() for name, value in fields.items() if value.strip()}
+    given = {name: " ".join(value.split()) for name, value in fields.items() if value.strip()}
     missing = [name for name in FIELDS if name not in given] if kind == "add" else []
     if missing or (kind == "update" and not given):
         raise UsageError(
@@ -204,8 +205,8 @@ def ask(
         district = _firm(connection, slug)
         _person(connection, district.id, crd_id, there=kind != "add")
         values = {
-            "district_id": district.id, "kind": kind, "crd_id": crd_id, "actor": actor[:255],
-            "fields": given, "created_at": (now or utc_now)(),
+            "district_id": district.id, "kind": kind, "crd_id": crd_id, "fields": given,
+            "actor": checked_actor(actor), "created_at": (now or utc_now)(),
         }  # fmt: skip
         return shown_id(REQUEST, connection.execute(_ASK, values).scalar_one())
 
@@ -260,7 +261,7 @@ def mail_text(connection: Connection, slug: str) -> str:
     asked = [one for one in requests(connection, slug) if one["status"] == "open"]
     if not asked:
         return ""
-    name = district_row(connection, slug).name
+    name = " ".join(district_row(connection, slug).name.split())
     lines = [
         f"To: {CHANGES_TO}",
         f"Subject: FLEX user changes for {name}",
@@ -284,7 +285,10 @@ def confirm(
     number = request.strip().upper().removeprefix(REQUEST)
     with database.read() as connection:
         district = _firm(connection, slug)
-        asked = {"district": district.id, "id": int(number) if number.isdecimal() else 0}
+        asked = {
+            "district": district.id,
+            "id": int(number) if number.isdecimal() and len(number) < 19 else 0,
+        }
         row = FlexRequest.one_of(connection.execute(_ASKED, asked))
         if row is None:
             raise UsageError(
@@ -296,7 +300,8 @@ def confirm(
         user = _person(connection, district.id, row.crd_id, there=row.kind != "add")
     outcome = _acts(database, slug, row, user or "", actor, now)[row.kind]()
     values = {
-        "status": "confirmed", "confirmed_by": actor[:255], "confirmed_at": (now or utc_now)(),
+        "status": "confirmed", "confirmed_by": checked_actor(actor),
+        "confirmed_at": (now or utc_now)(),
         "plan_id": outcome.plan_ids[0] if outcome.plan_ids else None,
     }  # fmt: skip
     with database.write() as connection:

@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from core.errors import UsageError
-from core.models import Kind, fold_email
+from core.models import Kind, fits_as_email, fold_email
+from core.settings import is_domain
 from core.storage.database import Database
 from core.storage.stored import from_json
 from sync.acts.ordered_plan import order_plan
@@ -40,7 +41,7 @@ def rename_domain(
     are counted and stay. Raises ``UsageError`` if the domains are not two different ones.
     """
     old, new = (fold_email(domain).removeprefix("@") for domain in (old, new))
-    if old == new or "." not in old or "." not in new:
+    if old == new or not is_domain(old) or not is_domain(new):
         raise UsageError("These are not two email domains.", hint="Give --from a.example --to …")
     with order_plan(database, slug, "domain", actor=actor, reason=reason, now=now) as asked:
         moved = kept = 0
@@ -51,7 +52,7 @@ def rename_domain(
             if "email" in (from_json(row.locked_fields) or ()):
                 kept += 1
                 continue
-            if fold_email(after) in taken:
+            if fold_email(after) in taken or not fits_as_email(after):
                 asked.outcome.left.append(row.id)
                 continue
             moved += 1

@@ -15,17 +15,18 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from connectors.contract.connector import FetchRequest
+from connectors.files.file_set import file_time
 from connectors.files.inspection import Found, Inspection, inspect
 from connectors.files.recognition import recognise, refuse_named_others
 from connectors.installed import file_formats, load
 from core.errors import Busy, FileRefused, RosterSyncError, UsageError, VendorFailure
+from core.models import checked_actor
 from core.private_folder import PrivateFolder
 from core.settings import NUMBER_FIELDS, DistrictSettings
 from core.steps import log_of, step
@@ -90,6 +91,7 @@ def upload_file(
     account can be checked (I8). Raises ``UsageError`` for an unknown district or source, and if no
     source accepts such a file.
     """
+    checked_actor(actor)
     district, settings, sources = read_district(database, slug)
     if source is not None and source not in {one.name for one in sources}:
         raise UsageError(
@@ -99,7 +101,7 @@ def upload_file(
     with PrivateFolder() as folder:
         copy = _taken_in(path, folder.path)
         new = NewUpload(
-            path.name, actor, datetime.fromtimestamp(path.stat().st_mtime, UTC), _hash(copy),
+            path.name, actor, file_time(path.stat().st_mtime), _hash(copy),
             copy.stat().st_size, dry,
         )  # fmt: skip
         try:

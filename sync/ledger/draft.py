@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sqlalchemy import Connection, text
 
-from core.models import Kind
+from core.models import Kind, checked_reason
 from core.storage.database import Database
 from core.storage.stored import to_json, utc_text
 from sync.ledger.outline import Outline
@@ -99,6 +99,10 @@ class Opening:
     actor: str | None = None
     """The person who decided the plan from the start, as for an act by hand."""
     reason: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a reason that cannot be kept; whoever acts has been checked with their run."""
+        checked_reason(self.reason)
 
 
 def open_plan(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, insert, select, text, update
 
 from core.errors import UsageError
-from core.models import Kind
+from core.models import Kind, checked_actor
 from core.storage.database import Database
 from core.storage.schema import Conflict, District, Link, Record, School, User
 from sync.run.clock import Clock, utc_now
@@ -39,6 +39,7 @@ def resolve(
     changed until then. Raises ``UsageError`` for a conflict or a target that does not exist.
     """
     at = (now or utc_now)()
+    checked_actor(actor)
     if (link is None) == (not new):
         raise UsageError("Say whose record it is.", hint="Give either --link or --new.")
     with database.write() as connection:

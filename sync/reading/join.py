@@ -24,6 +24,7 @@ from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped
 from sync.reading.stored_prints import StoredPrints
 from sync.run.scratch_tables import TouchedOwners
+from sync.sources.soundness import told_of
 
 _BATCH = 500
 
@@ -65,7 +66,7 @@ def join_entries(
                     except SkipRecord as error:
                         wanted = about | {"owner": owner}
                         place = connection.execute(_PLACE, wanted).one_or_none()
-                        finding = (error.column, error.rule, error.message, error.hint)
+                        finding = told_of(error)
                         row = (main, *(place or (None, None)), owner, *finding, False, True)
                         stage.findings.add(stage.database, [row])
                         facts = _bare(main, owner, State.UNREADABLE)

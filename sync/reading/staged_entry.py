@@ -15,7 +15,14 @@ from pydantic import ValidationError
 
 from connectors.contract.connector import Connector, Record
 from core.errors import DoubtfulKey, SkipRecord
-from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, fold_email
+from core.models import (
+    Kind,
+    Membership,
+    NormalizedSchool,
+    NormalizedUser,
+    ceds_grade,
+    fold_email,
+)
 from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.order.page_order import WIDTH
 from sync.reading.stage import State
@@ -135,6 +142,10 @@ def remapped(record: Record, mapped: Mapping[str, str | None]) -> Record:
     """Return the record with the fields that mapping rules set, validated anew."""
     assert record.user is not None  # noqa: S101 - the caller looked
     values = record.user.model_dump(exclude_defaults=True) | dict(mapped)
+    if grade := mapped.get("grade"):
+        values["grade"] = ceds_grade(grade)
+        if values["grade"] is None:  # as for the connector's own: what we have of it stays (F15)
+            values["unread"] = (*(record.user.unread or ()), "grade")
     user = skip_if_refused(lambda: NormalizedUser.model_validate(values))
     return replace(record, user=user)
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, literal_column, select, text
 
 from connectors.contract.connector import Connector, FetchRequest, Page, Part, Trace
 from core.errors import DoubtfulKey, RosterSyncError, SkipRecord
-from core.models import Kind
+from core.models import LONGEST_KEY, Kind
 from core.storage.schema import SnapshotChunk, Source, Touched
 from sync.reading.fetch_result import FetchResult
 from sync.reading.order.fingerprints import Prints, ReadingTerms
@@ -39,10 +39,9 @@ from sync.reading.staged_entry import (
 )
 from sync.reading.stored_prints import Records, StoredPrints
 from sync.sources.headway import Headway
-from sync.sources.soundness import sound_parsed, storable
+from sync.sources.soundness import sound_parsed, storable, told_of
 
 _PLACE_BITS = 24
-_MAX_KEY = 512
 MOST_AT_THE_END = 5_000
 """So many keys from the end of the stored order are remembered, should just they be missing."""
 _MANY_EARLY = 50_000
@@ -385,11 +384,11 @@ class Stream:
 
     def _identify(self, raw: bytes) -> str:
         key = self.connector.identify(self.name, raw)
-        if not key or len(key) > _MAX_KEY or "\0" in key:
+        if not key or storable(key, LONGEST_KEY) != key:
             raise SkipRecord(
                 "The row's id is missing, too long or not text.",
                 rule="key",
-                hint=f"Give each row an id of 1 to {_MAX_KEY} characters.",
+                hint=f"Give each row an id of 1 to {LONGEST_KEY} characters.",
             )
         return key
 
@@ -486,8 +485,8 @@ class Stream:
         used: bool = False,
     ) -> None:
         place = (self.name, rows.page.file, rows.line(row), key)
-        said = dict.fromkeys((one.column, one.rule, one.message, one.hint) for one in faults)
-        found = [(*place, *map(storable, one), used, False) for one in said]
+        said = dict.fromkeys(map(told_of, faults))
+        found = [(*place, *one, used, False) for one in said]
         self.stage.findings.add(self.stage.database, found)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core.errors import ConfigError, RosterSyncError, UsageError
+from sqlalchemy.exc import DBAPIError
+
+from core.errors import ConfigError, RosterSyncError, RunEnded, UsageError
+from core.machine import machine_failure
 from core.models import Origin
 from core.settings import DistrictSettings
 from core.storage.database import Database
@@ -87,11 +90,22 @@ def open_district_run(
         try:
             yield run
         except BaseException as error:
-            known = error if isinstance(error, RosterSyncError) else None
+            known = error if isinstance(error, RosterSyncError) else cause_of(error)
             status = known.status if known is not None else "failed"
-            with database.write() as connection:
+            with suppress(DBAPIError, OSError), database.write() as connection:
+                # if the database is gone, the next run closes this one
                 close_run_in(connection, run_id, status, (now or utc_now)(), known)
             raise
+
+
+def cause_of(error: BaseException) -> RosterSyncError | None:
+    """Return what ended a run that no error of ours ended: a person, or the machine."""
+    if isinstance(error, KeyboardInterrupt):
+        return RunEnded(
+            "The run was interrupted.",
+            hint="Nothing was half applied. The next run goes on from there.",
+        )
+    return machine_failure(error)
 
 
 def read_district(database: Database, slug: str) -> tuple[District, DistrictSettings, list[Source]]:

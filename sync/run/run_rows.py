@@ -7,14 +7,15 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, insert, update
 
 from core.errors import RosterSyncError
+from core.models import checked_actor
 from core.storage.schema import Run
 
 
 def open_run(connection: Connection, district_id: int, kind: str, actor: str, now: datetime) -> int:
     """Record that a run begins, and return its id."""
     values = {
-        "district_id": district_id, "kind": kind, "status": "running", "actor": actor[:255],
-        "started_at": now,
+        "district_id": district_id, "kind": kind, "status": "running",
+        "actor": checked_actor(actor), "started_at": now,
     }  # fmt: skip
     return connection.execute(_OPEN, values).scalar_one()
 

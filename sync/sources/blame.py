@@ -22,6 +22,7 @@ from core.errors import (
     NothingNew,
     VendorFailure,
 )
+from core.machine import machine_failure
 
 EXPECTED = (ConfigError, CredentialsRefused, FileRefused, NothingNew, VendorFailure)
 """What a connector may raise wherever it is asked (``Connector``)."""
@@ -49,6 +50,11 @@ def blaming(connector: str, *, also: tuple[type[Exception], ...] = ()) -> Iterat
 
 def connector_failed(error: BaseException, connector: str) -> ConnectorFailed:
     """Return a failure that says which connector failed, with what and where, and nothing more."""
+    known = machine_failure(error)
+    if known is not None:
+        return ConnectorFailed(
+            f"{known.message} That was while {connector} was read.", hint=known.hint
+        )
     kind = type(error).__name__
     named = kind if _NAME.fullmatch(kind) else "an error"
     return ConnectorFailed(

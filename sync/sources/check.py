@@ -6,7 +6,6 @@ the exit code that a run would have.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +15,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import bindparam, select
 
 from connectors.contract.connector import Connector
+from core.district_file import toml_of
 from core.errors import ConfigError, Disconnected, RosterSyncError, UsageError, WrongDistrict
 from core.models import Kind, Role
+from core.secrets import read_small_file
 from core.settings import DistrictSettings
 from core.steps import log_of, step
 from core.storage.database import Database
@@ -337,14 +338,14 @@ class _Config:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return toml_of(read_small_file(path).decode("utf-8-sig"), path.name)
     except OSError as error:
         raise ConfigError(
             f"The file {path} cannot be read: {error.strerror}.",
             hint="Give the path of a TOML file with the connector's config.",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except ValueError:
         raise ConfigError(
-            f"{path.name} is not valid TOML.",
+            f"{path.name} is not TOML in UTF-8.",
             hint='Write one key a line, such as client_id = "…" or client_secret = "env:NAME".',
         ) from None

@@ -30,9 +30,11 @@ from sqlalchemy import (
 
 from connectors.contract.connector import Received
 from core.errors import Busy, ConfigError, RosterSyncError
+from core.models import checked_actor
 from core.storage.database import Database
 from core.storage.schema import Source, Upload
 from sync.run.display import PLAN, RUN, UPLOAD, shown_id, shown_time
+from sync.sources.soundness import storable
 
 KEPT_DAYS = 7
 MOST_KEPT = 64 << 20
@@ -72,7 +74,8 @@ def open_upload(
         connection.execute(_ERASE, {"now": now})
         values = {
             "district_id": district_id, "source_id": new.source_id, "type": new.type,
-            "title": new.title[:255], "actor": new.actor[:255], "created_at": now,
+            "title": storable(new.title, 255), "actor": checked_actor(new.actor),
+            "created_at": now,
             "modified_at": new.modified_at, "content_hash": new.content_hash, "size": new.size,
             "dry": new.dry, "status": QUEUED,
             "original": None if original is None else lock(database, original),
@@ -107,7 +110,7 @@ def list_received(
     read = error is None or 0 < counts["rows"] <= counts["errors"]  # 4.4: every row is bad
     values = {
         "district_id": source.district_id, "source_id": source.id, "type": source.connector,
-        "title": received.title[:255], "actor": actor[:255], "created_at": now,
+        "title": storable(received.title, 255), "actor": actor, "created_at": now,
         "modified_at": received.modified, "content_hash": received.digest, "size": received.size,
         "status": PROCESSED if read else FAILED, "counts": dict(counts), "run_id": run_id,
         "note": "" if error is None else error.message,

@@ -14,8 +14,14 @@ from typing import Any
 import msgspec
 
 from connectors.contract.connector import Certificate, Connector, Page, Part, Record
-from core.models import NormalizedSchool, NormalizedUser
+from core.errors import SkipRecord
+from core.models import LONGEST_KEY, NormalizedSchool, NormalizedUser
 
+_LONGEST_FILE = 512
+_LONGEST_COLUMN = 255
+_LONGEST_RULE = 64
+_LONGEST_MARK = 255
+_LONGEST_STATE = 64
 _MOST_WORDS = 1_000
 """Characters of a sentence or mark of a vendor."""
 _MOST_NOTES = 100
@@ -37,8 +43,10 @@ def sound_page(page: object, connector: Connector) -> Page:
         raise ValueError("pages() served a page of a stream that the connector does not have")
     if not isinstance(page.body, bytes) or not isinstance(page.context, bytes):
         raise TypeError("a page's body and context are bytes")
-    if page.file is not None and storable(page.file) != page.file:
-        return replace(page, file=storable(page.file))
+    if page.file is not None:
+        file = storable(page.file, _LONGEST_FILE)
+        if file != page.file:
+            return replace(page, file=file)
     return page
 
 
@@ -58,9 +66,9 @@ def sound_certificate(found: object) -> Certificate:
     return replace(
         found,
         reason=_words(found.reason),
-        vendor_district=_words(found.vendor_district),
-        vendor_state=_words(found.vendor_state),
-        revision=_words(found.revision),
+        vendor_district=_mark(found.vendor_district, _LONGEST_MARK),
+        vendor_state=_mark(found.vendor_state, _LONGEST_STATE),
+        revision=_mark(found.revision, _LONGEST_MARK),
         notes=tuple(storable(note) for note in found.notes[:_MOST_NOTES]),
         absent_streams=frozenset(found.absent_streams),
     )
@@ -82,11 +90,33 @@ def _words(said: str | None) -> str | None:
     return None if said is None else storable(said)
 
 
+def _mark(said: str | None, most: int) -> str | None:
+    """Return a mark that is compared later: one that is cut would be another."""
+    if said is not None and len(said) > most:
+        raise ValueError(f"a mark of a certificate is longer than {most} characters")
+    return _words(said)
+
+
+def told_of(error: SkipRecord) -> tuple[str, str, str, str]:
+    """Return column, rule, message and hint of a finding as they are kept."""
+    return (
+        storable(error.column, _LONGEST_COLUMN), storable(error.rule, _LONGEST_RULE),
+        storable(error.message), storable(error.hint),
+    )  # fmt: skip
+
+
 def sound_parsed(parsed: Any) -> Record | Part:
     """Return what ``parse`` made of a row, if it is a record or a part of one."""
     if not isinstance(parsed, Record | Part):
         raise TypeError("parse() returned neither a Record nor a Part")
     if isinstance(parsed, Part):
+        if storable(parsed.owner, LONGEST_KEY) != parsed.owner:
+            raise SkipRecord(
+                "The id of the person in this row is too long or not text.",
+                rule="key",
+                key=parsed.key,
+                hint=f"An id has 1 to {LONGEST_KEY} characters.",
+            )
         return parsed
     if parsed.user is not None and not isinstance(parsed.user, NormalizedUser):
         raise TypeError("a Record's user is a NormalizedUser")

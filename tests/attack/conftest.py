@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from core.storage.database import Database
+from core.storage.database import Database, open_database
 from core.storage.tables import Source
 from sync.run.outcome import Outcome
 from tests.attack.hostile import CONNECTORS, Hostile, people
@@ -108,3 +109,19 @@ def add_source(
             )
         )
         session.commit()
+
+
+@pytest.fixture
+def both(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Database, Database]]:
+    """Yield two empty databases with our tables: one of SQLite, one of PostgreSQL."""
+    monkeypatch.setenv("ROSTERSYNC_KEY", "0" * 64)
+    path = tmp_path / "edges.db"
+    shutil.copyfile(request.getfixturevalue("_migrated_sqlite"), path)
+    with ExitStack() as stack:
+        url = stack.enter_context(request.getfixturevalue("_postgresql_pool").lend())
+        opened = open_database(f"sqlite:///{path}"), open_database(url)
+        yield opened
+        for database in opened:
+            database.engine.dispose()

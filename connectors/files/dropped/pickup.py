@@ -12,14 +12,13 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 
 from connectors.files.csv_file import MAX_FILE_BYTES
 from connectors.files.dropped.inbox import Entry, Inbox, Sent
 from connectors.files.dropped.tidying import PickedUp, bring_back, finish_move
-from connectors.files.file_set import open_files
+from connectors.files.file_set import file_time, open_files
 from core.errors import FileRefused, IncompleteFetch, NothingNew
 from core.private_folder import PrivateFolder
 from core.steps import log_of, step
@@ -134,7 +133,7 @@ def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) ->
             digest = _digest(files, place)
         target = place if files.loose else place / files.entries[0].name
         picked = PickedUp(
-            inbox, target, digest, datetime.fromtimestamp(files.newest[0], UTC), files,
+            inbox, target, digest, file_time(files.newest[0]), files,
             overtaken=tuple(line[number + 1 :]), broken=tuple(broken), marker=marker,
         )  # fmt: skip
         if broken:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.door import (
+    ActorOption,
+    DistrictArgument,
+    Door,
+    command,
+    harmless_cells,
+    login_name,
+    say_on,
+    table,
+)
 from rostersync.cli.printing.outcomes import outcome_json, say_outcome, tell_news
 from rostersync.cli.printing.words import count, moment
 
@@ -80,9 +89,8 @@ def upload(
     if report is ReportFormat.CSV:
         from connectors.files.csv_write import write_csv
 
-        write_csv(
-            sys.stdout, COLUMNS, ([_json(one)[name] for name in COLUMNS] for one in done.found)
-        )
+        rows = ([_json(one)[name] for name in COLUMNS] for one in done.found)
+        write_csv(sys.stdout, COLUMNS, harmless_cells(rows))
     elif report is ReportFormat.JSON or door.as_json:
         door.document(_document(door, done, whole=door.as_json))
     else:
@@ -93,9 +101,9 @@ def upload(
         return done.outcome.exit_code
     error: RosterSyncError | None = done.outcome.error
     if error is not None:
-        door.err.print(error.message, style="red", markup=False, soft_wrap=True)
+        say_on(door.err, error.message, style="red")
         if error.hint:
-            door.err.print(error.hint, markup=False, soft_wrap=True)
+            say_on(door.err, error.hint)
     return done.outcome.exit_code
 
 

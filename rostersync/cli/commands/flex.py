@@ -155,7 +155,8 @@ def text(door: Door, district: DistrictArgument) -> None:
     if door.as_json:
         door.document({"district": district, "text": told})
     else:
-        door.say(told.rstrip() or "No change is open.")
+        for line in (told.rstrip() or "No change is open.").split("\n"):
+            door.say(line)
 
 
 def confirm(

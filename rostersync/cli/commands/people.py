@@ -13,7 +13,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import typer
 
 from connectors.files.csv_write import new_file, write_csv
-from rostersync.cli.door import DistrictArgument, Door, command, say_on, table
+from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells, say_on, table
 from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:
@@ -219,4 +219,5 @@ def _write(lines: IO[str], file: ExportFile, left_out: dict[str, str]) -> None:
             else:
                 yield one
 
-    write_csv(lines, file.header, carried())
+    rows = carried()
+    write_csv(lines, file.header, harmless_cells(rows) if lines.isatty() else rows)

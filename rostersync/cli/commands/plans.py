@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command, table
+from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells, table
 
 if TYPE_CHECKING:
     from core.storage.database import Connection
@@ -199,17 +198,11 @@ _CSV_COLUMNS = (
 
 
 def _write_csv(changes: Iterator[dict[str, Any]]) -> None:
+    from connectors.files.csv_write import write_csv
     from rostersync.cli.printing import words
 
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((*_CSV_COLUMNS, "changes"))
-    for change in changes:
-        cells = [change[name] for name in _CSV_COLUMNS]
-        writer.writerow([_inert(cell) for cell in (*cells, words.edits(change["fields"]))])
-
-
-def _inert(cell: Any) -> Any:
-    """Keep a spreadsheet from running a cell that somebody's roster made a formula."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{cell}"
-    return cell
+    rows = (
+        [*(change[name] for name in _CSV_COLUMNS), words.edits(change["fields"])]
+        for change in changes
+    )
+    write_csv(sys.stdout, (*_CSV_COLUMNS, "changes"), harmless_cells(rows))

@@ -40,6 +40,7 @@ _SAID = {
 def as_error(error: Exception) -> RosterSyncError:
     """Return any exception as an error that may be shown, without foreign messages or data."""
     from core.errors import RosterSyncError
+    from core.machine import machine_failure
 
     if isinstance(error, RosterSyncError):
         return error
@@ -47,6 +48,9 @@ def as_error(error: Exception) -> RosterSyncError:
         import traceback
 
         traceback.print_exception(error)
+    known = machine_failure(error)
+    if known is not None:
+        return known
     return RosterSyncError(
         f"An error of rostersync itself ({type(error).__name__}): please report it.",
         hint=f"Run it again with {DEBUG_VARIABLE}=1 to see where; look the output over before you"
