@@ -32,7 +32,7 @@ from connectors.contract.pacing import Clock, Pacer
 from connectors.contract.urls import is_loopback, joined, same_origin
 from connectors.http.vendor_codes import vendor_codes
 from connectors.http.verbatim import VendorSession, VerbatimAdapter, keep_target
-from core.errors import CredentialsRefused, RetryableError, VendorFailure
+from core.errors import ConfigError, CredentialsRefused, RetryableError, VendorFailure
 from core.steps import log_of, step
 
 log = log_of(__name__)

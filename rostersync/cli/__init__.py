@@ -6,6 +6,8 @@ Rooms import what is heavy inside their commands, so that ``rostersync --help`` 
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 
 
@@ -14,8 +16,14 @@ def main() -> None:
     from sync.run.gc_pause import look_no_more, look_seldom
 
     look_seldom()
+    _open_what_is_closed()
     from rostersync.cli.app import flushed, run
+    from rostersync.cli.door import end_as_interrupted
 
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end_as_interrupted)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # JSON is UTF-8 wherever it goes; a terminal that lacks a letter shows a question mark
@@ -25,3 +33,12 @@ def main() -> None:
     code = flushed(run(sys.argv[1:]))
     look_no_more()
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Let output go nowhere that was closed before we began, as a service may close it."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the process ends
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        sys.stderr.write("The output is closed: what would be printed is lost.\n")

@@ -99,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _check_text(arguments)
         returned = app(args=list(arguments), prog_name="rostersync", standalone_mode=False)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # while the command was still being read
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         return _silenced(0)
@@ -134,9 +134,13 @@ def flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        return _silenced(code)
+        code = _silenced(code)
     except OSError as error:
-        return _no_room(error, as_json=False)
+        code = _no_room(error, as_json=False)
+    try:
+        sys.stderr.flush()
+    except OSError:  # there is nowhere left to say it
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
     return code
 
 
@@ -167,10 +171,7 @@ _TYPED = (
     (re.compile(r"(.*extra argument).*", re.DOTALL), r"\1."),
     (re.compile(r"(Invalid value for '[^']*': )'.*' is not (.*)", re.DOTALL), r"\1it is not \2"),
     (re.compile(r"(Invalid value for '[^']*': )\S+ is not (.*)", re.DOTALL), r"\1it is not \2"),
-    (
-        re.compile(r"No such command .*?\.(?: (Did you mean .*))?", re.DOTALL),
-        r"No such command. \1",
-    ),
+    (re.compile(r"(No such command).*?\.( Did you mean .*)?", re.DOTALL), r"\1.\2"),
     (re.compile(r"(No such option)(?!: --?[a-z][a-z-]*(?: |\.|$)).*", re.DOTALL), r"\1."),
 )
 """Sentences of typer's that repeat what was typed, and what is left of them."""

@@ -11,14 +11,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn, get_type_hints
 
 import typer
 
-from core.errors import ConfigError, UsageError
+from core.errors import ConfigError, RunEnded, UsageError
 from core.log_lines import LogFormat, asked_for, shown
 from core.steps import log_of, step
 
@@ -62,6 +62,10 @@ ActorOption = Annotated[
     typer.Option("--actor", help="Who does this, for the history; default: the login name."),
 ]
 DistrictArgument = Annotated[str, typer.Argument(metavar="DISTRICT", help="The district's slug.")]
+
+
+_half_written: list[bool] = []
+"""Something while a JSON document has begun and has no end: no second one may follow it."""
 
 
 class Before(NamedTuple):
@@ -154,9 +158,11 @@ class Door:
 
     def document(self, value: Any) -> None:
         """Print the one JSON document of this call; iterators inside become lists, streamed."""
+        _half_written.append(True)
         for piece in json_pieces(value):
             sys.stdout.write(piece)
         sys.stdout.write("\n")
+        _half_written.clear()
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, int], None] | None]:
@@ -259,12 +265,15 @@ def json_pieces(value: Any) -> Iterator[str]:
 
 def report_error(error: dict[str, str], exit_code: int, *, as_json: bool) -> int:
     """Print an error on stderr, with ``--json`` also as the document; return its exit code."""
-    if as_json:
-        sys.stdout.write("".join(json_pieces({"error": error})) + "\n")
-    console = _console(stderr=True)
-    say_on(console, error["message"], style="red")
-    if error["hint"]:
-        say_on(console, error["hint"])
+    if as_json and not _half_written:
+        with suppress(OSError):  # the sentence on stderr follows all the same
+            sys.stdout.write("".join(json_pieces({"error": error})) + "\n")
+    _half_written.clear()
+    with suppress(OSError):  # there is nowhere left to say it
+        console = _console(stderr=True)
+        say_on(console, error["message"], style="red")
+        if error["hint"]:
+            say_on(console, error["hint"])
     return exit_code
 
 
@@ -323,6 +332,8 @@ def command(
                     code = function(door, **values)
                     done.tell(exit_code=code or 0)
                     return code
+                except KeyboardInterrupt as stop:  # typer would end with 130 and say nothing
+                    raise _ended(stop) from None
                 finally:
                     door.close()
 
@@ -334,6 +345,22 @@ def command(
         return function
 
     return register
+
+
+class Terminated(KeyboardInterrupt):
+    """Somebody asked this process to end: it ends as after Ctrl-C, with the code of its signal."""
+
+
+def end_as_interrupted(number: int, _frame: object) -> NoReturn:
+    """End what is under way, so that its run is closed: a handler for SIGTERM and SIGHUP."""
+    raise Terminated(number)
+
+
+def _ended(stop: KeyboardInterrupt) -> RunEnded:
+    ended = RunEnded("Interrupted: nothing was half applied, and the next run goes on from there.")
+    if isinstance(stop, Terminated):
+        ended.exit_code = 128 + int(stop.args[0])  # type: ignore[misc]
+    return ended
 
 
 LARGEST = 10**15

@@ -7,15 +7,18 @@ processes shows it. The exit code is that of the command line.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
 from core.log_lines import asked_for, shown
+from core.machine import machine_failure
 from core.storage.database import Database, open_database
 from rostersync.service.due import handled, is_handled
 from rostersync.service.notify import Send, tell
@@ -31,6 +34,7 @@ URL_VARIABLE = "ROSTERSYNC_DATABASE_URL"
 WATCHED = "ROSTERSYNC_WATCHED"
 """Set for a run that must end with the service that started it."""
 ORPHANED = 143
+ENDED = 143
 ACTOR = "schedule"
 
 
@@ -85,11 +89,34 @@ def _read_waiting(database: Database, slug: str, clock: Clock) -> list[Uploaded]
 
 def main(arguments: Sequence[str]) -> int:
     """Run one due sync and return its exit code."""
-    slug, due = arguments
+    try:
+        slug, word = arguments
+        due = datetime.fromisoformat(word)
+    except ValueError:
+        return _said("Call it as: python -m rostersync.service.run_one DISTRICT TIME", 2)
+    if URL_VARIABLE not in os.environ:
+        return _said(f"{URL_VARIABLE} is not set.", 2)
+    signal.signal(signal.SIGTERM, _end_as_interrupted)
     if WATCHED in os.environ:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    with shown(asked_for()):
-        return _run(slug, due)
+    try:
+        with shown(asked_for()):
+            return _run(slug, due)
+    except RosterSyncError as error:
+        return _said(error.message, error.exit_code)
+    except KeyboardInterrupt:
+        return _said(f"{slug}: interrupted, and the run closed.", ENDED)
+
+
+def _said(sentence: str, code: int) -> int:
+    with suppress(OSError, AttributeError):  # a full log, or none, keeps no run from its exit code
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+    return code
+
+
+def _end_as_interrupted(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _end_with_parent() -> None:
@@ -102,15 +129,16 @@ def _end_with_parent() -> None:
     os._exit(ORPHANED)
 
 
-def _run(slug: str, due: str) -> int:
+def _run(slug: str, due: datetime) -> int:
     database = open_database(os.environ[URL_VARIABLE])
     try:
-        return run_due(database, slug, datetime.fromisoformat(due)).exit_code
+        return run_due(database, slug, due).exit_code
     except RosterSyncError as error:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - a traceback may quote values it met
-        sys.stderr.write(f"{slug}: {type(error).__name__}\n")
-        return 1
+        known = machine_failure(error)
+        said = type(error).__name__ if known is None else known.message
+        return _said(f"{slug}: {said}", 1)  # 1: it is still due, and tried once more
     finally:
         database.engine.dispose()
 

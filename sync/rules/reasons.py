@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 
+from core.output import print_page
 from sync.rules.situations import SCHOOL_TABLE, TABLE, Situation
 
 KEY_WORDS: Mapping[str, str] = {
@@ -177,4 +178,4 @@ def _situations(table: Iterable[Situation]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(as_markdown())
+    sys.exit(print_page(as_markdown()))

@@ -46,7 +46,9 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """The exit code of the outside contract: the most serious of everything that happened."""
-        codes = [*self.codes, CODES.get(self.status, 0)]
+        codes = [*self.codes]
         if self.error is not None:
             codes.append(self.error.exit_code)
+        if self.error is None or self.status != "failed":  # the error says how bad that is
+            codes.append(CODES.get(self.status, 0))
         return worst(codes)

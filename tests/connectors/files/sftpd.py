@@ -66,7 +66,7 @@ class _Account(paramiko.ServerInterface):
         return paramiko.OPEN_SUCCEEDED
 
 
-class _Handle(paramiko.SFTPHandle):
+class Handle(paramiko.SFTPHandle):
     before: Callable[[str], None]
 
     def read(self, offset: int, length: int) -> Any:
@@ -78,11 +78,12 @@ class _Handle(paramiko.SFTPHandle):
         return super().write(offset, data)
 
 
-class _Files(paramiko.SFTPServerInterface):
+class Files(paramiko.SFTPServerInterface):
     """Serves real paths of this machine, which are all under the test's own folder."""
 
     server: Server
     transport: paramiko.Transport
+    handle: type[Handle] = Handle
 
     def _before(self, step: str) -> None:
         if self.server.cut(step):
@@ -128,7 +129,7 @@ class _Files(paramiko.SFTPServerInterface):
             descriptor = os.open(path, flags, 0o600)
         except OSError as problem:
             return paramiko.SFTPServer.convert_errno(problem.errno or 0)
-        handle = _Handle(flags)
+        handle = self.handle(flags)
         handle.before = self._before
         file = os.fdopen(descriptor, "wb" if flags & os.O_WRONLY else "rb")
         handle.readfile = handle.writefile = file  # type: ignore[attr-defined]
@@ -147,8 +148,8 @@ class _Files(paramiko.SFTPServerInterface):
 
 
 @contextmanager
-def in_process(folder: Path) -> Iterator[Server]:
-    """Serve a folder from a thread of this process."""
+def in_process(folder: Path, files: type[Files] | None = None) -> Iterator[Server]:
+    """Serve a folder from a thread of this process; ``files`` may serve it otherwise."""
     key = paramiko.ECDSAKey.generate()
     listening = socket.create_server(("127.0.0.1", 0))
     server = Server(
@@ -164,7 +165,9 @@ def in_process(folder: Path) -> Iterator[Server]:
                 return
             transport = paramiko.Transport(connection)
             transport.add_server_key(key)
-            kind = type("_TheseFiles", (_Files,), {"server": server, "transport": transport})
+            kind = type(
+                "_TheseFiles", (files or Files,), {"server": server, "transport": transport}
+            )
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer, kind)
             transports.append(transport)
             with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
