@@ -169,8 +169,8 @@ def _document(code: str, message: str, hint: str = "") -> dict[str, str]:
 
 _TYPED = (
     (re.compile(r"(.*extra argument).*", re.DOTALL), r"\1."),
-    (re.compile(r"(Invalid value for '[^']*': )'.*' is not (.*)", re.DOTALL), r"\1it is not \2"),
-    (re.compile(r"(Invalid value for '[^']*': )\S+ is not (.*)", re.DOTALL), r"\1it is not \2"),
+    (re.compile(r"(Invalid value for '[^']*': ).* is not (.*)", re.DOTALL), r"\1it is not \2"),
+    (re.compile(r"(Invalid value for '[^']*'): (?!it is not ).*", re.DOTALL), r"\1."),
     (re.compile(r"(No such command).*?\.( Did you mean .*)?", re.DOTALL), r"\1.\2"),
     (re.compile(r"(No such option)(?!: --?[a-z][a-z-]*(?: |\.|$)).*", re.DOTALL), r"\1."),
 )
@@ -181,7 +181,7 @@ def _untyped(message: str) -> str:
     """Return a sentence about a wrong call; a name or address that was typed is not repeated."""
     for said, left in _TYPED:
         if said.fullmatch(message):
-            return said.sub(left, message).strip()
+            message = said.sub(left, message).strip()
     return message
 
 

@@ -21,6 +21,11 @@ import typer
 from core.errors import ConfigError, RunEnded, UsageError
 from core.log_lines import LogFormat, asked_for, shown
 from core.steps import log_of, step
+from rostersync.cli.output import console_of, one_line
+from rostersync.cli.output import harmless as harmless
+from rostersync.cli.output import harmless_cells as harmless_cells
+from rostersync.cli.output import json_pieces as json_pieces
+from rostersync.cli.output import say_on as say_on
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,12 +150,12 @@ class Door:
     @cached_property
     def out(self) -> Console:
         """Where results are printed for people."""
-        return _console(stderr=False)
+        return console_of(stderr=False)
 
     @cached_property
     def err(self) -> Console:
         """Where everything goes that is not a result."""
-        return _console(stderr=True)
+        return console_of(stderr=True)
 
     def say(self, line: str = "", *, style: str | None = None) -> None:
         """Print a line of a result for people: without markup, unbroken, and always one line."""
@@ -194,73 +199,12 @@ def _prepared(database: Database) -> Database:
     return database
 
 
-def _console(*, stderr: bool) -> Console:
-    from rich.console import Console
-
-    class Honest(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # the boundary knows what it means; rich would exit with 1
-
-    stream = sys.stderr if stderr else sys.stdout
-    # rich honours NO_COLOR and a stream that is no terminal by itself; a file has room for a table
-    width = None if stream.isatty() else 200
-    return Honest(stderr=stderr, highlight=False, emoji=False, width=width)
-
-
-_UNSEEN = dict.fromkeys(
-    (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
-)
-"""Control characters, line breaks of every kind, and what changes the writing direction."""
-_UNSEEN[ord("\n")] = "\n"
-
-
-def harmless(text: str) -> str:
-    """Return text without any effect on a terminal: a name in a roster may hold anything."""
-    return text.translate(_UNSEEN)
-
-
-def one_line(text: str) -> str:
-    """Return harmless text on one line: a name with a line break could pass for a line of ours."""
-    return harmless(text).replace("\n", "\ufffd")
-
-
-def harmless_cells(rows: Iterable[Sequence[Any]]) -> Iterator[list[Any]]:
-    """Yield the rows of a CSV that somebody may look at on a terminal."""
-    for row in rows:
-        yield [harmless(cell) if isinstance(cell, str) else cell for cell in row]
-
-
-def say_on(console: Console, text: str, *, style: str | None = None) -> None:
-    """Print text unchanged: no markup, long lines unbroken, control characters made visible."""
-    console.print(harmless(text), style=style, markup=False, highlight=False, soft_wrap=True)
-
-
 def login_name() -> str:
     """Return the name of the person who runs this, for the history."""
     try:
         return getpass.getuser().encode("utf-8", "replace").decode()[:255]
     except (OSError, KeyError):  # the user in a container may have no name
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
-
-
-def json_pieces(value: Any) -> Iterator[str]:
-    """Yield the JSON text of ``value`` piece by piece; iterators become lists, never held whole."""
-    import msgspec
-
-    if isinstance(value, dict) and any(isinstance(item, Iterator) for item in value.values()):
-        for index, (key, item) in enumerate(value.items()):
-            yield f"{', ' if index else '{'}{msgspec.json.encode(key).decode()}: "
-            yield from json_pieces(item)
-        yield "}"
-    elif isinstance(value, Iterator):
-        yield "["
-        for index, item in enumerate(value):
-            if index:
-                yield ",\n "
-            yield from json_pieces(item)
-        yield "]"
-    else:
-        yield msgspec.json.encode(value).decode()
 
 
 def report_error(error: dict[str, str], exit_code: int, *, as_json: bool) -> int:
@@ -270,7 +214,7 @@ def report_error(error: dict[str, str], exit_code: int, *, as_json: bool) -> int
             sys.stdout.write("".join(json_pieces({"error": error})) + "\n")
     _half_written.clear()
     with suppress(OSError):  # there is nowhere left to say it
-        console = _console(stderr=True)
+        console = console_of(stderr=True)
         say_on(console, error["message"], style="red")
         if error["hint"]:
             say_on(console, error["hint"])

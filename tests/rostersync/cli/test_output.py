@@ -5,18 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from dataclasses import fields
 
 import pytest
+from hypothesis import given as vary
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from connectors.contract.connector import Capabilities
-from core.storage.database import Database
+from core.storage.database import Database, open_database
 from rostersync.cli import door
+from rostersync.cli.app import run
 from rostersync.cli.door import harmless, json_pieces
 from rostersync.cli.printing.words import CAPABILITIES
 from tests.kit import tables as given
 from tests.kit.command_line import Cli
+from tests.kit.sizes import examples
 
 
 def test_json_of_iterators_is_written_piece_by_piece_and_reads_as_lists() -> None:
@@ -76,6 +84,77 @@ def test_a_name_of_a_roster_does_nothing_to_a_terminal_or_a_spreadsheet(cli: Cli
 def test_json_keeps_a_name_as_it_is(cli: Cli) -> None:
     (user,) = cli("users", "springfield", "--json").document
     assert user["family_name"] == "[red]\x1b]0;owned\x07\u202etxt[/red]"
+
+
+EVIL = st.text(
+    st.sampled_from("aZ\n\r\x1b\x85\u2028\u2029\u202e\x0b\x0c\x07\x9b\t=+-@\uff1d '\",")
+    | st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+    min_size=1, max_size=30,
+)  # fmt: skip
+ACTS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+@settings(max_examples=examples(5, long=300))
+@vary(given_name=EVIL, family_name=EVIL, school=EVIL)
+def test_no_name_forges_a_line_acts_on_a_terminal_or_is_a_formula(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    given_name: str,
+    family_name: str,
+    school: str,
+) -> None:
+    """What is printed has as many lines as for a plain name, whatever the roster says."""
+    printed = []
+    for names in (("Ada", "Lovelace", "Lincoln"), (given_name, family_name, school)):
+        path = tmp_path_factory.mktemp("evil") / "rostersync.db"
+        shutil.copyfile(request.getfixturevalue("_migrated_sqlite"), path)
+        url = f"sqlite:///{path}"
+        database = open_database(url)
+        given.store(
+            database,
+            [
+                given.district(),
+                given.user("u1", names[0], names[1]),
+                given.school("s1", names[2]),
+                given.run(1),
+                given.plan(1, size=1, counts={"archive": 1}),
+                given.change(
+                    1, 0, "archive", "u1", reason="absent", school_id="s1", role="student",
+                    before={"status": "active"}, after={"status": "archived"},
+                ),
+            ],
+        )  # fmt: skip
+        database.close()
+        told = []
+        for words in ("show P1", "show P1 --offset 0", "users springfield", "why springfield u1"):
+            out = io.StringIO()
+            with redirect_stdout(out):
+                assert run([*words.split(), "--database", url]) == 0
+            assert not ACTS.search(out.getvalue())
+            told.append(out.getvalue().count("\n"))
+        printed.append(told)
+        out = io.StringIO()
+        with redirect_stdout(out):
+            assert run(["show", "P1", "--format", "csv", "--database", url]) == 0
+        assert not ACTS.search(out.getvalue())
+        rows = list(csv.reader(io.StringIO(out.getvalue())))
+        assert len(rows) == 2
+        assert not any(re.match(r"\s*[=+\-@\uff0b\uff0d\uff1d\uff20]", cell) for cell in rows[1])
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.parametrize("typed", ["Liam Carter", "liam@x.example", "--liam@x.example", "Liam"])
+def test_what_was_typed_wrong_is_not_repeated(cli: Cli, typed: str) -> None:
+    calls = (
+        ("users", "springfield", "--role", typed), ("users", "springfield", "--limit", typed),
+        ("show", "P1", "--format", typed), (typed,), ("users", "springfield", typed),
+        ("user", typed), ("users", "springfield", "--status", typed, "--json"),
+    )  # fmt: skip
+    for call in calls:
+        called = cli(*call)
+        assert called.code == 2
+        assert "liam" not in (called.out + called.err).lower(), call
+        assert called.err.strip()
 
 
 def test_every_ability_of_a_connector_has_words_for_people(cli: Cli) -> None:

@@ -138,7 +138,7 @@ def test_a_zip_of_too_many_files_is_refused_before_its_list_is_read(
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )  # fmt: skip
     assert "too many files" in done.stdout, done.stderr
 
