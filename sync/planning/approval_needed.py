@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, String, TextClause, bindparam, cast, func, select, text
 
 from core.settings import DistrictSettings
 from core.storage.database import Database
-from core.storage.stored import from_json, utc_text
+from core.storage.schema import Plan, User
+from core.storage.stored import utc_text
 from sync.ledger import headcount
 from sync.ledger.draft import Draft
 from sync.rules.limits import (
@@ -80,7 +81,7 @@ def _takings(
         allowed = allowed_in(group, held[group], rule)
         if found > allowed:
             trips.append(Trip(group.scope, allowed, found, held[group], group, source_id))
-            connection.execute(_HOLD[group.scope], about | _where(group))
+            connection.execute(_HOLD_TAKEN[group.scope], about | _where(group))
     return trips
 
 
@@ -92,7 +93,7 @@ def _found(
     connection: Connection, about: dict[str, Any], source_id: int
 ) -> list[tuple[Group, int, int]]:
     """Return each group with the distinct people taken within the window and now, and those now."""
-    rows = connection.execute(text(_FOUND.format(takings=_ALL_TAKINGS)), about)
+    rows = connection.execute(_TAKEN_IN_GROUPS, about)
     return [
         (Group(source_id, SCOPES[scope], school, role), int(found), int(now))
         for scope, school, role, found, now in rows
@@ -105,40 +106,6 @@ _GROUPS = {
     DISTRICT: ("one", "''", "''"),
 }
 """Scope → what its people are grouped by, and the school and the role of such a group."""
-_FOUND = (
-    "WITH taken AS MATERIALIZED ({takings})"
-    + " UNION ALL".join(
-        f" SELECT {SCOPES.index(scope)}, {school}, {role}, COUNT(DISTINCT target_id), SUM(now)"
-        f" FROM taken GROUP BY {by}"
-        for scope, (by, school, role) in _GROUPS.items()
-    )
-    + " ORDER BY 1, 2, 3"
-)
-_ALL_TAKINGS = (
-    "SELECT target_id, school_id, role, 1 AS now, 1 AS one FROM takings"
-    " WHERE plan_id = :plan AND source_id = :source AND NOT explained"
-    " UNION ALL SELECT t.target_id, t.school_id, t.role, 0, 1 FROM takings t"
-    " JOIN plans p ON p.id = t.plan_id JOIN users u ON u.id = t.target_id"
-    " WHERE t.source_id = :source AND NOT t.explained AND p.status = 'applied'"
-    " AND NOT p.approved AND p.applied_at > :start AND ("  # and not back again (L4)
-    "  (t.what = 'archive' AND u.status = 'archived')"
-    "  OR (t.what = 'suspend' AND u.status = 'suspended')"
-    "  OR (t.what = 'role' AND NOT EXISTS (SELECT 1 FROM memberships m"
-    "   WHERE m.user_id = u.id AND m.role = t.role))"
-    "  OR (t.what = 'hold' AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"
-    "   ON r.id = l.record_id WHERE l.target_id = u.id AND l.held AND r.source_id = :source)))"
-)
-_HOLD = {
-    scope: text(
-        "INSERT INTO holds SELECT DISTINCT target_id, :scope, source_id FROM takings"
-        f" WHERE plan_id = :plan AND source_id = :source AND NOT explained{where}"
-    )
-    for scope, where in {
-        SCHOOL_ROLE: " AND school_id = :school AND role = :role",
-        DISTRICT_ROLE: " AND role = :role",
-        DISTRICT: "",
-    }.items()
-}
 
 
 # -- additions (L6)
@@ -155,29 +122,27 @@ def _additions(connection: Connection, draft: Draft, counting: Counting) -> list
                 connection.execute(_ACTIVE, {"district": counting.district_id}).scalar_one()
             )
         allowed = share_allowed(active, counting.settings.limits.additions)
-        window = counting.now - timedelta(days=counting.settings.limits.window_days)
-        about = {"district": counting.district_id, "start": utc_text(window)}
-        earlier = sum(
-            _number(additions, source_id) for (additions,) in connection.execute(_ADDED, about)
-        )
+        start = counting.now - timedelta(days=counting.settings.limits.window_days)
+        about = {"district": counting.district_id, "start": start}
+        added = connection.execute(_ADDED, about).scalars()
+        earlier = sum(additions.get(str(source_id), 0) for additions in added)
         if count + earlier > allowed:
             trips.append(Trip("additions", allowed, count + earlier, active, None, source_id))
             connection.execute(_HOLD_ADDED, {"source": source_id})
     return trips
 
 
-def _number(additions: Any, source_id: int) -> int:
-    return int(from_json(additions).get(str(source_id), 0))
-
-
-_ACTIVE = text("SELECT COUNT(*) FROM users WHERE district_id = :district AND status = 'active'")
-_ADDED = text(
-    "SELECT additions FROM plans WHERE district_id = :district AND status = 'applied'"
-    " AND NOT approved AND applied_at > :start AND CAST(establishes AS TEXT) = '[]'"
+_ACTIVE = (
+    select(func.count())
+    .select_from(User.table)
+    .where(User.district_id == bindparam("district"), User.status == "active")
 )
-_HOLD_ADDED = text(
-    "INSERT INTO holds SELECT target_id, 'additions', source_id FROM marks"
-    " WHERE mark = 'added' AND source_id = :source"
+_ADDED = select(Plan.additions).where(
+    Plan.district_id == bindparam("district"),
+    Plan.status == "applied",
+    ~Plan.approved,
+    Plan.applied_at > bindparam("start"),
+    cast(Plan.establishes, String) == "[]",
 )
 
 
@@ -186,7 +151,7 @@ _HOLD_ADDED = text(
 
 def _marked(database: Database, connection: Connection, counting: Counting) -> list[Trip]:
     trips = []
-    for mark, source_id, found in connection.execute(_MARKS).all():
+    for mark, source_id, found in connection.execute(_COUNT_MARKS).all():
         if mark == "settings":
             group = Group(source_id, DISTRICT)
             held = headcount.most_people(database, connection, [group], utc_text(counting.now))
@@ -203,15 +168,6 @@ def _marked(database: Database, connection: Connection, counting: Counting) -> l
 ALWAYS_HELD = ("leaves_scope", "shrunk_role", "resembling", "standing", "guard", "undone")
 """Marks that always hold their people; ``settings`` holds only beyond its limit (L8)."""
 
-_MARKS = text(
-    "SELECT mark, source_id, COUNT(DISTINCT target_id) FROM marks"
-    " WHERE mark IN :marks GROUP BY mark, source_id ORDER BY mark, source_id"
-).bindparams(bindparam("marks", value=[*ALWAYS_HELD, "settings"], expanding=True))
-_HOLD_MARKED = text(
-    "INSERT INTO holds SELECT DISTINCT target_id, mark, source_id FROM marks"
-    " WHERE mark = :mark AND source_id = :source"
-)
-
 
 # -- what a vendor changes (L10)
 
@@ -219,7 +175,7 @@ _HOLD_MARKED = text(
 def _suspicious(connection: Connection, draft: Draft, counting: Counting) -> list[Trip]:
     """Hold all suspicious changes of a kind and source that are too many, and keep the others."""
     about: dict[str, Any] = {"plan": draft.plan_id}
-    found = connection.execute(_SUSPECTED, about).all()
+    found = connection.execute(_KINDS_SUSPECTED, about).all()
     if not found:
         return []
     start = utc_text(counting.now - timedelta(days=counting.settings.limits.window_days))
@@ -242,10 +198,67 @@ def _suspicious(connection: Connection, draft: Draft, counting: Counting) -> lis
     return trips
 
 
+# --- Set-wise statements ---
+# They count a whole draft, and what was applied in the window, in one pass for all groups; the
+# takings and suspicions of a source are found by their indexes. What they hold goes into ``holds``,
+# and marks and suspicions come from scratch tables, too.
+_ALL_TAKINGS = (
+    "SELECT target_id, school_id, role, 1 AS now, 1 AS one FROM takings"
+    " WHERE plan_id = :plan AND source_id = :source AND NOT explained"
+    " UNION ALL SELECT t.target_id, t.school_id, t.role, 0, 1 FROM takings t"
+    " JOIN plans p ON p.id = t.plan_id JOIN users u ON u.id = t.target_id"
+    " WHERE t.source_id = :source AND NOT t.explained AND p.status = 'applied'"
+    " AND NOT p.approved AND p.applied_at > :start AND ("  # and not back again (L4)
+    "  (t.what = 'archive' AND u.status = 'archived')"
+    "  OR (t.what = 'suspend' AND u.status = 'suspended')"
+    "  OR (t.what = 'role' AND NOT EXISTS (SELECT 1 FROM memberships m"
+    "   WHERE m.user_id = u.id AND m.role = t.role))"
+    "  OR (t.what = 'hold' AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"
+    "   ON r.id = l.record_id WHERE l.target_id = u.id AND l.held AND r.source_id = :source)))"
+)
+
+
+def _in_groups(takings: str) -> TextClause:
+    """SQL: count in every group the people and takings that this query selects."""
+    return text(
+        f"WITH taken AS MATERIALIZED ({takings})"
+        + " UNION ALL".join(
+            f" SELECT {SCOPES.index(scope)}, {school}, {role}, COUNT(DISTINCT target_id), SUM(now)"
+            f" FROM taken GROUP BY {by}"
+            for scope, (by, school, role) in _GROUPS.items()
+        )
+        + " ORDER BY 1, 2, 3"
+    )
+
+
+_TAKEN_IN_GROUPS = _in_groups(_ALL_TAKINGS)
+_HOLD_TAKEN = {
+    scope: text(
+        "INSERT INTO holds SELECT DISTINCT target_id, :scope, source_id FROM takings"
+        f" WHERE plan_id = :plan AND source_id = :source AND NOT explained{where}"
+    )
+    for scope, where in {
+        SCHOOL_ROLE: " AND school_id = :school AND role = :role",
+        DISTRICT_ROLE: " AND role = :role",
+        DISTRICT: "",
+    }.items()
+}
+_HOLD_ADDED = text(
+    "INSERT INTO holds SELECT target_id, 'additions', source_id FROM marks"
+    " WHERE mark = 'added' AND source_id = :source"
+)
+_COUNT_MARKS = text(
+    "SELECT mark, source_id, COUNT(DISTINCT target_id) FROM marks"
+    " WHERE mark IN :marks GROUP BY mark, source_id ORDER BY mark, source_id"
+).bindparams(bindparam("marks", value=[*ALWAYS_HELD, "settings"], expanding=True))
+_HOLD_MARKED = text(
+    "INSERT INTO holds SELECT DISTINCT target_id, mark, source_id FROM marks"
+    " WHERE mark = :mark AND source_id = :source"
+)
 _OF_PLAN = (  # people who were removed from the draft are not changed by it
     "EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = s.target_id)"
 )
-_SUSPECTED = text(
+_KINDS_SUSPECTED = text(
     f"SELECT DISTINCT s.kind, s.source_id FROM suspected s WHERE {_OF_PLAN} ORDER BY 1, 2"
 )
 _THIS_KIND = f"FROM suspected s WHERE s.kind = :kind AND s.source_id = :source AND {_OF_PLAN}"

@@ -13,10 +13,10 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.settings import Pause
-from core.storage.stored import utc_text
+from core.storage.schema import Census, School
 from sync.rules.limits import DISTRICT, DISTRICT_ROLE, SCHOOL_ROLE, Group, allowed_in, rule_for
 from sync.rules.return_guard import SeasonState, graced_on
 from sync.rules.season import local_day
@@ -110,7 +110,7 @@ def _people(connection: Connection, found: Calendar) -> Iterator[tuple[str, list
     rows: list[_Absent] = []
     last: str | None = None
     for user_id, name, source_id, since, fetches in connection.execute(
-        _ABSENT, {"district": found.district_id}
+        _ABSENT_PEOPLE, {"district": found.district_id}
     ):
         if user_id != last:
             if last is not None:
@@ -119,18 +119,6 @@ def _people(connection: Connection, found: Calendar) -> Iterator[tuple[str, list
         rows.append(_Absent(name, source_id, datetime.fromisoformat(since), fetches))
     if last is not None:
         yield last, rows
-
-
-_ABSENT = text(
-    "SELECT u.id, s.name, s.id, r.absent_since, r.absent_fetches FROM open_records w"
-    " JOIN records r ON r.id = w.record_id"
-    " JOIN sources s ON s.id = w.source_id JOIN links l ON l.record_id = r.id AND l.held"
-    " JOIN users u ON u.id = l.target_id WHERE s.district_id = :district AND w.kind = 'user'"
-    " AND NOT r.present AND r.absent_since IS NOT NULL AND u.status <> 'archived'"
-    " AND NOT u.protected AND NOT EXISTS (SELECT 1 FROM links o JOIN records p"
-    " ON p.id = o.record_id WHERE o.target_id = u.id AND p.present)"
-    " ORDER BY u.id, s.precedence, s.id"
-)
 
 
 def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dict[str, Any]]:
@@ -148,7 +136,9 @@ def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dic
     if not in_grace:
         return []
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for user_id, school_id, role in connection.execute(_PLACES, {"district": found.district_id}):
+    for user_id, school_id, role in connection.execute(
+        _PLACES_OF_ABSENT, {"district": found.district_id}
+    ):
         places[user_id].append((school_id, role))
     for user_id, rows in _people(connection, found):
         if user_id not in in_grace:
@@ -171,7 +161,7 @@ def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dic
             _CENSUS,
             {
                 "source": group.source_id, "scope": group.scope, "school": group.school_id,
-                "role": group.role, "now": utc_text(now),
+                "role": group.role, "now": now,
             },
         ).scalar()  # fmt: skip
         allowed = allowed_in(group, int(held or 0), rule)
@@ -189,15 +179,37 @@ def warnings(connection: Connection, found: Calendar, now: datetime) -> list[dic
     return warned
 
 
-_PLACES = text(
+_SCHOOLS = select(School.id, School.name).where(School.district_id == bindparam("district"))
+_CENSUS = (
+    select(Census.people)
+    .where(
+        Census.source_id == bindparam("source"),
+        Census.scope == bindparam("scope"),
+        Census.school_id == bindparam("school"),
+        Census.role == bindparam("role"),
+        Census.since <= bindparam("now"),
+    )
+    .order_by(Census.since.desc(), Census.plan_id.desc())
+    .limit(1)
+)
+
+
+# --- Set-wise statements ---
+# They begin with the open records, because everybody in grace is among them and those are few;
+# records, links and users are then looked up by their keys.
+_ABSENT_PEOPLE = text(
+    "SELECT u.id, s.name, s.id, r.absent_since, r.absent_fetches FROM open_records w"
+    " JOIN records r ON r.id = w.record_id"
+    " JOIN sources s ON s.id = w.source_id JOIN links l ON l.record_id = r.id AND l.held"
+    " JOIN users u ON u.id = l.target_id WHERE s.district_id = :district AND w.kind = 'user'"
+    " AND NOT r.present AND r.absent_since IS NOT NULL AND u.status <> 'archived'"
+    " AND NOT u.protected AND NOT EXISTS (SELECT 1 FROM links o JOIN records p"
+    " ON p.id = o.record_id WHERE o.target_id = u.id AND p.present)"
+    " ORDER BY u.id, s.precedence, s.id"
+)
+_PLACES_OF_ABSENT = text(
     "SELECT m.user_id, m.school_id, m.role FROM memberships m WHERE m.user_id IN"
     " (SELECT l.target_id FROM open_records w JOIN records r ON r.id = w.record_id"
     " JOIN sources s ON s.id = w.source_id JOIN links l ON l.record_id = r.id AND l.held"
     " WHERE s.district_id = :district AND w.kind = 'user' AND NOT r.present)"
-)
-_SCHOOLS = text("SELECT id, name FROM schools WHERE district_id = :district")
-_CENSUS = text(
-    "SELECT people FROM census WHERE source_id = :source AND scope = :scope"
-    " AND school_id = :school AND role = :role AND since <= :now"
-    " ORDER BY since DESC, plan_id DESC LIMIT 1"
 )

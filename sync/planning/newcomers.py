@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.models import Kind
+from core.storage.schema import Conflict, User
 from core.storage.stored import from_json
 from sync.people import conflicts, matching, moved_people
 from sync.people.identity import USER_PREFIX, new_id
@@ -110,7 +111,9 @@ class Newcomers:
         if not self.some_families:
             return {}
         about = {"records": [record.id for record in batch]}
-        return {row[0]: from_json(row[1]) for row in connection.execute(_FAMILIES, about)}
+        return {
+            row[0]: from_json(row[1]) for row in connection.execute(_FAMILIES_OF_RECORDS, about)
+        }
 
     def _new_ids(self, connection: Connection, people: People) -> dict[Person, str]:
         """Return the id of the user that each person will be; it is not in use yet."""
@@ -149,7 +152,7 @@ class Newcomers:
         if not self.some_attached:
             return
         whose = {record.id: records for records in people.values() for record in records}
-        rows = connection.execute(_ATTACHED, {"records": list(whose)}).all()
+        rows = connection.execute(_ATTACHED_TO_RECORDS, {"records": list(whose)}).all()
         views = matching.read_records(connection, [row.record_id for row in rows]) if rows else {}
         for row in rows:
             record = views[row.record_id]
@@ -196,22 +199,36 @@ def _person(record: RecordView) -> Person:
     return record.source_id, record.person_key or f"\0{record.external_id}"
 
 
-_EXISTING = text("SELECT id FROM users WHERE id IN :ids").bindparams(
-    bindparam("ids", expanding=True)
+_EXISTING = select(User.id).where(User.id.in_(bindparam("ids", expanding=True)))
+_DECIDED_NEW = (
+    select(Conflict.record_id)
+    .distinct()
+    .where(
+        Conflict.record_id.in_(bindparam("records", expanding=True)),
+        Conflict.kind == "user",
+        Conflict.status == "resolved",
+        Conflict.decision == "new",
+    )
 )
-_DECIDED_NEW = text(
-    "SELECT DISTINCT record_id FROM conflicts WHERE record_id IN :records AND kind = 'user'"
-    " AND status = 'resolved' AND decision = 'new'"
-).bindparams(bindparam("records", expanding=True))
+_ANY_LOST = (
+    select(Conflict.id)
+    .where(
+        Conflict.district_id == bindparam("district"),
+        Conflict.kind == "user",
+        Conflict.status == "open",
+        Conflict.reason == bindparam("reason"),
+    )
+    .limit(1)
+)
+
+
+# --- Set-wise statements ---
+# They read scratch tables, which matching has filled and which exist only in this run.
 _ANY_FAMILY = text("SELECT 1 FROM family_addresses LIMIT 1")
-_FAMILIES = text(
+_FAMILIES_OF_RECORDS = text(
     "SELECT record_id, users FROM family_addresses WHERE record_id IN :records"
 ).bindparams(bindparam("records", expanding=True))
 _ANY_ATTACHED = text("SELECT 1 FROM attached LIMIT 1")
-_ANY_LOST = text(
-    "SELECT 1 FROM conflicts WHERE district_id = :district AND kind = 'user' AND status = 'open'"
-    " AND reason = :reason LIMIT 1"
-)
-_ATTACHED = text(
+_ATTACHED_TO_RECORDS = text(
     "SELECT record_id, base_id, reason FROM attached WHERE base_id IN :records ORDER BY record_id"
 ).bindparams(bindparam("records", expanding=True))

@@ -6,9 +6,10 @@ undone is not redone automatically (P8). Used by ``sync/planning/plan.py`` befor
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, func, select, text
 
-from core.storage.stored import from_json, utc_text
+from core.storage.schema import Change, Conflict, Rejection, Undone
+from core.storage.stored import utc_text
 from sync.planning.workspace import Workspace
 
 _TARGETS = 1_000
@@ -17,7 +18,7 @@ _TARGETS = 1_000
 def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]:
     """Fill the table, and return its people."""
     found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
-    named = {str(user["id"]) for candidates in found for user in from_json(candidates)}
+    named = {str(user["id"]) for candidates in found for user in candidates}
     rows = [(user,) for user in sorted(named)]
     work.tables.conflict_people.add(work.database, rows)
     return named
@@ -28,8 +29,8 @@ def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:
 
     Conflicts that have resolved themselves are closed first.
     """
-    about = {"district": work.district_id, "now": utc_text(work.now)}
-    connection.execute(_CONFLICTS_GONE, about)
+    about = {"district": work.district_id}
+    connection.execute(_CLOSE_SETTLED_CONFLICTS, {**about, "now": utc_text(work.now)})
     if work.draft.counts["archive"]:
         archives = connection.execute(_ARCHIVES_IN_CONFLICT, {"plan": work.draft.plan_id})
         for target in archives.scalars().all():
@@ -40,13 +41,14 @@ def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:
 def drop_rejected(work: Workspace, connection: Connection) -> None:
     """Leave out people whose changes were rejected, as long as their evidence is the same (P4)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
-    if not connection.execute(_ANY_REJECTED, about).first():
+    if not connection.execute(_ANY_REJECTED, {"district": work.district_id}).first():
         return
-    rejected = sorted(connection.execute(_REJECTED, about).scalars())
+    rejected = sorted(connection.execute(_REJECTED_PEOPLE, about).scalars())
     actions: dict[str, list[str]] = {}
     for first in range(0, len(rejected), _TARGETS):
         targets = rejected[first : first + _TARGETS]
-        for target, action in connection.execute(_ACTIONS, {**about, "targets": targets}):
+        wanted = {"plan": work.draft.plan_id, "targets": targets}
+        for target, action in connection.execute(_ACTIONS, wanted):
             actions.setdefault(target, []).append(action)
     for target, done in actions.items():
         work.draft.forget(connection, target, sorted(set(done)))
@@ -55,7 +57,7 @@ def drop_rejected(work: Workspace, connection: Connection) -> None:
 def mark_undone(work: Workspace, connection: Connection) -> None:
     """Mark people who would be changed again on evidence whose effect was undone (P8)."""
     about = {"plan": work.draft.plan_id, "district": work.district_id}
-    if connection.execute(_ANY_UNDONE, about).first():
+    if connection.execute(_ANY_UNDONE, {"district": work.district_id}).first():
         work.draft.flush(connection)
         connection.execute(_MARK_UNDONE, about)
 
@@ -76,32 +78,45 @@ def forget_moved(work: Workspace, connection: Connection) -> None:
         connection.execute(query, {"plan": work.draft.plan_id})
 
 
-_NAMED_IN_CONFLICTS = text(
-    "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
-    " AND kind = 'user' AND reason <> 'resembles_leaver'"
+_NAMED_IN_CONFLICTS = select(Conflict.candidates).where(
+    Conflict.district_id == bindparam("district"),
+    Conflict.status == "open",
+    Conflict.kind == "user",
+    Conflict.reason != "resembles_leaver",
 )
-_CONFLICTS_GONE = text(  # linked meanwhile, or no longer shared
+_COUNT_CONFLICTS = (
+    select(func.count())
+    .select_from(Conflict.table)
+    .where(Conflict.district_id == bindparam("district"), Conflict.status == "open")
+)
+_ANY_REJECTED = (
+    select(Rejection.target_id).where(Rejection.district_id == bindparam("district")).limit(1)
+)
+_ACTIONS = select(Change.target_id, Change.action).where(
+    Change.plan_id == bindparam("plan"),
+    Change.target_id.in_(bindparam("targets", expanding=True)),
+)
+_ANY_UNDONE = select(Undone.record_id).where(Undone.district_id == bindparam("district")).limit(1)
+
+
+# --- Set-wise statements ---
+# They compare a whole draft with what was decided, or with ``pairs``, and read its changes once, by
+# the primary key; otherwise PostgreSQL would join a large plan with itself row by row. Links and
+# changes of one person are found by the indexes of targets.
+_CLOSE_SETTLED_CONFLICTS = text(  # linked meanwhile, or no longer shared
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
     " AND status = 'open' AND ((reason <> 'reused_id' AND EXISTS (SELECT 1 FROM links l"
     " WHERE l.record_id = conflicts.record_id)) OR NOT EXISTS (SELECT 1 FROM records r"
     " WHERE r.id = conflicts.record_id AND r.present AND r.in_scope))"
 )
-_COUNT_CONFLICTS = text(
-    "SELECT COUNT(*) FROM conflicts WHERE district_id = :district AND status = 'open'"
-)
 _ARCHIVES_IN_CONFLICT = text(
     "SELECT DISTINCT target_id FROM changes WHERE plan_id = :plan AND action = 'archive'"
     " AND target_id IN (SELECT target_id FROM conflict_people)"
 )
-_ANY_REJECTED = text("SELECT 1 FROM rejections WHERE district_id = :district LIMIT 1")
-_REJECTED = text(  # read changes once: PostgreSQL would join a large plan with itself row by row
+_REJECTED_PEOPLE = text(
     "SELECT DISTINCT c.target_id FROM changes c JOIN rejections r ON r.district_id = :district"
     " AND r.content_print = c.content_print WHERE c.plan_id = :plan"
 )
-_ACTIONS = text(
-    "SELECT target_id, action FROM changes WHERE plan_id = :plan AND target_id IN :targets"
-).bindparams(bindparam("targets", expanding=True))
-_ANY_UNDONE = text("SELECT 1 FROM undone WHERE district_id = :district LIMIT 1")
 _MARK_UNDONE = text(
     "INSERT INTO marks SELECT c.target_id, r.source_id, 'undone' FROM undone u"
     " JOIN records r ON r.id = u.record_id AND r.version = u.version"

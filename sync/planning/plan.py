@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from core.failpoints import failpoint
 from core.settings import DistrictSettings
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.schema import District, Source
+from core.storage.schema import Change, District, Plan, Source, User
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import Judged, Names, discard_drafts, seal
@@ -400,8 +400,10 @@ class _PlanMaker:
         return plans
 
 
-_ANYBODY = text("SELECT 1 FROM users WHERE district_id = :district LIMIT 1")
-_STANDING_TARGETS = text(
-    "SELECT DISTINCT c.target_id FROM plans p JOIN changes c ON c.plan_id = p.id"
-    " WHERE p.district_id = :district AND p.standing"
+_ANYBODY = select(User.id).where(User.district_id == bindparam("district")).limit(1)
+_STANDING_TARGETS = (
+    select(Change.target_id)
+    .distinct()
+    .join_from(Plan.table, Change.table, Change.plan_id == Plan.id)
+    .where(Plan.district_id == bindparam("district"), Plan.standing)
 )

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, TextClause, bindparam, delete, select, text
 
+from core.storage import schema
 from core.storage.database import Database
 from core.storage.stored import utc_text
 from sync.ledger.draft import Draft
@@ -88,22 +89,22 @@ def watch_over(
     watched = Watched()
     about = {"plan": draft.plan_id, "district": district_id, "keep": watch.keep}
     failed = list(watch.failed) if watch.keep else []
-    connection.execute(_NOBODY_WAITS, {**about, "failed": failed})
+    connection.execute(_FORGET_WHO_WAITED, {**about, "failed": failed})
     if watch.afresh and watch.keep:
         forget_pupils(connection, district_id)
     if watch.policy == "approve":
-        connection.execute(_HOLD_AGAIN, about)
+        connection.execute(_MARK_HELD_BEFORE, about)
     if not watch.watches:
         if watch.policy != "off":
             _judge_takings(database, connection, draft, watch, {}, watched, about)
         return watched
     pupils_now: PupilsNow | None = None
-    if watch.afresh or connection.execute(_FIXED, about).first() is None:
+    if watch.afresh or connection.execute(_ANY_PUPIL, {"district": district_id}).first() is None:
         pupils_now = PupilsNow(connection)  # the directory is unchanged since the pause
-        connection.execute(_FIX, about)
+        connection.execute(_NOTE_PUPILS_NOW, about)
     schools = rollovers(_pupils(database, connection, about, pupils_now))
     if holds_additions(watch.guard, watch.policy):
-        connection.execute(_HOLD_ALL, about)
+        connection.execute(_MARK_ALL, about)
     _judge_takings(database, connection, draft, watch, schools, watched, about, pupils_now)
     _explain_newcomers(connection, draft, watch, schools, about)
     _explain_moves(suspected, watch, schools)
@@ -115,15 +116,19 @@ def watch_over(
         and may_be_needed
         and watch.guard is not Guard.EXPLAINS
     ):
-        connection.execute(_KEEP, about)
+        connection.execute(_KEEP_PUPILS, about)
     return watched
 
 
 def forget_pupils(connection: Connection, district_id: int) -> None:
     """Forget who was where before the pause: every school has returned."""
-    connection.execute(
-        text("DELETE FROM pupils WHERE district_id = :district"), {"district": district_id}
-    )
+    connection.execute(_FORGET_PUPILS, {"district": district_id})
+
+
+_ANY_PUPIL = (
+    select(schema.Pupil.user_id).where(schema.Pupil.district_id == bindparam("district")).limit(1)
+)
+_FORGET_PUPILS = delete(schema.Pupil.table).where(schema.Pupil.district_id == bindparam("district"))
 
 
 def _pupils(
@@ -133,27 +138,8 @@ def _pupils(
     pupils_now: PupilsNow | None,
 ) -> Iterator[Pupil]:
     """Yield every student from before the pause, with their grade after this plan."""
-    table, where = "pupils", "p.district_id = :district"
-    if pupils_now is not None:
-        table, where = pupils_now.name, "TRUE"
-    new_grade = database.json_text("c.after", "grade")
-    rows = connection.execution_options(yield_per=5_000).execute(
-        text(
-            "SELECT p.user_id, p.school_id, p.grade, CASE"
-            " WHEN u.id IS NULL OR u.status = 'archived' AND b.target_id IS NULL THEN NULL"
-            " WHEN g.target_id IS NOT NULL THEN NULL"
-            f" WHEN c.target_id IS NOT NULL THEN COALESCE({new_grade}, '')"
-            " ELSE COALESCE(u.grade, '') END"
-            f" FROM {table} p LEFT JOIN users u ON u.id = p.user_id"
-            " LEFT JOIN changes c ON c.plan_id = :plan AND c.target_id = p.user_id"
-            f" AND c.action = 'update' AND {database.json_has('c.after', 'grade')}"
-            " LEFT JOIN changes g ON g.plan_id = :plan AND g.target_id = p.user_id"
-            " AND g.action IN ('archive', 'leaves_scope')"
-            " LEFT JOIN changes b ON b.plan_id = :plan AND b.target_id = p.user_id"
-            f" AND b.action = 'restore' WHERE {where}"
-        ),
-        dict(about),
-    )
+    query = _grades_before_and_now(database, pupils_now)
+    rows = connection.execution_options(yield_per=5_000).execute(query, dict(about))
     for user_id, school_id, before, now in rows:
         yield Pupil(user_id, school_id, before, now)
     connection.execution_options(yield_per=None)
@@ -192,12 +178,18 @@ def _judge_takings(
     watched.explained = counted[Ruling.EXPLAINED]
     watched.held = counted[Ruling.HELD]
     watched.waiting_people = counted[Ruling.WAITING]
-    for query in (_EXPLAIN, _GUARD, _MARK):
+    for query in (_EXPLAIN_TAKINGS, _GUARD_TAKINGS, _MARK_GUARDED):
         connection.execute(query, dict(about))
     if watched.waiting_people:
         for action, people in connection.execute(_COUNT_WAITING, dict(about)).all():
             draft.counts[action] -= people
-        queries = (_THEY_WAIT, _WAIT_CHANGES, _WAIT_TAKINGS, _WAIT_MARKS, _WAIT_SUSPECTED)
+        queries = (
+            _NOTE_WHO_WAITS,
+            _DROP_WAITING_CHANGES,
+            _DROP_WAITING_TAKINGS,
+            _DROP_WAITING_MARKS,
+            _DROP_WAITING_SUSPECTED,
+        )
         for query in queries:
             connection.execute(query, dict(about))
         draft.in_order = False
@@ -223,23 +215,7 @@ def _taken(
     connection: Connection, about: Mapping[str, object], pupils_now: PupilsNow | None
 ) -> Iterator[_Taken]:
     """Yield each person from whom the plan takes something."""
-    source = "pupils p ON p.district_id = :district AND"
-    if pupils_now is not None:
-        source = f"{pupils_now.name} p ON"
-    rows = connection.execute(
-        text(
-            "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, u.graduation_year,"
-            " EXISTS (SELECT 1 FROM takings s JOIN plans q ON q.id = s.plan_id"
-            " WHERE q.district_id = :district"
-            " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before,"
-            " (SELECT MAX(r.absent_since) FROM links l JOIN records r ON r.id = l.record_id"
-            " WHERE l.target_id = t.target_id AND l.held AND NOT r.present) AS gone"
-            f" FROM takings t JOIN users u ON u.id = t.target_id LEFT JOIN {source}"
-            " p.user_id = t.target_id AND p.school_id = t.school_id WHERE t.plan_id = :plan"
-            " ORDER BY t.target_id"
-        ),
-        dict(about),
-    )
+    rows = connection.execute(_takings_with_grades(pupils_now), dict(about))
     one: _Taken | None = None
     for target, school, role, what, grade, year, held_before, absent_since in rows:
         if one is None or target != one.target:
@@ -267,7 +243,7 @@ def _explain_newcomers(
     if not places:
         return
     wanted = {**about, "schools": places}
-    for source_id, people in connection.execute(_EXPLAINED_NEWCOMERS, wanted).all():
+    for source_id, people in connection.execute(_COUNT_EXPLAINED_NEWCOMERS, wanted).all():
         draft.additions[source_id] -= people
     connection.execute(_UNMARK_NEWCOMERS, wanted)
 
@@ -276,7 +252,7 @@ def _explain_moves(suspected: Suspected, watch: Watch, schools: Mapping[str, Rol
     """Suspect nobody who leaves or joins a school that has rolled over (L10)."""
     places = _explained_places(watch, schools)
     if places:
-        suspected.connection.execute(_EXPLAINED_MOVES, {"schools": places})
+        suspected.connection.execute(_UNSUSPECT_EXPLAINED_MOVES, {"schools": places})
 
 
 def _explained_places(watch: Watch, schools: Mapping[str, Rollover]) -> list[str]:
@@ -290,38 +266,81 @@ def _explained_places(watch: Watch, schools: Mapping[str, Rollover]) -> list[str
     ]
 
 
-_FIXED = text("SELECT 1 FROM pupils WHERE district_id = :district LIMIT 1")
-_FIX = text(
+# --- Set-wise statements ---
+# They judge a whole draft at once: its changes and takings are found by the primary keys that begin
+# with the plan, the people on the other side by the indexes of links and targets. Verdicts, marks
+# and the pupils of this run are in scratch tables.
+
+
+def _grades_before_and_now(database: Database, pupils_now: PupilsNow | None) -> TextClause:
+    table, where = "pupils", "p.district_id = :district"
+    if pupils_now is not None:
+        table, where = pupils_now.name, "TRUE"
+    new_grade = database.json_text("c.after", "grade")
+    return text(
+        "SELECT p.user_id, p.school_id, p.grade, CASE"
+        " WHEN u.id IS NULL OR u.status = 'archived' AND b.target_id IS NULL THEN NULL"
+        " WHEN g.target_id IS NOT NULL THEN NULL"
+        f" WHEN c.target_id IS NOT NULL THEN COALESCE({new_grade}, '')"
+        " ELSE COALESCE(u.grade, '') END"
+        f" FROM {table} p LEFT JOIN users u ON u.id = p.user_id"
+        " LEFT JOIN changes c ON c.plan_id = :plan AND c.target_id = p.user_id"
+        f" AND c.action = 'update' AND {database.json_has('c.after', 'grade')}"
+        " LEFT JOIN changes g ON g.plan_id = :plan AND g.target_id = p.user_id"
+        " AND g.action IN ('archive', 'leaves_scope')"
+        " LEFT JOIN changes b ON b.plan_id = :plan AND b.target_id = p.user_id"
+        f" AND b.action = 'restore' WHERE {where}"
+    )
+
+
+def _takings_with_grades(pupils_now: PupilsNow | None) -> TextClause:
+    source = "pupils p ON p.district_id = :district AND"
+    if pupils_now is not None:
+        source = f"{pupils_now.name} p ON"
+    return text(
+        "SELECT t.target_id, t.school_id, t.role, t.what, p.grade, u.graduation_year,"
+        " EXISTS (SELECT 1 FROM takings s JOIN plans q ON q.id = s.plan_id"
+        " WHERE q.district_id = :district"
+        " AND q.standing AND s.target_id = t.target_id AND s.guarded) AS held_before,"
+        " (SELECT MAX(r.absent_since) FROM links l JOIN records r ON r.id = l.record_id"
+        " WHERE l.target_id = t.target_id AND l.held AND NOT r.present) AS gone"
+        f" FROM takings t JOIN users u ON u.id = t.target_id LEFT JOIN {source}"
+        " p.user_id = t.target_id AND p.school_id = t.school_id WHERE t.plan_id = :plan"
+        " ORDER BY t.target_id"
+    )
+
+
+_NOTE_PUPILS_NOW = text(
     "INSERT INTO pupils_now SELECT DISTINCT u.id, m.school_id, u.grade FROM users u"
     " JOIN memberships m"
     " ON m.user_id = u.id AND m.role = 'student' JOIN links l ON l.target_id = u.id AND l.held"
     " WHERE u.district_id = :district AND u.status <> 'archived'"
 )
-_KEEP = text(
+_KEEP_PUPILS = text(
     "INSERT INTO pupils (district_id, user_id, school_id, grade)"
     " SELECT CAST(:district AS BIGINT), user_id, school_id, grade FROM pupils_now"
 )
-_HOLD_ALL = text(
+_MARK_ALL = text(
     "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
     " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
     " AND c.kind = 'user'"
 )
-_HOLD_AGAIN = text(  # no later run lets through what a guarded run held for approval (S5)
+_MARK_HELD_BEFORE = text(  # no later run lets through what a guarded run held for approval (S5)
     "INSERT INTO marks SELECT DISTINCT c.target_id, COALESCE(r.source_id, 0), 'guard'"
     " FROM changes c LEFT JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan"
     " AND c.kind = 'user' AND c.target_id IN (SELECT s.target_id FROM plans p"
     " JOIN changes s ON s.plan_id = p.id WHERE p.district_id = :district AND p.standing"
     " AND p.guarded)"
 )
-_EXPLAIN = text(
+_EXPLAIN_TAKINGS = text(
     "UPDATE takings SET explained = TRUE WHERE plan_id = :plan AND target_id IN"
     " (SELECT target_id FROM verdicts WHERE verdict = 'explained')"
 )
-_GUARD = text(
+_GUARD_TAKINGS = text(
     "UPDATE takings SET guarded = TRUE WHERE plan_id = :plan AND target_id IN"
     " (SELECT target_id FROM verdicts WHERE verdict = 'held')"
 )
-_MARK = text(
+_MARK_GUARDED = text(
     "INSERT INTO marks SELECT t.target_id, MIN(t.source_id), 'guard' FROM takings t"
     " WHERE t.plan_id = :plan AND t.guarded GROUP BY t.target_id"
 )
@@ -330,23 +349,27 @@ _COUNT_WAITING = text(
     "SELECT action, COUNT(DISTINCT target_id) FROM changes WHERE plan_id = :plan"
     f" AND target_id IN {_WAITING} GROUP BY action"
 )
-_WAIT_CHANGES = text(f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_WAITING}")
-_WAIT_TAKINGS = text(f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_WAITING}")
-_WAIT_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_WAITING}")
-_WAIT_SUSPECTED = text(f"DELETE FROM suspected WHERE target_id IN {_WAITING}")
-_THEY_WAIT = text(
+_DROP_WAITING_CHANGES = text(
+    f"DELETE FROM changes WHERE plan_id = :plan AND target_id IN {_WAITING}"
+)
+_DROP_WAITING_TAKINGS = text(
+    f"DELETE FROM takings WHERE plan_id = :plan AND target_id IN {_WAITING}"
+)
+_DROP_WAITING_MARKS = text(f"DELETE FROM marks WHERE target_id IN {_WAITING}")
+_DROP_WAITING_SUSPECTED = text(f"DELETE FROM suspected WHERE target_id IN {_WAITING}")
+_NOTE_WHO_WAITS = text(
     "INSERT INTO waiting_people (district_id, user_id, kept, run_id, what)"
     " SELECT p.district_id, t.target_id, CAST(:keep AS BOOLEAN), p.run_id, MIN(t.what)"
     " FROM takings t JOIN plans p ON p.id = t.plan_id WHERE t.plan_id = :plan"
     f" AND t.target_id IN {_WAITING} GROUP BY p.district_id, t.target_id, p.run_id"
     " ON CONFLICT (district_id, user_id, kept) DO NOTHING"
 )
-_NOBODY_WAITS = text(
+_FORGET_WHO_WAITED = text(
     "DELETE FROM waiting_people WHERE district_id = :district AND kept = :keep"
     " AND NOT EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
     " WHERE l.target_id = waiting_people.user_id AND l.held AND r.source_id IN :failed)"
 ).bindparams(bindparam("failed", expanding=True))
-_EXPLAINED_MOVES = text(
+_UNSUSPECT_EXPLAINED_MOVES = text(
     "DELETE FROM suspected WHERE kind = 'moved' AND target_id IN (SELECT target_id FROM suspected"
     " WHERE kind = 'moved' AND about IN :schools)"
 ).bindparams(bindparam("schools", expanding=True))
@@ -354,7 +377,7 @@ _OF_NEWCOMERS = (
     "m.mark = 'added' AND m.target_id IN (SELECT c.target_id FROM changes c"
     " WHERE c.plan_id = :plan AND c.role = 'student' AND c.school_id IN :schools)"
 )
-_EXPLAINED_NEWCOMERS = text(
+_COUNT_EXPLAINED_NEWCOMERS = text(
     "SELECT m.source_id, COUNT(DISTINCT m.target_id) FROM marks m"
     f" WHERE {_OF_NEWCOMERS} GROUP BY m.source_id"
 ).bindparams(bindparam("schools", expanding=True))

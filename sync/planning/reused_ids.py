@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from core.models import Kind, UserStatus
+from core.storage.schema import Change, Conflict, Link, Record
 from core.storage.stored import from_json, utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Step
@@ -56,7 +57,7 @@ class ReusedIds:
         """Read what people decided about ids that still say what was asked about."""
         connection = given_away.connection
         self.aliases = read_aliases(connection, self.district_id)
-        for row in connection.execute(_DECIDED, {"district": self.district_id}).all():
+        for row in connection.execute(_DECIDED_QUESTIONS, {"district": self.district_id}).all():
             asked = from_json(row.candidates)[0]
             questions = [(row.record_id, asked["id"], asked["names"])]
             if other := asked.get("swapped_with"):
@@ -141,10 +142,11 @@ class ReusedIds:
 
     def ask(self, work: Workspace, connection: Connection, sources: Sequence[int]) -> None:
         """Open a question for each reused id, one for two that were swapped; close what is over."""
-        rows = connection.execute(_STRANGERS).all()
-        about = {"district": self.district_id, "now": utc_text(work.now)}
+        rows = connection.execute(_STRANGERS_WITH_COUNTERPARTS).all()
+        about = {"district": self.district_id}
         for source in sources:
-            connection.execute(_OVER, about | {"source": source})
+            over = {**about, "source": source, "now": utc_text(work.now)}
+            connection.execute(_CLOSE_OVER, over)
         asked: set[int] = set()
         for row in rows:
             if row.record_id in asked:
@@ -152,7 +154,8 @@ class ReusedIds:
             asked.add(row.record_id)
             if row.other_record is not None:
                 asked.add(row.other_record)
-                connection.execute(_ASKED_WITH, about | {"record": row.other_record})
+                with_it = {**about, "record": row.other_record, "decided_at": work.now}
+                connection.execute(_ASKED_WITH, with_it)
             self._ask(work, connection, row)
 
     def _ask(self, work: Workspace, connection: Connection, row: Any) -> None:
@@ -181,7 +184,9 @@ class ReusedIds:
         """Take back one side of a record that goes over, if the other side was taken back."""
         while self.comes_from:
             work.draft.flush(connection)
-            halves = connection.execute(_HALVES, {"plan": work.draft.plan_id}).scalars().all()
+            halves = (
+                connection.execute(_HALVES_OF_GIVEN, {"plan": work.draft.plan_id}).scalars().all()
+            )
             if not halves:
                 return
             for target in halves:
@@ -238,7 +243,34 @@ def _step(user: UserView, action: str, **more: Any) -> Step:
     )  # fmt: skip
 
 
-_DECIDED = text(
+_LINKED = (
+    select(Link.target_id, Record.data)
+    .join_from(Record.table, Link.table, Link.record_id == Record.id)
+    .where(Record.id == bindparam("record"), Record.present, Record.in_scope)
+)
+_ASKED_WITH = (  # two that were swapped are one question
+    update(Conflict.table)
+    .where(
+        Conflict.district_id == bindparam("district"),
+        Conflict.kind == "user",
+        Conflict.reason == REUSED,
+        Conflict.status == "open",
+        Conflict.record_id == bindparam("record"),
+    )
+    .values(status="gone")
+)
+_ACTIONS = (
+    select(Change.action)
+    .distinct()
+    .where(Change.plan_id == bindparam("plan"), Change.target_id == bindparam("target"))
+)
+
+
+# --- Set-wise statements ---
+# They go over scratch tables that exist only in this run, or ask whether a later question or an
+# open record exists. Reused ids are few: what is looked up for each is found by the index of the
+# records of conflicts or by that of the targets of changes.
+_DECIDED_QUESTIONS = text(
     "SELECT c.record_id, c.decision, c.candidates FROM conflicts c"
     " WHERE c.district_id = :district AND c.kind = 'user' AND c.reason = 'reused_id'"
     " AND c.status = 'resolved' AND EXISTS (SELECT 1 FROM open_records w"
@@ -246,17 +278,9 @@ _DECIDED = text(
     "  WHERE later.record_id = c.record_id AND later.kind = 'user' AND later.id > c.id)"
     " ORDER BY c.id"
 )
-_LINKED = text(
-    "SELECT l.target_id, r.data FROM records r JOIN links l ON l.record_id = r.id"
-    " WHERE r.id = :record AND r.present AND r.in_scope"
-)
 _GIVE_AWAY = text("INSERT INTO given_away VALUES (:record, :from, :to)")
 _GIVEN_TO = text("UPDATE given_away SET to_id = :to WHERE record_id = :record")
-_ASKED_WITH = text(  # two that were swapped are one question
-    "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
-    " AND kind = 'user' AND reason = 'reused_id' AND status = 'open' AND record_id = :record"
-)
-_STRANGERS = text(
+_STRANGERS_WITH_COUNTERPARTS = text(
     "SELECT s.*, (SELECT MIN(o.record_id) FROM strangers o WHERE o.source_id = s.source_id"
     "  AND o.target_id <> s.target_id AND o.was = s.is_now AND o.is_now = s.was) AS other_record,"
     " (SELECT MIN(o.target_id) FROM strangers o WHERE o.source_id = s.source_id"
@@ -265,13 +289,13 @@ _STRANGERS = text(
     "  AND o.target_id <> s.target_id AND o.was = s.is_now) AS namesake"
     " FROM strangers s ORDER BY s.record_id"
 )
-_OVER = text(  # the id says again what it said, or is gone
+_CLOSE_OVER = text(  # the id says again what it said, or is gone
     "UPDATE conflicts SET status = 'gone', decided_at = :now WHERE district_id = :district"
     " AND kind = 'user' AND reason = 'reused_id' AND status = 'open'"
     " AND record_id IN (SELECT id FROM records WHERE source_id = :source)"
     " AND record_id NOT IN (SELECT record_id FROM strangers)"
 )
-_HALVES = text(
+_HALVES_OF_GIVEN = text(
     "SELECT g.from_id FROM given_away g WHERE g.to_id IS NOT NULL AND"
     " EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.from_id)"
     " AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.to_id)"
@@ -279,7 +303,6 @@ _HALVES = text(
     " EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.to_id)"
     " AND NOT EXISTS (SELECT 1 FROM changes c WHERE c.plan_id = :plan AND c.target_id = g.from_id)"
 )
-_ACTIONS = text("SELECT DISTINCT action FROM changes WHERE plan_id = :plan AND target_id = :target")
 _HOLD_BOTH = text(
     "INSERT INTO holds SELECT DISTINCT b.other, h.why, h.source_id FROM holds h JOIN"
     " (SELECT from_id AS one, to_id AS other FROM given_away"

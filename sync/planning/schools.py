@@ -12,11 +12,11 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.models import Kind
 from core.storage.database import Database
-from core.storage.schema import Source
+from core.storage.schema import Conflict, School, Source
 from core.storage.stored import to_json
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
@@ -118,7 +118,7 @@ class _SchoolPlanner:
         """(source id, the source's id) of the schools that a source lists no more."""
         self.gone: set[tuple[int, str]] = set()
         """(source id, our id) of those whose end has not been applied yet."""
-        self.decisions: dict[int, str] = {
+        self.decisions: dict[int, str | None] = {
             row.record_id: row.decision
             for row in connection.execute(_DECISIONS, {"district": district_id})
         }
@@ -132,7 +132,7 @@ class _SchoolPlanner:
                 bool(row.open), _values(row.data), row.target_id,
                 None if row.held is None else bool(row.held),
             )
-            for row in self.connection.execute(_RECORDS, about)
+            for row in self.connection.execute(_RECORDS_OF_SCHOOLS, about)
         ]  # fmt: skip
         records.sort(key=lambda r: (rank[r.source_id], r.external_id))
         absent = [r for r in records if r.target is not None and not r.present]
@@ -169,7 +169,7 @@ class _SchoolPlanner:
             target = str(record.target)
             needle = f'"school":{to_json(record.external_id)}'
             about = {"school": target, "source": record.source_id, "needle": needle}
-            people = int(self.connection.execute(_NAMED_BY, about).scalar_one())
+            people = int(self.connection.execute(_PEOPLE_WHO_NAME_SCHOOL, about).scalar_one())
             record.kept = people > 0 or target in again
             if people:
                 name = str(self.schools[target].values["name"])
@@ -343,24 +343,31 @@ def _merged(records: Sequence[_Record]) -> dict[str, str | None]:
     }
 
 
-_SCHOOLS = text(
-    "SELECT id, status, revision, name, nces_id, state_id, number FROM schools"
-    " WHERE district_id = :district ORDER BY id"
+_SCHOOLS = (
+    select(School.id, School.status, School.revision, *(School.table.c[name] for name in FIELDS))
+    .where(School.district_id == bindparam("district"))
+    .order_by(School.id)
 )
-_RECORDS = text(
+_DECISIONS = select(Conflict.record_id, Conflict.decision).where(
+    Conflict.district_id == bindparam("district"),
+    Conflict.kind == "school",
+    Conflict.status == "resolved",
+)
+
+
+# --- Set-wise statements ---
+# The first reads the few records of schools with what is known of each. The second reads the data
+# of those people only who were at a school, by the index of its members, and of those who are open.
+_RECORDS_OF_SCHOOLS = text(
     "SELECT r.id, r.source_id, r.external_id, r.version, r.present,"
     f" {open_records.is_open('r.id')} AS open, r.data, l.target_id, l.held"
     " FROM records r LEFT JOIN links l ON l.record_id = r.id"
     " WHERE r.kind = 'school' AND r.source_id IN :sources"
 ).bindparams(bindparam("sources", expanding=True))
-_NAMED_BY = text(  # those who were there, and those of whom no plan has decided yet
+_PEOPLE_WHO_NAME_SCHOOL = text(  # those who were there, and those of whom no plan has decided yet
     "SELECT COUNT(*) FROM records r WHERE r.source_id = :source AND r.kind = 'user' AND r.present"
     " AND r.in_scope AND REPLACE(r.data, :needle, '') <> r.data AND r.id IN ("
     "SELECT l.record_id FROM memberships m JOIN links l ON l.target_id = m.user_id"
     " WHERE m.school_id = :school UNION SELECT w.record_id FROM open_records w"
     " WHERE w.source_id = :source AND w.kind = 'user')"
-)
-_DECISIONS = text(
-    "SELECT record_id, decision FROM conflicts WHERE district_id = :district"
-    " AND kind = 'school' AND status = 'resolved'"
 )

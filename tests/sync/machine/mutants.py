@@ -318,7 +318,8 @@ def _half(patch: pytest.MonkeyPatch) -> None:
 )
 def _window(patch: pytest.MonkeyPatch) -> None:
     only_now, _, _ = approval_needed._ALL_TAKINGS.partition(" UNION ALL ")
-    patch.setattr(approval_needed, "_ALL_TAKINGS", only_now + " AND :start = :start")
+    now = approval_needed._in_groups(only_now + " AND :start = :start")
+    patch.setattr(approval_needed, "_TAKEN_IN_GROUPS", now)
 
 
 @without(
@@ -338,10 +339,10 @@ def _began(patch: pytest.MonkeyPatch) -> None:
 def _excess(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         approval_needed,
-        "_HOLD",
+        "_HOLD_TAKEN",
         {
             scope: text(f"{query.text} ORDER BY 1 LIMIT 1")
-            for scope, query in approval_needed._HOLD.items()
+            for scope, query in approval_needed._HOLD_TAKEN.items()
         },
     )
 
