@@ -20,8 +20,7 @@ from sqlalchemy import Connection, text
 from core.models import fold_name, kind_of_person_key, without_zeros
 from core.storage.database import Database
 from sync.people.identity import NUMBERS
-from sync.people.matching import read_records
-from sync.people.person import RecordView, decode_user
+from sync.people.person import RecordView, decode_user, read_records
 from sync.run.scratch_tables import EntryGroups, EntryKeys, PlanTables, RecordList, SameEntries
 
 BATCH = 2_000

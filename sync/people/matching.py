@@ -2,32 +2,33 @@
 
 Writes ``todo_joins`` (the user of each record) and ``attached`` (the same for people who join in
 this run), records conflicts, and removes from ``todo_records`` the records that do not simply join.
+``sync/people/shared_keys.py`` finds all who share a key with somebody new, and
 ``sync/people/identity.py`` decides; its input depends on sets only, never on the order of rows or
 pages. ``sync/people/contested_links.py`` looks at the links of one source together.
-
-One file, because its statements pass a record on from table to table, in this order.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, bindparam, text
+from sqlalchemy import Connection, bindparam, text
 
-from core.models import Kind, without_zeros
+from core.models import Kind
 from core.storage.database import Database
 from core.storage.stored import to_json
 from sync.ledger.domain_moves import read_aliases
+from sync.people import shared_keys
 from sync.people.conflicts import leave_to_a_person
 from sync.people.contested_links import ClaimedLinks
-from sync.people.identity import NUMBERS, Candidate, Match, Traits, judge
-from sync.people.person import RecordView, read_newcomers
+from sync.people.identity import Candidate, Match, Traits, judge
+from sync.people.person import RecordView, read_newcomers, read_records
+from sync.people.shared_keys import person_of
 from sync.people.traits import OwnNumbers, read_known, traits_of
-from sync.run.scratch_tables import Found, NewKeys, PlanTables, SameEntries, SomeRecords
+from sync.run.scratch_tables import Found, NewKeys, PlanTables, SameEntries
 
 BATCH = 1_000
 Transaction = Callable[[], AbstractContextManager[Connection]]
@@ -91,23 +92,10 @@ def match(
                 )
                 if record.source_id not in terms.silent
             ]
-            sets.keys.add(database, [row for record in newcomers for row in _rows(record, terms)])
-        sets.keys.index()
-        if not database.is_sqlite:
-            connection.exec_driver_sql("ANALYZE new_keys")
-    with transaction() as connection:
-        for find in (*_FIND, *_find_own(terms.own)):
-            connection.execute(find, {"district": terms.district_id})
-        if connection.execute(_ANY_LOGIN).first():
-            connection.execute(_FIND_BY_LOGIN, {"district": terms.district_id})
-        sets.found.index("ix_found")
-        for find in _FIND_WITHOUT_ZEROS:
-            connection.execute(find, {"district": terms.district_id})
-        connection.execute(_DECIDED_NEW)
-        sets.found.index()
-        if not database.is_sqlite:
-            connection.exec_driver_sql("ANALYZE found")
-        sources = connection.execute(_SOURCES).scalars().all()
+            shared_keys.note(database, sets.keys, newcomers, terms.aliases)
+        shared_keys.ready(database, sets.keys)
+    with transaction():
+        sources = shared_keys.find(database, sets.keys, sets.found, terms.district_id, terms.own)
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: a later record may be the person of an earlier one
         last = ""
@@ -115,7 +103,7 @@ def match(
         while True:
             with transaction() as connection:
                 about = {"source": source_id, "last": last, "batch": BATCH}
-                people = connection.execute(_PEOPLE, about).scalars().all()
+                people = connection.execute(_PEOPLE_OF_SOURCE, about).scalars().all()
                 if people:
                     _Batch(sets, terms, claims).decide(people)
             if len(people) < BATCH:
@@ -129,7 +117,7 @@ def _contest(sets: _Sets, terms: MatchingContext, claims: ClaimedLinks, source_i
     """Undo links of one source that are doubtful when seen together."""
     connection = sets.keys.connection
     doubtful = claims.swapped()
-    crowded = connection.execute(_CROWDED, {"source": source_id}).scalars().all()
+    crowded = connection.execute(_CROWDED_USERS, {"source": source_id}).scalars().all()
     for start in range(0, len(crowded), 500):
         query = _GROUPED_CLAIMANTS if terms.grouped else _CLAIMANTS
         about = {"targets": crowded[start : start + 500], "source": source_id}
@@ -138,41 +126,6 @@ def _contest(sets: _Sets, terms: MatchingContext, claims: ClaimedLinks, source_i
             (row.target_id, row.record_id, row.reason, person_of(row)) for row in rows
         )
     _Batch(sets, terms, claims).take_back(doubtful)
-
-
-def _rows(record: RecordView, terms: MatchingContext) -> list[tuple[Any, ...]]:
-    person = person_of(record)
-    known = traits_of([record.data], terms.aliases)
-    rows = [
-        (record.id, record.source_id, person, _word(kind), value)
-        for kind, values in known.keys.items()
-        for value in values
-    ]
-    rows += [(record.id, record.source_id, person, "email", email) for email in known.emails]
-    if known.is_adult:
-        rows += [(record.id, record.source_id, person, "login", name) for name in known.usernames]
-    rows += [
-        (record.id, record.source_id, person, f"bare:{kind}", without_zeros(value))
-        for kind, values in known.keys.items()
-        if kind.partition(":")[0] in NUMBERS
-        for value in values
-        if value.isascii() and value.isdecimal()
-    ]
-    if record.person_key:  # an entry without any key still belongs to its person
-        rows.append((record.id, record.source_id, person, "self", person))
-    return rows
-
-
-def _word(kind: str) -> str:
-    """Return the word by which a key is looked up: a number counts within its role class."""
-    name = kind.partition(":")[0]
-    return kind if name.partition("@")[0] in NUMBERS else name
-
-
-def person_of(record: RecordView | Any) -> str:
-    """Return a key that all entries of one person in one source share, and nobody else."""
-    key = f"k{record.person_key}" if record.person_key else f"e{record.external_id}"
-    return f"{record.source_id}:{key}"
 
 
 # -- one batch of people
@@ -193,7 +146,7 @@ class _Batch:
         records = self._records(about)
         found: dict[str, set[str]] = defaultdict(set)
         others: dict[str, set[str]] = defaultdict(set)
-        for row in self.connection.execute(_FOUND, about):
+        for row in self.connection.execute(_FOUND_BY_PEOPLE, about):
             if row.target_id is not None:
                 found[row.person].add(row.target_id)
             else:
@@ -251,7 +204,7 @@ class _Batch:
     def take_back(self, doubtful: Mapping[str, tuple[str, int, tuple[str, ...]]]) -> None:
         """Turn links into conflicts: person → (target, a record, evidence)."""
         for person, (target, record_id, evidence) in sorted(doubtful.items()):
-            ids = self.connection.execute(_RECORDS_OF, {"people": [person]}).all()
+            ids = self.connection.execute(_RECORDS_OF_PEOPLE, {"people": [person]}).all()
             for query in _UNLINK:
                 self.connection.execute(query, [{"id": row.record_id} for row in ids])
             record = self._read([record_id])[record_id]
@@ -259,7 +212,7 @@ class _Batch:
             self._conflict(record, verdict)
 
     def _records(self, about: Mapping[str, Any]) -> dict[str, list[RecordView]]:
-        ids = self.connection.execute(_RECORDS_OF, about).all()
+        ids = self.connection.execute(_RECORDS_OF_PEOPLE, about).all()
         views = self._read([row.record_id for row in ids])
         records: dict[str, list[RecordView]] = defaultdict(list)
         for row in ids:
@@ -303,7 +256,7 @@ class _Batch:
         """Return newcomers from other sources who share a key with somebody in this batch."""
         if not people:
             return {}
-        rows = self.connection.execute(_STANDING_OF, {"people": sorted(people)}).all()
+        rows = self.connection.execute(_STANDING_OF_PEOPLE, {"people": sorted(people)}).all()
         views = self._read([row.record_id for row in rows])
         records: dict[str, list[RecordView]] = defaultdict(list)
         standing: dict[str, Any] = {}
@@ -368,131 +321,25 @@ def _with(one: _Joining, candidate: Candidate | None, rivals: tuple[bool, bool])
     )  # fmt: skip
 
 
-def read_records(
-    connection: Connection, ids: Sequence[int], *, same: SameEntries | None = None
-) -> dict[int, RecordView]:
-    """Return these records, by id; ``same``: see ``read_newcomers``."""
-    found: dict[int, RecordView] = {}
-    if ids:
-        some = SomeRecords(connection)
-        rows = [{"n": number, "id": record} for number, record in enumerate(sorted(set(ids)), 1)]
-        connection.execute(_SOME, rows)
-        for record in read_newcomers(some, 1, len(rows), same=same):
-            found[record.id] = record
-    return found
-
-
-_CLASSES = ("student", "staff", "contact")
-_CROSSED = (  # (the number here, the field there, of whom)
-    ("sis_id", "student_number", "student"), ("student_number", "sis_id", "student"),
-    ("sis_id", "staff_number", "staff"), ("staff_number", "sis_id", "staff"),
-)  # fmt: skip
 _EXPANDING: Any = bindparam("people", expanding=True)
 
 
 # --- Set-wise statements ---
-# They look up the keys of all new records together, in scratch tables. ``new_keys`` and ``found``
-# are filled, indexed and analysed before they are read; CROSS JOIN keeps SQLite to the order of the
-# tables as they are written, and ``+ 0`` keeps it from an index that would lead past everybody.
-_DECIDED_NEW = text(  # a person said that this is somebody new; others may still be the same person
-    "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
-    " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"
-    " AND c.decision = 'new')"
-)
-_KNOWN_BY = (  # the order of the tables is the order of reading: each key is looked up once
-    "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS TEXT), {found} FROM"
-    " new_keys k CROSS JOIN users u WHERE u.district_id = :district AND u.merged_into IS NULL"
-    " AND k.word IN ({words}) AND k.value = u.{column}"
-)
-
-
-def _classes(name: str, classes: Iterable[str]) -> str:
-    return ", ".join(f"'{name}:{cls}'" for cls in classes)
-
-
-def _find_own(own: OwnNumbers) -> Iterable[TextClause]:
-    """SQL that finds users by numbers that are a source's own, among its own people."""
-    for source_id, names in own.items():
-        for name in sorted(names):
-            words = _classes(f"{name}@{int(source_id)}", _CLASSES)
-            yield text(_KNOWN_BY.format(words=words, column=name, found="k.word"))
-
-
-_FIND = (
-    *(
-        text(_KNOWN_BY.format(words=_classes(name, _CLASSES), column=name, found="k.word"))
-        for name in NUMBERS
-    ),
-    text(_KNOWN_BY.format(words="'email'", column="email_folded", found="k.word")),
-    *(
-        text(_KNOWN_BY.format(words=_classes(name, (cls,)), column=column, found="'number'"))
-        for name, column, cls in _CROSSED
-    ),
-    text(
-        "INSERT INTO found SELECT k.person, k.source_id, l.target_id, CAST(NULL AS TEXT), k.word"
-        " FROM new_keys k CROSS JOIN sources s CROSS JOIN records r CROSS JOIN links l"
-        " WHERE k.word IN ('master', 'userid') AND s.district_id = :district"
-        " AND r.source_id = s.id AND r.person_key = k.value AND r.person_key IS NOT NULL"
-        " AND r.kind = 'user' AND l.record_id = r.id"
-    ),
-    text(
-        "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
-        " k.word FROM new_keys k JOIN new_keys o ON o.word = k.word AND o.value = k.value"
-        " AND o.source_id <> k.source_id WHERE k.word NOT IN ('self', 'login')"
-        " AND k.word NOT LIKE 'bare:%'"
-    ),
-    *(
-        text(
-            "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
-            " 'number' FROM new_keys k JOIN new_keys o ON o.value = k.value"
-            f" AND o.source_id <> k.source_id WHERE k.word = '{name}:{cls}'"
-            f" AND o.word = '{column}:{cls}'"
-        )
-        for name, column, cls in _CROSSED
-    ),
-)
-_ANY_LOGIN = text("SELECT 1 FROM new_keys WHERE word = 'login' LIMIT 1")
-_FIND_BY_LOGIN = text(  # an adult's other entry of the same source (I10)
-    "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS TEXT), k.word"
-    " FROM users u JOIN new_keys k ON k.word = 'login' AND k.value = LOWER(u.username)"
-    " WHERE u.district_id = :district AND u.username IS NOT NULL AND u.merged_into IS NULL"
-    " AND EXISTS (SELECT 1 FROM links l JOIN records r ON r.id = l.record_id"
-    "  WHERE l.target_id = u.id AND r.source_id = k.source_id)"
-)
-_EXACTLY = "f.person = k.person AND f.word = SUBSTR(k.word, 6)"
-_PADDED = " UNION ALL ".join(f"SELECT '{'0' * zeros}' AS zeros" for zeros in range(12))
-_FIND_WITHOUT_ZEROS = (  # only whom the number as it is written does not find (I11)
-    *(
-        text(
-            "INSERT INTO found SELECT DISTINCT k.person, k.source_id, u.id, CAST(NULL AS TEXT),"
-            f" 'zeros' FROM new_keys k CROSS JOIN ({_PADDED}) p CROSS JOIN users u"
-            f" WHERE k.word IN ({_classes(f'bare:{name}', _CLASSES)})"
-            f" AND u.district_id = :district AND u.merged_into IS NULL"
-            f" AND u.{name} = p.zeros || k.value"
-            f" AND NOT EXISTS (SELECT 1 FROM found f WHERE {_EXACTLY} AND f.target_id IS NOT NULL)"
-        )
-        for name in NUMBERS
-    ),
-    text(
-        "INSERT INTO found SELECT DISTINCT k.person, k.source_id, CAST(NULL AS TEXT), o.person,"
-        " 'zeros' FROM new_keys k JOIN new_keys o ON o.word = k.word AND o.value = k.value"
-        " AND o.source_id <> k.source_id WHERE k.word LIKE 'bare:%'"
-        f" AND NOT EXISTS (SELECT 1 FROM found f WHERE {_EXACTLY} AND f.other IS NOT NULL)"
-    ),
-)
-_SOURCES = text("SELECT DISTINCT source_id FROM found")
-_PEOPLE = text(
+# They read what the new people of one batch share, or the links of one source together, from
+# scratch tables that are indexed by person. ``+ 0`` keeps the planner from the index of the source,
+# which would lead past everybody of it.
+_PEOPLE_OF_SOURCE = text(
     "SELECT DISTINCT person FROM found WHERE source_id = :source AND person > :last"
     " ORDER BY person LIMIT :batch"
 )
-_FOUND = text(
+_FOUND_BY_PEOPLE = text(
     "SELECT DISTINCT person, target_id, other FROM found WHERE person IN :people"
 ).bindparams(_EXPANDING)
-_RECORDS_OF = text(
+_RECORDS_OF_PEOPLE = text(
     "SELECT DISTINCT person, record_id FROM new_keys WHERE person IN :people"
     " ORDER BY person, record_id"
 ).bindparams(_EXPANDING)
-_STANDING_OF = text(
+_STANDING_OF_PEOPLE = text(
     "SELECT DISTINCT k.person, k.record_id, j.target_id AS joined, a.base_id,"
     " a.target_id AS attached_to, t.record_id AS new FROM new_keys k"
     " LEFT JOIN todo_joins j ON j.record_id = k.record_id"
@@ -529,7 +376,7 @@ _LINKS_OF_RUN = (
     "(SELECT record_id, target_id, reason FROM todo_joins"
     " UNION ALL SELECT record_id, target_id, reason FROM attached)"
 )
-_CROWDED = text(  # several entries of one source for one user: of one person, or of several?
+_CROWDED_USERS = text(  # several entries of one source for one user: of one person, or of several?
     f"SELECT j.target_id FROM {_LINKS_OF_RUN} AS j JOIN records r ON r.id = j.record_id"
     " WHERE r.source_id = :source GROUP BY j.target_id HAVING COUNT(*) > 1"
 )
@@ -543,4 +390,3 @@ _GROUPED_CLAIMANTS = text(
         "r.person_key,", "COALESCE(e.person, r.person_key) AS person_key,"
     ).replace(" WHERE ", " LEFT JOIN same_entries e ON e.record_id = r.id WHERE ")
 ).bindparams(bindparam("targets", expanding=True))
-_SOME = text("INSERT INTO some_records VALUES (:n, :id)")

@@ -286,6 +286,20 @@ def read_newcomers(
         yield _record(row)
 
 
+def read_records(
+    connection: Connection, ids: Sequence[int], *, same: SameEntries | None = None
+) -> dict[int, RecordView]:
+    """Return these records, by id; ``same``: see ``read_newcomers``."""
+    found: dict[int, RecordView] = {}
+    if ids:
+        some = SomeRecords(connection)
+        rows = [{"n": number, "id": record} for number, record in enumerate(sorted(set(ids)), 1)]
+        connection.execute(_LIST_SOME_RECORDS, rows)
+        for record in read_newcomers(some, 1, len(rows), same=same):
+            found[record.id] = record
+    return found
+
+
 def _record(row: Sequence[Any]) -> RecordView:
     """Make a record from ``_RECORD_COLUMNS``, held and join reason, by position for speed."""
     (
@@ -370,6 +384,7 @@ _NEWCOMERS = {
     for table in (RecordList, SomeRecords)
     for grouped in (False, True)
 }
+_LIST_SOME_RECORDS = text("INSERT INTO some_records VALUES (:n, :id)")
 _LIST_ONE_USER = text(
     "INSERT INTO todo_users SELECT 1, id FROM users WHERE id = :id AND district_id = :district"
 )

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, bindparam, select, text
 from core.models import Kind
 from core.storage.schema import Conflict, User
 from core.storage.stored import from_json
-from sync.people import conflicts, matching, moved_people
+from sync.people import conflicts, moved_people
 from sync.people.identity import USER_PREFIX, new_id
-from sync.people.person import RecordView, read_newcomers
+from sync.people.person import RecordView, read_newcomers, read_records
 from sync.planning.decide import decide_newcomer
 from sync.planning.workspace import Workspace
 
@@ -153,7 +153,7 @@ class Newcomers:
             return
         whose = {record.id: records for records in people.values() for record in records}
         rows = connection.execute(_ATTACHED_TO_RECORDS, {"records": list(whose)}).all()
-        views = matching.read_records(connection, [row.record_id for row in rows]) if rows else {}
+        views = read_records(connection, [row.record_id for row in rows]) if rows else {}
         for row in rows:
             record = views[row.record_id]
             record.join_reason = row.reason

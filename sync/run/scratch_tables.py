@@ -236,7 +236,7 @@ class SomeRecords(
     Scratch,
     name="some_records",
     columns="n INTEGER, record_id BIGINT",
-    filled_by=("people/matching.py",),
+    filled_by=("people/person.py",),
     read_by=("people/person.py",),
 ):
     """Records that are read by their ids, numbered from 1."""
@@ -247,8 +247,8 @@ class NewKeys(
     name="new_keys",
     columns="record_id BIGINT, source_id BIGINT, person TEXT, word TEXT, value TEXT",
     indexes={"ix_new_keys": "(word, value)", "ix_new_keys_person": "(person)"},
-    filled_by=("people/matching.py",),
-    read_by=("people/matching.py",),
+    filled_by=("people/shared_keys.py",),
+    read_by=("people/matching.py", "people/shared_keys.py"),
 ):
     """Everything by which new people could be known: a row for each key of each record."""
 
@@ -263,8 +263,8 @@ class Found(
         "ix_found_target": "(target_id)",
         "ix_found_other": "(other) WHERE other IS NOT NULL",
     },
-    filled_by=("people/matching.py",),
-    read_by=("people/matching.py",),
+    filled_by=("people/shared_keys.py",),
+    read_by=("people/matching.py", "people/shared_keys.py"),
 ):
     """Who shares a key with a new person: a user (``target_id``), or another new person."""
 
