@@ -21,7 +21,8 @@ from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import seal_whole
-from sync.people.person import Sources, UserView, read_users
+from sync.people.person import UserView, read_users
+from sync.people.wish import Sources
 from sync.planning.decide import Context
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import origins_of, read_district

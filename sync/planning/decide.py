@@ -18,16 +18,8 @@ from core.models import PROFILE_FIELDS, Kind, Origin, UserStatus, fold_email
 from core.settings import Grace
 from sync.ledger.domain_moves import at_newest
 from sync.ledger.draft import Step
-from sync.people.person import (
-    Membership,
-    RecordView,
-    Sources,
-    UserView,
-    in_precedence,
-    may_sign_in,
-    stored_profile,
-    wish_of,
-)
+from sync.people.person import Membership, RecordView, UserView, stored_profile
+from sync.people.wish import Sources, in_precedence, may_sign_in, wish_of
 from sync.rules.situations import PersonFacts, Situation, situation_of
 from sync.rules.suspicions import Suspicion, suspicions_of
 

@@ -25,8 +25,9 @@ from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import Judged, Names, discard_drafts, seal
 from sync.ledger.standing import supersede_standing
 from sync.people import entries, matching, moved_people
-from sync.people.person import Sources, UserView, read_newcomers, read_users
+from sync.people.person import UserView, read_newcomers, read_users
 from sync.people.traits import own_numbers
+from sync.people.wish import Sources
 from sync.planning import approval_needed, overrides, worklists
 from sync.planning.decide import Context, Decision, decide_user
 from sync.planning.grace import paused_days

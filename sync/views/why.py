@@ -20,7 +20,8 @@ from core.storage.database import Database
 from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people import entries
-from sync.people.person import RecordView, Sources, UserView, in_precedence, read_user, wish_of
+from sync.people.person import RecordView, UserView, read_user
+from sync.people.wish import Sources, in_precedence, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.rules.reasons import means
 from sync.run import find
