@@ -15,10 +15,11 @@ from itertools import groupby, islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.models import fold_name, kind_of_person_key, without_zeros
 from core.storage.database import Database
+from core.storage.schema import Record
 from sync.people.identity import NUMBERS
 from sync.people.person import RecordView, decode_user, read_records
 from sync.run.scratch_tables import EntryGroups, EntryKeys, PlanTables, RecordList, SameEntries
@@ -87,6 +88,11 @@ def waits_with(connection: Connection, record_id: int) -> set[str]:
     mine = _words(connection.execute(_ENTRY, about).one())
     asked = connection.execute(_ENTRIES_IN_CONFLICT, about) if mine else ()
     return {row.external_id for row in asked if not mine.isdisjoint(_words(row[:-1]))}
+
+
+_ENTRY = select(
+    Record.id, Record.source_id, Record.person_key, Record.roles, Record.email, Record.data
+).where(Record.id == bindparam("record"))
 
 
 # -- what is compared
@@ -230,9 +236,6 @@ def _contradicts(members: Sequence[Any]) -> bool:
 _LISTED_RECORDS = text(
     "SELECT t.n, r.source_id, r.person_key, r.roles, r.email, r.data FROM todo_records t"
     " JOIN records r ON r.id = t.record_id WHERE t.n BETWEEN :first AND :last ORDER BY t.n"
-)
-_ENTRY = text(
-    "SELECT id, source_id, person_key, roles, email, data FROM records WHERE id = :record"
 )
 _ENTRIES_IN_CONFLICT = text(
     "SELECT r.id, r.source_id, r.person_key, r.roles, r.email, r.data,"

@@ -124,13 +124,12 @@ _SLUGS = {
 # They pair a whole district in a few joins, on scratch tables that exist only in a run. The word
 # and value of a key are indexed on both sides before ``find`` runs the first six, in this order:
 # each looks at those whom the ones before it have left in ``pairs``.
-_PAIR_LEAVERS_WITH_JOINERS = (
-    text(  # equal names at a new domain are a person who moved; at the same address, maybe not
-        "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
-        " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
-        " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
-        " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
-    )
+_PAIR_LEAVERS_WITH_JOINERS = text(  # equal names at a new domain are one person who moved
+    "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
+    " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
+    # at the same address, they may be two
+    " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
+    " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
 )
 _DROP_LIKENESS_TO_STAYING = text(
     "DELETE FROM pairs WHERE moved = 0 AND target_id IN (SELECT person FROM staying)"
