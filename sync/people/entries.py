@@ -78,6 +78,11 @@ def others(same: SameEntries) -> Iterator[tuple[int, list[RecordView]]]:
             yield base, [views[row.record_id] for row in mine]
 
 
+_ENTRY = select(
+    Record.id, Record.source_id, Record.person_key, Record.roles, Record.email, Record.data
+).where(Record.id == bindparam("record"))
+
+
 def waits_with(connection: Connection, record_id: int) -> set[str]:
     """Return the ids, at its source, of entries in an open conflict that this one waits with.
 
