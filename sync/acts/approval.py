@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text, update
 
 from core.errors import Drift, Held, RosterSyncError, UsageError
 from core.failpoints import failpoint
 from core.models import checked_actor, checked_reason
 from core.settings import DistrictSettings
 from core.storage.database import Database
-from core.storage.stored import from_json, utc_text
+from core.storage.schema import Change, Conflict, District, Plan, Taking
 from sync.acts.flex import refuse_apply
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.chain import fold
@@ -83,32 +83,21 @@ def reject_plan(
                 f"The plan P{plan_id} is {plan.status}; only a plan that waits can be rejected.",
                 hint=f"rostersync plans {plan.slug} lists the plans.",
             )
-        about = {
-            "plan": plan_id, "district": plan.district_id, "now": utc_text(at), "actor": actor,
-            "reason": reason,
-        }  # fmt: skip
-        connection.execute(_REMEMBER, about)
-        connection.execute(_REJECT, about)
+        about = {"plan": plan_id, "district": plan.district_id}
+        connection.execute(_REMEMBER_CHANGES, about)
+        decision = {"plan": plan_id, "actor": actor, "now": at, "reason": reason}
+        connection.execute(_REJECT, decision)
         run_id = open_run(connection, plan.district_id, "reject", actor, at)
         close_run_in(connection, run_id, "rejected", at)
     return Outcome(plan.slug, "rejected", run_id, [plan_id])
 
 
-_REMEMBER = text(
-    "INSERT INTO rejections (district_id, content_print, target_id, plan_id)"
-    " SELECT CAST(:district AS BIGINT), content_print, MIN(target_id), CAST(:plan AS BIGINT)"
-    " FROM changes c WHERE plan_id = :plan AND content_print IS NOT NULL AND NOT EXISTS"
-    " (SELECT 1 FROM rejections r WHERE r.district_id = :district"
-    "  AND r.content_print = c.content_print) GROUP BY content_print"
+_PLAN_ITSELF = update(Plan.table).where(Plan.id == bindparam("plan"))
+_DECIDE = _PLAN_ITSELF.values(
+    decided_by=bindparam("actor"), decided_at=bindparam("now"), decision_reason=bindparam("reason")
 )
-_REJECT = text(
-    "UPDATE plans SET status = 'rejected', standing = FALSE, decided_by = :actor,"
-    " decided_at = :now, decision_reason = :reason WHERE id = :plan"
-)
-_APPROVE = text(
-    "UPDATE plans SET status = 'approved', approved = TRUE, decided_by = :actor,"
-    " decided_at = :now, decision_reason = :reason WHERE id = :plan"
-)
+_REJECT = _DECIDE.values(status="rejected", standing=False)
+_APPROVE = _DECIDE.values(status="approved", approved=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +151,7 @@ def _is_in_the_way(connection: Connection, plan: Any, order: _Order, outcome: Ou
             f"Review it with rostersync show P{plan.id}, then rostersync approve P{plan.id}"
             f" or rostersync reject P{plan.id} --reason ….",
         )
-    elif plan.expires_at is not None and plan.expires_at < utc_text(order.at):
+    elif plan.expires_at is not None and plan.expires_at < order.at:
         connection.execute(_EXPIRE, {"plan": plan.id})
         _drifted(outcome, f"The plan P{plan.id} has expired.", plan)
     elif _paused(plan, order.at) and not order.during_pause:
@@ -183,7 +172,7 @@ def _is_in_the_way(connection: Connection, plan: Any, order: _Order, outcome: Ou
 def _judged_as_in_a_pause(connection: Connection, plan: Any, order: _Order) -> bool:
     """Say whether a person, or the guard, has looked at whatever the plan takes away (S1)."""
     seen = order.act == "approve" or plan.approved or plan.guarded
-    return bool(seen) or not _takes(connection, plan.id)
+    return seen or not _takes(connection, plan.id)
 
 
 def _held(outcome: Outcome, message: str, hint: str) -> None:
@@ -192,11 +181,8 @@ def _held(outcome: Outcome, message: str, hint: str) -> None:
 
 
 def _release(connection: Connection, order: _Order) -> None:
-    about = {
-        "plan": order.plan_id, "actor": order.actor, "now": utc_text(order.at),
-        "reason": order.reason,
-    }  # fmt: skip
-    connection.execute(_APPROVE, about)
+    about = {"plan": order.plan_id, "actor": order.actor, "now": order.at}
+    connection.execute(_APPROVE, about | {"reason": order.reason})
     connection.execute(_DECIDE_PAIRS, about)
 
 
@@ -206,7 +192,7 @@ def _run_sealed(
     """Apply the plan as it was sealed, or say who drifted."""
     assert outcome.run_id is not None  # noqa: S101 - the caller opened it
     _check_seal(connection, plan)
-    approved = order.act == "approve" or bool(plan.approved)
+    approved = order.act == "approve" or plan.approved
     try:
         apply_in(
             database, connection, plan.id, run_id=outcome.run_id, now=order.at, approved=approved
@@ -217,16 +203,32 @@ def _run_sealed(
     close_run_in(connection, outcome.run_id, "applied", order.at)
 
 
-_EXPIRE = text("UPDATE plans SET status = 'expired', standing = FALSE WHERE id = :plan")
-_DECIDE_PAIRS = text(  # releasing a resembling pair is the decision that they are two people (L7)
-    "UPDATE conflicts SET status = 'resolved', decision = 'new', decided_by = :actor,"
-    " decided_at = :now WHERE status = 'open' AND reason = 'resembles_leaver' AND record_id IN"
-    " (SELECT record_id FROM changes WHERE plan_id = :plan AND action = 'create')"
+_EXPIRE = _PLAN_ITSELF.values(status="expired", standing=False)
+_CREATED = select(Change.record_id).where(
+    Change.plan_id == bindparam("plan"), Change.action == "create"
 )
-_PLAN = text(
-    "SELECT p.*, d.slug, d.settings AS district_settings, d.season_state FROM plans p"
-    " JOIN districts d ON d.id = p.district_id WHERE p.id = :plan AND p.status <> 'draft'"
+_DECIDE_PAIRS = (  # releasing a resembling pair is the decision that they are two people (L7)
+    update(Conflict.table)
+    .where(
+        Conflict.status == "open",
+        Conflict.reason == "resembles_leaver",
+        Conflict.record_id.in_(_CREATED),
+    )
+    .values(
+        status="resolved",
+        decision="new",
+        decided_by=bindparam("actor"),
+        decided_at=bindparam("now"),
+    )
 )
+_PLAN = (
+    select(
+        Plan.table, District.slug, District.settings.label("district_settings"),
+        District.season_state,
+    )
+    .join_from(Plan.table, District.table, District.id == Plan.district_id)
+    .where(Plan.id == bindparam("plan"), Plan.status != "draft")
+)  # fmt: skip
 
 
 def _plan(connection: Connection, plan_id: int) -> Any:
@@ -245,20 +247,24 @@ def _locked_plan(database: Database, connection: Connection, plan_id: int) -> An
 
 
 def _certificates(plan: Any) -> dict[str, dict[str, Any]]:
-    return dict(from_json(plan.certificates))
+    return dict(plan.certificates)
 
 
 def _takes(connection: Connection, plan_id: int) -> bool:
-    query = text("SELECT 1 FROM takings WHERE plan_id = :plan AND NOT explained LIMIT 1")
-    return connection.execute(query, {"plan": plan_id}).first() is not None
+    return connection.execute(_TAKES, {"plan": plan_id}).first() is not None
+
+
+_TAKES = (
+    select(Taking.target_id).where(Taking.plan_id == bindparam("plan"), ~Taking.explained).limit(1)
+)
 
 
 def _paused(plan: Any, at: datetime) -> bool:
     """Return whether a pause keeps a plan that sources made from running (S1)."""
     if plan.kind not in SOURCE_KINDS:
         return False
-    settings = DistrictSettings.model_validate(from_json(plan.district_settings))
-    state = SeasonState.model_validate(from_json(plan.season_state) or {})
+    settings = DistrictSettings.model_validate(plan.district_settings)
+    state = SeasonState.model_validate(plan.season_state or {})
     on = season.at(at, settings.timezone, settings.pause, state.hand, state.resumed)
     return on.season is Season.PAUSED
 
@@ -282,13 +288,10 @@ def _drifted(
     outcome.status = "drifted"
     hint = f"Run rostersync plan {plan.slug} and review the new plan."
     if connection is not None:
-        standing = connection.execute(
-            text("SELECT id FROM plans WHERE district_id = :d AND standing"),
-            {"d": plan.district_id},
-        ).scalar()
+        standing = connection.execute(_STANDING, {"district": plan.district_id}).scalar()
         if standing is not None:
-            outcome.plan_ids = [int(standing)]
-            more, fewer = _difference(connection, plan.id, int(standing))
+            outcome.plan_ids = [standing]
+            more, fewer = _difference(connection, plan.id, standing)
             message += (
                 f" P{standing} stands in its place: {more} changes came to it,"
                 f" {fewer} are no longer in it."
@@ -297,18 +300,13 @@ def _drifted(
     outcome.error = Drift(message, hint=hint)
 
 
+_STANDING = select(Plan.id).where(Plan.district_id == bindparam("district"), Plan.standing)
+
+
 def _difference(connection: Connection, old: int, new: int) -> tuple[int, int]:
     def only_in(one: int, other: int) -> int:
-        return int(
-            connection.execute(
-                text(
-                    "SELECT COUNT(*) FROM changes a WHERE a.plan_id = :one AND NOT EXISTS"
-                    " (SELECT 1 FROM changes b WHERE b.plan_id = :other"
-                    " AND b.target_id = a.target_id AND b.action = a.action)"
-                ),
-                {"one": one, "other": other},
-            ).scalar_one()
-        )
+        about = {"one": one, "other": other}
+        return int(connection.execute(_COUNT_ONLY_IN_ONE, about).scalar_one())
 
     return only_in(new, old), only_in(old, new)
 
@@ -316,7 +314,7 @@ def _difference(connection: Connection, old: int, new: int) -> tuple[int, int]:
 def _check_seal(connection: Connection, plan: Any) -> None:
     """Refuse a plan whose changes are not the ones that were sealed (rule 2)."""
     digest, size, erased, altered = fold(connection, plan.id)
-    if erased or altered or digest != bytes(plan.digest) or size != plan.size:
+    if erased or altered or digest != plan.digest or size != plan.size:
         raise RosterSyncError(
             f"The changes of the plan P{plan.id} are not the ones that were sealed.",
             hint="Somebody or something wrote to the database by another door: run"
@@ -327,7 +325,7 @@ def _check_seal(connection: Connection, plan: Any) -> None:
 def _ordered_again(plan: Any) -> str:
     """Say how to see who drifted, and how to ask for the same plan once more."""
     see = f"rostersync show P{plan.id} --drift names them and says what has changed."
-    for move in (from_json(plan.effects) or {}).get("domains", ()) if plan.kind == "domain" else ():
+    for move in (plan.effects or {}).get("domains", ()) if plan.kind == "domain" else ():
         return (
             f"{see} Ask for the plan again: rostersync rename-domain {plan.slug}"
             f" --from {move['from']} --to {move['to']}"
@@ -349,12 +347,8 @@ def _after_drift(
     if plan.kind not in SOURCE_KINDS:
         error = Drift(error.message, hint=_ordered_again(plan))
     outcome.error = error
-    was_standing = bool(plan.standing)
-    connection.execute(
-        text("UPDATE plans SET status = 'drifted', standing = FALSE WHERE id = :plan"),
-        {"plan": plan.id},
-    )
-    if was_standing:
+    connection.execute(_DRIFTED, {"plan": plan.id})
+    if plan.standing:
         held = reseal_without(database, connection, plan.id, drift.targets, at)
         if held is not None:
             outcome.plan_ids = [held]
@@ -364,3 +358,24 @@ def _after_drift(
             )
     assert outcome.run_id is not None  # noqa: S101 - the caller opened it
     close_run_in(connection, outcome.run_id, "drifted", at, outcome.error)
+
+
+_DRIFTED = _PLAN_ITSELF.values(status="drifted", standing=False)
+
+
+# --- Set-wise statements ---
+# They work on all changes of a plan at once, of which there may be a million. Changes are found by
+# their plan, and those of another plan by their target.
+
+_REMEMBER_CHANGES = text(
+    "INSERT INTO rejections (district_id, content_print, target_id, plan_id)"
+    " SELECT CAST(:district AS BIGINT), content_print, MIN(target_id), CAST(:plan AS BIGINT)"
+    " FROM changes c WHERE plan_id = :plan AND content_print IS NOT NULL AND NOT EXISTS"
+    " (SELECT 1 FROM rejections r WHERE r.district_id = :district"
+    "  AND r.content_print = c.content_print) GROUP BY content_print"
+)
+_COUNT_ONLY_IN_ONE = text(
+    "SELECT COUNT(*) FROM changes a WHERE a.plan_id = :one AND NOT EXISTS"
+    " (SELECT 1 FROM changes b WHERE b.plan_id = :other"
+    " AND b.target_id = a.target_id AND b.action = a.action)"
+)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, insert, select, text
 
 from core.errors import UsageError
 from core.storage.database import Database
-from core.storage.stored import utc_text
+from core.storage.schema import NotSame
 from sync.ledger.domain_moves import read_aliases
 from sync.people.identity import NUMBERS, Traits, evidence_of
 from sync.people.traits import read_known
@@ -78,15 +78,23 @@ def not_same(
         if len(two) < 2:
             raise UsageError("That is one user twice.", hint="Give two users.")
         run_id = open_run(connection, district.id, "not-same", actor, at)
-        about = {
-            "district": district.id, "one": two[0], "other": two[1], "actor": actor,
-            "now": utc_text(at),
-        }  # fmt: skip
-        if not connection.execute(_KNOWN, about).first():
-            connection.execute(_REMEMBER, about)
+        pair = {"one": two[0], "other": two[1]}
+        if not connection.execute(_KNOWN, pair).first():
+            decided = {"district_id": district.id, "decided_by": actor, "decided_at": at}
+            connection.execute(insert(NotSame.table), pair | decided)
         close_run_in(connection, run_id, "applied", at)
     return Outcome(slug, "applied", run_id)
 
+
+_TOLD_APART = select(NotSame.one, NotSame.other).where(NotSame.district_id == bindparam("district"))
+_KNOWN = select(NotSame.one).where(
+    NotSame.one == bindparam("one"), NotSame.other == bindparam("other")
+)
+
+
+# --- Set-wise statements ---
+# They join the directory with itself, by one index for each key, so that a million users are
+# compared in one reading for each.
 
 _BOTH = "a.district_id = :district AND a.merged_into IS NULL AND b.merged_into IS NULL"
 _PAIRS = (
@@ -105,9 +113,3 @@ _PAIRS = (
     ),
 )
 """The last one finds equal names, which count only together with an equal local part."""
-_TOLD_APART = text("SELECT one, other FROM not_same WHERE district_id = :district")
-_KNOWN = text("SELECT 1 FROM not_same WHERE one = :one AND other = :other")
-_REMEMBER = text(
-    "INSERT INTO not_same (one, other, district_id, decided_by, decided_at)"
-    " VALUES (:one, :other, :district, :actor, :now)"
-)

@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
 
 from connectors.installed import load
 from core.errors import FileRefused, UsageError
 from core.models import checked_actor
-from core.storage.columns import typed
 from core.storage.database import Database
-from core.storage.schema import District, FlexDelivery, FlexRequest, Source, Upload, User
+from core.storage.schema import District, FlexDelivery, FlexRequest, Plan, Source, Upload, User
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.display import PLAN, shown_id, shown_time
 from sync.run.find import district_row
 from sync.run.outcome import Outcome
+from sync.sources.received_files import PENDING, PROCESSED, PROCESSING, QUEUED
 
 PROVISIONING, AVAILABLE = "Provisioning", "Available"
 CHANGES_TO = "flex@finra.org"
@@ -127,11 +127,10 @@ def refuse_apply(connection: Connection, plan_run: int | None) -> None:
         )
 
 
-_CHECKED = typed(
-    "SELECT u.district_id, u.counts, s.connector, s.config FROM uploads u"
-    " JOIN sources s ON s.id = u.source_id WHERE u.run_id = :run AND u.dry",
-    Source,
-    Upload,
+_CHECKED = (
+    select(Upload.district_id, Upload.counts, Source.connector, Source.config)
+    .join_from(Upload.table, Source.table, Source.id == Upload.source_id)
+    .where(Upload.run_id == bindparam("run"), Upload.dry)
 )
 
 
@@ -156,12 +155,12 @@ def _accepted(connection: Connection, district_id: int) -> int | None:
 
 _TITLE = select(Upload.title).where(Upload.id == bindparam("upload"))
 _SOURCES = select(Source.id, Source.connector).where(Source.district_id == bindparam("district"))
-_ACCEPTED = text(
-    "SELECT MIN(u.id) FROM uploads u WHERE u.source_id IN :sources"
-    " AND u.status IN ('PENDING', 'QUEUED', 'PROCESSING', 'PROCESSED')"
-    " AND (NOT u.dry OR EXISTS (SELECT 1 FROM plans p WHERE p.run_id = u.run_id"
-    "  AND p.status = 'applied'))"
-).bindparams(bindparam("sources", expanding=True))
+_APPLIED = exists().where(Plan.run_id == Upload.run_id, Plan.status == "applied")
+_ACCEPTED = select(func.min(Upload.id)).where(
+    Upload.source_id.in_(bindparam("sources", expanding=True)),
+    Upload.status.in_((PENDING, QUEUED, PROCESSING, PROCESSED)),
+    or_(~Upload.dry, _APPLIED),
+)
 
 
 def _firm(connection: Connection, slug: str) -> District:

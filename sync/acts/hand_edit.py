@@ -15,7 +15,7 @@ from datetime import date, datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Text, bindparam, cast, select, text
 
 from core.errors import UsageError
 from core.failpoints import failpoint
@@ -31,7 +31,7 @@ from core.models import (
 )
 from core.settings import LOCKABLE_FIELDS, DistrictSettings
 from core.storage.database import Database
-from core.storage.schema import District
+from core.storage.schema import District, User
 from sync.ledger.apply import Drifted, apply_in
 from sync.ledger.draft import Opening, Step, open_plan
 from sync.ledger.seal import seal_whole
@@ -307,9 +307,10 @@ def lock_fields(
     return _act(database, slug, act, "lock" if locked else "unlock", actor, reason, now)
 
 
-_WITH_LOCKS = text(
-    "SELECT id FROM users WHERE district_id = :district AND CAST(locked_fields AS TEXT) <> '[]'"
-    " ORDER BY id"
+_WITH_LOCKS = (
+    select(User.id)
+    .where(User.district_id == bindparam("district"), cast(User.locked_fields, Text) != "[]")
+    .order_by(User.id)
 )
 
 
@@ -340,7 +341,7 @@ def _act(
             apply_in(database, connection, plan_id, run_id=run_id, now=at)
         except Drifted as drift:  # pragma: no cover - the lock keeps everybody else out
             raise drift.as_error(f"P{plan_id}") from None
-        connection.execute(_OPEN_AGAIN, {"plan": plan_id})
+        connection.execute(_OPEN_CHANGED_PEOPLE, {"plan": plan_id})
         close_run_in(connection, run_id, "applied", at)
     return Outcome(slug, "applied", run_id, [plan_id], user_id=user_id or None)
 
@@ -356,14 +357,6 @@ def _seal(
         draft.add(some)
     seal_whole(connection, draft)
     return draft.plan_id
-
-
-_OPEN_AGAIN = text(
-    opening(
-        "r.id IN (SELECT l.record_id FROM links l"
-        " JOIN changes c ON c.target_id = l.target_id WHERE c.plan_id = :plan)"
-    )
-)
 
 
 def _user(hand: _Hand, user_id: str) -> UserView:
@@ -461,7 +454,21 @@ def _refuse_known_email(hand: _Hand, email: str | None) -> None:
         )
 
 
-_WITH_EMAIL = text(
-    "SELECT id, status FROM users WHERE district_id = :district AND email_folded = :email"
-    " ORDER BY status LIMIT 1"
+_WITH_EMAIL = (
+    select(User.id, User.status)
+    .where(User.district_id == bindparam("district"), User.email_folded == bindparam("email"))
+    .order_by(User.status)
+    .limit(1)
+)
+
+
+# --- Set-wise statements ---
+# It opens the records of everybody in the plan, of whom there may be as many as a district has: the
+# locks of all are released by one act.
+
+_OPEN_CHANGED_PEOPLE = text(
+    opening(
+        "r.id IN (SELECT l.record_id FROM links l"
+        " JOIN changes c ON c.target_id = l.target_id WHERE c.plan_id = :plan)"
+    )
 )

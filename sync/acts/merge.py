@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, select
 
 from core.errors import UsageError
 from core.models import PROFILE_FIELDS, Kind, UserStatus
 from core.storage.database import Database
+from core.storage.schema import User
 from sync.acts.ordered_plan import OrderedPlan, context_of, order_plan, people
 from sync.ledger.draft import Step
 from sync.people.person import UserView, stored_profile
@@ -122,4 +123,6 @@ def _step(user: UserView, action: str, **more: Any) -> Step:
 
 
 _TWO = "SELECT id AS target_id FROM users WHERE id IN (:one, :other) AND district_id = :district"
-_MERGED = text("SELECT id FROM users WHERE district_id = :district AND merged_into IS NOT NULL")
+_MERGED = select(User.id).where(
+    User.district_id == bindparam("district"), User.merged_into.is_not(None)
+)

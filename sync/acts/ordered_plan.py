@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, bindparam, delete, select, text
 
 from core.settings import DistrictSettings
 from core.storage.database import Database
-from core.storage.schema import District
-from core.storage.stored import from_json
+from core.storage.schema import Conflict, District, Plan
 from sync.ledger.domain_moves import read_aliases
 from sync.ledger.draft import Draft, Opening, open_plan
 from sync.ledger.seal import seal_whole
@@ -87,7 +86,7 @@ def order_plan(
         yield asked
         asked.draft.flush(connection)
         if asked.draft.size == 0 and not asked.always:
-            connection.execute(text("DELETE FROM plans WHERE id = :id"), {"id": draft.plan_id})
+            connection.execute(_DROP, {"plan": draft.plan_id})
             outcome.status, outcome.plan_ids = "nothing_to_do", []
         else:
             seal_whole(
@@ -95,6 +94,9 @@ def order_plan(
                 effects=asked.effects or None, extra=asked.extra,
             )  # fmt: skip
         close_run_in(connection, run_id, outcome.status, at)
+
+
+_DROP = delete(Plan.table).where(Plan.id == bindparam("plan"))
 
 
 # -- what its makers read
@@ -121,7 +123,7 @@ def context_of(asked: OrderedPlan, **more: Any) -> Context:
 
 def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str], str]:
     """Return (source id, the source's id of the school) → our id of the school."""
-    rows = connection.execute(_SCHOOLS, {"district": district_id})
+    rows = connection.execute(_SCHOOLS_OF_RECORDS, {"district": district_id})
     return {(source_id, key): school for source_id, key, school in rows}
 
 
@@ -129,8 +131,7 @@ def people(asked: OrderedPlan, query: str, about: Mapping[str, Any]) -> Iterator
     """Yield the users whose ids a query selects, with everything a decision needs, in batches."""
     connection = asked.connection
     found = PeopleToRead.none_yet(connection)
-    numbered = "SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
-    connection.execute(text(f"INSERT INTO todo_users {numbered} FROM ({query}) AS p"), about)
+    connection.execute(_list_users(query), about)
     found.users.index()
     for first in range(1, found.users.count() + 1, BATCH):
         yield from read_users(found, first, first + BATCH - 1)
@@ -139,15 +140,30 @@ def people(asked: OrderedPlan, query: str, about: Mapping[str, Any]) -> Iterator
 def named_in_conflicts(connection: Connection, district_id: int) -> set[str]:
     """Return the users whom an open conflict names: nobody archives them (rule 6)."""
     rows = connection.execute(_NAMED, {"district": district_id})
-    return {user["id"] for (candidates,) in rows for user in from_json(candidates)}
+    return {user["id"] for row in rows for user in row.candidates}
 
 
-_SCHOOLS = text(
+_NAMED = select(Conflict.candidates).where(
+    Conflict.district_id == bindparam("district"),
+    Conflict.status == "open",
+    Conflict.kind == "user",
+    Conflict.reason != "resembles_leaver",
+)
+
+
+# --- Set-wise statements ---
+# A list of users is filled from the query of an act, and numbered in the order of their ids, to be
+# read in batches. The schools of all records are read at once.
+
+
+def _list_users(query: str) -> TextClause:
+    """Fill the list of users with those whose ids *query* selects as ``target_id``."""
+    numbered = "SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
+    return text(f"INSERT INTO todo_users {numbered} FROM ({query}) AS p")
+
+
+_SCHOOLS_OF_RECORDS = text(
     "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
     " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
     " WHERE r.kind = 'school' AND s.district_id = :district"
-)
-_NAMED = text(
-    "SELECT candidates FROM conflicts WHERE district_id = :district AND status = 'open'"
-    " AND kind = 'user' AND reason <> 'resembles_leaver'"
 )

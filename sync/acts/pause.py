@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select
 
 from core.storage.database import Database
+from core.storage.schema import District
 from sync.planning.return_check import forget_pupils
 from sync.rules.return_guard import (
     PAUSED_WORDS,
@@ -24,7 +25,7 @@ from sync.rules.return_guard import (
 from sync.rules.season import Season, next_change
 from sync.rules.sync_times import calendar, next_run
 from sync.run import display, find
-from sync.run.calendar import Calendar, calendar_of
+from sync.run.calendar import Calendar, calendar_of, keep_state
 from sync.run.clock import Clock, utc_now
 from sync.run.run_rows import close_run_in, open_run
 
@@ -89,8 +90,7 @@ def _keep(
 ) -> dict[str, Any]:
     changed = state != found.state
     if changed:
-        about = {"id": found.district_id, "state": state.model_dump_json()}
-        connection.execute(_KEEP, about)
+        keep_state(connection, found.district_id, state)
         run_id = open_run(connection, found.district_id, act, actor, at)
         close_run_in(connection, run_id, "applied", at)
     after = Calendar(found.district_id, found.settings, state)
@@ -98,19 +98,13 @@ def _keep(
     return {**season_json(after, at, vendors), "changed": changed}
 
 
-_KEEP = text("UPDATE districts SET season_state = :state WHERE id = :id")
-
-
 def vendor_states(connection: Connection, district_id: int) -> dict[str, str]:
     """Return source → the vendor's own state, for vendors that told one."""
-    rows = connection.execute(_VENDORS, {"district": district_id}).all()
-    return {name: state for name, state in rows}  # noqa: C416 - rows are not pairs to mypy
-
-
-_VENDORS = text(
-    "SELECT name, vendor_state FROM sources WHERE district_id = :district AND configured"
-    " AND NOT retired AND vendor_state IS NOT NULL ORDER BY precedence, id"
-)
+    return {
+        source.name: source.vendor_state
+        for source in find.sources_in_force(connection, district_id)
+        if source.vendor_state is not None
+    }
 
 
 def season_json(found: Calendar, now: datetime, vendors: Mapping[str, str]) -> dict[str, Any]:
@@ -155,7 +149,7 @@ def calendars(
     """
     at = now or utc_now()
     rows = (
-        connection.execute(text("SELECT * FROM districts ORDER BY slug")).all()
+        District.all_of(connection.execute(select(District.table).order_by(District.slug)))
         if slug is None
         else [find.district_row(connection, slug)]
     )

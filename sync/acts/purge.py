@@ -46,7 +46,7 @@ def purge(
             "before": utc_text(asked.now - timedelta(days=days)),
         }
         named = named_in_conflicts(asked.connection, asked.district_id)
-        for row in asked.connection.execute(_OLD, about).all():
+        for row in asked.connection.execute(_ARCHIVED_FOR_LONG, about).all():
             if row.id not in named:
                 asked.draft.add(
                     [Step(Kind.USER, "purge", row.id, row.revision, "retention", role=row.role)]
@@ -57,7 +57,11 @@ def purge(
     return asked.outcome
 
 
-_OLD = text(
+# --- Set-wise statements ---
+# Who may be erased follows from the whole directory: no source shares them, and the held plan does
+# not change them. Records are found by their user, the plan by the index of standing plans.
+
+_ARCHIVED_FOR_LONG = text(
     "SELECT u.id, u.revision, (SELECT MIN(m.role) FROM memberships m WHERE m.user_id = u.id)"
     " AS role FROM users u WHERE u.district_id = :district AND u.status = 'archived'"
     " AND u.archived_at < :before AND NOT EXISTS (SELECT 1 FROM links l JOIN records r"

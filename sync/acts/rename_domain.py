@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.errors import UsageError
 from core.models import Kind, fits_as_email, fold_email
 from core.settings import is_domain
 from core.storage.database import Database
+from core.storage.schema import User
 from core.storage.stored import from_json
 from sync.acts.ordered_plan import order_plan
 from sync.ledger.draft import Step
@@ -73,15 +74,21 @@ def rename_domain(
 
 def _people(connection: Connection, about: dict[str, Any]) -> Iterator[Any]:
     last = ""
-    while rows := connection.execute(_PEOPLE, about | {"last": last}).all():
+    while rows := connection.execute(_PEOPLE_OF_DOMAIN, about | {"last": last}).all():
         yield from rows
         last = rows[-1].id
 
 
-_ADDRESSES = text(
-    "SELECT email_folded FROM users WHERE district_id = :district AND email_folded LIKE :domain"
+_ADDRESSES = select(User.email_folded).where(
+    User.district_id == bindparam("district"), User.email_folded.like(bindparam("domain"))
 )
-_PEOPLE = text(
+
+
+# --- Set-wise statements ---
+# The people of a domain are read page by page in the order of their ids, each with one role and one
+# school.
+
+_PEOPLE_OF_DOMAIN = text(
     "SELECT u.id, u.revision, u.email, u.email_folded, u.locked_fields, (SELECT MIN(m.role)"
     " FROM memberships m WHERE m.user_id = u.id) AS role, (SELECT MIN(m.school_id)"
     " FROM memberships m WHERE m.user_id = u.id) AS school FROM users u"

@@ -102,6 +102,10 @@ def _end_schools(asked: OrderedPlan, source_id: int) -> None:
         asked.draft.add(steps)
 
 
+# --- Set-wise statements ---
+# They find everything that one source holds, starting from its records. A school comes with whether
+# another source names it, so that no second statement asks for each of them.
+
 _HELD_PEOPLE = (
     "SELECT DISTINCT l.target_id FROM links l JOIN records r ON r.id = l.record_id"
     " WHERE r.source_id = :source AND r.kind = 'user' AND l.held"

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, text
 
 from core.errors import UsageError
 from core.models import Kind
 from core.storage.database import Database
+from core.storage.schema import District, Plan, Run
 from core.storage.stored import from_json
 from sync.acts.ordered_plan import OrderedPlan, order_plan
 from sync.ledger.draft import Step
@@ -52,7 +53,7 @@ def undo_run(
     Raises ``UsageError`` for a run that does not exist, that applied nothing, or that purged.
     """
     with database.read() as connection:
-        slug = connection.execute(_RUN, {"run": run_id}).scalar()
+        slug = connection.execute(_SLUG_OF_RUN, {"run": run_id}).scalar()
     if slug is None:
         raise UsageError(
             f"There is no run {shown_id(RUN, run_id)}.",
@@ -127,7 +128,7 @@ def _turn(
 def _archived_at(asked: OrderedPlan, target: str, plan_id: int) -> str | None:
     """Return since when somebody was archived before a plan restored them."""
     about = {"target": target, "plan": plan_id, "district": asked.district_id}
-    row = asked.connection.execute(_ARCHIVED_AT, about).one_or_none()
+    row = asked.connection.execute(_ARCHIVED_BEFORE, about).one_or_none()
     return None if row is None else (from_json(row.after) or {}).get("archived_at", row.applied_at)
 
 
@@ -223,7 +224,7 @@ def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
     """Yield the changes of a plan in order, each with its target's current revision."""
     last = -1
     while rows := connection.execute(
-        _CHANGES, {"plan": plan_id, "last": last, "page": _PAGE}
+        _CHANGES_WITH_REVISIONS, {"plan": plan_id, "last": last, "page": _PAGE}
     ).all():
         yield from rows
         last = rows[-1].seq
@@ -232,7 +233,7 @@ def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
 def _turn_effects(asked: OrderedPlan, plans: Sequence[Any]) -> None:
     """Reverse the effects that the plans had in addition to their changes."""
     for plan in plans:
-        done: Mapping[str, Any] = from_json(plan.effects) or {}
+        done: Mapping[str, Any] = plan.effects or {}
         for name, other in (("retire", "unretire"), ("unretire", "retire")):
             if done.get(name):
                 asked.effects[other] = done[name]
@@ -246,18 +247,33 @@ def _turn_effects(asked: OrderedPlan, plans: Sequence[Any]) -> None:
             asked.effects["redone"] = True
 
 
-_RUN = text("SELECT d.slug FROM runs r JOIN districts d ON d.id = r.district_id WHERE r.id = :run")
-_PLANS = text(
-    "SELECT id, kind, effects FROM plans WHERE applied_run_id = :run AND status = 'applied'"
-    " AND district_id = :district ORDER BY first_serial DESC"
+_SLUG_OF_RUN = (
+    select(District.slug)
+    .join_from(Run.table, District.table, District.id == Run.district_id)
+    .where(Run.id == bindparam("run"))
 )
-_CHANGES = text(
+_PLANS = (
+    select(Plan.id, Plan.kind, Plan.effects)
+    .where(
+        Plan.applied_run_id == bindparam("run"),
+        Plan.status == "applied",
+        Plan.district_id == bindparam("district"),
+    )
+    .order_by(Plan.first_serial.desc())
+)
+
+
+# --- Set-wise statements ---
+# The changes of a plan are read page by page in the order of its key, each with what its target has
+# become. Somebody who was archived before the run is found by the order of the ledger.
+
+_CHANGES_WITH_REVISIONS = text(
     "SELECT c.*, COALESCE(u.revision, s.revision) AS now_revision FROM changes c"
     " LEFT JOIN users u ON u.id = c.target_id AND c.kind = 'user'"
     " LEFT JOIN schools s ON s.id = c.target_id AND c.kind = 'school'"
     " WHERE c.plan_id = :plan AND c.seq > :last ORDER BY c.seq LIMIT :page"
 )
-_ARCHIVED_AT = text(  # they were archived before the run; the ledger says since when
+_ARCHIVED_BEFORE = text(
     "SELECT p.applied_at, c.after FROM changes c JOIN plans p ON p.id = c.plan_id"
     " JOIN plans undone ON undone.id = :plan WHERE c.target_id = :target AND p.status = 'applied'"
     " AND p.first_serial < undone.first_serial AND c.action IN ('archive', 'leaves_scope', 'merge')"

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from connectors.contract.connector import FetchRequest
 from connectors.files.file_set import file_time
@@ -31,7 +31,7 @@ from core.private_folder import PrivateFolder
 from core.settings import NUMBER_FIELDS, DistrictSettings
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.schema import Source
+from core.storage.schema import Record, Source, Upload
 from sync.acts.flex import WITHOUT_REPORT, one_upload, refuse_upload
 from sync.engine import plan_district, sync_district
 from sync.reading.read_sources import terms_of
@@ -388,7 +388,7 @@ class _UploadReading:
         received_files.mark(self.database, self.upload_id, **values)
 
 
-_IS_KEPT = text("SELECT original IS NOT NULL FROM uploads WHERE id = :upload")
+_IS_KEPT = select(Upload.original.is_not(None)).where(Upload.id == bindparam("upload"))
 
 
 # -- numbers that a spreadsheet may have shortened
@@ -410,7 +410,9 @@ def padded_numbers(connection: Connection, source: Source) -> frozenset[str]:
 
 
 _MOST_PADDED = 200_000
-_PADDED = text(
-    "SELECT data FROM records WHERE source_id = :source AND kind = 'user' AND present"
-    " AND data LIKE '%\":\"0%'"
+_PADDED = select(Record.data).where(
+    Record.source_id == bindparam("source"),
+    Record.kind == "user",
+    Record.present,
+    Record.data.like('%":"0%'),
 )

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, bindparam, func, select, text
 
 from core.errors import UsageError
 from core.storage.database import Database
-from core.storage.schema import Source
+from core.storage.schema import Conflict, Record, Source
 from core.storage.stored import from_json
 from sync.acts.ordered_plan import STANDS_DAYS
 from sync.ledger.draft import Draft
@@ -142,10 +142,10 @@ def _report(
     about = {"plan": draft.plan_id, "old": old_id, "new": new_id}
     connection = weak.connection
     going_over = GoingOver(connection)
-    connection.execute(_GOING_OVER, about)
-    total = _counted(dict(_pairs(going_over.connection.execute(_TOTAL))))
+    connection.execute(_FILL_GOING_OVER, about)
+    total = _counted(dict(_pairs(going_over.connection.execute(_COUNT_GOING_OVER))))
     schools: dict[tuple[str, str], dict[str, int]] = {}
-    for school, name, how, people in connection.execute(_BY_SCHOOL):
+    for school, name, how, people in connection.execute(_COUNT_BY_SCHOOL):
         schools.setdefault((name or "", school), {})[how] = people
     return {
         "from": connection.execute(_NAME, {"id": old_id}).scalar_one(),
@@ -169,7 +169,7 @@ def _numbers(
     """
     differing: Counter[str] = Counter()
     about = {"plan": draft.plan_id, "source": new_id}
-    for (candidates,) in connection.execute(_DOUBTS, about):
+    for (candidates,) in connection.execute(_CANDIDATES_IN_DOUBT, about):
         decoded = from_json(candidates)
         found: set[str] = set()
         for candidate in decoded:
@@ -178,15 +178,8 @@ def _numbers(
                 found |= {name for name in NUMBERS if f"other_{name}" in slugs}
         differing.update(found)
     told = []
-    data = "r.data" if database.is_sqlite else "CAST(r.data AS JSONB)"
     for name, differ in sorted(differing.items()):
-        query = text(
-            "SELECT COUNT(*) FROM changes c JOIN records r ON r.id = c.record_id"
-            " JOIN users u ON u.id = c.target_id WHERE c.plan_id = :plan"
-            " AND c.action IN ('link', 'adopt') AND r.source_id = :source"
-            f" AND u.{name} = {database.json_text(data, name)}"
-        )
-        agree = int(connection.execute(query, about).scalar_one())
+        agree = int(connection.execute(_count_agreeing(database, name), about).scalar_one())
         if differ >= LEAST_DIFFERING and differ > agree:
             told.append({"number": name, "differ": differ, "agree": agree})
     return told
@@ -194,12 +187,6 @@ def _numbers(
 
 LEAST_DIFFERING = 5
 """From this many people on, differing numbers are a matter of the scheme, not of each person."""
-_DOUBTS = text(
-    "SELECT c.candidates FROM conflicts c JOIN records r ON r.id = c.record_id"
-    " WHERE r.source_id = :source AND c.kind = 'user' AND c.status = 'open'"
-    " AND NOT EXISTS (SELECT 1 FROM changes x WHERE x.plan_id = :plan"
-    " AND x.record_id = c.record_id)"
-)
 
 
 def _pairs(rows: Any) -> list[tuple[str, int]]:
@@ -211,11 +198,32 @@ def _counted(counts: Mapping[str, int]) -> dict[str, int]:
     return {"people": sum(found.values()), **found}
 
 
-_DOUBTFUL_SCHOOLS = text(
-    "SELECT COUNT(*) FROM conflicts c JOIN records r ON r.id = c.record_id"
-    " WHERE r.source_id = :source AND c.kind = 'school' AND c.status = 'open'"
+_DOUBTFUL_SCHOOLS = (
+    select(func.count())
+    .join_from(Conflict.table, Record.table, Record.id == Conflict.record_id)
+    .where(
+        Record.source_id == bindparam("source"),
+        Conflict.kind == "school",
+        Conflict.status == "open",
+    )
 )
-_GOING_OVER = text(
+_RETIRED = select(Source.id).where(
+    Source.district_id == bindparam("district"), Source.name == bindparam("name"), Source.retired
+)
+_NAME = select(Source.name).where(Source.id == bindparam("id"))
+
+
+# --- Set-wise statements ---
+# They compare everybody of the old source with everybody of the new one, in the scratch table
+# ``going_over``. What a record of the new source says of a number is looked up in its JSON.
+
+_CANDIDATES_IN_DOUBT = text(
+    "SELECT c.candidates FROM conflicts c JOIN records r ON r.id = c.record_id"
+    " WHERE r.source_id = :source AND c.kind = 'user' AND c.status = 'open'"
+    " AND NOT EXISTS (SELECT 1 FROM changes x WHERE x.plan_id = :plan"
+    " AND x.record_id = c.record_id)"
+)
+_FILL_GOING_OVER = text(
     "INSERT INTO going_over SELECT h.target_id, CASE WHEN EXISTS (SELECT 1 FROM changes c"
     " JOIN records r ON r.id = c.record_id WHERE c.plan_id = :plan AND c.target_id = h.target_id"
     " AND c.action IN ('link', 'adopt') AND r.source_id = :new) OR EXISTS (SELECT 1 FROM links l"
@@ -226,11 +234,20 @@ _GOING_OVER = text(
     " ON r.id = l.record_id JOIN users u ON u.id = l.target_id WHERE r.source_id = :old"
     " AND r.kind = 'user' AND l.held AND u.status <> 'archived') AS h"
 )
-_TOTAL = text("SELECT how, COUNT(*) FROM going_over GROUP BY how")
-_BY_SCHOOL = text(
+_COUNT_GOING_OVER = text("SELECT how, COUNT(*) FROM going_over GROUP BY how")
+_COUNT_BY_SCHOOL = text(
     "SELECT m.school_id, s.name, g.how, COUNT(DISTINCT g.user_id) FROM going_over g"
     " JOIN memberships m ON m.user_id = g.user_id LEFT JOIN schools s ON s.id = m.school_id"
     " GROUP BY m.school_id, s.name, g.how"
 )
-_RETIRED = text("SELECT 1 FROM sources WHERE district_id = :district AND name = :name AND retired")
-_NAME = text("SELECT name FROM sources WHERE id = :id")
+
+
+def _count_agreeing(database: Database, number: str) -> TextClause:
+    """Count the people who move over and whose *number* is the same in the new source."""
+    data = "r.data" if database.is_sqlite else "CAST(r.data AS JSONB)"
+    return text(
+        "SELECT COUNT(*) FROM changes c JOIN records r ON r.id = c.record_id"
+        " JOIN users u ON u.id = c.target_id WHERE c.plan_id = :plan"
+        " AND c.action IN ('link', 'adopt') AND r.source_id = :source"
+        f" AND u.{number} = {database.json_text(data, number)}"
+    )
