@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection, and_, bindparam, select, text
 
 from core.models import PROFILE_FIELDS, fold_email
 from core.settings import DistrictSettings
 from core.storage.database import Database
+from core.storage.schema import Change, Plan, Rejection
 from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people import entries
@@ -109,8 +110,8 @@ def _told(codes: Sequence[str]) -> list[Json]:
 def _context(connection: Connection, district: Any, at: datetime) -> Context:
     """Return the context by which a run would decide now."""
     settings = DistrictSettings.model_validate(district.settings)
-    sources = connection.execute(_SOURCES, {"district": district.id}).all()
-    schools = connection.execute(_SCHOOLS, {"district": district.id})
+    sources = connection.execute(_SOURCES_WITH_LAST_READING, {"district": district.id}).all()
+    schools = connection.execute(_SCHOOLS_OF_RECORDS, {"district": district.id})
     return Context(
         sources=Sources(
             {row.id: rank for rank, row in enumerate(sources)},
@@ -131,7 +132,7 @@ def _context(connection: Connection, district: Any, at: datetime) -> Context:
 def _records(connection: Connection, records: Sequence[RecordView], context: Context) -> list[Json]:
     since = {
         row.record_id: row.applied_at
-        for row in connection.execute(_SINCE, {"records": [r.id for r in records] or [0]})
+        for row in connection.execute(_LINKED_SINCE, {"records": [r.id for r in records] or [0]})
     }
     return [
         {
@@ -254,10 +255,10 @@ def _record_alone(connection: Connection, district: Any, word: str) -> Any | Non
     source, colon, external_id = word.strip().partition(":")
     if not colon:
         about = {"district": district.id, "email": fold_email(word)}
-        found = connection.execute(_RECORD_BY_EMAIL, about).all() if "@" in word else []
+        found = connection.execute(_LONE_RECORD_BY_EMAIL, about).all() if "@" in word else []
         return found[0] if len(found) == 1 else None
     about = {"district": district.id, "source": source, "external_id": external_id}
-    return connection.execute(_RECORD, about).one_or_none()
+    return connection.execute(_LONE_RECORD, about).one_or_none()
 
 
 def _page_of_record(connection: Connection, district: Any, record: Any, at: datetime) -> Json:
@@ -266,7 +267,7 @@ def _page_of_record(connection: Connection, district: Any, record: Any, at: date
         one for one in conflict_views.conflicts(connection, district, status=None)
         if one["source"] == record.source and one["external_id"] in asked
     ]  # fmt: skip
-    held = _standing_of_record(connection, record.id)
+    held = _standing_of_record(connection, district.id, record.id)
     speaks = record.present and record.in_scope
     codes = ["newcomer"] if speaks else []
     if not record.present:
@@ -317,7 +318,7 @@ def _comes_in(code: str) -> str:
 
 def _history(connection: Connection, user_id: str) -> list[Json]:
     """Return the applied changes of one person, the oldest first, as the feed shows them."""
-    rows = connection.execute(_APPLIED, {"user": user_id}).all()
+    rows = connection.execute(_APPLIED_CHANGES, {"user": user_id}).all()
     by_plan: dict[int, list[Any]] = {}
     for row in rows:
         by_plan.setdefault(row.plan_id, []).append(row)
@@ -355,17 +356,29 @@ def _seconds(stored: str) -> str | None:
 
 
 def _standing(connection: Connection, user_id: str) -> list[Json]:
-    return _held_rows(connection.execute(_STANDING, {"user": user_id}))
+    return _held_rows(connection.execute(_STANDING_OF_USER, {"user": user_id}))
 
 
-def _standing_of_record(connection: Connection, record_id: int) -> list[Json]:
-    return _held_rows(connection.execute(_STANDING_RECORD, {"record": record_id}))
+def _standing_of_record(connection: Connection, district_id: int, record_id: int) -> list[Json]:
+    about = {"district": district_id, "record": record_id}
+    return _held_rows(connection.execute(_STANDING_OF_RECORD, about))
+
+
+_STANDING = (
+    select(Change.plan_id, Change.action, Change.reason, Plan.held)
+    .join_from(Change.table, Plan.table, Plan.id == Change.plan_id)
+    .where(Plan.standing)
+    .order_by(Change.seq)
+)
+_STANDING_OF_USER = _STANDING.where(Change.target_id == bindparam("user"))
+_STANDING_OF_RECORD = _STANDING.where(  # by its plan: changes have no index of their records
+    Plan.district_id == bindparam("district"), Change.record_id == bindparam("record")
+)
 
 
 def _held_rows(rows: Any) -> list[Json]:
     told = []
-    for plan_id, action, reason, groups in rows:
-        limits = from_json(groups)
+    for plan_id, action, reason, limits in rows:
         told.append(
             {
                 "plan_id": shown_id(PLAN, plan_id), "action": action, "reason": reason,
@@ -386,6 +399,22 @@ def _rejected_record(connection: Connection, district_id: int, record_id: int) -
     return connection.execute(_REJECTED_RECORD, about).first() is not None
 
 
+_REJECTED = (
+    select(Rejection.plan_id)
+    .where(Rejection.district_id == bindparam("district"), Rejection.target_id == bindparam("user"))
+    .limit(1)
+)
+_SAME_CONTENT = and_(
+    Change.plan_id == Rejection.plan_id, Change.content_print == Rejection.content_print
+)
+_REJECTED_RECORD = (
+    select(Rejection.plan_id)
+    .join_from(Rejection.table, Change.table, _SAME_CONTENT)
+    .where(Rejection.district_id == bindparam("district"), Change.record_id == bindparam("record"))
+    .limit(1)
+)
+
+
 def _conflicts_naming(connection: Connection, district: Any, user_id: str) -> list[Json]:
     """Return the conflicts that name this person, including settled ones, with the evidence."""
     like = f"%{user_id}%"
@@ -400,7 +429,7 @@ def _conflicts_naming(connection: Connection, district: Any, user_id: str) -> li
             "decision": row.decision,
             "evidence": _evidence(row.candidates, user_id),
         }
-        for row in connection.execute(_CONFLICTS, {"district": district.id, "like": like})
+        for row in connection.execute(_CONFLICTS_NAMING, {"district": district.id, "like": like})
     ]
 
 
@@ -409,29 +438,33 @@ def _evidence(candidates: Any, user_id: str) -> list[str]:
     return [slug for one in decoded if one["id"] == user_id for slug in one.get("evidence", ())]
 
 
-_SOURCES = text(
+# --- Set-wise statements ---
+# A page about one person is read from many tables, a few rows of each. They are found by the user,
+# the record or the district.
+
+_SOURCES_WITH_LAST_READING = text(
     "SELECT s.id, s.name, (SELECT f.complete FROM fetches f WHERE f.source_id = s.id"
     " ORDER BY f.id DESC LIMIT 1) AS complete FROM sources s WHERE s.district_id = :district"
     " ORDER BY s.precedence, s.id"
 )
-_SCHOOLS = text(
+_SCHOOLS_OF_RECORDS = text(
     "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
     " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
     " WHERE r.kind = 'school' AND s.district_id = :district"
 )
-_SINCE = text(
+_LINKED_SINCE = text(
     "SELECT c.record_id, MAX(p.applied_at) AS applied_at FROM changes c JOIN plans p"
     " ON p.id = c.plan_id WHERE p.status = 'applied' AND c.record_id IN :records"
     " AND c.action IN ('create', 'link', 'adopt') GROUP BY c.record_id"
 ).bindparams(bindparam("records", expanding=True))
-_RECORD = text(
+_LONE_RECORD = text(
     f"SELECT r.*, {is_open('r.id')} AS open, s.name AS source"
     " FROM records r JOIN sources s ON s.id = r.source_id"
     " WHERE s.district_id = :district AND s.name = :source AND r.kind = 'user'"
     " AND r.external_id = :external_id"
     " AND NOT EXISTS (SELECT 1 FROM links l WHERE l.record_id = r.id)"
 )
-_RECORD_BY_EMAIL = text(
+_LONE_RECORD_BY_EMAIL = text(
     f"SELECT r.*, {is_open('r.id')} AS open, s.name AS source"
     " FROM records r JOIN sources s ON s.id = r.source_id"
     " WHERE s.district_id = :district AND r.kind = 'user' AND r.email = :email"
@@ -439,30 +472,14 @@ _RECORD_BY_EMAIL = text(
     " AND NOT EXISTS (SELECT 1 FROM users u WHERE u.district_id = :district"
     " AND u.email_folded = :email) ORDER BY r.id LIMIT 2"
 )
-_APPLIED = text(
+_APPLIED_CHANGES = text(
     "SELECT c.plan_id, c.seq, p.first_serial, p.applied_at, p.decision_reason,"
     " p.kind AS plan_kind, p.applied_run_id AS run_id, r.actor FROM changes c"
     " JOIN plans p ON p.id = c.plan_id LEFT JOIN runs r ON r.id = p.applied_run_id"
     " WHERE c.target_id = :user AND c.kind = 'user' AND p.status = 'applied'"
     " ORDER BY p.first_serial, c.seq"
 )
-_STANDING = text(
-    "SELECT c.plan_id, c.action, c.reason, p.held FROM changes c JOIN plans p ON p.id = c.plan_id"
-    " WHERE c.target_id = :user AND p.standing ORDER BY c.seq"
-)
-_STANDING_RECORD = text(
-    "SELECT c.plan_id, c.action, c.reason, p.held FROM plans p JOIN changes c ON p.id = c.plan_id"
-    " WHERE c.record_id = :record AND p.standing ORDER BY c.seq"
-)
-_REJECTED = text(
-    "SELECT 1 FROM rejections WHERE district_id = :district AND target_id = :user LIMIT 1"
-)
-_REJECTED_RECORD = text(
-    "SELECT 1 FROM rejections x JOIN changes c ON c.plan_id = x.plan_id"
-    " AND c.content_print = x.content_print WHERE x.district_id = :district"
-    " AND c.record_id = :record LIMIT 1"
-)
-_CONFLICTS = text(
+_CONFLICTS_NAMING = text(
     "SELECT c.*, r.external_id, s.name AS source FROM conflicts c"
     " LEFT JOIN records r ON r.id = c.record_id LEFT JOIN sources s ON s.id = r.source_id"
     " WHERE c.district_id = :district AND c.kind = 'user'"
