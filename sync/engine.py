@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, update
 
 from core.failpoints import failpoint
 from core.storage.database import Database
+from core.storage.schema import Plan
 from sync.ledger.apply import Drifted, apply_in
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch
@@ -201,10 +202,10 @@ def _apply(run: DistrictRun, plans: Plans) -> bool:
 
 def mark_plan(connection: Connection, plan_id: int, status: str) -> None:
     """Give a plan that will not run its final status."""
-    connection.execute(
-        text("UPDATE plans SET status = :status, standing = FALSE WHERE id = :id"),
-        {"id": plan_id, "status": status},
-    )
+    connection.execute(_END, {"plan": plan_id, "status": status, "standing": False})
+
+
+_END = update(Plan.table).where(Plan.id == bindparam("plan"))
 
 
 def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:

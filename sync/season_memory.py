@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, func, select
 
-from core.storage.stored import from_json
+from core.storage.schema import District, Plan
 from sync.ledger.apply import Drifted
 from sync.planning.plan import Plans
 from sync.planning.return_check import forget_pupils
@@ -19,9 +19,8 @@ from sync.rules.return_guard import (
     wait_for,
 )
 from sync.rules.season import Season
-from sync.run.district_run import (
-    DistrictRun,
-)
+from sync.run.calendar import keep_state
+from sync.run.district_run import DistrictRun
 
 
 def advance_season(run: DistrictRun) -> None:
@@ -51,12 +50,13 @@ def _last_change(run: DistrictRun) -> date | None:
     """Return the last local day on which a roster changed somebody."""
     with run.database.read() as connection:
         at = connection.execute(_LAST_CHANGE, {"district": run.district.id}).scalar()
-    return None if at is None else datetime.fromisoformat(at).astimezone(run.settings.zone).date()
+    return None if at is None else at.astimezone(run.settings.zone).date()
 
 
-_LAST_CHANGE = text(
-    "SELECT MAX(applied_at) FROM plans WHERE district_id = :district AND status = 'applied'"
-    " AND kind IN ('sync', 'upload')"
+_LAST_CHANGE = select(func.max(Plan.applied_at)).where(
+    Plan.district_id == bindparam("district"),
+    Plan.status == "applied",
+    Plan.kind.in_(("sync", "upload")),
 )
 
 
@@ -96,8 +96,7 @@ def write_season(connection: Connection, run: DistrictRun, plans: Plans) -> None
     )
     if state == run.state:
         return
-    about = {"id": run.district.id, "state": state.model_dump_json()}
-    connection.execute(_SEASON_STATE, about)
+    keep_state(connection, run.district.id, state)
     graced = graced_on(state, run.settings.grace, run.season.day) is not None
     if not state.waiting and state.paused_seen is None and not graced:
         forget_pupils(connection, run.district.id)
@@ -117,8 +116,8 @@ def gone_by(run: DistrictRun) -> datetime | None:
 
 
 def _stored_season(connection: Connection, run: DistrictRun) -> SeasonState:
-    stored = connection.execute(_STORED_SEASON, {"id": run.district.id}).scalar_one()
-    return SeasonState.model_validate(from_json(stored) or {})
+    stored = connection.execute(_STORED_SEASON, {"district": run.district.id}).scalar_one()
+    return SeasonState.model_validate(stored or {})
 
 
 def paused_meanwhile(run: DistrictRun) -> bool:
@@ -129,5 +128,4 @@ def paused_meanwhile(run: DistrictRun) -> bool:
     return run.season.season is Season.PAUSED and not run.during_pause
 
 
-_STORED_SEASON = text("SELECT season_state FROM districts WHERE id = :id")
-_SEASON_STATE = text("UPDATE districts SET season_state = :state WHERE id = :id")
+_STORED_SEASON = select(District.season_state).where(District.id == bindparam("district"))

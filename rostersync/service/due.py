@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import bindparam, or_, select, update
 
 from core.storage.database import Database
-from core.storage.stored import utc_text
+from core.storage.schema import District, Upload
 from sync.rules.season import Season
 from sync.rules.sync_times import catch_up
 from sync.run.calendar import Calendar, calendar_of
+from sync.sources.received_files import PENDING, PROCESSING, QUEUED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
             handled(database, int(row.id), now)
             continue
         settings = almanac.settings
-        since = datetime.fromisoformat(row.handled_due)
+        since = row.handled_due
         at = catch_up(since, now, settings.timezone, settings.sync_times, settings.slug)
         if not settings.sync_times and row.id in waited_for:
             at = _today(almanac, now) if _today(almanac, now) > since else None
@@ -78,23 +79,30 @@ def _today(almanac: Calendar, now: datetime) -> datetime:
 def handled(database: Database, district_id: int, at: datetime) -> None:
     """Record that everything due up to ``at`` is handled; this never goes back."""
     with database.write() as connection:
-        connection.execute(_HANDLED, {"id": district_id, "at": utc_text(at)})
+        connection.execute(_HANDLED, {"district": district_id, "at": at})
 
 
 def is_handled(database: Database, district_id: int, at: datetime) -> bool:
     """Say whether what was due at ``at`` has been taken care of."""
     with database.read() as connection:
-        found = connection.execute(_HANDLED_UNTIL, {"id": district_id}).scalar()
-    return found is not None and datetime.fromisoformat(str(found)) >= at
+        found = connection.execute(_HANDLED_UNTIL, {"district": district_id}).scalar()
+    return found is not None and found >= at
 
 
-_HANDLED_UNTIL = text("SELECT handled_due FROM districts WHERE id = :id")
-_DISTRICTS = text("SELECT id, slug, settings, season_state, handled_due FROM districts")
-_WAITING_UPLOADS = text(
-    "SELECT DISTINCT district_id FROM uploads"
-    " WHERE status IN ('PENDING', 'QUEUED', 'PROCESSING') AND original IS NOT NULL"
+_HANDLED_UNTIL = select(District.handled_due).where(District.id == bindparam("district"))
+_DISTRICTS = select(
+    District.id, District.slug, District.settings, District.season_state, District.handled_due
 )
-_HANDLED = text(
-    "UPDATE districts SET handled_due = :at WHERE id = :id"
-    " AND (handled_due IS NULL OR handled_due < :at)"
+_WAITING_UPLOADS = (
+    select(Upload.district_id)
+    .where(Upload.status.in_((PENDING, QUEUED, PROCESSING)), Upload.original.is_not(None))
+    .distinct()
+)
+_HANDLED = (
+    update(District.table)
+    .where(
+        District.id == bindparam("district"),
+        or_(District.handled_due.is_(None), District.handled_due < bindparam("at")),
+    )
+    .values(handled_due=bindparam("at"))
 )

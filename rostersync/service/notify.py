@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import ConfigError, RosterSyncError
@@ -24,7 +24,8 @@ from core.failpoints import failpoint
 from core.secrets import is_reference, read_secret
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.stored import from_json, to_json, utc_text
+from core.storage.schema import District
+from core.storage.stored import utc_text
 from sync.planning import grace
 from sync.rules.season import Season, next_change
 from sync.run import find
@@ -67,7 +68,7 @@ def tell(database: Database, slug: str, now: datetime, send: Send | None = None)
     """
     with database.read() as connection:
         row = find.district_row(connection, slug)
-        stored: Told = from_json(row.told) or {}
+        stored: Told = row.told or {}
         found = calendar_of(row)
         if _under_way(stored, now):
             return []
@@ -133,16 +134,15 @@ def _claim(database: Database, district_id: int, before: Told, after: Told) -> b
     """Write what is told from now on, unless somebody else has told it in this moment."""
     with database.write() as connection:
         database.apply_lock(connection, district_id)
-        stored = connection.execute(_TOLD, {"id": district_id}).scalar_one()
-        if (from_json(stored) or {}) != before:
+        stored = connection.execute(_TOLD, {"district": district_id}).scalar_one()
+        if (stored or {}) != before:
             return False
-        document = to_json(after)
-        connection.execute(_TELL, {"id": district_id, "told": document})
+        connection.execute(_TELL, {"district": district_id, "told": after})
     return True
 
 
-_TOLD = text("SELECT told FROM districts WHERE id = :id")
-_TELL = text("UPDATE districts SET told = :told WHERE id = :id")
+_TOLD = select(District.told).where(District.id == bindparam("district"))
+_TELL = update(District.table).where(District.id == bindparam("district"))
 
 
 # -- the channels

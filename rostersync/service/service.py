@@ -19,13 +19,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 import schedule
-from sqlalchemy import text
+from sqlalchemy import bindparam, select, update
 
 from core.errors import Busy
 from core.log_lines import VARIABLE, LogFormat
 from core.steps import log_of
 from core.storage.database import Database
-from core.storage.stored import utc_text
+from core.storage.schema import District, Run
 from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
 from rostersync.service.run_one import ACTOR, URL_VARIABLE, WATCHED
@@ -181,7 +181,7 @@ class Service:
     def look_round(self) -> None:
         """Tell, for every district, what time alone has changed."""
         with self.database.read() as connection:
-            slugs = list(connection.execute(text("SELECT slug FROM districts")).scalars())
+            slugs = list(connection.execute(select(District.slug)).scalars())
         for slug in slugs:
             if self._stopping.is_set():
                 return
@@ -226,13 +226,12 @@ class Service:
         self._broken[one.due.slug] = one.due.at
 
     def _gave_up(self, one: _Running, now: datetime, why: str) -> None:
-        about = {
-            "district": one.due.district_id, "now": utc_text(now), "actor": ACTOR,
-            "since": utc_text(one.since),
-            "error": '{"code": "stuck", "message": "The run was ended: ' + why + '.", "hint": ""}',
-        }  # fmt: skip
+        error = {"code": "stuck", "message": f"The run was ended: {why}.", "hint": ""}
+        about = {"district": one.due.district_id, "since": one.since}
         with self.database.write() as connection:
-            connection.execute(_END, about)
+            connection.execute(
+                _END, about | {"status": "failed", "finished_at": now, "error": error}
+            )
         handled(self.database, one.due.district_id, one.due.at)
 
     def _finish(self) -> None:
@@ -258,8 +257,9 @@ class Service:
 
 
 _CONTRACT = frozenset({0, 2, 10, 11, 12, 13, 14, 15})
-_END = text(
-    "UPDATE runs SET status = 'failed', finished_at = :now, error = :error"
-    " WHERE district_id = :district AND status = 'running' AND actor = :actor"
-    " AND started_at >= :since"
+_END = update(Run.table).where(
+    Run.district_id == bindparam("district"),
+    Run.status == "running",
+    Run.actor == ACTOR,
+    Run.started_at >= bindparam("since"),
 )

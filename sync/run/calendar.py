@@ -1,4 +1,4 @@
-"""One district's calendar, as its row stores it.
+"""One district's calendar, as its row stores it, and how what it remembers is stored.
 
 Cheap to import: ``status`` reads a thousand of them, and ``run`` looks at each every few seconds.
 """
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from sqlalchemy import Connection, bindparam, update
+
 from core.settings import DistrictSettings
+from core.storage.schema import District
 from core.storage.stored import from_json
 from sync.rules.return_guard import SeasonState
 from sync.rules.season import SeasonOnDay, local_day
@@ -39,3 +42,12 @@ def calendar_of(row: Any) -> Calendar:
         DistrictSettings.model_validate(from_json(row.settings)),
         SeasonState.model_validate(from_json(row.season_state) or {}),
     )
+
+
+def keep_state(connection: Connection, district_id: int, state: SeasonState) -> None:
+    """Store what a district remembers of its seasons from now on."""
+    values = {"district": district_id, "season_state": state.model_dump(mode="json")}
+    connection.execute(_KEEP, values)
+
+
+_KEEP = update(District.table).where(District.id == bindparam("district"))

@@ -53,29 +53,6 @@ NAMED = re.compile(
 )
 SET_WISE = re.compile(r"\bWITH\b|\bOVER\s*\(|\bON CONFLICT\b", re.IGNORECASE)
 
-NOT_YET: set[str] = {
-    "rostersync/service/due.py",
-    "rostersync/service/notify.py",
-    "rostersync/service/service.py",
-    "sync/acts/approval.py",
-    "sync/acts/duplicates.py",
-    "sync/acts/flex.py",
-    "sync/acts/hand_edit.py",
-    "sync/acts/merge.py",
-    "sync/acts/ordered_plan.py",
-    "sync/acts/pause.py",
-    "sync/acts/purge.py",
-    "sync/acts/rename_domain.py",
-    "sync/acts/retire.py",
-    "sync/acts/undo.py",
-    "sync/acts/upload.py",
-    "sync/acts/vendor_switch.py",
-    "sync/engine.py",
-    "sync/season_memory.py",
-    "sync/views/why.py",
-}
-"""Modules that are not in this shape yet. One that is must leave the set."""
-
 
 def faults_of(source: str, names: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the statements of a module; *names* are those it has."""
@@ -216,15 +193,7 @@ def is_plain(sql: str) -> bool:
 @pytest.mark.parametrize("module", MODULES)
 def test_statements_in_text_are_set_wise_and_stand_in_one_described_block(module: str) -> None:
     names = vars(importlib.import_module(module.removesuffix(".py").replace("/", ".")))
-    faults = faults_of((ROOT / module).read_text("utf-8"), names)
-    if module in NOT_YET:
-        assert faults, f"{module} is in shape: take it out of NOT_YET"
-    else:
-        assert faults == []
-
-
-def test_the_modules_that_are_not_in_shape_yet_exist() -> None:
-    assert set(MODULES) >= NOT_YET
+    assert faults_of((ROOT / module).read_text("utf-8"), names) == []
 
 
 GOOD = f"""
