@@ -138,16 +138,30 @@ def _too_long() -> PydanticCustomError:
     )
 
 
+_BREAKS = re.compile("[\x01-\x1f\x7f-\x9f\u2028\u2029]+")
+"""Line breaks, tabs and every other control character. NUL is refused instead, by ``_clean``."""
+
+
 def _clean_text(value: object) -> object:
-    """Clean a value, and take out of it what nobody sees: accents are one character each (F16)."""
+    """Clean a value, and take out of it what nobody sees: accents are one character each (F16).
+
+    A line break, a tab or another control character inside it becomes a space.
+    """
     if not isinstance(value, str):
         return value
     if not value.isascii():
-        return _clean(INVISIBLE.sub("", unicodedata.normalize("NFC", value)))
+        value = INVISIBLE.sub("", unicodedata.normalize("NFC", value))
+        return _clean(value if value.isprintable() else _unbroken(value))
     value = value.strip()  # nearly every value ends here: what follows is _clean, without a call
-    if "\x00" in value:
-        raise ValueError("holds a NUL character")
+    if not value.isprintable():
+        value = _unbroken(value)
+        if "\x00" in value:
+            raise ValueError("holds a NUL character")
     return value or None
+
+
+def _unbroken(value: str) -> str:
+    return " ".join(part for some in _BREAKS.split(value) if (part := some.strip()))
 
 
 def _clean(value: object) -> object:

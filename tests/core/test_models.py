@@ -11,6 +11,9 @@ from pydantic import ValidationError
 
 from core.models import GRADES, INVISIBLE, Membership, NormalizedUser, Role, ceds_grade, fold_email
 
+BREAKS = {"Cc", "Zl", "Zp"}
+"""The categories of control characters and of line and paragraph separators."""
+
 
 def _user(**fields: object) -> NormalizedUser:
     return NormalizedUser.model_validate({"external_id": "1", **fields})
@@ -75,5 +78,19 @@ def test_any_text_is_a_name_or_is_refused_by_field(given_name: str, email: str) 
     else:
         blamed = set()
         seen = INVISIBLE.sub("", unicodedata.normalize("NFC", given_name))
-        assert user.given_name in (None, seen.strip())
+        seen = "".join(" " if unicodedata.category(one) in BREAKS else one for one in seen)
+        assert (user.given_name or "").split() == seen.split()
     assert blamed <= {"given_name", "email"}
+
+
+@given(parts=st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1), min_size=1),
+       breaks=st.text("\n\r\t\x0b\x0c\x1b\x7f\x85\u2028 ", min_size=1))  # fmt: skip
+def test_a_line_break_inside_a_value_is_a_space(parts: list[str], breaks: str) -> None:
+    """A spreadsheet lets people press return in a cell, and a terminal would obey an escape."""
+    user = NormalizedUser(external_id="1", family_name=breaks.join(parts))
+    assert user.family_name is not None
+    assert user.family_name.isprintable()
+    if set(breaks) != {" "}:
+        plain = NormalizedUser(external_id="1", family_name=" ".join(parts))
+        assert user.family_name == plain.family_name
+    assert NormalizedUser(external_id="1", family_name=user.family_name) == user
