@@ -233,6 +233,7 @@ def judge(
         doubts |= {"shared_key"}
     elif one.id in by_zeros:
         sure = "same_number_without_zeros"
+        doubts -= {"earlier_id_in_source"}  # where the number is the id, the id lost its zeros too
         doubts |= {"shared_key"} | ({sure} if len(but_for_zeros) > 1 else set())
     elif one.id in one_adult and "gains_admin" not in evidence[0][1]:
         return Match("link", one.id, "same_person", evidence)

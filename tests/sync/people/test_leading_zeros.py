@@ -63,6 +63,31 @@ def test_two_who_have_the_number_but_for_its_zeros_are_asked_about(town: Town) -
 
 
 @settings(max_examples=8)
+@given(numbers=st.lists(st.integers(1, 40), min_size=1, max_size=5, unique=True),
+       width=st.integers(2, 6), addresses=st.booleans())  # fmt: skip
+def test_whose_very_ids_lost_their_zeros_stay_who_they_are(
+    database: Database,
+    tmp_path_factory: pytest.TempPathFactory,
+    numbers: list[int],
+    width: int,
+    addresses: bool,
+) -> None:
+    """Where the number is the id itself, the same source brings everybody under another id."""
+    town = Town(database, tmp_path_factory.mktemp("zeros"))
+    mail = {} if addresses else {"email": ""}
+    whole = [child(n, key=f"{n:0{width}}", ident=f"{n:0{width}}", **mail) for n in numbers]
+    bare = [row._replace(key=row.key.lstrip("0"), ident=row.ident.lstrip("0")) for row in whole]
+    town.write([*whole, child(90)])
+    town.sync()
+    known = {row.key.lstrip("0"): town.user(row.key).id for row in whole}
+    for rows in (bare, whole):  # and the zeros are typed again the next day
+        town.write([*rows, child(90)])
+        town.sync()
+        assert {row.key.lstrip("0"): town.user(row.key).id for row in rows} == known
+        assert len(town.users("active")) == len(numbers) + 1
+
+
+@settings(max_examples=8)
 @given(
     numbers=st.lists(st.integers(1, 40), min_size=1, max_size=5, unique=True),
     width=st.integers(2, 6),
