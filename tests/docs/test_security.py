@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -22,6 +23,21 @@ connector = "oneroster_csv"
 [district.source.config]
 path = "roster.zip"
 """
+
+
+def test_every_promise_of_the_page_names_a_test_that_there_is() -> None:
+    promised = re.findall(
+        r"^\| .* \| `(tests/[\w/]+\.py)::(\w+)` \|$", PAGE.read_text("utf-8"), re.M
+    )
+    assert len(promised) > 20
+    rows = PAGE.read_text("utf-8").count("| `tests/")
+    assert len(promised) == rows, "a promise whose test cannot be read"
+    missing = [
+        f"{file}::{name}"
+        for file, name in promised
+        if not (ROOT / file).exists() or f"\ndef {name}(" not in (ROOT / file).read_text("utf-8")
+    ]
+    assert missing == []
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the page makes a key with openssl")
