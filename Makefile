@@ -22,7 +22,7 @@ find_python = for python in $(PYTHON) python3.11 python3.12 python3.13 python3; 
 		>/dev/null 2>&1 && { echo "$$python"; break; }; \
 	done
 
-.PHONY: help venv demo test test-long test-lowest lock hooks release-check lint format docs picture site bench bench-model bench-peers clean
+.PHONY: help venv demo test test-long test-lowest lock advisories hooks release-check lint format docs picture site bench bench-model bench-peers clean
 
 help:  ## Show this list
 	@echo "rostersync: what can be made here (the first call sets up $(VENV), a few minutes)"
@@ -90,6 +90,12 @@ lock: $(STAMP)  ## Write release/locked.txt: the newest versions of everything t
 	@rm -rf .venv-lock
 	@echo "lock: $(LOCK) is written; make venv installs it"
 
+advisories: $(STAMP)  ## Ask whether a library in release/locked.txt has a known fault
+	@$(BIN)/python -m venv --clear .venv-audit
+	@.venv-audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit || \
+		echo "pip-audit cannot be installed here." >&2
+	@$(BIN)/python -m release.advisories .venv-audit/bin/python $(LOCK); code=$$?; rm -rf .venv-audit; exit $$code
+
 hooks: $(STAMP)  ## Check style, types and layers at each commit (see .pre-commit-config.yaml)
 	@$(BIN)/pre-commit install
 
@@ -116,4 +122,4 @@ bench-peers: $(STAMP)  ## Compare with dlt on the same files (installs it into .
 	@$(BIN)/python -m bench.peers $(ARGS)
 
 clean:  ## Remove the virtual environment and every cache
-	@rm -rf $(VENV) $(LOWEST) .venv-lock .bench-peers .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist
+	@rm -rf $(VENV) $(LOWEST) .venv-lock .venv-audit .bench-peers .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build dist

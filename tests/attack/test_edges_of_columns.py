@@ -8,12 +8,22 @@ PostgreSQL, and both must then tell the same.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from core.models import PROFILE_FIELDS
+import pytest
+from sqlalchemy import String, insert, text
+
+from connectors.contract.connector import Certificate
+from core.errors import SkipRecord, UsageError
+from core.models import PROFILE_FIELDS, checked_reason
+from core.storage.columns import every_table
 from core.storage.database import Database
-from tests.kit.world import World, new_world
+from core.storage.schema import District
+from sync.run.run_rows import open_run
+from sync.sources.soundness import sound_certificate, storable, told_of
+from tests.kit.world import MONDAY, World, new_world
 
 
 def signs(first: int, last: int, count: int) -> str:
@@ -85,3 +95,77 @@ def test_a_roster_at_the_edges_is_read_alike(
         kept = world.value("SELECT COUNT(*) FROM records")
         assert kept + world.value("SELECT COUNT(*) FROM findings") == served
     assert found[0] == found[1]
+
+
+# ------------------------------------------------------------------- every column has its guard
+
+GUARDS: dict[str, str] = {
+    "model": "users.given_name users.middle_name users.family_name users.preferred_given_name"
+    " users.preferred_middle_name users.preferred_family_name users.email users.email_folded"
+    " users.username users.grade users.sis_id users.student_number users.state_id"
+    " users.staff_number users.crd_id schools.name schools.nces_id schools.state_id schools.number"
+    " records.email records.person_key records.roles memberships.role pupils.grade",
+    "identify": "records.external_id parts.key parts.owner touched.key findings.external_id",
+    "soundness": "findings.file findings.column findings.rule findings.stream"
+    " sources.vendor_district sources.vendor_state sources.revision",
+    "settings": "districts.slug districts.name sources.name sources.connector"
+    " domain_aliases.old domain_aliases.new",
+    "actor": "runs.actor plans.decided_by conflicts.decided_by not_same.decided_by uploads.actor"
+    " flex_deliveries.changed_by flex_requests.actor flex_requests.confirmed_by",
+    "cut": "uploads.title uploads.scope suspicions.about",
+    "checked by its act": "flex_requests.crd_id users.kept_until",
+}
+"""Where a text that others write is bounded. All other columns hold words and ids of ours."""
+
+OURS = {
+    "kind", "status", "origin", "reason", "action", "season", "role", "stream", "what", "scope",
+    "cause", "decision", "type", "content_hash", "id", "target_id", "user_id", "school_id",
+    "merged_into", "one", "other",
+}  # fmt: skip
+"""Columns of words and ids that we make ourselves, in any table."""
+
+
+def test_every_column_of_bounded_text_has_a_guard() -> None:
+    guarded = {name for names in GUARDS.values() for name in names.split()}
+    columns = {
+        f"{table.name}.{column.name}": column
+        for table in every_table().tables.values()
+        for column in table.columns
+        if isinstance(column.type, String) and column.type.length is not None
+    }
+    assert guarded <= set(columns), "a column that there is no more"
+    bare = {name for name in columns if name.partition(".")[2] not in OURS} - guarded
+    assert bare == set(), "say where it is bounded, and bring its edges in above"
+
+
+MARKS = ("vendor_district", "vendor_state", "revision")
+
+
+def test_what_else_is_too_long_is_told_alike(both: tuple[Database, Database]) -> None:
+    """Findings, marks of a certificate, names of files, actors and reasons."""
+    for edge, value in edges(255).items():
+        told = told_of(SkipRecord(value, rule=value, column=value, hint=value))
+        assert all(len(one) <= n for one, n in zip(told, (255, 64, 1_000, 1_000), strict=True)), (
+            edge
+        )
+        for name in MARKS:
+            with suppress(ValueError):
+                kept = getattr(sound_certificate(Certificate(complete=True, **{name: value})), name)
+                assert len(kept) <= 255, edge
+                assert kept == storable(value), "a mark is kept whole, or refused"
+        for database in both:
+            with database.write() as connection:
+                connection.execute(text("DELETE FROM runs"))
+                if not connection.execute(text("SELECT 1 FROM districts")).first():
+                    values = {"slug": "d", "name": "D", "settings": {}}
+                    connection.execute(insert(District.table), values)
+                district = connection.execute(text("SELECT id FROM districts")).scalar_one()
+                fits = len(value) <= 255 and storable(value) == value
+                if not fits:
+                    with pytest.raises(UsageError) as refusal:
+                        open_run(connection, district, "sync", value, MONDAY)
+                    assert value not in refusal.value.message
+                    continue
+                open_run(connection, district, "sync", value, MONDAY)
+                stored = connection.execute(text("SELECT actor FROM runs")).scalar_one()
+                assert stored == checked_reason(value), edge
