@@ -179,11 +179,10 @@ class RepeatedIds:
         for about, *columns in connection.execute(_ROWS[table], {"keys": keys}):
             one = _Row(*columns)
             rows[about, one.key].append(one)
+        asked = {"source": self.source.id, "groups": sorted({of for of, _ in ids}), "keys": keys}
         stored = {
             (row[0], row[1]): _Stored(*row[2:])
-            for row in connection.execute(
-                _PARTS if parts else _RECORDS, {"source": self.source.id, "keys": keys}
-            )
+            for row in connection.execute(_PARTS if parts else _RECORDS, asked)
         }
         done = [(about, found) for about, found in sorted(rows.items()) if about in ids]
         drop = [{"seq": row.seq} for _, found in done for row in found]
@@ -298,6 +297,7 @@ def _met_in_order(connection: Connection, source: Source, table: str, stream: st
 
 
 _KEYS: Any = bindparam("keys", expanding=True)
+_GROUPS: Any = bindparam("groups", expanding=True)
 _RECORDS = select(
     schema.Record.kind,
     schema.Record.external_id,
@@ -306,13 +306,14 @@ _RECORDS = select(
     null(),
 ).where(
     schema.Record.source_id == bindparam("source"),
+    schema.Record.kind.in_(_GROUPS),  # so that the keys are looked up, and not all records read
     schema.Record.external_id.in_(_KEYS),
     schema.Record.present,
     schema.Record.in_scope,
     ~schema.Record.suspect,
 )
 _PARTS = select(Part.stream, Part.key, Part.data, null(), Part.owner).where(
-    Part.source_id == bindparam("source"), Part.key.in_(_KEYS)
+    Part.source_id == bindparam("source"), Part.stream.in_(_GROUPS), Part.key.in_(_KEYS)
 )
 _STORED_KEYS = select(SnapshotChunk.keys).where(
     SnapshotChunk.source_id == bindparam("source"), SnapshotChunk.stream == bindparam("stream")
