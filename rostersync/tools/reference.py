@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -162,12 +162,13 @@ def _commands() -> Iterator[str]:
         " `--verbose` says each step of the work on stderr, `--log json` as JSON lines; no step"
         " names a person. See [Finding a fault](design/debugging.md)."
     )
+    parser = typer.main.get_command(app)
     for name, summary, call in _all_commands():
         yield ""
         yield f"### `rostersync {name}`"
         yield ""
         yield summary
-        parameters = list(_parameters(call))
+        parameters = list(_parameters(call, _flags(parser, name)))
         arguments = " ".join(word for word, info, _ in parameters if _is_argument(info))
         options = [one for one in parameters if not _is_argument(one[1]) and one[0] not in _SHARED]
         yield ""
@@ -201,7 +202,14 @@ def _groups(under: typer.Typer = app, prefix: str = "") -> Iterator[tuple[str, t
             yield from _groups(group.typer_instance, f"{prefix}{group.name} ")
 
 
-def _parameters(call: Any) -> Iterator[tuple[str, Any, Any]]:
+def _flags(parser: Any, name: str) -> dict[str, str]:
+    """Return parameter → how the parser of a command really wants it written."""
+    for word in name.split():
+        parser = parser.commands[word]
+    return {one.name: one.opts[0] for one in parser.params}
+
+
+def _parameters(call: Any, flags: Mapping[str, str]) -> Iterator[tuple[str, Any, Any]]:
     """Yield (as it is typed, what typer knows of it, its default)."""
     hints = get_type_hints(call, include_extras=True)
     for parameter in inspect.signature(call).parameters.values():
@@ -214,11 +222,22 @@ def _parameters(call: Any) -> Iterator[tuple[str, Any, Any]]:
             word = info.metavar or parameter.name.upper()
             yield word if required or word.startswith("[") else f"[{word}]", info, None
             continue
-        flags = [flag for flag in info.param_decls or () if flag.startswith("-")]
-        flag = flags[0] if flags else f"--{parameter.name.strip('_').replace('_', '-')}"
-        value = "" if _core(kind) is bool else f" {info.metavar or _type_word(kind).upper()}"
+        flag = flags[parameter.name]
+        words = [one.value for one in _core(kind)] if _is_choice(kind) else []
+        value = "" if _core(kind) is bool else f" {info.metavar or _value_word(flag, kind)}"
         default = None if required else parameter.default
-        yield flag if flag in _SHARED else f"{flag}{value}", info, (default, required)
+        yield flag if flag in _SHARED else f"{flag}{value}", info, (default, required, words)
+
+
+def _is_choice(kind: Any) -> bool:
+    return inspect.isclass(_core(kind)) and issubclass(_core(kind), Enum)
+
+
+def _value_word(flag: str, kind: Any) -> str:
+    """Return the word that stands for an option's value: ``NUMBER``, or ``ROLE`` for a choice."""
+    if get_origin(_core(kind)) is list:
+        kind = get_args(_core(kind))[0]
+    return flag.lstrip("-").upper() if _is_choice(kind) else _type_word(kind).upper()
 
 
 def _is_argument(info: Any) -> bool:
@@ -226,8 +245,10 @@ def _is_argument(info: Any) -> bool:
 
 
 def _option_help(info: Any, default: Any) -> str:
-    value, required = default
+    value, required, words = default
     text = (info.help or "").strip()
+    if words:
+        text += f" One of {', '.join(f'`{word}`' for word in words)}."
     if required:
         return f"{text} Required."
     if isinstance(value, Enum):
