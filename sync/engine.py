@@ -225,6 +225,7 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
             for r in run.results
         },
     )
+    outcome.at = run.now
     if plans.watched.waiting_people and outcome.status in ("applied", "nothing_to_do", "planned"):
         outcome.status = "waiting"
     codes: list[int] = []

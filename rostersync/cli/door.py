@@ -10,7 +10,7 @@ import getpass
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from tempfile import TemporaryDirectory
@@ -324,50 +324,3 @@ def _check_values(values: dict[str, Any]) -> None:
         from core.models import checked_actor
 
         checked_actor(actor)
-
-
-def table(door: Door, columns: Iterable[str], rows: Iterable[Iterable[Any]], empty: str) -> None:
-    """Print a short table for people, or the sentence ``empty``."""
-    cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
-    if not cells:
-        door.say(empty)
-        return
-    heads = list(columns)
-    if len(cells) > LONG_TABLE and _write_fitting(door.out, heads, cells):
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in heads:
-        shown.add_column(head, overflow="fold")
-    for row in cells:
-        shown.add_row(*(Text(cell) for cell in row))
-    door.out.print(shown)
-
-
-LONG_TABLE = 100
-"""Rows past which a table is laid out by us, if it fits: rich takes a second for a thousand."""
-
-
-def _write_fitting(console: Console, heads: Sequence[str], cells: Sequence[Sequence[str]]) -> bool:
-    """Write a table as ``rich`` would, where no cell needs folding; say whether it was written."""
-    from rich.cells import cell_len
-    from rich.text import Text
-
-    columns = list(zip(heads, *cells, strict=True))
-    widths = [max(cell_len(cell) for cell in column) for column in columns]
-    room = console.width - 3 * (len(widths) - 1)
-    if sum(widths) > room:
-        return False
-
-    def line(row: Sequence[str]) -> str:
-        return "   ".join(
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
-        )
-
-    rule = "─" * (sum(widths) + 3 * (len(widths) - 1))
-    console.print(Text(f"{line(heads)}", style="bold"), soft_wrap=True)
-    console.file.write("\n".join([rule, *map(line, cells), ""]))
-    return True

@@ -18,6 +18,7 @@ from core.storage.schema import District, Upload
 from sync.rules.season import Season
 from sync.rules.sync_times import catch_up
 from sync.run.calendar import Calendar, calendar_of
+from sync.run.display import local_moment
 from sync.sources.received_files import PENDING, PROCESSING, QUEUED
 
 
@@ -31,6 +32,13 @@ class Due:
     """The due time, UTC."""
     paused: bool
     """A pause skips it: nothing is run."""
+    zone: str = "UTC"
+    """The time zone of the district, in which its due time is told."""
+
+    @property
+    def told(self) -> str:
+        """The due time on the district's own clock."""
+        return local_moment(self.at.isoformat(), self.zone)
 
 
 class Calendars:
@@ -66,7 +74,7 @@ def due_now(database: Database, calendars: Calendars, now: datetime) -> Iterator
             at = _today(almanac, now) if _today(almanac, now) > since else None
         if at is not None:
             paused = almanac.on(now).season is Season.PAUSED
-            found.append(Due(settings.slug, int(row.id), at, paused))
+            found.append(Due(settings.slug, int(row.id), at, paused, settings.timezone))
     yield from sorted(found, key=lambda due: (due.at, due.slug))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -30,7 +31,8 @@ from sync.planning import grace
 from sync.rules.season import Season, next_change
 from sync.run import find
 from sync.run.calendar import Calendar, calendar_of
-from sync.run.display import local_moment
+from sync.run.display import UPLOAD, local_moment
+from sync.sources.received_files import upload_by_id
 from sync.views.overview import overview
 from sync.views.rollover_report import rollover_report
 from sync.views.waiting import waiting_now
@@ -42,8 +44,20 @@ OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 references, separated by spaces."""
 
 Told = dict[str, Any]
-Send = Callable[[Sequence[str], str, str], bool]
-"""``send(addresses, title, body)``: returns whether at least one address accepted the message."""
+Send = Callable[[Sequence[str], str, str, "Severity"], bool]
+"""``send(addresses, title, body, severity)``: returns whether at least one address accepted it."""
+
+
+class Severity(StrEnum):
+    """How serious a message is; a webhook gets it as ``type``."""
+
+    INFO = "info"
+    SUCCESS = "success"
+    """Something that was told before is over."""
+    WARNING = "warning"
+    """Somebody should look at it."""
+    FAILURE = "failure"
+    """Something does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,7 @@ class Message:
     topic: str
     title: str
     body: str
+    severity: Severity = Severity.INFO
 
 
 def tell_if_possible(database: Database, slug: str, now: datetime) -> None:
@@ -160,7 +175,7 @@ def addresses_of(references: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def by_apprise(addresses: Sequence[str], title: str, body: str) -> bool:
+def by_apprise(addresses: Sequence[str], title: str, body: str, severity: Severity) -> bool:
     """Send by https://github.com/caronc/apprise: mail, Slack, Teams, a webhook (``json://``)."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its plugins' own affair
@@ -170,14 +185,16 @@ def by_apprise(addresses: Sequence[str], title: str, body: str) -> bool:
         reached = False
         for address in addresses:
             channel = apprise.Apprise()
-            if channel.add(address) and channel.notify(body=body, title=title):
+            if channel.add(address) and channel.notify(
+                body=body, title=title, notify_type=apprise.NotifyType(severity.value)
+            ):
                 reached = True
     return reached
 
 
 def _sent(send: Send, addresses: Sequence[str], message: Message) -> bool:
     try:
-        return send(addresses, message.title, message.body)
+        return send(addresses, message.title, message.body, message.severity)
     except Exception:  # noqa: BLE001 - whatever a channel does, the sync goes on
         return False
 
@@ -196,7 +213,8 @@ def news(
 
     def say(topic: str, state: Any, title: str, *body: str) -> None:
         told[topic] = state
-        messages.append(Message(topic, f"{slug}: {title}", "\n".join(body)))
+        severity = _severity(topic, state)
+        messages.append(Message(topic, f"{slug}: {title}", "\n".join(body), severity))
 
     _held(one, before, told, say)
     for source in one["sources"]:
@@ -214,11 +232,30 @@ def news(
             told["uploads"] = numbers
         else:
             title = f"{', '.join(numbers)} could not be read"
-            say("uploads", numbers, title, f"Nobody was changed. See: rostersync files {slug}")
+            new = [number for number in numbers if number not in before.get("uploads", [])]
+            notes = [f"{number}: {_note_of(connection, number)}" for number in new]
+            see = f"Nobody was changed. See: rostersync files {slug}"
+            say("uploads", numbers, title, *notes, see)
     _season(found, now, before, told, say)
     _rollover(database, connection, found, now, before, told, say)
     _grace(connection, found, now, before, told, say)
     return told, messages
+
+
+_FAILURES = frozenset({"failed", "uploads"})
+_WARNINGS = frozenset({"held", "drifted", "grace", "waiting"})
+
+
+def _severity(topic: str, state: Any) -> Severity:
+    """Return how serious it is that a topic has this state."""
+    kind = topic.partition(":")[0]
+    if kind in ("source", "stale"):
+        if state in ("ok", False):
+            return Severity.SUCCESS
+        return Severity.FAILURE if kind == "source" else Severity.WARNING
+    if kind in _FAILURES:
+        return Severity.FAILURE
+    return Severity.WARNING if kind in _WARNINGS else Severity.INFO
 
 
 def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
@@ -247,6 +284,11 @@ def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:
     )  # fmt: skip
 
 
+def _note_of(connection: Connection, number: str) -> str:
+    """Return why a file could not be read."""
+    return str(upload_by_id(connection, int(number.lstrip(UPLOAD)))["note"])
+
+
 def _source(
     found: Calendar, source: Any, before: Told, told: Told, say: Callable[..., None]
 ) -> None:
@@ -258,23 +300,36 @@ def _source(
         told[topic] = state
     if state != was:
         code = source["code"]
+        why = f"{source['reason'] or 'no reason was given'} ({code})"
         match state:
             case "ok":
                 say(topic, "ok", f"{name} is read again", "It gave a complete roster.")
                 del told[topic]
             case "failing":
-                say(topic, state, f"{name} could not be read completely",
-                    f"The reason: {code}. Nobody leaves because of it. The next due time tries"
-                    " again.")  # fmt: skip
+                say(
+                    topic,
+                    state,
+                    f"{name} could not be read completely",
+                    why,
+                    "Nobody leaves because of it. The next due time tries again.",
+                )
             case "slowed":
                 again = local_moment(source["next_try"], zone)
-                say(topic, state, f"{name} fails again and again",
-                    f"{source['failures']} times in a row ({code}). It is polled less; the next"
-                    f" try is at {again}. See: rostersync check {slug}")  # fmt: skip
+                say(
+                    topic,
+                    state,
+                    f"{name} fails again and again",
+                    f"{source['failures']} times in a row. The last time: {why}",
+                    f"It is polled less; the next try is at {again}. See: rostersync check {slug}",
+                )
             case _:
-                say(topic, state, f"{name} was stopped",
-                    f"{source['failures']} failures in a row ({code}). It is not polled until:"
-                    f" rostersync source resume {slug} {name}")  # fmt: skip
+                say(
+                    topic,
+                    state,
+                    f"{name} was stopped",
+                    f"{source['failures']} failures in a row. The last one: {why}",
+                    f"It is not polled until: rostersync source resume {slug} {name}",
+                )
     topic = f"stale:{name}"
     if source["stale"]:
         if before.get(topic):

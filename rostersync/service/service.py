@@ -7,6 +7,7 @@ is due, and what was taken care of, stands in the database, so that ``kill -9`` 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from rostersync.service.due import Calendars, Due, due_now, handled
 from rostersync.service.notify import tell
 from rostersync.service.run_one import ACTOR, URL_VARIABLE, WATCHED
 from sync.run.clock import Clock, utc_now
+from sync.run.display import RUN, shown_id
 
 log = log_of(__name__)
 
@@ -176,7 +178,7 @@ class Service:
             due = self._queue.popleft()
             if not self._waits(due, now):
                 self.running[due.slug] = _Running(due, self._launch(due), now)
-                log.info("%s: the sync due at %s starts", due.slug, due.at.isoformat())
+                log.info("%s: the sync due at %s starts", due.slug, due.told)
 
     def look_round(self) -> None:
         """Tell, for every district, what time alone has changed."""
@@ -210,7 +212,23 @@ class Service:
                 self._back_off(slug, now)
             else:
                 self._busy.pop(slug, None)
+                self._say_how_it_ended(one, now, code)
             del self.running[slug]
+
+    def _say_how_it_ended(self, one: _Running, now: datetime, code: int) -> None:
+        """Log the outcome of a sync: its status, its run, and what a person should look at."""
+        about = {"district": one.due.district_id, "since": one.since}
+        with self.database.read() as connection:
+            run = connection.execute(_ITS_RUN, about).first()
+        said = "nothing was run" if run is None else run.status.replace("_", " ")
+        name = "" if run is None else f" {shown_id(RUN, run.id)},"
+        look = "" if code == 0 or run is None else f"; see rostersync runs {one.due.slug}"
+        log.log(
+            logging.INFO if code in (0, 10) else logging.WARNING,
+            "%s: the sync due at %s ended: %s (%s exit code %d, %d s)%s",
+            one.due.slug, one.due.told, said, name.strip(), code,
+            (now - one.since).total_seconds(), look,
+        )  # fmt: skip
 
     def _back_off(self, slug: str, now: datetime) -> None:
         """Let others go first: a busy district is tried again later, and later each time."""
@@ -256,6 +274,12 @@ class Service:
         )
 
 
+_ITS_RUN = (
+    select(Run.id, Run.status)
+    .where(Run.district_id == bindparam("district"), Run.started_at >= bindparam("since"))
+    .order_by(Run.id.desc())
+    .limit(1)
+)
 _CONTRACT = frozenset({0, 2, 10, 11, 12, 13, 14, 15})
 _END = update(Run.table).where(
     Run.district_id == bindparam("district"),

@@ -205,6 +205,8 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "rows": "Rows of each kind.",
             "parsed": "Rows that were new and had to be read closely.",
             "absent": "People and schools who were there before and are not now.",
+            "suspected": "People whom the vendor called deleted in a reading that proves no"
+            " absence: they stay until a full reading no longer has them.",
             "withheld": "How many of those do not count as gone, because rows were unreadable.",
             "withheld_by": 'The first of these rows: each `{"stream", "file", "line"}`.',
             "skipped": "Rows that could not be used.",

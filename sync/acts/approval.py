@@ -155,7 +155,7 @@ def _is_in_the_way(connection: Connection, plan: Any, order: _Order, outcome: Ou
         connection.execute(_EXPIRE, {"plan": plan.id})
         _drifted(outcome, f"The plan P{plan.id} has expired.", plan)
     elif _paused(plan, order.at) and not order.during_pause:
-        outcome.status = "paused"
+        outcome.status, outcome.at = "paused", order.at
     elif _paused(plan, order.at) and not _judged_as_in_a_pause(connection, plan, order):
         _held(
             outcome,

@@ -53,6 +53,8 @@ class AbsenceProof:
     absent: int = 0
     unusable: int = 0
     """Rows that could not be used."""
+    deleted: int = 0
+    """People who were there, and whom the source itself calls deleted."""
     untrusted: set[str] = field(default_factory=set)
     """Kinds about whose absence this reading says nothing, although it was read to its end."""
     troubled: bool = False
@@ -122,6 +124,7 @@ def find_absent(
         if verdict.absent and connector.capabilities.origin == "file":
             _tell_of_the_end(connection, joined, reading)
         verdict.unusable = stage.count_unusable()
+        verdict.deleted = int(connection.execute(_DELETED, {"source": source.id}).scalar_one())
     return verdict
 
 
@@ -420,6 +423,11 @@ _DROP_FINDINGS_OF_JOINED = text("DELETE FROM stage_findings WHERE joined")
 _SOME_GONE = text("SELECT key FROM stage_gone LIMIT :n")
 _SOME_GONE_PARTS = text("SELECT key FROM stage_gone_parts LIMIT :n")
 _PEOPLE_GONE = text("SELECT COUNT(*) FROM stage_gone WHERE kind = 'user'")
+_DELETED = text(  # the few that were called deleted lead, not the many that are there
+    "SELECT COUNT(*) FROM stage_entries s CROSS JOIN records r WHERE s.kind = 'user'"
+    f" AND s.state = {State.DELETED:d} AND r.source_id = :source AND r.kind = s.kind"
+    " AND r.external_id = s.key AND r.present"
+)
 _ANYBODY = text(
     "SELECT 1 FROM records WHERE source_id = :source AND kind = 'user'"
     " UNION ALL SELECT 1 FROM stage_entries WHERE kind = 'user'"

@@ -108,7 +108,7 @@ def keep(
             serial += 1
             _merge(stage, ended, now, paused=paused)
         failpoint("evidence.snapshot")
-        document = _document(ended.result, ended.proof)
+        document = _document(ended)
         fetch_id = _insert_fetch(connection, source, run_id, now, ended.proof, document)
         connection.execute(_OF_SOURCE, _source_after(ended, serial, now))
         failpoint("evidence.source")
@@ -173,8 +173,9 @@ def _snapshot_serial(source: Source, serial: int, full: bool) -> int | None:
     return source.snapshot_serial
 
 
-def _document(reading: FetchResult, verdict: AbsenceProof) -> dict[str, Any]:
+def _document(ended: EndedReading) -> dict[str, Any]:
     """Return the certificate as it is stored and shown."""
+    reading, verdict = ended.result, ended.proof
     certificate = reading.certificate
     vendor_time = certificate.vendor_time
     return {
@@ -188,6 +189,7 @@ def _document(reading: FetchResult, verdict: AbsenceProof) -> dict[str, Any]:
         "rows": dict(reading.counted),
         "parsed": reading.parsed,
         "absent": verdict.absent,
+        "suspected": 0 if ended.believed else verdict.deleted,
         "withheld": verdict.withheld,
         "withheld_by": reading.keyless_rows if verdict.withheld else [],
         "skipped": verdict.unusable,

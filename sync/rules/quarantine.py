@@ -35,6 +35,8 @@ class Health(BaseModel):
     """In a row."""
     code: str | None = None
     """The slug of the last error."""
+    reason: str | None = None
+    """What it said."""
     since: AwareDatetime | None = None
     """When the first of them happened."""
     last: AwareDatetime | None = None
@@ -80,8 +82,8 @@ def without_failures(health: Health) -> Health:
     return Health(good_at=health.good_at, unusable=health.unusable, withheld=health.withheld)
 
 
-def after_failure(health: Health, code: str, now: datetime) -> Health:
-    """Return the health after a reading that failed or was incomplete."""
+def after_failure(health: Health, code: str, now: datetime, reason: str | None = None) -> Health:
+    """Return the health after a reading that failed or was incomplete, for this ``reason``."""
     failures = health.failures + 1
     late = failures - PATIENT - 1
     stopped = health.stopped or code in STOPPING or late >= len(WAITS)
@@ -90,6 +92,7 @@ def after_failure(health: Health, code: str, now: datetime) -> Health:
         update={
             "failures": failures,
             "code": code,
+            "reason": reason,
             "since": health.since or now,
             "last": now,
             "next_try": wait,

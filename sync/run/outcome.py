@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from core.errors import RosterSyncError
@@ -34,6 +35,8 @@ class Outcome:
     error: RosterSyncError | None = None
     codes: tuple[int, ...] = ()
     """Exit codes of parts of the act (a held plan, a source), beside the status's own."""
+    at: datetime | None = None
+    """When the act took place, where that matters: in a pause."""
     user_id: str | None = None
     """The user concerned, for an act by hand."""
     report: dict[str, Any] | None = None

@@ -108,7 +108,9 @@ def note(database: Database, now: datetime, reading: ReadingOutcome) -> None:
         after = after_success(before, now, good=good)
     else:
         error = reading.error
-        after = after_failure(before, error.code if error is not None else "incomplete", now)
+        code = "incomplete" if error is None else error.code
+        said = reading.certificate.get("reason") if error is None else error.message
+        after = after_failure(before, code, now, said)
     keep(database, source, after)
 
 

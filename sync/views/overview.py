@@ -191,6 +191,7 @@ def _source(row: Any, found: Calendar, season: Season, now: datetime) -> Json:
         "state": health.state,
         "failures": health.failures,
         "code": health.code,
+        "reason": health.reason,
         "next_try": shown_time(health.next_try),
         "good_at": shown_time(good),
         "stale": season is not Season.PAUSED

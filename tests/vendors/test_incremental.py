@@ -163,9 +163,11 @@ def test_a_deleted_event_only_makes_suspect_until_the_next_full_fetch(
         world.turn_to(1)
         outcome = world.sync()
         assert is_incremental(outcome)
+        assert outcome.certificates["sis"]["suspected"] == 2
         assert world.archived() == 0
         outcome = world.later(days=1).sync(code=0)
         assert not is_incremental(outcome)
+        assert outcome.certificates["sis"]["suspected"] == 0
         assert world.archived() == 2
         world.assert_equal_to_truth()
 
@@ -177,7 +179,9 @@ def test_tobedeleted_in_a_delta_only_makes_suspect_until_the_next_full_fetch(
     """F4."""
     with reading_changes(store, vendor, Day(ToBeDeleted(2, role="student"))) as world:
         world.turn_to(1)
-        assert is_incremental(world.sync())
+        outcome = world.sync()
+        assert is_incremental(outcome)
+        assert outcome.certificates["sis"]["suspected"] == 2
         assert world.archived() == 0
         world.later(days=1).sync(code=0)
         assert world.archived() == 2

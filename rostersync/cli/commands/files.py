@@ -17,9 +17,9 @@ from rostersync.cli.door import (
     harmless_cells,
     login_name,
     say_on,
-    table,
 )
 from rostersync.cli.printing.outcomes import outcome_json, say_outcome, tell_news
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import count, moment
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def _tell(door: Door, done: Uploaded, given: str, *, whole: bool) -> None:
                 for one in shown
             ),
             empty="",
+            keep=("column", "what is wrong"),
         )  # fmt: skip
         rest = len(done.found) - SHOWN + done.uncounted
         if rest > 0:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing.outcomes import run_act, show_outcome
+from rostersync.cli.printing.tables import table
 
 CrdArgument = Annotated[str, typer.Argument(metavar="CRD", help="The person's CRD number.")]
 FirstOption = Annotated[str, typer.Option("--first-name", help="First name.")]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command, table
+from rostersync.cli.door import DistrictArgument, Door, command
 from rostersync.cli.printing import words
+from rostersync.cli.printing.tables import table
 
 if TYPE_CHECKING:
     from sync.views.skipped import Skipped

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import count
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import typer
 
 from connectors.files.csv_write import new_file, write_csv
-from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells, say_on, table
+from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells, say_on
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells, table
+from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells
+from rostersync.cli.printing.tables import table
 
 if TYPE_CHECKING:
     from core.storage.database import Connection

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing import words
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import count, moment
 
 DAYS_SHOWN = 7

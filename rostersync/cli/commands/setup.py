@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import Door, command, table
+from rostersync.cli.door import Door, command
 from rostersync.cli.printing import words
+from rostersync.cli.printing.tables import table
 
 if TYPE_CHECKING:
     from sync.sources.district_load import Loaded

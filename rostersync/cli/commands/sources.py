@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name, table
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing import words
+from rostersync.cli.printing.tables import table
 
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
 

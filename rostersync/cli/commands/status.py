@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from rostersync.cli.door import Door, command, table
+from rostersync.cli.door import Door, command
 from rostersync.cli.printing import words
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import count, things
 
 
@@ -45,6 +46,7 @@ def status(door: Door) -> None:
             for one in found
         ),
         empty="No district yet. Load a district file: rostersync load FILE.toml",
+        keep=("to do",),
     )
     waiting = sum(bool(one["needs"]) for one in found)
     if found:

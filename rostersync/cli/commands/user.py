@@ -343,4 +343,8 @@ def _show(door: Door, outcome: Outcome) -> int:
     else:
         word = "it was so already" if outcome.status == "nothing_to_do" else "done"
         door.say(f"{user['id']} {person_name(user)}: {state(user)}. {word.capitalize()}.")
+        if outcome.status == "applied" and outcome.run_id is not None:
+            from sync.run.display import RUN, shown_id
+
+            door.say(f"To take it back: rostersync undo {shown_id(RUN, outcome.run_id)}")
     return int(outcome.exit_code)

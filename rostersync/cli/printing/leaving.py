@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from rostersync.cli.door import Door, table
+from rostersync.cli.door import Door
+from rostersync.cli.printing.tables import table
 from rostersync.cli.printing.words import count, people, person_name
 
 _LOSSES = {

@@ -13,6 +13,8 @@ from rostersync.cli.door import Door, say_on
 from rostersync.cli.printing.still_open import still_open
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from core.errors import RosterSyncError
     from core.storage.database import Connection
     from sync.run.outcome import Outcome
@@ -27,7 +29,6 @@ _SAID = {
     "held": "What was safe is done; the rest waits for a person's approval.",
     "partial": "A source could not be read; nobody left because of it. The others are up to date.",
     "withheld": "Nobody leaves because of what could not be read; everything else is up to date.",
-    "paused": "The district is paused: nobody was changed.",
     "waiting": "Everything else is done; these people wait for their schools to roll over.",
     "incomplete": "The roster could not be read completely: nobody left because of it.",
     "refused": "Nothing was changed.",
@@ -88,10 +89,38 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         "certificates": outcome.certificates,
         "error": None if outcome.error is None else outcome.error.as_json(),
         "left_open": outcome.left_open,
+        **(
+            {"paused_until": _paused_until(connection, outcome)}
+            if outcome.status == "paused"
+            else {}
+        ),
         **({"left": outcome.left} if outcome.left else {}),
         **({"report": outcome.report} if outcome.report else {}),
         **({"waiting": waiting} if waiting else {}),
     }
+
+
+def _paused_until(connection: Connection, outcome: Outcome) -> date | None:
+    """Return the last day of a district's pause, None if it ends by hand only."""
+    from sync.run import find
+    from sync.run.calendar import calendar_of
+    from sync.run.clock import utc_now
+
+    found = calendar_of(find.district_row(connection, outcome.district))
+    return found.on(outcome.at or utc_now()).until
+
+
+def paused_sentence(district: str, until: date | None) -> str:
+    """Tell until when a district is paused, and what follows."""
+    if until is None:
+        return (
+            f"The district is paused until somebody resumes it (rostersync resume {district}):"
+            " nobody was changed."
+        )
+    return (
+        f"The district is paused until {until}, this day included: nobody was changed."
+        f" rostersync schedule {district} shows what runs when."
+    )
 
 
 def _waiting(connection: Connection, outcome: Outcome) -> list[dict[str, Any]]:
@@ -114,6 +143,8 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
     """Print an outcome for a person: its readings, its plans, the sentence of its status."""
     for name, certificate in outcome.certificates.items():
         door.say(reading_sentence(name, certificate))
+        if suspected := certificate.get("suspected"):
+            door.say(f"  {suspected_sentence(suspected)}")
         met = met_sentence(certificate)
         if met:
             door.say(f"  {met}")
@@ -138,6 +169,9 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
             traceback.print_exception(outcome.error.__cause__)
     withheld = outcome.status == "partial" and outcome.error is None
     said = _SAID.get("withheld" if withheld else outcome.status, outcome.status)
+    if outcome.status == "paused":
+        with door.reading() as connection:
+            said = paused_sentence(outcome.district, _paused_until(connection, outcome))
     if not (outcome.error is not None and outcome.status in {"refused", "busy"}):
         door.say()
         door.say(f"{outcome.district}: {outcome.status.replace('_', ' ')}. {said}")
@@ -187,6 +221,18 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
         return f"{name}: {part}{read}"
     read = read if records else ""
     return f"{name}: NOT read completely{read}. {certificate.get('reason') or ''}".rstrip()
+
+
+def suspected_sentence(number: int) -> str:
+    """Tell of people whom the vendor calls deleted before a full reading proves it (F4)."""
+    from rostersync.cli.printing.words import people
+
+    was = "1 person was" if number == 1 else f"{people(number)} were"
+    stay = "stays" if number == 1 else "stay"
+    return (
+        f"{was} called deleted by the vendor, and {stay} until a full reading no longer has them:"
+        " --full reads everything now."
+    )
 
 
 def missing_school_sentence(school: dict[str, Any], source: str) -> str:

@@ -15,14 +15,17 @@ import pytest
 from hypothesis import given as vary
 from hypothesis import settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
 
 from connectors.contract.connector import Capabilities
 from core.storage.database import Database, open_database
 from rostersync.cli import door
 from rostersync.cli.app import run
 from rostersync.cli.door import harmless, json_pieces
+from rostersync.cli.printing import tables as printed
 from rostersync.cli.printing.words import CAPABILITIES
-from tests.kit import tables as given
+from tests.kit import tables
 from tests.kit.command_line import Cli
 from tests.kit.sizes import examples
 
@@ -49,14 +52,14 @@ def test_json_of_iterators_is_written_piece_by_piece_and_reads_as_lists() -> Non
 @pytest.fixture
 def _hostile(database: Database) -> None:
     """A roster whose names try to act on whatever shows them."""
-    given.store(
+    tables.store(
         database,
         [
-            given.district(),
-            given.user("u1", "=cmd|' /C calc'!A0", "[red]\x1b]0;owned\x07\u202etxt[/red]"),
-            given.run(1),
-            given.plan(1, size=1, counts={"archive": 1}),
-            given.change(
+            tables.district(),
+            tables.user("u1", "=cmd|' /C calc'!A0", "[red]\x1b]0;owned\x07\u202etxt[/red]"),
+            tables.run(1),
+            tables.plan(1, size=1, counts={"archive": 1}),
+            tables.change(
                 1, 0, "archive", "u1", reason="absent",
                 before={"status": "active"}, after={"status": "archived"},
             ),
@@ -68,7 +71,7 @@ def _hostile(database: Database) -> None:
 def test_a_name_of_a_roster_does_nothing_to_a_terminal_or_a_spreadsheet(cli: Cli) -> None:
     for called in (
         cli("show", "P1"),
-        cli("users", given.district().slug),
+        cli("users", tables.district().slug),
         cli("show", "P1", "--offset", "0"),
     ):
         assert called.code == 0
@@ -110,15 +113,15 @@ def test_no_name_forges_a_line_acts_on_a_terminal_or_is_a_formula(
         shutil.copyfile(request.getfixturevalue("_migrated_sqlite"), path)
         url = f"sqlite:///{path}"
         database = open_database(url)
-        given.store(
+        tables.store(
             database,
             [
-                given.district(),
-                given.user("u1", names[0], names[1]),
+                tables.district(),
+                tables.user("u1", names[0], names[1]),
                 given.school("s1", names[2]),
-                given.run(1),
-                given.plan(1, size=1, counts={"archive": 1}),
-                given.change(
+                tables.run(1),
+                tables.plan(1, size=1, counts={"archive": 1}),
+                tables.change(
                     1, 0, "archive", "u1", reason="absent", school_id="s1", role="student",
                     before={"status": "active"}, after={"status": "archived"},
                 ),
@@ -173,9 +176,58 @@ def test_a_long_table_looks_like_a_short_one(
 ) -> None:
     shown = []
     for long_ones_begin_at in (10**6, 3):
-        monkeypatch.setattr(door, "LONG_TABLE", long_ones_begin_at)
+        monkeypatch.setattr(printed, "LONG_TABLE", long_ones_begin_at)
         rows = [(n, wide * (n % 4), None) for n in range(9)]
-        door.table(door.Door(as_json=False, url=None), ("number", "name", "x"), rows, empty="")
+        printed.table(door.Door(as_json=False, url=None), ("number", "name", "x"), rows, empty="")
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
     assert shown[0].count("\n") == 11
+
+
+_WORDS = st.text(st.characters(categories=("L", "N"), include_characters="-_.@:"), max_size=30)
+_CELLS = st.lists(_WORDS, max_size=4).map(" ".join)
+
+
+@vary(data=st.data(), columns=st.integers(1, 7), width=st.sampled_from([40, 60, 80, 120]))
+@settings(max_examples=examples(25, long=400))
+def test_no_table_splits_a_word_however_narrow_the_window(
+    data: st.DataObject, columns: int, width: int
+) -> None:
+    heads = [f"head{number}" for number in range(columns)]
+    row = st.lists(_CELLS, min_size=columns, max_size=columns)
+    rows = data.draw(st.lists(row, min_size=1, max_size=5))
+    out = io.StringIO()
+    one = door.Door()
+    one.__dict__["out"] = Console(file=out, width=width, highlight=False, emoji=False)
+    printed.table(one, heads, rows, empty="", keep=heads[-1:])
+    printed = out.getvalue()
+    shown = [head for head in heads if head in printed.split("\n", 1)[0].split()]
+    assert shown[0] == heads[0]
+    said = printed.split()
+    for cells in rows:
+        for head, cell in zip(heads, cells, strict=True):
+            if head in shown:
+                assert set(cell.split()) <= set(said), (head, cell)
+    if shown != heads:
+        assert "There is no room here for: " in printed
+    if len(shown) > 1:
+        table_lines = printed.partition("There is no room")[0].splitlines()
+        assert max(cell_len(line.rstrip()) for line in table_lines) <= width
+
+
+@pytest.mark.usefixtures("_hostile")
+def test_an_id_is_whole_on_a_terminal_of_eighty_columns(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in (("users", "springfield"), ("runs", "springfield"), ("plans", "springfield")):
+        screen = Terminal()
+        monkeypatch.setattr("sys.stdout", screen)
+        code = cli(*words).code
+        assert code == 0
+        said = screen.getvalue().split()
+        assert {"u1", "R1", "P1"} & set(said), words

@@ -28,7 +28,9 @@ class Box:
         self.messages: list[tuple[str, str]] = []
         self.works = True
 
-    def __call__(self, addresses: Sequence[str], title: str, body: str) -> bool:
+    def __call__(
+        self, addresses: Sequence[str], title: str, body: str, severity: notify.Severity
+    ) -> bool:
         if not self.works:
             raise OSError("the channel is down")
         self.messages.append((title, body))
@@ -289,3 +291,50 @@ def test_a_message_is_not_lost_when_the_program_is_killed_while_it_sends(
     assert again.endswith("waits for your approval")
     town.at("2026-05-05 07:00")
     assert told(town, box) == []
+
+
+class Weighed(Box):
+    """Remembers how serious each message is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.severities: list[str] = []
+
+    def __call__(
+        self, addresses: Sequence[str], title: str, body: str, severity: notify.Severity
+    ) -> bool:
+        self.severities.append(severity.value)
+        return super().__call__(addresses, title, body, severity)
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_source_that_fails_is_told_as_a_failure_with_its_own_reason(
+    town: Town, failures: int
+) -> None:
+    box = Weighed()
+    town.vendor.fails = VendorFailure("users.csv is cut in the middle of line 17.")
+    for hour in ("05:00", "10:00", "14:00")[:failures]:
+        town.sync(f"2026-05-05 {hour}", scheduled=True)
+    notify.tell(town.database, town.slug, town.clock(), box)
+    _, body = box.messages[0]
+    assert "users.csv is cut in the middle of line 17." in body
+    assert box.severities[0] == "failure"
+    assert set(box.severities[1:]) <= {"warning"}, "it gives no new data, either"
+    box.severities.clear()
+    town.vendor.fails = None
+    town.sync("2026-05-06 05:00")
+    notify.tell(town.database, town.slug, town.clock(), box)
+    assert set(box.severities) == {"success"}
+
+
+def test_a_webhook_gets_the_severity_as_its_type(
+    town: Town, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, heard = webhook
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, url)
+    town.vendor.fails = VendorFailure("users.csv is cut in the middle of line 17.")
+    town.sync("2026-05-05 05:00", scheduled=True)
+    notify.tell(town.database, town.slug, town.clock())
+    (message,) = heard
+    assert message["type"] == "failure"
+    assert "cut in the middle of line 17" in message["message"]

@@ -30,7 +30,7 @@ from rostersync.service.run_one import run_due
 from rostersync.service.service import Bounds, Service
 from sync.acts.pause import pause_district
 from tests.kit.oneroster_folder import Folder, students
-from tests.kit.school_year import Person, Town, classes
+from tests.kit.school_year import Person, Town, classes, staff
 
 
 class Fake:
@@ -313,7 +313,7 @@ def test_a_scheduled_run_tells_what_it_found(
     due = town.at("2026-09-01 05:00").astimezone(UTC)
     heard: list[str] = []
 
-    def send(_: Any, title: str, body: str) -> bool:
+    def send(_: Any, title: str, body: str, severity: Any) -> bool:
         heard.append(title)
         return True
 
@@ -472,3 +472,23 @@ def test_a_sync_that_the_service_starts_says_its_steps_as_the_service_does(
     service = Service(database, log_format=log_format)
     service._launch(Due("springfield", 1, datetime(2026, 9, 1, tzinfo=UTC), paused=False))
     assert [env.get("ROSTERSYNC_LOG") for env in started] == [told]
+
+
+def test_the_outcome_of_each_sync_is_logged_on_the_districts_own_clock(
+    house: Callable[..., House], caplog: pytest.LogCaptureFixture
+) -> None:
+    home = house("springfield")
+    home.tick()
+    with caplog.at_level("INFO"):
+        assert home.tick(hours=1, minutes=6) == ["springfield"]
+        town = home.towns["springfield"]
+        town.vendor.join(*staff("s1", 3))
+        town.sync("2026-09-01 05:06")
+        home.end("springfield")
+        home.tick(seconds=20)
+    said = [record.getMessage() for record in caplog.records if "springfield" in record.message]
+    assert any(one.endswith("the sync due at 2026-09-01 05:00 CDT starts") for one in said)
+    assert any(
+        "the sync due at 2026-09-01 05:00 CDT ended: applied (R1, exit code 0, " in one
+        for one in said
+    ), said
