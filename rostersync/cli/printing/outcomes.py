@@ -224,7 +224,7 @@ def reading_sentence(name: str, certificate: dict[str, Any]) -> str:
 
 
 def suspected_sentence(number: int) -> str:
-    """Tell of people whom the vendor calls deleted before a full reading proves it (F4)."""
+    """Tell of people whom the vendor calls deleted before a full reading proves it."""
     from rostersync.cli.printing.words import people
 
     was = "1 person was" if number == 1 else f"{people(number)} were"
