@@ -7,14 +7,11 @@ else fail: what could not be told is told the next time.
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -27,6 +24,7 @@ from core.steps import log_of, step
 from core.storage.database import Database
 from core.storage.schema import District
 from core.storage.stored import utc_text
+from rostersync.service.channels import Severity, by_apprise, severity_of
 from sync.planning import grace
 from sync.rules.season import Season, next_change
 from sync.run import find
@@ -44,20 +42,8 @@ OPERATOR_VARIABLE = "ROSTERSYNC_NOTIFY"
 references, separated by spaces."""
 
 Told = dict[str, Any]
-Send = Callable[[Sequence[str], str, str, "Severity"], bool]
+Send = Callable[[Sequence[str], str, str, Severity], bool]
 """``send(addresses, title, body, severity)``: returns whether at least one address accepted it."""
-
-
-class Severity(StrEnum):
-    """How serious a message is; a webhook gets it as ``type``."""
-
-    INFO = "info"
-    SUCCESS = "success"
-    """Something that was told before is over."""
-    WARNING = "warning"
-    """Somebody should look at it."""
-    FAILURE = "failure"
-    """Something does not work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,23 +161,6 @@ def addresses_of(references: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def by_apprise(addresses: Sequence[str], title: str, body: str, severity: Severity) -> bool:
-    """Send by https://github.com/caronc/apprise: mail, Slack, Teams, a webhook (``json://``)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # its plugins' own affair
-        import apprise  # imported late: it costs half a second
-
-        logging.getLogger("apprise").setLevel(logging.CRITICAL)  # an address is a secret
-        reached = False
-        for address in addresses:
-            channel = apprise.Apprise()
-            if channel.add(address) and channel.notify(
-                body=body, title=title, notify_type=apprise.NotifyType(severity.value)
-            ):
-                reached = True
-    return reached
-
-
 def _sent(send: Send, addresses: Sequence[str], message: Message) -> bool:
     try:
         return send(addresses, message.title, message.body, message.severity)
@@ -213,7 +182,7 @@ def news(
 
     def say(topic: str, state: Any, title: str, *body: str) -> None:
         told[topic] = state
-        severity = _severity(topic, state)
+        severity = severity_of(topic, state)
         messages.append(Message(topic, f"{slug}: {title}", "\n".join(body), severity))
 
     _held(one, before, told, say)
@@ -240,22 +209,6 @@ def news(
     _rollover(database, connection, found, now, before, told, say)
     _grace(connection, found, now, before, told, say)
     return told, messages
-
-
-_FAILURES = frozenset({"failed", "uploads"})
-_WARNINGS = frozenset({"held", "drifted", "grace", "waiting"})
-
-
-def _severity(topic: str, state: Any) -> Severity:
-    """Return how serious it is that a topic has this state."""
-    kind = topic.partition(":")[0]
-    if kind in ("source", "stale"):
-        if state in ("ok", False):
-            return Severity.SUCCESS
-        return Severity.FAILURE if kind == "source" else Severity.WARNING
-    if kind in _FAILURES:
-        return Severity.FAILURE
-    return Severity.WARNING if kind in _WARNINGS else Severity.INFO
 
 
 def _held(one: Any, before: Told, told: Told, say: Callable[..., None]) -> None:

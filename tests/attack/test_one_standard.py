@@ -151,7 +151,7 @@ def test_i10_a_row_for_each_school_is_one_person_by_the_first_type_they_have(
     assert [tuple(row) for row in keys] == [
         ("userid:District:1", 2), ("userid:State:2", 2), ("userid:studentUniqueId:1", 2)
     ]  # fmt: skip
-    assert roster.joined() == 5, "whoever has none of the types stays two"
+    assert roster.joined() == 5, "a person who has none of the types stays two"
 
 
 EMPTY: list[Any] = ["", [], {}, None, "  ", [""], [None], [{}]]

@@ -23,7 +23,7 @@ from core.storage.database import Database, open_database
 from rostersync.cli import door
 from rostersync.cli.app import run
 from rostersync.cli.door import harmless, json_pieces
-from rostersync.cli.printing import tables as printed
+from rostersync.cli.printing import tables as room
 from rostersync.cli.printing.words import CAPABILITIES
 from tests.kit import tables
 from tests.kit.command_line import Cli
@@ -118,7 +118,7 @@ def test_no_name_forges_a_line_acts_on_a_terminal_or_is_a_formula(
             [
                 tables.district(),
                 tables.user("u1", names[0], names[1]),
-                given.school("s1", names[2]),
+                tables.school("s1", names[2]),
                 tables.run(1),
                 tables.plan(1, size=1, counts={"archive": 1}),
                 tables.change(
@@ -176,9 +176,9 @@ def test_a_long_table_looks_like_a_short_one(
 ) -> None:
     shown = []
     for long_ones_begin_at in (10**6, 3):
-        monkeypatch.setattr(printed, "LONG_TABLE", long_ones_begin_at)
+        monkeypatch.setattr(room, "LONG_TABLE", long_ones_begin_at)
         rows = [(n, wide * (n % 4), None) for n in range(9)]
-        printed.table(door.Door(as_json=False, url=None), ("number", "name", "x"), rows, empty="")
+        room.table(door.Door(as_json=False, url=None), ("number", "name", "x"), rows, empty="")
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1]
     assert shown[0].count("\n") == 11
@@ -199,7 +199,7 @@ def test_no_table_splits_a_word_however_narrow_the_window(
     out = io.StringIO()
     one = door.Door()
     one.__dict__["out"] = Console(file=out, width=width, highlight=False, emoji=False)
-    printed.table(one, heads, rows, empty="", keep=heads[-1:])
+    room.table(one, heads, rows, empty="", keep=heads[-1:])
     printed = out.getvalue()
     shown = [head for head in heads if head in printed.split("\n", 1)[0].split()]
     assert shown[0] == heads[0]

@@ -14,6 +14,7 @@ import pytest
 from core.errors import CredentialsRefused, VendorFailure
 from core.failpoints import at_failpoints
 from rostersync.service import notify
+from rostersync.service.channels import Severity
 from sync.acts import pause
 from sync.sources.health import resume_source
 from tests.kit.command_line import Cli
@@ -28,9 +29,7 @@ class Box:
         self.messages: list[tuple[str, str]] = []
         self.works = True
 
-    def __call__(
-        self, addresses: Sequence[str], title: str, body: str, severity: notify.Severity
-    ) -> bool:
+    def __call__(self, addresses: Sequence[str], title: str, body: str, severity: Severity) -> bool:
         if not self.works:
             raise OSError("the channel is down")
         self.messages.append((title, body))
@@ -300,9 +299,7 @@ class Weighed(Box):
         super().__init__()
         self.severities: list[str] = []
 
-    def __call__(
-        self, addresses: Sequence[str], title: str, body: str, severity: notify.Severity
-    ) -> bool:
+    def __call__(self, addresses: Sequence[str], title: str, body: str, severity: Severity) -> bool:
         self.severities.append(severity.value)
         return super().__call__(addresses, title, body, severity)
 
