@@ -247,6 +247,7 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "kept_archived": "Archived by hand to stay so.",
             "kept_until": "Until this day.",
             "sources": "The sources that hold them.",
+            "external_ids": 'Their records there: each `{"source", "external_id"}`.',
         },
     ),
     "feed": (

@@ -166,11 +166,11 @@ def _page(connection: Connection, page: Any) -> Iterator[Json]:
     members: dict[str, list[Any]] = {}
     for row in connection.execute(_MEMBERS, {"users": ids}):
         members.setdefault(row.user_id, []).append(row)
-    held: dict[str, dict[str, None]] = {}
-    for target, name in connection.execute(_HOLDERS, {"users": ids}):
-        held.setdefault(target, {})[name] = None
+    held: dict[str, list[Json]] = {}
+    for target, name, external_id in connection.execute(_HOLDERS, {"users": ids}):
+        held.setdefault(target, []).append({"source": name, "external_id": external_id})
     for row in page:
-        yield _user(row, members.get(row.id, []), list(held.get(row.id, {})))
+        yield _user(row, members.get(row.id, []), held.get(row.id, []))
 
 
 _MEMBERS = (
@@ -187,7 +187,7 @@ _MEMBERS = (
 )
 
 
-def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
+def _user(row: Any, members: list[Any], records: list[Json]) -> Json:
     schools: dict[str, Json] = {}
     for member in members:
         if member.school_id:
@@ -222,7 +222,8 @@ def _user(row: Any, members: list[Any], sources: list[str]) -> Json:
         "locked_fields": row.locked_fields or [],
         "kept_archived": row.kept_archived,
         "kept_until": row.kept_until,
-        "sources": sources,
+        "sources": list(dict.fromkeys(one["source"] for one in records)),
+        "external_ids": records,
     }
 
 
@@ -300,9 +301,9 @@ _SCHOOLS = select(School.id, School.name).where(School.district_id == bindparam(
 # Both join three tables for few people, who are found by their ids or by the key of one record.
 
 _HOLDERS = text(
-    "SELECT l.target_id, s.name FROM links l JOIN records r ON r.id = l.record_id"
+    "SELECT l.target_id, s.name, r.external_id FROM links l JOIN records r ON r.id = l.record_id"
     " JOIN sources s ON s.id = r.source_id WHERE l.target_id IN :users AND l.held"
-    " ORDER BY s.precedence, s.name"
+    " ORDER BY s.precedence, s.name, r.external_id"
 ).bindparams(bindparam("users", type_=String, expanding=True))
 _BY_RECORD = text(
     "SELECT l.target_id FROM links l JOIN records r ON r.id = l.record_id"

@@ -156,8 +156,10 @@ def _tell(door: Door, done: Uploaded, given: str, *, whole: bool) -> None:
             door.say(f"and {count(rest)} more: add --report csv for all of them")
         door.say()
     say_outcome(door, done.outcome, whole=whole)
+    noted = {note for one in done.outcome.certificates.values() for note in one.get("notes") or ()}
     for sentence in done.said:
-        door.say(sentence)
+        if sentence not in noted:  # it stands under the reading
+            door.say(sentence)
     door.say(f"The file is U{done.upload_id}: {done.status}, {MEANINGS[done.status]}.")
 
 

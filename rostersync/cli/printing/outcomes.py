@@ -143,6 +143,8 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
     """Print an outcome for a person: its readings, its plans, the sentence of its status."""
     for name, certificate in outcome.certificates.items():
         door.say(reading_sentence(name, certificate))
+        for note in certificate.get("notes") or ():
+            door.say(f"  {note}")
         if suspected := certificate.get("suspected"):
             door.say(f"  {suspected_sentence(suspected)}")
         met = met_sentence(certificate)

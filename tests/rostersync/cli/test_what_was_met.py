@@ -25,3 +25,22 @@ def test_words_of_a_csv_that_are_not_understood_are_counted_and_told(
     folder.write([*students(*range(5)), *strange, Person("odd9", "Odd", grade="Upper Sixth")])
     certificate = cli("sync", D, "--json").document["certificates"]["sis"]
     assert (sum(certificate["unknown"].values()), certificate["extra"]) == (1, {})
+
+
+def test_the_notes_of_a_reading_are_told_and_people_have_the_ids_of_their_sources(
+    cli: Cli, tmp_path: Path
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write(students(*range(3)))
+    (manifest,) = tmp_path.rglob("manifest.csv")
+    manifest.unlink()
+    cli("load", str(folder.file))
+    notes = cli("plan", D, "--json").document["certificates"]["sis"]["notes"]
+    assert notes
+    said = cli("sync", D).out
+    for note in notes:
+        assert f"\n  {note}\n" in said
+    for user in cli("users", D, "--json").document:
+        (record,) = user["external_ids"]
+        assert record["source"] == "sis"
+        assert user["email"] == f"{record['external_id']}@springfield.example"
