@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, update
 from core.failpoints import failpoint
 from core.storage.database import Database
 from core.storage.schema import Plan
+from core.storage.watch import count_outside_edits
 from sync.ledger.apply import Drifted, apply_in
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch
@@ -249,6 +250,7 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
             outcome.status = outcome.error.status
     outcome.codes = tuple(codes)
     with run.database.write() as connection:
+        outcome.outside_edits = count_outside_edits(connection, run.district.id)
         close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
         outcome.left_open = left_open(connection, run.district.slug, run.now)
         _note_left_open(connection, run, outcome.left_open)

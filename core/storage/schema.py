@@ -622,6 +622,26 @@ class FlexRequest(
     plan_id = optional(BigInteger())
 
 
+class Applying(Row, name="applying"):
+    """The plan that the current transaction applies: SQLite's triggers look here.
+
+    Committed, the table is always empty (``core/storage/watch.py``).
+    """
+
+    plan_id = required(BigId, primary_key=True)
+
+
+class OutsideEdit(Row, name="outside_edits"):
+    """A person whose row or memberships were written past the ledger; a trigger notes them.
+
+    They stay here until a repair has put them back (``core/storage/watch.py``).
+    """
+
+    district_id = required(BigId, primary_key=True)
+    user_id = required(String(32), primary_key=True)
+    """Empty: the whole table was emptied at once."""
+
+
 class Installation(
     Row,
     name="installation",

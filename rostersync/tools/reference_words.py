@@ -166,8 +166,8 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
         {
             "id": "Like `P12`.",
             "district": "Its slug.",
-            "kind": "`sync`, `upload`, `hand`, `undo`, `switch`, `domain`, `retire`, `merge` or"
-            " `purge`.",
+            "kind": "`sync`, `upload`, `hand`, `undo`, `switch`, `domain`, `retire`, `merge`,"
+            " `purge` or `repair`.",
             "status": "`planned`, `held`, `approved`, `applied`, `rejected`, `superseded`,"
             " `expired` or `drifted`.",
             "digest": "The seal over its changes and their preconditions.",

@@ -16,6 +16,7 @@ from core.storage.database import Database
 from core.storage.stored import utc_text
 from sync.acts.ordered_plan import named_in_conflicts, order_plan
 from sync.ledger.draft import Step
+from sync.ledger.erasure import sealed_erasure
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
 
@@ -53,7 +54,8 @@ def purge(
                 )
             if asked.draft.full:
                 asked.draft.flush(asked.connection)
-        asked.effects["purge"] = True
+        asked.draft.flush(asked.connection)
+        asked.effects["purge"] = sealed_erasure(asked.connection, asked.draft.plan_id)
     return asked.outcome
 
 

@@ -19,6 +19,7 @@ from core.storage.database import Database
 from core.storage.schema import District, Plan, Run
 from core.storage.stored import from_json
 from sync.acts.ordered_plan import OrderedPlan, order_plan
+from sync.ledger.directory import REPAIR
 from sync.ledger.draft import Step
 from sync.ledger.effects import SOURCE_KINDS
 from sync.run.clock import Clock
@@ -81,6 +82,11 @@ def _plans(connection: Connection, district_id: int, slug: str, run_id: int) -> 
         raise UsageError(
             "A purge cannot be undone: what it erased is gone.",
             hint="People who are still shared join again at the next run.",
+        )
+    if any(plan.kind == REPAIR for plan in plans):
+        raise UsageError(
+            "A repair cannot be undone: it put people back to what the history says.",
+            hint="Change them with rostersync user edit, or at their source.",
         )
     return plans
 

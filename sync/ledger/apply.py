@@ -24,8 +24,10 @@ from core.steps import log_of, step
 from core.storage.database import Database
 from core.storage.schema import Change, District, Plan, Source, User
 from core.storage.stored import utc_text
+from core.storage.watch import applying
 from sync.ledger import headcount
-from sync.ledger.effects import SOURCE_KINDS, take_effect
+from sync.ledger.directory import REPAIR, UNPLANNED
+from sync.ledger.effects import SOURCE_KINDS, settle_outside_edits, take_effect
 from sync.ledger.new_memberships import keep_places
 from sync.run.display import PLAN, RUN, shown_id
 from sync.run.open_records import opening
@@ -95,20 +97,24 @@ def _apply_in(
     places = keep_places(database, connection, about)
     _check_preconditions(database, places, about, shape)
     failpoint("apply.checked")
-    held = headcount.held_where(database)
-    before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
+    held = headcount.EVERYBODY if shape.repairs else headcount.held_where(database)
+    if shape.repairs:  # what the tables say just now, nobody has counted
+        before = headcount.kept(connection, plan_id)
+    else:
+        before = {} if shape.only_creates else headcount.count(connection, plan_id, held)
     failpoint("apply.counted")
-    for name, query in _writing(database, shape, places.name):
-        connection.execute(query, about)
-        failpoint(f"apply.{name}")
-    database.analyze_after_load(
-        connection, plan.size, "users", "links", "memberships", new=shape.only_creates
-    )
-    if plan.kind == "hand":
-        connection.execute(_TOUCHED_BY_HAND, {"plan": plan_id, "hand_at": now})
-        failpoint("apply.hand")
-    take_effect(database, connection, plan.kind, plan.effects or {}, about, now)
-    failpoint("apply.effects")
+    with applying(database, connection, plan_id, size=plan.size):
+        for name, query in _writing(database, shape, places.name):
+            connection.execute(query, about)
+            failpoint(f"apply.{name}")
+        database.analyze_after_load(
+            connection, plan.size, "users", "links", "memberships", new=shape.only_creates
+        )
+        if plan.kind == "hand":
+            connection.execute(_TOUCHED_BY_HAND, {"plan": plan_id, "hand_at": now})
+            failpoint("apply.hand")
+        take_effect(database, connection, plan.kind, plan.effects or {}, about, now)
+        failpoint("apply.effects")
     after = headcount.count(
         connection, plan_id, headcount.brought(database, places) if shape.only_creates else held
     )
@@ -130,6 +136,8 @@ def _apply_in(
         },
     )
     failpoint("apply.plan")
+    if shape.repairs:  # the plan is among those applied by now
+        settle_outside_edits(connection, plan.district_id)
     connection.execute(_ADVANCED, {"district": plan.district_id, "size": plan.size, "chain": chain})
     failpoint("apply.district")
     return int(district.serial) + 1
@@ -187,11 +195,13 @@ class Shape:
     fields: frozenset[str]
     """The fields that an update of a user sets. Only these are set, because SQLite rewrites an
     index whenever one of its columns is set, even to the same value."""
+    repairs: bool = False
+    """People are put back to what the ledger says of them (``sync/ledger/directory.py``)."""
 
     @property
     def only_creates(self) -> bool:
         """Return whether the plan only creates people."""
-        return self.actions <= {"create"}
+        return self.actions <= {"create"} and not self.repairs
 
 
 def shape_of(database: Database, connection: Connection, plan_id: int, kind: str) -> Shape:
@@ -212,6 +222,7 @@ def shape_of(database: Database, connection: Connection, plan_id: int, kind: str
         kind not in SOURCE_KINDS,
         any(rests for _, _, rests in rows),
         fields,
+        kind == REPAIR,
     )
 
 
@@ -356,6 +367,8 @@ def _writing(database: Database, shape: Shape, places: str) -> Sequence[Named]:
         done.append(("schools_status", _status(database, "schools", "school")))
     if shape.school_actions - {"create"}:
         done.append(("schools_revised", _REVISE.format(table="schools", kind="school")))
+    if shape.repairs:
+        done.append(("memberships_left_over", _LEFT_OVER))
     if "create" in shape.actions:
         done.append(("created", _create_users(database)))
     if shape.actions & UPDATES:
@@ -369,6 +382,8 @@ def _writing(database: Database, shape: Shape, places: str) -> Sequence[Named]:
     if not shape.only_creates:
         done.append(("status", _status(database, "users", "user")))
         done.append(("revised", _REVISE.format(table="users", kind="user")))
+    if shape.repairs:
+        done.append(("put_back", _put_back(database)))
     if shape.moves_links:
         done.append(("links_ended", _end_links(database)))
         done.append(("links_moved", _move_links(database)))
@@ -453,6 +468,19 @@ def _attributes(database: Database) -> str:
     )
 
 
+def _put_back(database: Database) -> str:
+    sets = ", ".join(
+        f"{name} = CASE WHEN {database.json_has('c.after', name)}"
+        f" THEN {read('c.after', name)} ELSE users.{name} END"
+        for name in UNPLANNED
+        for read in (database.json_true if name == "kept_archived" else database.json_text,)
+    )
+    return (
+        f"UPDATE users SET {sets} FROM changes c WHERE c.plan_id = :plan AND c.kind = 'user'"
+        " AND c.target_id = users.id AND c.after IS NOT NULL"
+    )
+
+
 def _end_memberships(database: Database) -> str:
     return (
         "DELETE FROM memberships WHERE user_id IN (SELECT c.target_id FROM changes c"
@@ -527,6 +555,10 @@ _REVISE = (  # updated people have a new revision already, so no row is written 
     "UPDATE {table} SET revision = revision + 1 WHERE id IN (SELECT target_id FROM changes"
     " WHERE plan_id = :plan AND kind = '{kind}' AND revision IS NOT NULL"
     f" GROUP BY target_id HAVING COUNT(CASE WHEN {_UPDATES.format(of='')} THEN 1 END) = 0)"
+)
+_LEFT_OVER = (  # of people whose own row somebody has deleted
+    "DELETE FROM memberships WHERE user_id IN (SELECT target_id FROM changes"
+    " WHERE plan_id = :plan AND kind = 'user' AND action = 'create')"
 )
 _MEMBERSHIPS = (  # in the order of their key
     "INSERT INTO memberships (user_id, role, school_id, is_primary)"

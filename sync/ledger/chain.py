@@ -1,11 +1,12 @@
 """The ledger's hash chain over the applied plans of a district, and its verification.
 
-Changes that a purge has erased are counted; their digests still carry the chain.
+Changes that a purge has erased are counted; their digests still carry the chain, and the purge
+shows that what is left of them is as it was (``sync/ledger/erasure.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -16,8 +17,11 @@ from core.models import Kind
 from core.storage.database import Database
 from core.storage.schema import Change, District, Plan
 from core.storage.stored import from_json
+from sync.ledger import erasure
 from sync.ledger.apply import chain_of
+from sync.ledger.directory import people_apart
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
+from sync.ledger.head import Head, is_held, lost, missing_districts
 from sync.ledger.seal import with_effects
 
 
@@ -31,24 +35,56 @@ class DistrictReport:
     erased: int = 0
     serial: int = 0
     problems: list[str] = field(default_factory=list)
+    people: list[dict[str, Any]] | None = None
+    """In whom the ledger and the tables differ; None: not asked."""
+
+    @property
+    def intact(self) -> bool:
+        """Nothing was found."""
+        return not self.problems and not self.people
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as the command line prints it."""
         return {
-            "district": self.district, "intact": not self.problems, "plans": self.plans,
+            "district": self.district, "intact": self.intact, "plans": self.plans,
             "changes": self.changes, "erased": self.erased, "serial": self.serial,
             "problems": self.problems,
+            **({} if self.people is None else {"people": self.people}),
         }  # fmt: skip
 
 
-def verify(database: Database, slug: str | None = None) -> dict[str, Any]:
-    """Verify the chains of one district or of all: ``{"intact", "districts": [report…]}``."""
+def verify(
+    database: Database,
+    slug: str | None = None,
+    *,
+    directory: bool = False,
+    heads: Mapping[str, Head] | None = None,
+) -> dict[str, Any]:
+    """Verify the chains of one district or of all: ``{"intact", "districts": [report…]}``.
+
+    ``directory``: also rebuild the people from the ledger and name those who differ. ``heads``:
+    what the chains must still hold.
+    """
+    heads = heads or {}
     with database.read() as connection:
         rows = connection.execute(_DISTRICTS).all()
-        wanted = [row for row in rows if slug in (None, row.slug)]
-        reports = [_verify_district(connection, row) for row in wanted]
+        reports = []
+        for row in rows:
+            if slug not in (None, row.slug):
+                continue
+            report = _verify_district(connection, row)
+            if row.slug in heads and not is_held(connection, heads[row.slug]):
+                report.problems.append(lost(heads[row.slug]))
+            if directory:
+                report.people = [one.as_json() for one in people_apart(connection, row.id)]
+            reports.append(report)
+        if slug is None:
+            reports += [
+                DistrictReport(gone, problems=["the district is no longer there"])
+                for gone in missing_districts(heads, [row.slug for row in rows])
+            ]
     return {
-        "intact": not any(report.problems for report in reports),
+        "intact": all(report.intact for report in reports),
         "districts": [report.as_json() for report in reports],
     }
 
@@ -56,11 +92,13 @@ def verify(database: Database, slug: str | None = None) -> dict[str, Any]:
 def _verify_district(connection: Connection, district: Any) -> DistrictReport:
     report = DistrictReport(district.slug, serial=district.serial)
     chain, serial = b"", 0
+    unexplained = erasure.unexplained(connection, district.id)
     for plan in connection.execute(_PLANS, {"district": district.id}).all():
         report.plans += 1
         digest, size, erased, altered = fold(connection, plan.id)
         report.changes += size
         report.erased += erased
+        altered += unexplained.get(plan.id, 0)
         if altered:
             report.problems.append(f"P{plan.id}: {altered} changes are not what was applied")
         if digest != plan.digest or size != plan.size:
@@ -72,6 +110,10 @@ def _verify_district(connection: Connection, district: Any) -> DistrictReport:
             report.problems.append(f"P{plan.id}: the chain is broken here")
             chain = plan.chain or b""
         serial = plan.first_serial + plan.size - 1
+    report.problems += [
+        f"P{plan_id}: what this purge erased is not what is left of it"
+        for plan_id in erasure.broken_erasures(connection, district.id)
+    ]
     if chain != district.chain:
         report.problems.append("the district does not end where its chain does")
     if serial != district.serial:
@@ -85,14 +127,19 @@ def fold(connection: Connection, plan_id: int) -> tuple[bytes, int, int, int]:
     for row in _changes(connection, plan_id):
         size += 1
         digest.update(row.digest)
-        if row.salt is None:
+        if row.salt is None and _is_empty(row):
             erased += 1
-        elif bytes(row.digest) != _digest(row):
+        elif row.salt is None or bytes(row.digest) != _digest(row):
             altered += 1
     effects = connection.execute(_EFFECTS, {"plan": plan_id}).scalar()
     if effects:
         return with_effects(digest.digest(), effects), size, erased, altered
     return digest.digest(), size, erased, altered
+
+
+def _is_empty(row: Any) -> bool:
+    """Say whether a change says nothing any more, as a purge leaves it."""
+    return row.before is None and row.after is None and row.content_print is None
 
 
 def _changes(connection: Connection, plan_id: int) -> Iterator[Any]:
@@ -144,6 +191,7 @@ _SOME_CHANGES = (
         Change.reason,
         Change.salt,
         Change.digest,
+        Change.content_print,
     )
     .where(Change.plan_id == bindparam("plan"), Change.seq > bindparam("last"))
     .order_by(Change.seq)

@@ -24,6 +24,8 @@ from sqlalchemy import (
 
 from core.storage.database import Database
 from core.storage.schema import Conflict, DomainAlias, OpenRecord, Record, Source, Undone
+from core.storage.watch import forget_outside_edits, outside_edits
+from sync.ledger.directory import apart_among
 from sync.run.open_records import opening
 
 SOURCE_KINDS = ("sync", "upload")
@@ -60,6 +62,15 @@ def take_effect(
     for name, take in _EFFECTS.items():
         if given := effects.get(name):
             take(applying, given)
+
+
+def settle_outside_edits(connection: Connection, district_id: int) -> None:
+    """Forget that people were edited past the ledger, if they are now as the ledger says."""
+    noted = outside_edits(connection, district_id)
+    for first in range(0, len(noted), 500):
+        some = noted[first : first + 500]
+        apart = {one.user_id for one in apart_among(connection, district_id, some)}
+        forget_outside_edits(connection, district_id, set(some) - apart)
 
 
 def _retire(applying: _Applying, sources: Sequence[int]) -> None:
@@ -103,6 +114,12 @@ def _purge(applying: _Applying, _: object) -> None:
         applying.connection.execute(erase, applying.about)
 
 
+def _remove(applying: _Applying, _: object) -> None:
+    """Take away the rows of people whom no plan has made."""
+    for remove in _REMOVE:
+        applying.connection.execute(remove, applying.about)
+
+
 def _forget_undone(applying: _Applying, _: object) -> None:
     """What was undone is done again: nothing is held because of the undoing."""
     for ids in _touched(applying.database):
@@ -130,6 +147,7 @@ _EFFECTS: Mapping[str, Callable[[_Applying, Any], None]] = {
     "purge": _purge,
     "redone": _forget_undone,
     "undone": _remember_undone,
+    "removes": _remove,
 }
 
 
@@ -166,8 +184,8 @@ _PURGE = (
         f" (SELECT plan_id FROM changes WHERE target_id IN {_PURGED})"
     ),
     text(
-        "UPDATE changes SET before = NULL, after = NULL, salt = NULL, content_print = NULL"
-        f" WHERE target_id IN {_PURGED} AND plan_id <> :plan"
+        "UPDATE changes SET before = NULL, after = NULL, basis = NULL, salt = NULL,"
+        f" content_print = NULL WHERE target_id IN {_PURGED} AND plan_id <> :plan"
     ),
     text(f"DELETE FROM conflicts WHERE record_id IN {_THEIR_RECORDS}"),
     text(f"DELETE FROM undone WHERE record_id IN {_THEIR_RECORDS}"),
@@ -186,6 +204,10 @@ _PURGE = (
     text(f"DELETE FROM users WHERE id IN {_PURGED}"),
 )
 """Nothing about the people whom a plan purges stays, except for the digests of the chain."""
+_REMOVE = (
+    text(f"DELETE FROM memberships WHERE user_id IN {_PURGED}"),
+    text(f"DELETE FROM users WHERE id IN {_PURGED}"),
+)
 
 
 def _touched(database: Database) -> tuple[str, ...]:

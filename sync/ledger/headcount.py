@@ -72,6 +72,12 @@ def _groups(source_id: int, school: str, role: str) -> tuple[Group, Group, Group
 # -- what is kept
 
 
+def kept(connection: Connection, plan_id: int) -> Counts:
+    """Return the newest headcount of every group of the plan's district."""
+    rows = connection.execute(_KEPT, {"plan": plan_id})
+    return {Group(row[0], *row[1:4]): row.people for row in rows}
+
+
 def write(
     database: Database,
     connection: Connection,
@@ -168,6 +174,17 @@ def held_where(database: Database) -> Held:
     )
 
 
+EVERYBODY = Held(
+    text(
+        "SELECT u.id, r.source_id, COALESCE(m.school_id, ''), COALESCE(m.role, '') FROM users u"
+        " JOIN links l ON l.target_id = u.id AND l.held JOIN records r ON r.id = l.record_id"
+        " LEFT JOIN memberships m ON m.user_id = u.id WHERE u.status = 'active'"
+        " AND u.district_id = (SELECT district_id FROM plans WHERE id = :plan) ORDER BY u.id"
+    )
+)
+"""The query for everybody of the plan's district: a repair counts anew."""
+
+
 def brought(database: Database, places: PlanPlaces) -> Held:
     """Ask for the people of a plan that only creates; ``new_memberships`` says where they are."""
     active = f"{database.json_text('c.after', 'status')} = 'active'"
@@ -189,6 +206,11 @@ def brought(database: Database, places: PlanPlaces) -> Held:
     )
 
 
+_KEPT = text(
+    "SELECT c.source_id, c.scope, c.school_id, c.role, c.people FROM census c JOIN sources s"
+    " ON s.id = c.source_id WHERE s.district_id = (SELECT district_id FROM plans WHERE id = :plan)"
+    " ORDER BY c.since, c.plan_id"
+)
 _NEWEST = "ORDER BY since DESC, plan_id DESC LIMIT 1"
 _NOW = f"SELECT people FROM census WHERE {{this}} {_NEWEST}"
 _LAST = (_NOW, f"SELECT since FROM census WHERE {{this}} {_NEWEST}")

@@ -26,6 +26,7 @@ CHANGES: Mapping[str, str] = {
     "by_hand": "An admin did it by hand.",
     "domain_change": "The addresses move to another email domain; a person ordered this plan.",
     "merged": "A person said that two users are one.",
+    "put_back": "Somebody wrote to the database past the program; a person ordered the way back.",
     "retention": "Archived for longer than the district keeps people.",
     "moved": "Somebody left and the same person joined under another record: one update.",
     "same_crd_id": "The same CRD number: the same person.",

@@ -45,6 +45,8 @@ class Outcome:
     """What a run leaves for a person to look at, as ``sync/views/left_open.py`` counts it."""
     left: list[str] = field(default_factory=list)
     """For an undo: the ids of users and schools that were changed since and are left alone."""
+    outside_edits: int = 0
+    """For a sync or plan: how many people somebody has edited in the database past the ledger."""
 
     @property
     def exit_code(self) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Result, Select, bindparam, exists, func, select
 
-from core.storage.schema import Conflict, District, Plan, Run, Source, Upload
+from core.storage.schema import Conflict, District, OutsideEdit, Plan, Run, Source, Upload
 from sync.rules.quarantine import is_stale, read_health
 from sync.rules.return_guard import PAUSED_WORDS, TROUBLED_WORDS
 from sync.rules.season import Season
@@ -24,7 +24,17 @@ from sync.views.waiting import COUNT_WAITING
 
 Json = dict[str, Any]
 
-NEEDS = ("stopped", "failed", "upload", "held", "drifted", "stale", "withheld", "conflicts")
+NEEDS = (
+    "stopped",
+    "failed",
+    "edited",
+    "upload",
+    "held",
+    "drifted",
+    "stale",
+    "withheld",
+    "conflicts",
+)
 """What needs a person, the most pressing first."""
 
 WATCH = ("slowed", "failing", "vendor", "waiting", "rows")
@@ -49,6 +59,7 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     held = {row.district_id: row for row in read(_HELD)}
     conflicts = {row.district_id: row.open for row in read(_CONFLICTS)}
     waiting = {row.district_id: row.people for row in read(COUNT_WAITING)}
+    edited = {row.district_id: row.people for row in read(_EDITED)}
     runs = {row.district_id: row for row in read(_RUNS)}
     uploads: dict[int, list[str]] = defaultdict(list)
     for row in read(_UPLOADS):
@@ -57,7 +68,7 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     found = [
         _one(
             calendar_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
-            uploads[row.id], runs.get(row.id), waiting.get(row.id, 0), now,
+            uploads[row.id], runs.get(row.id), waiting.get(row.id, 0), edited.get(row.id, 0), now,
         )
         for row in rows
     ]  # fmt: skip
@@ -106,6 +117,11 @@ _UPLOADS = (
     .order_by(Upload.id)
 )
 """Files that waited and then could not be read: nobody was there to be told."""
+_EDITED = (
+    select(OutsideEdit.district_id, func.count().label("people"))
+    .join_from(OutsideEdit.table, District.table, District.id == OutsideEdit.district_id)
+    .group_by(OutsideEdit.district_id)
+)
 _OF_DISTRICT = Run.table.alias()
 _LAST_RUN = (
     select(func.max(_OF_DISTRICT.c.id))
@@ -125,6 +141,7 @@ def _one(
     uploads: Sequence[str],
     last: Any,
     waiting: int,
+    edited: int,
     now: datetime,
 ) -> Json:
     settings = found.settings
@@ -146,6 +163,7 @@ def _one(
     facts = {
         "stopped": "stopped" in states,
         "failed": run is not None and run["status"] == "failed",
+        "edited": edited > 0,
         "upload": bool(uploads),
         "held": plan is not None and plan["status"] == "held",
         "drifted": run is not None and run["status"] == "drifted",
@@ -175,6 +193,7 @@ def _one(
         "held_plan": plan,
         "conflicts": conflicts,
         "failed_uploads": list(uploads),
+        "outside_edits": edited,
         "waiting_schools": len(found.state.waiting) if not found.state.waited_out else 0,
         "waiting_people": waiting,
         "sources": shown_sources,

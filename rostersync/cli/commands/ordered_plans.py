@@ -44,7 +44,7 @@ def undo(
 
     who = actor or login_name()
     outcome = undo_run(door.database, parse_id(RUN, run), actor=who, reason=reason)
-    _say_left(door, outcome, "Changed since, and left as they are")
+    say_left(door, outcome, "Changed since, and left as they are")
     return finish(door, outcome, apply=apply_, actor=who)
 
 
@@ -62,7 +62,7 @@ def rename_domain(
 
     who = actor or login_name()
     outcome = rename(door.database, district, old, new, actor=who, reason=reason)
-    _say_left(door, outcome, "Left out, because somebody has the new address")
+    say_left(door, outcome, "Left out, because somebody has the new address")
     return finish(door, outcome, apply=apply_, actor=who)
 
 
@@ -141,7 +141,8 @@ def purge(
     return finish(door, outcome, apply=apply_, actor=who)
 
 
-def _say_left(door: Door, outcome: Outcome, said: str) -> None:
+def say_left(door: Door, outcome: Outcome, said: str) -> None:
+    """Name the people whom an ordered plan leaves as they are."""
     if outcome.left and not door.as_json:
         more = f" and {len(outcome.left) - NAMED} more" if len(outcome.left) > NAMED else ""
         door.say(f"{said}: {', '.join(outcome.left[:NAMED])}{more}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import Door, command
+from rostersync.cli.commands.ordered_plans import ApplyOption, ReasonOption, finish, say_left
+from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing import words
 from rostersync.cli.printing.tables import table
 
@@ -30,12 +31,14 @@ def register(app: typer.Typer) -> None:
     command(app, "districts")(districts)
     command(app, "connectors")(connectors)
     database = typer.Typer(
-        help="The database: bring its tables up to date, verify its history, change its key.",
+        help="The database: bring its tables up to date, verify and repair, change its key.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
     command(database, "upgrade")(upgrade)
     command(database, "verify")(verify)
+    command(database, "head")(head_of)
+    command(database, "repair")(repair)
     command(database, "new-key")(new_key)
     app.add_typer(database, name="db")
 
@@ -212,11 +215,54 @@ def verify(
     district: Annotated[
         str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
     ] = None,
+    directory: Annotated[
+        bool,
+        typer.Option("--directory", help="Name the people who are not as the history says."),
+    ] = False,
+    head: Annotated[
+        Path | None,
+        typer.Option("--head", metavar="FILE", help="What db head printed: it must be held yet."),
+    ] = None,
 ) -> int:
     """Check with the hash chain that the history was not altered."""
     from rostersync.cli.printing.verification import verify as check
 
-    return check(door, district)
+    return check(door, district, directory=directory, head=head)
+
+
+def head_of(
+    door: Door,
+    district: Annotated[
+        str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
+    ] = None,
+) -> None:
+    """Print how far the history has come, signed, to keep apart from the database.
+
+    The document is JSON. db verify --head FILE shows later that the history still holds all of it.
+    """
+    from sync.ledger.head import heads_of
+    from sync.run import find
+
+    if district is not None:
+        with door.reading() as connection:
+            find.district_row(connection, district)
+    door.document(heads_of(door.database, district))
+
+
+def repair(
+    door: Door,
+    district: DistrictArgument,
+    reason: ReasonOption = None,
+    apply_: ApplyOption = False,
+    actor: ActorOption = None,
+) -> int:
+    """Make a plan that puts people back to what the history says."""
+    from sync.acts.repair import repair as plan_repair
+
+    who = actor or login_name()
+    outcome = plan_repair(door.database, district, actor=who, reason=reason)
+    say_left(door, outcome, "Not put back, because only a person can tell who they are")
+    return finish(door, outcome, apply=apply_, actor=who)
 
 
 def new_key(door: Door) -> None:

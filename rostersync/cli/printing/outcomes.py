@@ -74,7 +74,8 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
     """Return the document of ``sync``, ``apply``, ``approve`` and ``undo``.
 
     ``left`` is there when an undo leaves people as they are: their ids. ``waiting`` names the
-    people who wait for a rollover, if the run has found any.
+    people who wait for a rollover, if the run has found any. ``outside_edits`` counts the people
+    whom somebody has edited past the ledger, if there are any.
     """
     from sync.run.display import RUN, shown_id
     from sync.views import plans
@@ -97,6 +98,7 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
         **({"left": outcome.left} if outcome.left else {}),
         **({"report": outcome.report} if outcome.report else {}),
         **({"waiting": waiting} if waiting else {}),
+        **({"outside_edits": outcome.outside_edits} if outcome.outside_edits else {}),
     }
 
 
@@ -159,6 +161,7 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
                 door.say()
             told.update(say_plan(door, connection, number, whole=whole))
         _say_waiting(door, outcome, _waiting(connection, outcome))
+    _say_outside_edits(door, outcome)
     if outcome.error is not None:
         reasons = {one.get("reason") for one in outcome.certificates.values()}
         if outcome.error.message not in reasons:  # otherwise it has just been said
@@ -180,6 +183,21 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
     for sentence in still_open(outcome.left_open, outcome.district):
         if sentence not in told:
             door.say(f"  Still open: {sentence}")
+
+
+def _say_outside_edits(door: Door, outcome: Outcome) -> None:
+    """Say that somebody has edited people past the ledger, and what to do."""
+    from rostersync.cli.printing.words import people
+
+    number, slug = outcome.outside_edits, outcome.district
+    if number:
+        was = "was" if number == 1 else "were"
+        door.say()
+        door.say(f"{people(number)} {was} edited in the database past the history.", style="red")
+        door.say(
+            f"rostersync db verify {slug} --directory names them, and rostersync db repair {slug}"
+            " makes a plan that puts them back."
+        )
 
 
 WAITING_NAMED = 20

@@ -75,6 +75,7 @@ _KINDS = {
     "switch": "to switch the vendor",
     "domain": "to change a domain",
     "undo": "to undo a run",
+    "repair": "to put back what was edited past the history",
 }
 
 

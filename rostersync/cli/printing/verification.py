@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from rostersync.cli.door import Door
 from rostersync.cli.printing.words import count, things
 
@@ -9,15 +12,29 @@ NOT_INTACT = 1
 """The exit code of a history that does not verify: the program must never leave one behind."""
 
 
-def verify(door: Door, district: str | None) -> int:
+NAMED = 50
+"""How many of those who differ are named; --json names all."""
+
+
+def verify(
+    door: Door, district: str | None, *, directory: bool = False, head: Path | None = None
+) -> int:
     """Check the hash chain of one district, or of all."""
+    from core.errors import UsageError
     from sync.ledger.chain import verify as check
+    from sync.ledger.head import read_heads
     from sync.run import find
 
     if district is not None:
         with door.reading() as connection:
             find.district_row(connection, district)
-    report = check(door.database, district)
+    heads = None if head is None else read_heads(door.database, head)
+    if heads is not None and district is not None and district not in heads:
+        raise UsageError(
+            f"The file {head} has no head of {district}.",
+            hint=f"Make one with: rostersync db head {district} > FILE",
+        )
+    report = check(door.database, district, directory=directory, heads=heads)
     if door.as_json:
         door.document(report)
     else:
@@ -30,6 +47,30 @@ def verify(door: Door, district: str | None) -> int:
             door.say(f"{one['district']}: {whole}, {history}{erased}")
             for problem in one["problems"]:
                 door.say(f"    {problem}", style="red")
+            if "people" in one:
+                _say_people(door, one["district"], one["people"])
         if not report["districts"]:
             door.say("No district yet: nothing to verify.")
     return 0 if report["intact"] else NOT_INTACT
+
+
+def _say_people(door: Door, district: str, people: list[dict[str, Any]]) -> None:
+    """Name by their ids the people in whom the ledger and the tables differ."""
+    if not people:
+        door.say("    Everybody is as the history says.")
+        return
+    differs = "differs" if len(people) == 1 else "differ"
+    door.say(
+        f"    {things(len(people), 'person', 'people')} {differs} from what the history says:",
+        style="red",
+    )
+    for one in people[:NAMED]:
+        what = {
+            "changed": ", ".join(one["fields"]),
+            "missing": "is missing",
+            "unknown": "is in no applied plan",
+        }[one["what"]]
+        door.say(f"      {one['user']}: {what}")
+    if len(people) > NAMED:
+        door.say(f"      and {len(people) - NAMED} more: --json names all")
+    door.say(f"    Put them back by a plan: rostersync db repair {district}")

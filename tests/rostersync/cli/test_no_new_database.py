@@ -18,7 +18,8 @@ READING = [
     "runs springfield", "conflicts springfield", "why springfield U1", "files springfield",
     "changes springfield --since 0", "sync --all", "sync springfield", "plan springfield",
     "check springfield", "export springfield", "skipped springfield", "duplicates springfield",
-    "db verify", "pause springfield", "purge springfield", "show P1", "apply P1", "undo R1",
+    "db verify", "db head", "db repair springfield", "pause springfield", "purge springfield",
+    "show P1", "apply P1", "undo R1",
 ]  # fmt: skip
 DISTRICT = (
     '[[district]]\nslug = "springfield"\nname = "Springfield"\ntimezone = "America/Chicago"\n'

@@ -146,6 +146,8 @@ def tell(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     cloud(say, tmp_path, monkeypatch)
     say("db upgrade")
     say("db verify", D)
+    say("db head", D)
+    say("db repair", D)
     say("db new-key", code=None)
     say("connector new", "quill_sis", "--folder", str(tmp_path / "new"))
     say("connector test", "user_csv")

@@ -15,7 +15,9 @@ from typing import Any, ClassVar
 
 from hypothesis.stateful import invariant
 
+from core.storage.watch import count_outside_edits
 from sync.ledger import chain
+from sync.ledger.directory import people_apart
 from tests.kit.world import decoded
 from tests.sync.machine import ledger_model
 from tests.sync.machine.machine_decisions import Decisions
@@ -86,6 +88,9 @@ class Truths(Decisions):
                 assert not apart, apart
                 kept = ledger_model.kept_census(connection)
                 assert counted == kept, (counted - kept, kept - counted)
+                beside = [one.as_json() for one in people_apart(connection, 1)]
+                assert not beside, beside
+                assert count_outside_edits(connection, 1) == 0
         if self.verified:
             assert chain.verify(self.database)["intact"], chain.verify(self.database)
         now = self.now_there(there)

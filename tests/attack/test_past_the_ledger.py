@@ -1,0 +1,251 @@
+"""Who writes to the database past the program: it is noticed, named, and put back by a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import UsageError
+from core.storage.database import Database
+from sync.acts.purge import purge
+from sync.acts.repair import repair
+from sync.ledger import chain
+from sync.ledger.head import heads_of, read_heads
+from sync.views.overview import overview
+from tests.kit.world import World, new_world
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> World:
+    """A district of twelve people at two schools, one of them archived."""
+    world = new_world(database, tmp_path)
+    world.sis.school("grant", "Grant Middle").students(9).teachers(3)
+    world.sync(code=0)
+    world.sis.without("st0008")
+    world.later(days=1)
+    world.sync(code=0)
+    return world
+
+
+def write(world: World, *statements: str, **about: Any) -> None:
+    """Write to the database as another program does."""
+    with world.database.write() as connection:
+        for statement in statements:
+            connection.execute(text(statement), about)
+
+
+def named(world: World) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Return what ``db verify --directory`` says: user → what, fields."""
+    report = chain.verify(world.database, directory=True)
+    people = report["districts"][0]["people"]
+    assert report["intact"] == (not people and not report["districts"][0]["problems"])
+    return {one["user"]: (one["what"], tuple(one["fields"])) for one in people}
+
+
+def noticed(world: World) -> int:
+    """Return how many edited people a sync tells, which ``status`` tells as well."""
+    outcome = world.sync()
+    with world.database.read() as connection:
+        (one,) = overview(connection, world.now)
+    assert one["outside_edits"] == outcome.outside_edits
+    assert ("edited" in one["needs"]) == bool(outcome.outside_edits)
+    return outcome.outside_edits
+
+
+def put_back(world: World) -> None:
+    """Repair by a plan, and see that everything is as the history says."""
+    outcome = repair(world.database, "springfield", actor="x", now=world.clock)
+    assert outcome.status == "planned"
+    assert world.apply(outcome.plan_ids[0]).status == "applied"
+    assert outcome.left == []
+    assert named(world) == {}
+    assert noticed(world) == 0
+
+
+EDITS: dict[str, tuple[str, tuple[str, tuple[str, ...]]]] = {
+    "a grade": ("UPDATE users SET grade = '12' WHERE id = :id", ("changed", ("grade",))),
+    "a status": (
+        "UPDATE users SET status = 'archived', archived_at = created_at WHERE id = :id",
+        ("changed", ("status", "archived_at")),
+    ),
+    "a flag": ("UPDATE users SET protected = TRUE WHERE id = :id", ("changed", ("protected",))),
+    "a time": (
+        "UPDATE users SET created_at = '2020-01-01T00:00:00.000000+00:00' WHERE id = :id",
+        ("changed", ("created_at",)),
+    ),
+    "a role": (
+        "UPDATE memberships SET role = 'admin' WHERE user_id = :id", ("changed", ("memberships",))
+    ),
+    "no role": ("DELETE FROM memberships WHERE user_id = :id", ("changed", ("memberships",))),
+    "one more role": (
+        "INSERT INTO memberships VALUES (:id, 'admin', '', FALSE)", ("changed", ("memberships",))
+    ),
+    "nobody": ("DELETE FROM users WHERE id = :id", ("missing", ())),
+    "everybody": ("DELETE FROM users WHERE id <> ''", ("missing", ())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_an_edit_past_the_ledger_is_noticed_named_and_put_back(world: World, what: str) -> None:
+    before = world.dump()["users"], world.dump()["memberships"]
+    assert (named(world), noticed(world)) == ({}, 0)
+    person = world.id_of("st0001") or ""
+    statement, expected = EDITS[what]
+    write(world, statement, **({"id": person} if ":id" in statement else {}))
+    assert named(world)[person] == expected
+    assert noticed(world) == len(named(world)) > 0
+    put_back(world)
+    after = world.dump()["users"], world.dump()["memberships"]
+    assert len(after[0]) == len(before[0])
+    assert sorted(map(str, after[1])) == sorted(map(str, before[1]))
+
+
+def test_somebody_whom_no_plan_has_made_is_removed_by_a_plan(world: World) -> None:
+    columns = "district_id, status, origin, revision, protected, kept_archived, locked_fields"
+    write(
+        world,
+        f"INSERT INTO users (id, {columns}, created_at) SELECT 'uforged', {columns}, created_at"
+        " FROM users WHERE id = :id",
+        "INSERT INTO memberships VALUES ('uforged', 'admin', '', TRUE)",
+        id=world.id_of("st0001"),
+    )
+    assert named(world) == {"uforged": ("unknown", ())}
+    assert noticed(world) == 1
+    put_back(world)
+
+
+def test_an_archived_person_is_put_back_with_the_day_they_were_archived(world: World) -> None:
+    person = world.id_of("st0008")
+    before = world.rows("SELECT * FROM users WHERE id = :id", id=person)[0]
+    write(world, "UPDATE users SET archived_at = created_at WHERE id = :id", id=person)
+    assert named(world) == {person: ("changed", ("archived_at",))}
+    put_back(world)
+    after = world.rows("SELECT * FROM users WHERE id = :id", id=person)[0]
+    assert after.archived_at == before.archived_at
+
+
+def test_what_was_set_back_by_hand_needs_no_plan(world: World) -> None:
+    person = world.id_of("st0001")
+    write(world, "UPDATE users SET username = 'x' WHERE id = :id", id=person)
+    write(world, "UPDATE users SET username = NULL WHERE id = :id", id=person)
+    assert noticed(world) == 1
+    outcome = repair(world.database, "springfield", actor="x", now=world.clock)
+    assert (outcome.status, outcome.plan_ids) == ("nothing_to_do", [])
+    assert noticed(world) == 0
+
+
+# -- history
+
+
+def applied(world: World) -> list[Any]:
+    return world.rows("SELECT * FROM plans WHERE status = 'applied' ORDER BY first_serial")
+
+
+def test_an_altered_change_without_its_salt_is_no_erased_one(world: World) -> None:
+    plan = applied(world)[-1].id
+    assert chain.verify(world.database)["intact"]
+    write(world, "UPDATE changes SET salt = NULL WHERE plan_id = :plan", plan=plan)
+    assert not chain.verify(world.database)["intact"]
+    write(
+        world,
+        "UPDATE changes SET before = NULL, after = NULL, basis = NULL, content_print = NULL,"
+        " action = 'suspend' WHERE plan_id = :plan",
+        plan=plan,
+    )
+    assert not chain.verify(world.database)["intact"]  # empty, but nobody was purged
+
+
+@pytest.mark.parametrize("column", ["action", "target_id", "reason", "role", "revision"])
+def test_what_is_left_of_an_erased_change_cannot_be_altered(
+    database: Database, tmp_path: Path, column: str
+) -> None:
+    world = new_world(database, tmp_path, retention_days=30)
+    world.sis.students(12)
+    world.sync(code=0)
+    world.sis.without("st0001", "st0002")
+    world.later(days=1)
+    world.sync(code=0)
+    world.later(days=40)
+    outcome = purge(world.database, "springfield", actor="x", now=world.clock)
+    world.apply(outcome.plan_ids[0])
+    report = chain.verify(world.database)
+    assert report["intact"], report
+    assert report["districts"][0]["erased"] >= 4
+    erased = world.rows("SELECT plan_id, seq, target_id FROM changes WHERE salt IS NULL")
+    other = next(row.target_id for row in erased if row.target_id != erased[0].target_id)
+    value = {"target_id": other, "revision": 77}.get(column, "other")
+    write(
+        world,
+        f"UPDATE changes SET {column} = :value WHERE plan_id = :plan AND seq = :seq",
+        value=value, plan=erased[0].plan_id, seq=erased[0].seq,
+    )  # fmt: skip
+    assert not chain.verify(world.database)["intact"]
+
+
+# -- the end of the chain
+
+
+def cut(world: World) -> None:
+    """Cut off the last plan, and set the district back as if it had never been."""
+    before, last = applied(world)[-2:]
+    write(world, "DELETE FROM changes WHERE plan_id = :plan", plan=last.id)
+    write(world, "DELETE FROM plans WHERE id = :plan", plan=last.id)
+    write(
+        world,
+        "UPDATE districts SET serial = :serial, chain = :chain",
+        serial=before.first_serial + before.size - 1, chain=before.chain,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def printed(world: World, tmp_path: Path) -> Path:
+    """The head of the chain, as ``db head`` has printed it."""
+    import msgspec
+
+    path = tmp_path / "head.json"
+    path.write_bytes(msgspec.json.encode(heads_of(world.database)))
+    return path
+
+
+def verified(world: World, printed: Path) -> bool:
+    heads = read_heads(world.database, printed)
+    return bool(chain.verify(world.database, heads=heads)["intact"])
+
+
+def test_a_chain_that_was_cut_is_noticed_by_its_printed_head(world: World, printed: Path) -> None:
+    assert verified(world, printed)
+    world.sis.student("st0100")
+    world.later(days=1)
+    world.sync(code=0)
+    assert verified(world, printed)  # it went on from there
+    cut(world)
+    assert verified(world, printed)  # what the head knows of is there
+    cut(world)
+    assert chain.verify(world.database)["intact"]
+    assert not verified(world, printed)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda text: text.replace('"serial":', '"serial":1'), "not signed"),
+        (lambda text: text.replace("springfield", "shelbyville"), "not signed"),
+        (lambda text: text.replace('"serial"', '"cereal"'), "not what rostersync db head prints"),
+        (lambda text: text[:-9], "not what rostersync db head prints"),
+    ],
+)
+def test_a_head_that_was_altered_is_refused(
+    world: World, printed: Path, spoil: Callable[[str], str], says: str
+) -> None:
+    printed.write_text(spoil(printed.read_text()))
+    with pytest.raises(UsageError, match=says):
+        read_heads(world.database, printed)
+
+
+def test_a_district_that_is_gone_is_missed_by_its_head(world: World, printed: Path) -> None:
+    write(world, "UPDATE districts SET slug = 'shelbyville'")
+    assert not verified(world, printed)
