@@ -199,3 +199,17 @@ class Busy(RosterSyncError):
     code = "busy"
     exit_code = 13
     status = "busy"
+
+
+class LockLost(Busy):
+    """The lock of a run has ended while the run went on: it stops before it writes anything."""
+
+    code = "lock_lost"
+
+
+class RunTooLong(RosterSyncError):
+    """The run took longer than it may: it was ended, and the next one goes on from there."""
+
+    code = "run_too_long"
+    exit_code = 12
+    status = "incomplete"

@@ -269,6 +269,8 @@ class DistrictSettings(_Settings):
     year_end: Annotated[str, BeforeValidator(_day_of_year)] = "06-30"
     """The last day of a school year, MM-DD: only after a pause that spans it schools roll over."""
     freshness_hours: Annotated[StrictInt, Field(ge=1, le=24 * MOST_DAYS)] = 26
+    run_minutes: Annotated[StrictInt, Field(ge=1, le=10_080)] = 480
+    """A run that takes longer is ended; whatever it has read completely is kept."""
     retention_days: Days = 0
     """Days after which archived people may be purged; 0 keeps them."""
     notify: tuple[Annotated[str, BeforeValidator(_secret_reference)], ...] = ()

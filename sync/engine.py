@@ -197,6 +197,7 @@ def _apply(run: DistrictRun, plans: Plans) -> bool:
             raise
         write_season(connection, run, plans)
         close_run_in(connection, run.run_id, "applied", run.now)
+    run.applied = True
     failpoint("run.applied")
     return True
 

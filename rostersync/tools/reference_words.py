@@ -71,6 +71,7 @@ DISTRICT_KEYS: dict[str, dict[str, str]] = {
         " alone (`off`).",
         "year_end": "The last day of a school year, as month and day. Only after a pause that spans"
         " it are schools expected to show a new year.",
+        "run_minutes": "A run that takes longer is ended in order; the next one goes on.",
         "freshness_hours": "Hours without good data after which you get a message.",
         "retention_days": "Archived people older than this may be purged; 0 keeps them.",
         "notify": "Addresses for messages, each as a secret reference.",

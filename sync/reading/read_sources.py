@@ -113,7 +113,8 @@ def _read(run: DistrictRun, source: Source, *, full: bool) -> SourceResult:
             if connector.capabilities.upload_only and run.upload is None:
                 raise NothingNew("This source is fed by uploads only.")
             try:
-                with patience(connector.config.reading_timeout, source.name) as patient:
+                seconds = min(connector.config.reading_timeout, run.deadline.left())
+                with patience(seconds, source.name) as patient:
                     result = _read_with(run, source, connector, patient, full=full)
             except FileRefused as error:
                 result = _failed(run, source, error)

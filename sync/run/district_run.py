@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from core.errors import ConfigError, RosterSyncError, RunEnded, UsageError
+from core.errors import ConfigError, LockLost, RosterSyncError, RunEnded, UsageError
 from core.machine import machine_failure
 from core.models import Origin
 from core.settings import DistrictSettings
@@ -23,8 +24,9 @@ from sync.rules.return_guard import (
 )
 from sync.rules.season import SeasonOnDay
 from sync.run.clock import Clock, utc_now
+from sync.run.deadline import Deadline
 from sync.run.find import find_district, sources_in_force
-from sync.run.run_rows import close_killed, close_run_in, open_run
+from sync.run.run_rows import close_killed, close_run_in, close_running_in, open_run
 
 Progress = Callable[[str, int], None]
 """Called with what is being done and how many rows were done since the last call."""
@@ -58,6 +60,9 @@ class DistrictRun:
     now: datetime
     season: SeasonOnDay
     state: SeasonState
+    deadline: Deadline
+    applied: bool = False
+    """Its plan is applied: what is left is to say so, however late it is."""
     during_pause: bool = False
     keep: bool = True
     """False for a dry plan: what the calendar remembers is not changed."""
@@ -76,25 +81,37 @@ def open_district_run(
     """Hold the district's run lock, and record in ``runs`` how the run ended."""
     started = (now or utc_now)()
     district, settings, sources = read_district(database, slug)
-    with database.run_lock(slug, district.id):
+    with database.run_lock(slug, district.id) as lock:
         district, settings, sources = read_district(database, slug)
+        deadline = Deadline(settings.run_minutes, slug)
         with database.write() as connection:
             close_killed(connection, district.id, started)
             run_id = open_run(connection, district.id, kind, actor, started)
         state = SeasonState.model_validate(district.season_state or {})
         on = season.at(started, settings.timezone, settings.pause, state.hand, state.resumed)
         run = DistrictRun(
-            database, district, settings, sources, run_id, actor, started, on, state,
+            database, district, settings, sources, run_id, actor, started, on, state, deadline,
             keep=kind != "plan",
         )  # fmt: skip
+
+        def guard(connection: Connection) -> None:
+            if not run.applied:
+                deadline.left()
+            lock.check(connection)
+
         try:
-            yield run
+            with database.guarded(guard):
+                yield run
         except BaseException as error:
             known = error if isinstance(error, RosterSyncError) else cause_of(error)
             status = known.status if known is not None else "failed"
+            at = (now or utc_now)()
             with suppress(DBAPIError, OSError), database.write() as connection:
                 # if the database is gone, the next run closes this one
-                close_run_in(connection, run_id, status, (now or utc_now)(), known)
+                if isinstance(error, LockLost):  # the next run may have closed it
+                    close_running_in(connection, run_id, status, at, error)
+                else:
+                    close_run_in(connection, run_id, status, at, known)
             raise
 
 

@@ -33,6 +33,14 @@ def close_run_in(
     connection.execute(_CLOSE, {"run": run_id, **values})
 
 
+def close_running_in(
+    connection: Connection, run_id: int, status: str, now: datetime, error: RosterSyncError
+) -> None:
+    """Record how a run ended, unless somebody else has recorded it."""
+    values = {"status": status, "finished_at": now, "error": error.as_json()}
+    connection.execute(_CLOSE_RUNNING, {"run": run_id, **values})
+
+
 def close_killed(connection: Connection, district_id: int, now: datetime) -> None:
     """Record that runs without an end were killed.
 
@@ -49,6 +57,7 @@ _KILLED = {
 }
 _OPEN = insert(Run.table).returning(Run.id)
 _CLOSE = update(Run.table).where(Run.id == bindparam("run"))
+_CLOSE_RUNNING = _CLOSE.where(Run.status == "running")
 _CLOSE_KILLED = update(Run.table).where(
     Run.district_id == bindparam("district"), Run.status == "running"
 )

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import event, text
 
 from core.storage.database import Database
+from core.storage.locks import HeldLock
 from sync import engine
 from sync.acts import approval, retire, undo
 from sync.ledger import apply, chain, headcount
@@ -534,7 +535,7 @@ def _seal(patch: pytest.MonkeyPatch) -> None:
     test_plans.test_two_runs_of_a_district_never_overlap,
 )
 def _run_lock(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Database, "run_lock", lambda *_: nullcontext())
+    patch.setattr(Database, "run_lock", lambda *_: nullcontext(HeldLock("nobody's lock")))
 
 
 @without(
