@@ -59,7 +59,7 @@ def as_csv(path: Path) -> Iterator[tuple[Path, list[str]]]:
     if parts.get("xl/sharedStrings.xml", 0) > MAX_SHARED or sum(parts.values()) > MAX_BYTES:
         raise _too_large(path)
     with PrivateFolder() as folder:
-        csv_path = folder.path / "sheet.csv"
+        csv_path = folder.reserve(folder.path / "sheet.csv", sum(parts.values()))
         notes = _convert(path, csv_path)
         yield csv_path, notes
 

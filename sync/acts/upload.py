@@ -99,7 +99,7 @@ def upload_file(
         )
     at = (now or utc_now)()
     with PrivateFolder() as folder:
-        copy = _taken_in(path, folder.path)
+        copy = _taken_in(path, folder)
         new = NewUpload(
             path.name, actor, file_time(path.stat().st_mtime), _hash(copy),
             copy.stat().st_size, dry,
@@ -171,8 +171,9 @@ def _read_one(
     reading = _UploadReading(database, slug, settings, chosen, row.id, actor, now, None, WAITED)
     try:
         with PrivateFolder() as folder:
-            copy = folder.path / Path(row.title).name
-            copy.write_bytes(received_files.unlock(database, row.original or b""))
+            original = received_files.unlock(database, row.original or b"")
+            copy = folder.reserve(folder.path / Path(row.title).name, len(original))
+            copy.write_bytes(original)
             return reading.read(copy, dry=row.dry, during_pause=False)
     except Busy:
         raise
@@ -224,19 +225,24 @@ def choose_source(
     )
 
 
-def _taken_in(path: Path, folder: Path) -> Path:
+def _taken_in(path: Path, folder: PrivateFolder) -> Path:
     """Copy the file, so that it cannot change while it is read; a folder becomes a zip."""
     if path.is_dir():
-        copy = folder / f"{path.resolve().name}.zip"
+        files = [
+            file for file in sorted(path.iterdir())
+            if file.is_file() and not file.is_symlink() and file.suffix.lower() == ".csv"
+        ]  # fmt: skip
+        size = sum(file.stat().st_size for file in files)
+        copy = folder.reserve(folder.path / f"{path.resolve().name}.zip", size)
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as archive:
-            for file in sorted(path.iterdir()):
-                if file.is_file() and not file.is_symlink() and file.suffix.lower() == ".csv":
-                    archive.write(file, file.name)
+            for file in files:
+                archive.write(file, file.name)
         return copy
     if not path.is_file():
         raise UsageError(f"There is no file {path.name}.", hint="Check the path.")
     try:
-        return Path(shutil.copyfile(path, folder / path.name))
+        copy = folder.reserve(folder.path / path.name, path.stat().st_size)
+        return Path(shutil.copyfile(path, copy))
     except OSError as problem:
         raise FileRefused(
             f"{path.name} cannot be read: {problem.strerror or type(problem).__name__}.",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -193,3 +194,70 @@ def test_programs_that_start_at_once_sweep_nothing_of_one_another(
     ]
     assert [one.wait(60) for one in running] == [0, 0, 0, 0]
     assert list(tmp_path.iterdir()) == []
+
+
+# -- copies in clear
+
+
+def written_in_clear(monkeypatch: pytest.MonkeyPatch, folder: Path) -> list[str]:
+    """Return a list that fills with the files which private folders hold on the disk."""
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    found: list[str] = []
+    real = PrivateFolder.close
+
+    def close(self: PrivateFolder) -> None:
+        found.extend(
+            path.name for path in self.path.rglob("*")
+            if path.is_file() and not path.is_symlink() and path.stat().st_size
+        )  # fmt: skip
+        real(self)
+
+    monkeypatch.setattr(PrivateFolder, "close", close)
+    return found
+
+
+def as_workbook(content: str, path: Path) -> Path:
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for line in content.splitlines():
+        book.active.append(line.split(","))
+    book.save(path)
+    return path
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux keeps files in memory")
+@pytest.mark.parametrize("kind", ["csv", "xlsx", "zip", "folder"])
+def test_an_upload_is_never_written_in_clear(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    district(store, tmp_path, more=PAUSE)
+    found = written_in_clear(monkeypatch, tmp_path / "temporary")
+    content, path = people(range(4)), tmp_path / f"people.{kind}"
+    if kind == "xlsx":
+        as_workbook(content, path)
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("people.csv", content)
+    elif kind == "folder":
+        path.mkdir()
+        (path / "people.csv").write_text(content)
+    else:
+        path.write_text(content)
+    given = upload_file(store, S, path, actor="secretary", now=summer)
+    assert given.status == received_files.PENDING, given
+    (read,) = read_waiting(store, S, now=autumn)
+    assert (read.status, active(store)) == (received_files.PROCESSED, 4)
+    assert found == []
+
+
+def test_what_is_too_large_for_memory_lies_on_the_disk_until_it_is_read(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    district(store, tmp_path)
+    monkeypatch.setattr("core.private_folder.IN_MEMORY", 10)
+    found = written_in_clear(monkeypatch, tmp_path / "temporary")
+    assert give(store, tmp_path, people(range(4))).status == received_files.PROCESSED
+    assert found == ["people.csv"]
+    assert not list((tmp_path / "temporary").iterdir())
