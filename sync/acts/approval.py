@@ -85,6 +85,7 @@ def reject_plan(
             )
         about = {"plan": plan_id, "district": plan.district_id}
         connection.execute(_REMEMBER_CHANGES, about)
+        failpoint("reject.remembered")
         decision = {"plan": plan_id, "actor": actor, "now": at, "reason": reason}
         connection.execute(_REJECT, decision)
         run_id = open_run(connection, plan.district_id, "reject", actor, at)

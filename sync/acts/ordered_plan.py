@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, TextClause, bindparam, delete, select, text
 
+from core.failpoints import failpoint
 from core.settings import DistrictSettings
 from core.storage.database import Database
 from core.storage.schema import Conflict, District, Plan
@@ -93,7 +94,9 @@ def order_plan(
                 connection, asked.draft, expires=at + timedelta(days=STANDS_DAYS),
                 effects=asked.effects or None, extra=asked.extra,
             )  # fmt: skip
+        failpoint("order.sealed")
         close_run_in(connection, run_id, outcome.status, at)
+    failpoint("order.committed")
 
 
 _DROP = delete(Plan.table).where(Plan.id == bindparam("plan"))

@@ -27,7 +27,7 @@ class Told:
     links: dict[int, tuple[str, bool]] = field(default_factory=dict)
 
 
-ATTRIBUTES = ("protected", "kept_archived", "kept_until", "locked_fields")
+ATTRIBUTES = ("protected", "kept_archived", "kept_until", "locked_fields", "merged_into")
 
 
 def replay(connection: Connection, *, before: int = 1 << 62) -> Told:
@@ -56,6 +56,11 @@ def replay(connection: Connection, *, before: int = 1 << 62) -> Told:
 
 
 def _make(told: Told, change: Any, links: dict[int, tuple[str, bool]]) -> None:
+    if change.action == "purge":
+        del told.users[change.target_id]
+        for record in [one for one, (target, _) in links.items() if target == change.target_id]:
+            del links[record]
+        return
     after = decoded(change.after) or {}
     if "target" in after:  # a link that ends, or goes to somebody else: only people ask for that
         links.pop(change.record_id, None)
@@ -71,7 +76,7 @@ def _make(told: Told, change: Any, links: dict[int, tuple[str, bool]]) -> None:
     if change.action == "create":
         told.users[change.target_id] = {
             **dict.fromkeys(PROFILE_FIELDS), "protected": False, "kept_archived": False,
-            "kept_until": None, "locked_fields": [], "memberships": [],
+            "kept_until": None, "locked_fields": [], "memberships": [], "merged_into": None,
         }  # fmt: skip
     user = told.users[change.target_id]
     for name, value in after.items():

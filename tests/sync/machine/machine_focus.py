@@ -417,7 +417,7 @@ class Crashes(Focus):
     verified = True
     edits_made = written(["s0", "s1"], ["student", "staff"])
     ways_read = st.just("whole")
-    crash_at = st.integers(212, 262)
+    crash_at = st.tuples(st.just("apply.checked"), st.integers(1, 30))
 
 
 class Rewritten(Focus):

@@ -93,18 +93,27 @@ class Crash(Exception):
 
 
 @contextmanager
-def crash_after(database: Database, statements: int) -> Iterator[list[int]]:
-    """Raise ``Crash`` before the n-th statement that this block sends to the database."""
-    left = [statements]
+def crash_after(
+    database: Database, statements: int, since: str | None = None
+) -> Iterator[list[int]]:
+    """Raise ``Crash`` before the n-th statement that this block sends to the database.
+
+    ``since``: they are counted from the first time that this failpoint is passed.
+    """
+    left, counting = [statements], [since is None]
+
+    def passed(name: str) -> None:
+        counting[0] = counting[0] or name == since
 
     def count(*_: object) -> None:
-        left[0] -= 1
+        left[0] -= counting[0]
         if left[0] == 0:
             raise Crash
 
     event.listen(database.engine, "before_cursor_execute", count)
     try:
-        yield left
+        with at_failpoints(passed):
+            yield left
     except Crash:
         pass
     finally:
@@ -126,7 +135,11 @@ class Rosters(RuleBasedStateMachine):
     edits_made: ClassVar[Any] = anything
     ways_read: ClassVar[Any] = ways
     second_ways_read: ClassVar[Any] = second_ways
-    crash_at: ClassVar[Any] = st.integers(1, 310)
+    crash_at: ClassVar[Any] = st.tuples(
+        st.sampled_from([None, "evidence.committed", "run.read", "plan.drafted", "apply.checked"]),
+        st.integers(1, 60),
+    )
+    """The failpoint from which statements are counted, and before which of them the run ends."""
     rostered: ClassVar[Mapping[str, str]] = {"sis": "board", "second": "board_file"}
     spoilers: ClassVar[Any] = st.sampled_from(["blanked", "renamed", "moved", "outside_domains"])
     """What a vendor does to everybody; other names alone ask whose id it is (I13)."""
@@ -311,12 +324,13 @@ class Rosters(RuleBasedStateMachine):
         self.run("plan", way, "whole", full=full)
         assert self.world.dump() == before, "a dry run changed the directory"
 
-    @rule(way=of_machine("ways_read"), statements=of_machine("crash_at"), edits=edits)
-    def sync_crashes(self, way: str, statements: int, edits: list[Any]) -> None:
+    @rule(way=of_machine("ways_read"), crash=of_machine("crash_at"), edits=edits)
+    def sync_crashes(self, way: str, crash: tuple[str | None, int], edits: list[Any]) -> None:
         self.edit(edits)
         self.set_way("sis", way)
         self.set_way("second", "whole")
-        with crash_after(self.database, statements):
+        since, statements = crash
+        with crash_after(self.database, statements, since):
             self.world.sync()
         self.failed = set()
         self.learn("sis", way)
