@@ -7,12 +7,11 @@ written by another door.
 
 from __future__ import annotations
 
-from typing import Any
-
-from sqlalchemy import text
+from sqlalchemy import bindparam, select
 
 from core.models import Kind
 from core.storage.database import Database
+from core.storage.schema import Change, Link, Plan, User
 from core.storage.watch import forget_outside_edits, outside_edits
 from sync.acts.ordered_plan import OrderedPlan, order_plan
 from sync.ledger.directory import REPAIR, Apart, people_apart
@@ -76,16 +75,24 @@ def _removal(one: Apart) -> Step:
 
 def _has_history(asked: OrderedPlan, user_id: str) -> bool:
     about = {"user": user_id}
-    return any(asked.connection.execute(query, about).first() for query in (_PLANNED, _LINKED))
+    planned = asked.connection.execute(_PLANNED, about).first()
+    return bool(planned or asked.connection.execute(_LINKED, about).first())
 
 
 def _is_elsewhere(asked: OrderedPlan, user_id: str) -> bool:
     return asked.connection.execute(_ANYWHERE, {"user": user_id}).first() is not None
 
 
-_PLANNED: Any = text(  # what a purge has emptied speaks of nobody any more
-    "SELECT 1 FROM changes c JOIN plans p ON p.id = c.plan_id WHERE c.target_id = :user"
-    " AND p.status = 'applied' AND c.action <> 'purge' AND c.salt IS NOT NULL LIMIT 1"
+_PLANNED = (  # what a purge has emptied speaks of nobody any more
+    select(Change.seq)
+    .join_from(Change.table, Plan.table, Plan.id == Change.plan_id)
+    .where(
+        Change.target_id == bindparam("user"),
+        Plan.status == "applied",
+        Change.action != "purge",
+        Change.salt.is_not(None),
+    )
+    .limit(1)
 )
-_LINKED: Any = text("SELECT 1 FROM links WHERE target_id = :user LIMIT 1")
-_ANYWHERE: Any = text("SELECT 1 FROM users WHERE id = :user")
+_LINKED = select(Link.record_id).where(Link.target_id == bindparam("user")).limit(1)
+_ANYWHERE = select(User.id).where(User.id == bindparam("user"))

@@ -12,10 +12,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, String, bindparam, select, text, type_coerce
 
 from core.models import PROFILE_FIELDS
-from core.storage.schema import Membership
+from core.storage.schema import Membership, User
 from core.storage.stored import from_json
 
 REPAIR = "repair"
@@ -149,10 +149,15 @@ def _found(connection: Connection, district_id: int, ids: Sequence[str]) -> dict
     return people
 
 
-_USERS = text(
-    f"SELECT id, {', '.join((*_FIELDS, *UNPLANNED))}, revision FROM users"
-    " WHERE district_id = :district AND id IN :ids"
-).bindparams(bindparam("ids", expanding=True))
+# as they are stored, to be compared with what changes say
+_USERS = select(
+    *(
+        type_coerce(User.table.c[name], String).label(name)
+        if name in ("created_at", "hand_at", "archived_at")
+        else User.table.c[name]
+        for name in ("id", *_FIELDS, *UNPLANNED, "revision")
+    )
+).where(User.district_id == bindparam("district"), User.id.in_(bindparam("ids", expanding=True)))
 _MEMBERSHIPS = select(
     Membership.user_id, Membership.role, Membership.school_id, Membership.is_primary
 ).where(Membership.user_id.in_(bindparam("ids", expanding=True)))

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, select
 
 from core.errors import UsageError
 from core.storage.database import Database
+from core.storage.schema import District, Plan
 from sync.ledger.draft import canonical
 from sync.run.display import PLAN, shown_id
 
@@ -104,12 +105,22 @@ def missing_districts(heads: Mapping[str, Head], found: Sequence[str]) -> list[s
     return sorted(set(heads) - set(found))
 
 
-_DISTRICTS = text(
-    "SELECT d.slug, d.serial, d.chain, (SELECT p.id FROM plans p WHERE p.district_id = d.id"
-    " AND p.status = 'applied' ORDER BY p.first_serial DESC, p.id DESC LIMIT 1) AS plan_id"
-    " FROM districts d ORDER BY d.slug"
+_LAST = (
+    select(Plan.id)
+    .where(Plan.district_id == District.id, Plan.status == "applied")
+    .order_by(Plan.first_serial.desc(), Plan.id.desc())
+    .limit(1)
+    .scalar_subquery()
 )
-_PLAN = text(
-    "SELECT p.first_serial, p.size, p.chain FROM plans p JOIN districts d ON d.id = p.district_id"
-    " WHERE p.id = :plan AND d.slug = :district AND p.status = 'applied'"
+_DISTRICTS = select(
+    District.slug, District.serial, District.chain, _LAST.label("plan_id")
+).order_by(District.slug)
+_PLAN = (
+    select(Plan.first_serial, Plan.size, Plan.chain)
+    .join_from(Plan.table, District.table, District.id == Plan.district_id)
+    .where(
+        Plan.id == bindparam("plan"),
+        District.slug == bindparam("district"),
+        Plan.status == "applied",
+    )
 )
