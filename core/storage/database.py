@@ -11,7 +11,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from types import NoneType
@@ -27,15 +26,11 @@ from core.errors import Busy, ConfigError
 from core.key import installation_key
 from core.machine import machine_failure
 from core.steps import log_of, step
+from core.storage.guard import ask_guard
 from core.storage.locks import DistrictLocks
 from core.storage.sql_words import SqlWords
 
 log = log_of(__name__)
-
-Guard = Callable[[Connection], None]
-"""Asked when a write transaction begins: it may refuse by raising an error."""
-
-_GUARD: ContextVar[Guard | None] = ContextVar("guard", default=None)
 
 SCHEMA_REVISION = "0009"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
@@ -93,7 +88,7 @@ class Database(SqlWords, DistrictLocks):
         if not self.is_sqlite:
             engine = create_engine(self.url, pool_pre_ping=True)
             event.listen(engine, "connect", _look_up_rather_than_scan)
-            event.listen(engine, "begin", _ask_guard)
+            event.listen(engine, "begin", ask_guard)
             return engine
         engine = create_engine(self.url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
         _leave_truths_as_they_are(engine)
@@ -113,7 +108,7 @@ class Database(SqlWords, DistrictLocks):
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:
-            _ask_guard(connection)
+            ask_guard(connection)
             write = connection.get_execution_options().get("rostersync_write", False)
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -159,19 +154,6 @@ class Database(SqlWords, DistrictLocks):
         for a key that is missing, too short or not that of this database.
         """
         return installation_key(self)
-
-    @contextmanager
-    def guarded(self, guard: Guard | None) -> Iterator[None]:
-        """Ask ``guard`` at the beginning of each write transaction inside the block.
-
-        It sees the transactions of this thread only, whatever connection they use; None asks
-        nobody.
-        """
-        before = _GUARD.set(guard)
-        try:
-            yield
-        finally:
-            _GUARD.reset(before)
 
     # -- schema
 
@@ -367,12 +349,6 @@ def _make_private(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-
-
-def _ask_guard(connection: Connection) -> None:
-    guard = _GUARD.get()
-    if guard is not None and connection.get_execution_options().get("rostersync_write", False):
-        guard(connection)
 
 
 def _look_up_rather_than_scan(dbapi: Any, _record: object) -> None:

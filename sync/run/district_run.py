@@ -16,6 +16,7 @@ from core.machine import machine_failure
 from core.models import Origin
 from core.settings import DistrictSettings
 from core.storage.database import Database
+from core.storage.guard import guarded
 from core.storage.schema import District, Source
 from sync.rules import season
 from sync.rules.return_guard import (
@@ -100,7 +101,7 @@ def open_district_run(
             lock.check(connection)
 
         try:
-            with database.guarded(guard):
+            with guarded(guard):
                 yield run
         except BaseException as error:
             known = error if isinstance(error, RosterSyncError) else cause_of(error)
