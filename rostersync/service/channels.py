@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 
 _FAILURES = frozenset({"failed", "uploads"})
-_WARNINGS = frozenset({"held", "drifted", "grace", "waiting"})
+_WARNINGS = frozenset({"held", "drifted", "edited", "grace", "waiting"})
 
 
 def severity_of(topic: str, state: Any) -> Severity:

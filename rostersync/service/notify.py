@@ -196,12 +196,9 @@ def news(
                 run = one["last_run"]["id"]
                 say(topic, run, title, f"Nothing was changed. See: rostersync runs {slug} ({run})")
     if number := one["outside_edits"]:
-        if before.get("edited"):
-            told["edited"] = True
-        else:
-            who = "1 person was" if number == 1 else f"{number} people were"
-            hint = f"See: rostersync db verify {slug} --directory"
-            say("edited", True, f"{who} edited in the database past the history", hint)
+        told["edited"] = True
+        if not before.get("edited"):
+            say("edited", True, f"edited past the history: {number}", "See: rostersync status")
     if one["failed_uploads"]:
         numbers = one["failed_uploads"]
         if set(numbers) <= set(before.get("uploads", [])):
