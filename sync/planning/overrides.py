@@ -17,11 +17,16 @@ _TARGETS = 1_000
 
 def list_named_in_conflicts(work: Workspace, connection: Connection) -> set[str]:
     """Fill the table, and return its people."""
-    found = connection.execute(_NAMED_IN_CONFLICTS, {"district": work.district_id}).scalars()
-    named = {str(user["id"]) for candidates in found for user in candidates}
+    named = named_in_conflicts(connection, work.district_id)
     rows = [(user,) for user in sorted(named)]
     work.tables.conflict_people.add(work.database, rows)
     return named
+
+
+def named_in_conflicts(connection: Connection, district_id: int) -> set[str]:
+    """Return the users whom an open conflict names: they do not leave (rule 6)."""
+    found = connection.execute(_NAMED_IN_CONFLICTS, {"district": district_id}).scalars()
+    return {str(user["id"]) for candidates in found for user in candidates}
 
 
 def keep_named_in_conflicts(work: Workspace, connection: Connection) -> int:

@@ -9,7 +9,7 @@ ids were swapped are one question, and one answer holds for both.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from sync.people.person import UserView, decode_user
 from sync.people.strangers import full_name, strangers_of, vars_of
 from sync.people.traits import read_known, traits_of
 from sync.planning.decide import Decision, decide_user
+from sync.planning.overrides import named_in_conflicts
 from sync.planning.workspace import Workspace
 from sync.rules.situations import PersonFacts, situation_of
 from sync.run.scratch_tables import GivenAway, PlanTables
@@ -43,7 +44,10 @@ class ReusedIds:
         self.same_person: set[int] = set()
         """Records of which a person said that they are still the same person's."""
         self.waiting: set[str] = set()
-        """Users whose record goes to somebody else once the season takes again (S2)."""
+        """Users whose record goes to somebody else later: once the season takes again (S2), or
+        once nobody is asked any more whether another record is theirs (rule 6)."""
+        self.answered: set[int] = set()
+        """Their records: a person has answered, and is not asked again meanwhile."""
         self.given_away: dict[str, dict[int, str | None]] = defaultdict(dict)
         """User → their records that go to others → the user who gets it; None: somebody new."""
         self.comes_from: dict[int, str] = {}
@@ -57,13 +61,16 @@ class ReusedIds:
         """Read what people decided about ids that still say what was asked about."""
         connection = given_away.connection
         self.aliases = read_aliases(connection, self.district_id)
+        named: set[str] | None = None
         for row in connection.execute(_DECIDED_QUESTIONS, {"district": self.district_id}).all():
             asked = from_json(row.candidates)[0]
             questions = [(row.record_id, asked["id"], asked["names"])]
             if other := asked.get("swapped_with"):
                 questions.append((other["record_id"], other["id"], other["names"]))
             if all(self._still_asked(connection, *question) for question in questions):
-                self._decided(row.decision, questions)
+                if named is None:
+                    named = named_in_conflicts(connection, self.district_id)
+                self._decided(row.decision, questions, named)
         rows = [
             {"record": record, "from": user, "to": to}
             for user, records in self.given_away.items()
@@ -78,15 +85,18 @@ class ReusedIds:
             return False
         return full_name(vars_of(decode_user(row.data))) == names
 
-    def _decided(self, decision: str, questions: Sequence[tuple[int, str, str]]) -> None:
+    def _decided(
+        self, decision: str, questions: Sequence[tuple[int, str, str]], named: Collection[str]
+    ) -> None:
         users = [user for _, user, _ in questions]
         if decision == users[0]:
             self.same_person |= {record for record, _, _ in questions}
             return
-        if self.taking_nothing:
-            self.waiting |= set(users)
-            return
         swapped = len(users) == 2 and decision == users[1]
+        if self.taking_nothing or (not swapped and any(user in named for user in users)):
+            self.waiting |= set(users)
+            self.answered |= {record for record, _, _ in questions}
+            return
         for number, (record, user, _) in enumerate(questions):
             if number and decision != NEW and not swapped:
                 continue  # what was answered is about the first one: of the other it is asked anew
@@ -106,7 +116,7 @@ class ReusedIds:
         strangers = [
             record
             for record in strangers_of(replace(user, records=theirs), self.aliases)
-            if record.id not in self.same_person
+            if record.id not in self.same_person and record.id not in self.answered
         ]
         if strangers:
             was = full_name(user.profile)

@@ -2,6 +2,8 @@
 
 The property tests reuse ids in every way that a source can: for another child, of an archived
 pupil, swapped between two, handed on in a ring, beside people who only change their names.
+
+One file, because every story here is about the same question and its answers.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.storage.database import Database
@@ -298,6 +300,28 @@ def test_an_approval_of_what_the_vendor_renamed_leaves_the_questions_open(town: 
     assert len(town.conflicts()) == 12
 
 
+def test_an_answer_is_kept_while_the_season_takes_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    pause = ('start = "2026-09-02"', 'end = "2026-09-20"', 'mode = "additions_only"')
+    town = Town(database, tmp_path, more="\n".join(("[[district.pause]]", *pause)))
+    town.write(roster())
+    town.sync(expect="applied")
+    old = town.user("k0").id
+    town.write(roster(child(100, key="k0")))
+    town.sync()
+    decide(town, new=True)
+    town.tick(days=2)
+    for _ in range(2):
+        town.sync(expect="nothing_to_do")
+        assert town.conflicts() == [], "it was answered"
+        assert (town.user("k0").id, town.user("k0").status) == (old, "active")
+    town.tick(days=30)
+    town.sync(expect="applied")
+    assert town.user("k0").id != old
+    assert {user.id: user.status for user in town.users()}[old] == "archived"
+
+
 def test_who_is_in_question_by_now_is_in_no_approved_rename(town: Town) -> None:
     town.write(wrong(number, ident=f"I{number}") for number in range(12))
     held = town.sync(expect="held")
@@ -309,12 +333,36 @@ def test_who_is_in_question_by_now_is_in_no_approved_rename(town: Town) -> None:
     assert (done.status, town.state()) == ("drifted", before)
 
 
+def test_who_is_asked_about_elsewhere_keeps_their_id_until_that_is_answered(town: Town) -> None:
+    first, second, third = (town.user(f"k{number}").id for number in range(3))
+    town.write(roster(child(1, key="k0"), child(2, key="k1"), child(0, key="k2")))
+    town.sync()
+    question = {row.external_id: row.id for row in town.conflicts()}
+
+    def somebody_new(key: str) -> None:
+        resolve(town.database, question[key], link=None, new=True, actor="x", now=town.clock)
+
+    somebody_new("k1")
+    town.sync(expect="nothing_to_do")
+    assert town.user("k1").id == second, "the question about k0 names them"
+    assert set(asked(town)) == {("k0", "reused_id"), ("k2", "reused_id")}
+    somebody_new("k0")
+    somebody_new("k2")
+    town.sync(expect="applied")
+    assert asked(town) == []
+    statuses = {user.id: user.status for user in town.users()}
+    for user in (first, second, third):
+        held = town.ask("SELECT 1 FROM links WHERE target_id = :user AND held", user=user)
+        assert (statuses[user] == "active") == bool(held), "no account stays that nothing holds"
+
+
 # -- whatever is reused
 
 _WAYS = st.sampled_from(["stranger", "swap", "ring", "rename", "same", "gone"])
 
 
 @settings(max_examples=8)
+@example(ways=["ring"], answers=["open", *["new"] * 7], archived=False)
 @given(
     ways=st.lists(_WAYS, min_size=1, max_size=4),
     answers=st.lists(st.sampled_from(["new", "holder", "open"]), min_size=8, max_size=8),
