@@ -187,7 +187,7 @@ class Drift(RosterSyncError):
 
 
 class RunEnded(RosterSyncError):
-    """A run was ended from outside: by a person at the keyboard, or by whoever stops processes."""
+    """A run was ended from outside: by a person at the keyboard, or by the operating system."""
 
     code = "interrupted"
     exit_code = 130

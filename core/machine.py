@@ -18,14 +18,14 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class MachineFailure(ConfigError):
-    """The disk, the memory, the network or the database refused: nothing of ours is broken."""
+    """The disk, the memory, the network or the database refused; rostersync is not broken."""
 
     code = "machine"
     status = "failed"
 
 
 def machine_failure(error: BaseException) -> RosterSyncError | None:
-    """Return the error of the machine that an exception is, or None for one that is none."""
+    """Return the error of the machine that an exception stands for, or None."""
     if isinstance(error, OSError):
         return _of_the_system(error)
     if isinstance(error, MemoryError):

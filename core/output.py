@@ -17,7 +17,7 @@ def print_page(text: str) -> int:
             raise OSError
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads has read enough
+    except BrokenPipeError:  # the reader has read enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
         return 0
     except OSError as error:

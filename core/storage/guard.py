@@ -1,4 +1,4 @@
-"""The guard of write transactions: whoever opened a block is asked before each of them begins.
+"""The guard of write transactions: the run that opened it is asked before each of them begins.
 
 A run uses it to stop before it writes when its lock or its time has ended, without every step
 having to think of it.

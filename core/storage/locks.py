@@ -4,8 +4,8 @@ Run and due locks belong to a process: the operating system or the server releas
 holder dies. The apply lock belongs to a write transaction.
 
 On PostgreSQL the run lock belongs to a connection of its own, which can end while the run goes on.
-Therefore each write transaction of the run asks whether the lock is still held, and whoever gets
-the lock next waits for such a transaction to end: two runs never write at the same time.
+Therefore each write transaction of the run asks whether the lock is still held, and the next holder
+waits for such a transaction to end: two runs never write at the same time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The watch over users and memberships: triggers note whose rows somebody writes past the ledger.
 
-Whoever applies a plan says so in its transaction, and the triggers let it pass; the triggers are
-made by the migration ``0009``. Whatever else writes these tables, be it a database tool or another
-program, leaves the ids in ``outside_edits``. Asking whether there is any costs a look at an empty
+A transaction that applies a plan says so, and the triggers let it pass; the migration ``0009``
+makes them. Anything else that writes these tables, such as a database tool or another program,
+leaves the ids in ``outside_edits``. Asking whether there is any costs a look at an empty
 table, however many people there are.
 """
 

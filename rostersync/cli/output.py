@@ -37,7 +37,7 @@ def harmless(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return harmless text on one line: a name with a line break could pass for a line of ours."""
+    """Return harmless text on one line: a name with a line break could pass for ours."""
     return harmless(text).replace("\n", "\ufffd")
 
 

@@ -101,7 +101,7 @@ class Opening:
     reason: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a reason that cannot be kept; whoever acts has been checked with their run."""
+        """Refuse a reason that cannot be kept; the actor has been checked with the run."""
         checked_reason(self.reason)
 
 

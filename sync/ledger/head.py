@@ -1,8 +1,8 @@
 """The head of a chain: how far it had come, signed with the installation's key, to keep elsewhere.
 
-Whoever may write the database can cut off the end of a chain and set the district back, and what is
-left verifies. A head that was printed before shows it: the chain must still hold the plan that it
-names. The signature is an HMAC, so that only this installation can have made it.
+Somebody who may write the database can cut off the end of a chain and set the district back, and
+what is left verifies. A head that was printed before shows it: the chain must still hold the plan
+that it names. The signature is an HMAC, so that only this installation can have made it.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def open_district_run(
 
 
 def cause_of(error: BaseException) -> RosterSyncError | None:
-    """Return what ended a run that no error of ours ended: a person, or the machine."""
+    """Return what ended a run if it was not an error of rostersync: a person, or the machine."""
     if isinstance(error, KeyboardInterrupt):
         return RunEnded(
             "The run was interrupted.",

@@ -115,7 +115,7 @@ GUARDS: dict[str, str] = {
     "cut": "uploads.title uploads.scope suspicions.about",
     "checked by its act": "flex_requests.crd_id users.kept_until",
 }
-"""Where a text that others write is bounded. All other columns hold words and ids of ours."""
+"""Where a text that others write is bounded. All other columns hold our own words and ids."""
 
 OURS = {
     "kind", "status", "origin", "reason", "action", "season", "role", "stream", "what", "scope",

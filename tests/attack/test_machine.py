@@ -1,4 +1,4 @@
-"""What a machine or a file can cause is a sentence that says what to do, never a bug of ours."""
+"""What a machine or a file can cause is a sentence that says what to do, never a bug."""
 
 from __future__ import annotations
 

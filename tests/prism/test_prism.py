@@ -154,6 +154,6 @@ def test_whatever_a_description_allows_is_read_or_is_that_sources_failure(
         assert outcome.exit_code in (0, 10, 12) or other, (outcome, outcome.error)
         assert world.user(f"town{turn}", "town")["status"] == "active"
         told = str(outcome.certificates["sis"].get("reason"))
-        assert "422" not in told, "a request of ours did not fit the description"
+        assert "422" not in told, "one of our requests did not fit the description"
         assert "401" not in told
     assert world.intact()

@@ -49,7 +49,7 @@ def downgrade() -> None:
 
 
 def _sqlite() -> list[str]:
-    """A transaction of ours has a row in the table applying; nobody else sees it."""
+    """Our own transactions have a row in the table applying; nobody else sees it."""
     found = []
     for event in _EVENTS:
         users = ' '.join(
@@ -70,7 +70,7 @@ def _sqlite() -> list[str]:
 
 
 def _postgresql() -> list[str]:
-    """A transaction of ours has set rostersync.applying, so that no function is called for it.
+    """Our own transactions set rostersync.applying, so that no function is called for it.
 
     The functions run as the owner of the tables, because somebody who may edit users need not be
     allowed to write where this is noted.
