@@ -14,6 +14,7 @@ from core.storage.database import Database
 from core.storage.schema import Plan
 from core.storage.watch import count_outside_edits
 from sync.ledger.apply import Drifted, apply_in
+from sync.people.look_alikes import count_look_alikes
 from sync.planning.plan import PlanRequest, Plans, make_plans
 from sync.planning.return_check import Watch
 from sync.reading.read_sources import read_sources
@@ -253,6 +254,7 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
     with run.database.write() as connection:
         outcome.outside_edits = count_outside_edits(connection, run.district.id)
         close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
+        count_look_alikes(connection, run.district.id)
         outcome.left_open = left_open(connection, run.district.slug, run.now)
         _note_left_open(connection, run, outcome.left_open)
     return outcome

@@ -50,6 +50,8 @@ class District(Row, name="districts"):
     """The last due time that the service took care of, or since when it watches the district."""
     told: Stored[dict[str, Any] | None] = optional(Json(), default=dict)
     """What was last told of each topic, so that each change of state is told just once."""
+    look_alikes = optional(Integer())
+    """How many pairs of users look like one person; None: to be counted, for somebody changed."""
 
 
 class Source(Row, name="sources", extras=lambda: [UniqueConstraint("district_id", "name")]):

@@ -159,7 +159,8 @@ JSON_SHAPES: dict[str, tuple[str, dict[str, str]]] = {
             "left_open": "What a run leaves for a person to look at; a key only for what there is:"
             " `unusable_rows` and `left_out_values` (source → rows), `withheld` (source →"
             ' `{"people", "rows"}`: missing people who stay because of these rows), `conflicts`,'
-            " `waiting_people` (for a rollover), `leaving_people` (in grace).",
+            " `waiting_people` (for a rollover), `leaving_people` (in grace),"
+            " `look_alikes` (pairs of users who look like one person).",
         },
     ),
     "plan": (

@@ -99,6 +99,7 @@ EVIDENCE: Mapping[str, str] = {
     "names_unknown": "One side lacks a name that the other has.",
     "names_of_another": "The names belong to somebody else whose numbers are claimed; were they"
     " swapped?",
+    "same_school_and_grade": "They are at one school, and in the same grade if they are students.",
     "shared_email": "Several people have this address.",
     "shared_key": "Another new person has the same strong key.",
     "foreign_domain": "The address is not at a domain of the district.",

@@ -24,7 +24,8 @@ def left_open(connection: Connection, slug: str, now: datetime) -> Json:
     ``unusable_rows`` and ``left_out_values``: source → rows. ``withheld``: source → ``{"people",
     "rows"}``, people who are missing and stay because these rows may be about any of them (F5).
     ``conflicts``: how many are open. ``waiting_people``: who waits for a rollover (S6).
-    ``leaving_people``: who is in grace (S7).
+    ``leaving_people``: who is in grace (S7). ``look_alikes``: pairs of users who look like one
+    person, as the run counted them (I10).
     """
     district = district_row(connection, slug)
     calendar = calendar_of(district)
@@ -43,6 +44,7 @@ def left_open(connection: Connection, slug: str, now: datetime) -> Json:
         "conflicts": int(connection.execute(_CONFLICTS, {"district": district.id}).scalar_one()),
         "waiting_people": len(waiting_now(connection, district.id)),
         "leaving_people": in_grace,
+        "look_alikes": district.look_alikes or 0,
     }
     return {name: value for name, value in told.items() if value}
 

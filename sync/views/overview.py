@@ -37,7 +37,7 @@ NEEDS = (
 )
 """What needs a person, the most pressing first."""
 
-WATCH = ("slowed", "failing", "vendor", "waiting", "rows")
+WATCH = ("slowed", "failing", "vendor", "waiting", "rows", "look_alikes")
 """What ends by itself, or hurts nobody, but is worth a look."""
 
 
@@ -68,7 +68,8 @@ def overview(connection: Connection, now: datetime, slug: str | None = None) -> 
     found = [
         _one(
             calendar_of(row), sources[row.id], held.get(row.id), int(conflicts.get(row.id, 0)),
-            uploads[row.id], runs.get(row.id), waiting.get(row.id, 0), edited.get(row.id, 0), now,
+            uploads[row.id], runs.get(row.id), waiting.get(row.id, 0), edited.get(row.id, 0),
+            row.look_alikes or 0, now,
         )
         for row in rows
     ]  # fmt: skip
@@ -142,6 +143,7 @@ def _one(
     last: Any,
     waiting: int,
     edited: int,
+    look_alikes: int,
     now: datetime,
 ) -> Json:
     settings = found.settings
@@ -176,6 +178,7 @@ def _one(
             one["vendor_state"] in PAUSED_WORDS | TROUBLED_WORDS for one in shown_sources
         ),
         "rows": any(one["unusable_rows"] for one in shown_sources),
+        "look_alikes": look_alikes > 0,
         "waiting": waiting > 0 or (bool(found.state.waiting) and not found.state.waited_out),
     }
     good = [one["good_at"] for one in shown_sources if one["good_at"]]
@@ -196,6 +199,7 @@ def _one(
         "outside_edits": edited,
         "waiting_schools": len(found.state.waiting) if not found.state.waited_out else 0,
         "waiting_people": waiting,
+        "look_alikes": look_alikes,
         "sources": shown_sources,
         "last_run": run,
     }

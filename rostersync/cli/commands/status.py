@@ -112,6 +112,9 @@ def todo(one: dict[str, Any]) -> list[str]:
         said.append(f"{things(rows, 'row')} could not be used: skipped {slug}")
     if one["waiting_schools"] or one["waiting_people"]:
         said.append(_waiting(one))
+    if pairs := one["look_alikes"]:
+        verb = "looks" if pairs == 1 else "look"
+        said.append(f"{things(pairs, 'pair')} {verb} like one person: duplicates {slug}")
     return said
 
 

@@ -28,6 +28,12 @@ def still_open(left: Mapping[str, Any], district: str) -> Iterator[str]:
     if number := left.get("leaving_people"):
         verb = "leaves when the" if number == 1 else "leave when their"
         yield f"{words.people(number)} {verb} grace ends: rostersync users {district} --leaving"
+    if number := left.get("look_alikes"):
+        verb = "looks" if number == 1 else "look"
+        yield (
+            f"{words.things(number, 'pair')} of people {verb} like one person:"
+            f" rostersync duplicates {district}"
+        )
 
 
 def conflicts_sentence(number: int, district: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,10 @@ from sync.acts import hand_edit
 from sync.acts.duplicates import duplicates, not_same
 from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
+from sync.engine import plan_district, sync_district
 from sync.ledger.chain import verify
 from sync.run import find
+from sync.views.overview import overview
 from tests.kit.town import Town, child
 
 
@@ -57,6 +60,67 @@ def test_c22_names_alone_and_siblings_with_one_address_are_not_listed(town: Town
     town.write([*(child(n) for n in range(6)), *twins, *same])
     town.sync()
     assert len(pairs(town)) == 1
+
+
+def counted(town: Town) -> tuple[int, int, int]:
+    """Return how many pairs a plan, a sync and the overview count."""
+    found = [
+        run(town.database, town.slug, actor="x", now=town.clock).left_open.get("look_alikes", 0)
+        for run in (plan_district, sync_district)
+    ]
+    with town.database.read() as connection:
+        (one,) = overview(connection, town.now, town.slug)
+    return found[0], found[1], one["look_alikes"]
+
+
+PAIR = {"given": "Jo", "family": "Pair", "ident": "", "key": "second", "email": "else@a.example"}
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        ({}, True),
+        ({"given": "JO", "family": "pair"}, True),
+        ({"email": ""}, True),
+        ({"grade": "10"}, False),
+        ({"school": "s2"}, False),
+        ({"role": "teacher"}, False),
+        ({"family": "Other"}, False),
+        ({"ident": "I7"}, True),
+    ],
+)
+def test_i10_names_school_and_grade_in_common_look_alike_and_are_counted(
+    town: Town, other: dict[str, Any], *, alike: bool
+) -> None:
+    one = child(81, given="Jo", family="Pair", ident="")
+    rest = [child(n) for n in range(6)]
+    town.write([*rest, one, child(82, **{**PAIR, **other})])
+    town.sync()
+    two = {town.user("k81").id, town.user("second").id}
+    assert [pair for pair in pairs(town) if pair[0] == two] == (
+        [(two, ["names_agree", "same_school_and_grade"])] if alike else []
+    )
+    assert counted(town) == ((2,) * 3 if alike else (1,) * 3)
+
+
+def test_i10_other_numbers_tell_them_apart_and_so_does_a_person(town: Town) -> None:
+    first = child(81, given="Jo", family="Pair", ident="I901")
+    rest = [child(n) for n in range(6)]
+    town.write([*rest, first, child(82, **{**PAIR, "ident": "I902"})])
+    town.sync()
+    assert counted(town) == (1, 1, 1)
+    town.write([*rest, first, child(82, **PAIR)])
+    town.sync()
+    assert counted(town) == (2, 2, 2)
+    not_same(town.database, town.slug, town.user("k81").id, town.user("second").id, actor="x")
+    assert counted(town) == (1, 1, 1)
+
+
+def test_i10_somebody_with_one_name_looks_like_their_like(town: Town) -> None:
+    one = child(81, given="", family="Pair", ident="")
+    town.write([*(child(n) for n in range(6)), one, child(82, **{**PAIR, "given": ""})])
+    town.sync()
+    assert counted(town) == (2, 2, 2)
 
 
 def test_c22_people_told_apart_are_listed_no_more(town: Town) -> None:
