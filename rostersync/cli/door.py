@@ -66,6 +66,7 @@ ActorOption = Annotated[
     str | None,
     typer.Option("--actor", help="Who does this, for the history; default: the login name."),
 ]
+NewestOption = Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")]
 DistrictArgument = Annotated[str, typer.Argument(metavar="DISTRICT", help="The district's slug.")]
 
 

@@ -19,7 +19,7 @@ from rostersync.cli.door import (
     say_on,
 )
 from rostersync.cli.printing.outcomes import outcome_json, say_outcome, tell_news
-from rostersync.cli.printing.tables import table
+from rostersync.cli.printing.tables import listing, table
 from rostersync.cli.printing.words import count, moment
 
 if TYPE_CHECKING:
@@ -174,24 +174,23 @@ def files(door: Door, district: DistrictArgument) -> None:
 
     with door.reading() as connection:
         row = find.district_row(connection, district)
-        found = uploads(connection, row)
-        if door.as_json:
-            door.document(found)
-            return
-        table(
+        zone = row.settings["timezone"]
+        listing(
             door,
-            ("file", "title", "type", "status", "rows", "not usable", "created", "by", "note"),
-            (
-                (
-                    one["id"], one["title"], one["type"] or "",
-                    one["status"] + (" (plan only)" if one["dry_run"] else ""),
-                    one["counts"].get("rows", ""), _unused(one["counts"]),
-                    moment(one["created_at"], row.settings["timezone"]), one["actor"], one["note"],
-                )
-                for one in found
-            ),
+            uploads(connection, row),
+            {
+                "file": lambda one: one["id"],
+                "title": lambda one: one["title"],
+                "type": lambda one: one["type"],
+                "status": lambda one: one["status"] + (" (plan only)" if one["dry_run"] else ""),
+                "rows": lambda one: one["counts"].get("rows"),
+                "not usable": lambda one: _unused(one["counts"]),
+                "created": lambda one: moment(one["created_at"], zone),
+                "by": lambda one: one["actor"],
+                "note": lambda one: one["note"],
+            },
             empty="No file yet: rostersync upload DISTRICT FILE.",
-        )  # fmt: skip
+        )
 
 
 def _unused(counts: dict[str, int]) -> int | str:

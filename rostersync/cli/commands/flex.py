@@ -9,7 +9,7 @@ import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing.outcomes import run_act, show_outcome
-from rostersync.cli.printing.tables import table
+from rostersync.cli.printing.tables import listing
 
 CrdArgument = Annotated[str, typer.Argument(metavar="CRD", help="The person's CRD number.")]
 FirstOption = Annotated[str, typer.Option("--first-name", help="First name.")]
@@ -131,20 +131,19 @@ def list_(door: Door, district: DistrictArgument) -> None:
     from sync.acts import flex
 
     with door.reading() as connection:
-        found = flex.requests(connection, district)
-        if door.as_json:
-            door.document(found)
-            return
-        table(
+        listing(
             door,
-            ("request", "asks to", "crd", "fields", "status", "by"),
-            (
-                (one["id"], one["kind"], one["crd_id"], ", ".join(one["fields"]), one["status"],
-                 one["actor"])
-                for one in found
-            ),
+            flex.requests(connection, district),
+            {
+                "request": lambda one: one["id"],
+                "asks to": lambda one: one["kind"],
+                "crd": lambda one: one["crd_id"],
+                "fields": lambda one: ", ".join(one["fields"]),
+                "status": lambda one: one["status"],
+                "by": lambda one: one["actor"],
+            },
             empty="No change was asked for.",
-        )  # fmt: skip
+        )
 
 
 def text(door: Door, district: DistrictArgument) -> None:

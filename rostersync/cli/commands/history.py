@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command
+from rostersync.cli.door import DistrictArgument, Door, NewestOption, command
 from rostersync.cli.printing import words
-from rostersync.cli.printing.tables import table
+from rostersync.cli.printing.tables import listing
 
 if TYPE_CHECKING:
     from sync.views.skipped import Skipped
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 def runs(
     door: Door,
     district: DistrictArgument,
-    limit: Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")] = 20,
+    limit: NewestOption = 20,
 ) -> None:
     """List the runs of a district."""
     from sync.run import find
@@ -33,25 +33,19 @@ def runs(
 
     with door.reading() as connection:
         row = find.district_row(connection, district)
-        found = districts.runs(connection, row, limit=limit)
-        if door.as_json:
-            door.document(found)
-            return
-        table(
+        zone = row.settings["timezone"]
+        listing(
             door,
-            ("run", "kind", "status", "started", "by", "plans", "sources"),
-            (
-                (
-                    one["id"],
-                    one["kind"],
-                    one["status"].replace("_", " "),
-                    words.moment(one["started_at"], row.settings["timezone"]),
-                    one["actor"],
-                    ", ".join(one["plans"]),
-                    _readings(one["certificates"]),
-                )
-                for one in found
-            ),
+            districts.runs(connection, row, limit=limit),
+            {
+                "run": lambda one: one["id"],
+                "kind": lambda one: one["kind"],
+                "status": lambda one: one["status"].replace("_", " "),
+                "started": lambda one: words.moment(one["started_at"], zone),
+                "by": lambda one: one["actor"],
+                "plans": lambda one: ", ".join(one["plans"]),
+                "sources": lambda one: _readings(one["certificates"]),
+            },
             empty=f"{district} has had no run yet. Start one: rostersync plan {district}",
         )
 

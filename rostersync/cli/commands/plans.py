@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rostersync.cli.door import DistrictArgument, Door, command, harmless_cells
-from rostersync.cli.printing.tables import table
+from rostersync.cli.door import DistrictArgument, Door, NewestOption, command, harmless_cells
+from rostersync.cli.printing.tables import listing, table
 
 if TYPE_CHECKING:
     from core.storage.database import Connection
@@ -56,7 +56,7 @@ def plan_documents(
 def plans(
     door: Door,
     district: DistrictArgument,
-    limit: Annotated[int, typer.Option(min=1, help="How many to list, the newest first.")] = 20,
+    limit: NewestOption = 20,
 ) -> None:
     """List the plans of a district."""
     from rostersync.cli.printing import words
@@ -65,23 +65,17 @@ def plans(
 
     with door.reading() as connection:
         row = find.district_row(connection, district)
-        found = plan_views.plans(connection, row, limit=limit)
-        if door.as_json:
-            door.document(found)
-            return
-        table(
+        zone = row.settings["timezone"]
+        listing(
             door,
-            ("plan", "kind", "status", "made", "what"),
-            (
-                (
-                    one["id"],
-                    one["kind"],
-                    one["status"],
-                    words.moment(one["created_at"], row.settings["timezone"]),
-                    words.counted(one["counts"]),
-                )
-                for one in found
-            ),
+            plan_views.plans(connection, row, limit=limit),
+            {
+                "plan": lambda one: one["id"],
+                "kind": lambda one: one["kind"],
+                "status": lambda one: one["status"],
+                "made": lambda one: words.moment(one["created_at"], zone),
+                "what": lambda one: words.counted(one["counts"]),
+            },
             empty=f"{district} has no plan yet. Make one: rostersync plan {district}",
         )
 

@@ -10,7 +10,7 @@ import typer
 from rostersync.cli.commands.ordered_plans import ApplyOption, ReasonOption, finish, say_left
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing import words
-from rostersync.cli.printing.tables import table
+from rostersync.cli.printing.tables import listing
 
 if TYPE_CHECKING:
     from sync.sources.district_load import Loaded
@@ -91,25 +91,18 @@ def districts(door: Door) -> None:
     from sync.views import districts as views
 
     with door.reading() as connection:
-        found = views.districts(connection)
-        if door.as_json:
-            door.document(found)
-            return
-        table(
+        listing(
             door,
-            ("district", "name", "active", "archived", "sources", "waits", "last run"),
-            (
-                (
-                    one["district"],
-                    one["name"],
-                    one["users"]["active"],
-                    one["users"]["archived"],
-                    ", ".join(one["sources"]),
-                    one["held_plan"],
-                    _last_run(one["last_run"], one["timezone"]),
-                )
-                for one in found
-            ),
+            views.districts(connection),
+            {
+                "district": lambda one: one["district"],
+                "name": lambda one: one["name"],
+                "active": lambda one: one["users"]["active"],
+                "archived": lambda one: one["users"]["archived"],
+                "sources": lambda one: ", ".join(one["sources"]),
+                "waits": lambda one: one["held_plan"],
+                "last run": lambda one: _last_run(one["last_run"], one["timezone"]),
+            },
             empty="No district yet. Load a district file: rostersync load FILE.toml",
         )
 

@@ -9,7 +9,7 @@ import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
 from rostersync.cli.printing import words
-from rostersync.cli.printing.tables import table
+from rostersync.cli.printing.tables import listing
 
 SourceArgument = Annotated[str, typer.Argument(metavar="SOURCE", help="The source's name.")]
 
@@ -42,26 +42,21 @@ def sources(
 
     with door.reading() as connection:
         row = None if district is None else find.district_row(connection, district)
-        found = districts.sources(connection, row)
-        if door.as_json:
-            door.document(found)
-            return
         zones = districts.time_zones(connection)
-        table(
+        listing(
             door,
-            ("district", "source", "connector", "order", "status", "people", "last complete"),
-            (
-                (
-                    one["district"],
-                    one["source"],
-                    one["connector"],
-                    one["precedence"],
-                    one["status"].replace("_", " "),
-                    one["people"],
-                    words.moment(one["complete_at"], zones[one["district"]]),
-                )
-                for one in found
-            ),
+            districts.sources(connection, row),
+            {
+                "district": lambda one: one["district"],
+                "source": lambda one: one["source"],
+                "connector": lambda one: one["connector"],
+                "order": lambda one: one["precedence"],
+                "status": lambda one: one["status"].replace("_", " "),
+                "people": lambda one: one["people"],
+                "last complete": lambda one: words.moment(
+                    one["complete_at"], zones[one["district"]]
+                ),
+            },
             empty="No source yet. Load a district file: rostersync load FILE.toml",
         )
 
@@ -160,24 +155,18 @@ def discover(
     ],
 ) -> None:
     """List the districts that a vendor account may read, and which of them a source reads."""
-    from sync.sources.check import discover as listed
+    from sync.sources.check import discover as shared
 
     with door.database_or_empty() as database:
-        found = listed(database, connector, config)
-    if door.as_json:
-        door.document(found)
-        return
-    table(
+        found = shared(database, connector, config)
+    listing(
         door,
-        ("id", "name", "the vendor says", "read by"),
-        (
-            (
-                one["id"],
-                one["name"],
-                one["state"],
-                "" if one["status"] == "available" else one["status"],
-            )
-            for one in found
-        ),
+        found,
+        {
+            "id": lambda one: one["id"],
+            "name": lambda one: one["name"],
+            "the vendor says": lambda one: one["state"],
+            "read by": lambda one: "" if one["status"] == "available" else one["status"],
+        },
         empty="No district shares with this account.",
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import Parameter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
@@ -12,8 +13,12 @@ from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, lo
 from rostersync.cli.printing.words import person_name, state
 
 if TYPE_CHECKING:
+    from core.storage.database import Database
     from sync.acts.hand_edit import UserEdit
     from sync.run.outcome import Outcome
+
+How = ParamSpec("How")
+"""What an act by hand takes beside the user: fields, options, who does it and why."""
 
 UserArgument = Annotated[
     str, typer.Argument(metavar="USER", help="A user id, an email or SOURCE:external_id.")
@@ -113,11 +118,8 @@ def edit(
     from sync.acts import hand_edit
 
     wanted = _edit(door, district, fields)
-    user_id = _resolve(door, district, user)
-    outcome = hand_edit.edit_user(
-        door.database, district, user_id, wanted, actor=actor or login_name(), reason=reason
-    )
-    return _show(door, outcome)
+    who = actor or login_name()
+    return _act(door, hand_edit.edit_user, district, user, wanted, actor=who, reason=reason)
 
 
 def archive(
@@ -139,17 +141,11 @@ def archive(
 
     if until is not None and not keep:
         raise UsageError("--until goes with --keep.", hint="Add --keep, or leave out --until.")
-    user_id = _resolve(door, district, user)
-    outcome = hand_edit.archive_user(
-        door.database,
-        district,
-        user_id,
-        keep=keep,
-        until=_day(until),
-        actor=actor or login_name(),
-        reason=reason,
-    )
-    return _show(door, outcome)
+    who, last = actor or login_name(), _day(until)
+    return _act(
+        door, hand_edit.archive_user, district, user,
+        keep=keep, until=last, actor=who, reason=reason,
+    )  # fmt: skip
 
 
 def restore(
@@ -165,16 +161,10 @@ def restore(
     """Restore somebody. If they are in no roster, they are protected from the next sync."""
     from sync.acts import hand_edit
 
-    user_id = _resolve(door, district, user)
-    outcome = hand_edit.restore_user(
-        door.database,
-        district,
-        user_id,
-        protect=not no_protect,
-        actor=actor or login_name(),
-        reason=reason,
+    who, protect = actor or login_name(), not no_protect
+    return _act(
+        door, hand_edit.restore_user, district, user, protect=protect, actor=who, reason=reason
     )
-    return _show(door, outcome)
 
 
 def protect(
@@ -185,7 +175,10 @@ def protect(
     reason: ReasonOption = None,
 ) -> int:
     """Protect somebody: no sync archives them."""
-    return _protect(door, district, user, True, actor, reason)
+    from sync.acts import hand_edit
+
+    who = actor or login_name()
+    return _act(door, hand_edit.protect_user, district, user, on=True, actor=who, reason=reason)
 
 
 def unprotect(
@@ -199,19 +192,10 @@ def unprotect(
 
     If they are in no roster, they leave at the next sync.
     """
-    return _protect(door, district, user, False, actor, reason)
-
-
-def _protect(
-    door: Door, district: str, user: str, on: bool, actor: str | None, reason: str | None
-) -> int:
     from sync.acts import hand_edit
 
-    user_id = _resolve(door, district, user)
-    outcome = hand_edit.protect_user(
-        door.database, district, user_id, on=on, actor=actor or login_name(), reason=reason
-    )
-    return _show(door, outcome)
+    who = actor or login_name()
+    return _act(door, hand_edit.protect_user, district, user, on=False, actor=who, reason=reason)
 
 
 FieldOption = Annotated[
@@ -235,16 +219,10 @@ def lock(
 
     if bool(field) == all_:
         raise UsageError("Say which fields.", hint="Give --field F (repeat it), or --all.")
-    outcome = hand_edit.lock_fields(
-        door.database,
-        district,
-        _resolve(door, district, user),
-        field or LOCKABLE_FIELDS,
-        True,
-        actor=actor or login_name(),
-        reason=reason,
+    fields, who = field or LOCKABLE_FIELDS, actor or login_name()
+    return _act(
+        door, hand_edit.lock_fields, district, user, fields, locked=True, actor=who, reason=reason
     )
-    return _show(door, outcome)
 
 
 def unlock(
@@ -269,14 +247,14 @@ def unlock(
 
     if (user is None) != all_:
         raise UsageError("Say whose fields.", hint="Give USER, or --all for everybody.")
+    fields, who = field or (), actor or login_name()
+    if user is not None:
+        return _act(
+            door, hand_edit.lock_fields, district, user, fields,
+            locked=False, actor=who, reason=reason,
+        )  # fmt: skip
     outcome = hand_edit.lock_fields(
-        door.database,
-        district,
-        None if user is None else _resolve(door, district, user),
-        field or (),
-        False,
-        actor=actor or login_name(),
-        reason=reason,
+        door.database, district, None, fields, locked=False, actor=who, reason=reason
     )
     return _show(door, outcome)
 
@@ -313,6 +291,19 @@ def _day(word: str | None) -> Any:
         raise UsageError(
             "--until is not a day.", hint="Give it as YYYY-MM-DD, like 2026-08-31."
         ) from None
+
+
+def _act(
+    door: Door,
+    act: Callable[Concatenate[Database, str, str, How], Outcome],
+    district: str,
+    user: str,
+    *fields: How.args,
+    **how: How.kwargs,
+) -> int:
+    """Do something by hand to the user that a word names, and print how it ended."""
+    user_id = _resolve(door, district, user)
+    return _show(door, act(door.database, district, user_id, *fields, **how))
 
 
 def _resolve(door: Door, district: str, word: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door
@@ -10,6 +10,20 @@ from rostersync.cli.output import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def listing(
+    door: Door,
+    found: Iterable[dict[str, Any]],
+    columns: Mapping[str, Callable[[dict[str, Any]], Any]],
+    empty: str,
+) -> None:
+    """Print a list as JSON, or as a table for people: each column with what it shows of one."""
+    if door.as_json:
+        door.document(found)
+        return
+    rows = ([show(one) for show in columns.values()] for one in found)
+    table(door, columns, rows, empty)
 
 
 def table(
