@@ -37,11 +37,14 @@ from sync.ledger.draft import Opening, Step, open_plan
 from sync.ledger.seal import seal_whole
 from sync.people.identity import USER_PREFIX, new_id
 from sync.people.person import UserView, read_user, stored_profile
+from sync.planning.decide import step_for
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import read_district
 from sync.run.open_records import opening
 from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in, open_run
+
+REASON = "by_hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def add_user(
             "memberships": [[Role(edit.role).value, edit.school or "", bool(edit.school)]],
         }
         step = Step(
-            Kind.USER, "create", user_id, None, "by_hand", after=after,
+            Kind.USER, "create", user_id, None, REASON, after=after,
             role=edit.role, school=edit.school,
         )  # fmt: skip
         return user_id, [step]
@@ -200,10 +203,7 @@ def archive_user(
         after = {} if kept == keeps else keeps
         if user.status == UserStatus.ARCHIVED:
             return user.id, _update(user, before, after)
-        status = {"status": UserStatus.ARCHIVED.value}
-        return user.id, [
-            _step(user, "archive", before={"status": user.status, **before}, after=status | after)
-        ]
+        return user.id, _become(user, "archive", UserStatus.ARCHIVED, before, after)
 
     return _act(database, slug, act, "archive", actor, reason, now)
 
@@ -231,10 +231,7 @@ def restore_user(
             before["protected"], after["protected"] = False, True
         if user.status != UserStatus.ARCHIVED:
             return user.id, _update(user, before, after)
-        status = {"status": UserStatus.ACTIVE.value}
-        return user.id, [
-            _step(user, "restore", before={"status": user.status, **before}, after=status | after)
-        ]
+        return user.id, _become(user, "restore", UserStatus.ACTIVE, before, after)
 
     return _act(database, slug, act, "restore", actor, reason, now)
 
@@ -369,16 +366,22 @@ def _user(hand: _Hand, user_id: str) -> UserView:
     return user
 
 
-def _step(user: UserView, action: str, **more: Any) -> Step:
-    first = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
-    return Step(
-        Kind.USER, action, user.id, user.revision, "by_hand",
-        role=first[0] if first else None, school=(first[1] or None) if first else None, **more,
-    )  # fmt: skip
-
-
 def _update(user: UserView, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Step]:
-    return [_step(user, "update", before=dict(before), after=dict(after))] if after else []
+    if not after:
+        return []
+    return [step_for(user, "update", REASON, before=dict(before), after=dict(after))]
+
+
+def _become(
+    user: UserView,
+    action: str,
+    status: UserStatus,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> list[Step]:
+    """Give somebody another status, in one step with what else changes of them."""
+    was, becomes = {"status": user.status}, {"status": status.value}
+    return [step_for(user, action, REASON, before=was | dict(before), after=becomes | dict(after))]
 
 
 def _memberships(user: UserView, edit: UserEdit) -> list[tuple[str, str, bool]]:

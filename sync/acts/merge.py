@@ -10,13 +10,13 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from core.errors import UsageError
-from core.models import PROFILE_FIELDS, Kind, UserStatus
+from core.models import PROFILE_FIELDS, UserStatus
 from core.storage.database import Database
 from core.storage.schema import User
 from sync.acts.ordered_plan import OrderedPlan, context_of, order_plan, people
 from sync.ledger.draft import Step
 from sync.people.person import UserView, stored_profile
-from sync.planning.decide import decide_user
+from sync.planning.decide import decide_user, step_for
 from sync.run.clock import Clock
 from sync.run.outcome import Outcome
 
@@ -60,10 +60,10 @@ def _go(asked: OrderedPlan, user: UserView, into: str) -> None:
     after: dict[str, Any] = {"merged_into": into}
     if user.status != UserStatus.ARCHIVED:
         before["status"], after["status"] = user.status, UserStatus.ARCHIVED.value
-    steps = [_step(user, "merge", before=before, after=after)]
+    steps = [step_for(user, "merge", REASON, before=before, after=after)]
     steps += [
-        _step(
-            user, "unlink", record_id=record.id, record_version=record.version,
+        step_for(
+            user, "unlink", REASON, record_id=record.id, record_version=record.version,
             before={"target": user.id}, after={"target": into},
         )
         for record in user.records
@@ -96,8 +96,8 @@ def _stay(asked: OrderedPlan, user: UserView, other: UserView) -> None:
             before["memberships"], after["memberships"] = [], [list(m) for m in other.memberships]
         if user.status == UserStatus.ARCHIVED and other.status != UserStatus.ARCHIVED:
             steps.append(
-                _step(
-                    user, "restore", before={"status": user.status},
+                step_for(
+                    user, "restore", REASON, before={"status": user.status},
                     after={"status": other.status},
                 )
             )  # fmt: skip
@@ -109,17 +109,9 @@ def _stay(asked: OrderedPlan, user: UserView, other: UserView) -> None:
             at = steps.index(updates[0])
             steps[at] = updates[0]._replace(before=before, after=after)
         else:
-            steps.append(_step(user, "update", before=before, after=after))
+            steps.append(step_for(user, "update", REASON, before=before, after=after))
     if steps:
         asked.draft.add(steps)
-
-
-def _step(user: UserView, action: str, **more: Any) -> Step:
-    first = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
-    return Step(
-        Kind.USER, action, user.id, user.revision, REASON,
-        role=first[0] if first else None, school=(first[1] or None) if first else None, **more,
-    )  # fmt: skip
 
 
 _TWO = "SELECT id AS target_id FROM users WHERE id IN (:one, :other) AND district_id = :district"

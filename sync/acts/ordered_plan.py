@@ -24,6 +24,7 @@ from sync.ledger.seal import seal_whole
 from sync.people.person import UserView, read_users
 from sync.people.wish import Sources
 from sync.planning.decide import Context
+from sync.planning.schools import linked_schools
 from sync.run.clock import Clock, utc_now
 from sync.run.district_run import origins_of, read_district
 from sync.run.outcome import Outcome
@@ -112,7 +113,7 @@ def context_of(asked: OrderedPlan, **more: Any) -> Context:
         sources=Sources(
             {source.id: rank for rank, source in enumerate(sources)},
             {source.id: source.name for source in sources},
-            schools_of(asked.connection, asked.district_id),
+            linked_schools(asked.connection, asked.district_id),
             {source.id: source.keep_when_missing for source in sources},
         ),
         origins=origins_of(sources),
@@ -122,12 +123,6 @@ def context_of(asked: OrderedPlan, **more: Any) -> Context:
         aliases=read_aliases(asked.connection, asked.district_id, ahead=True),
         **more,
     )
-
-
-def schools_of(connection: Connection, district_id: int) -> dict[tuple[int, str], str]:
-    """Return (source id, the source's id of the school) → our id of the school."""
-    rows = connection.execute(_SCHOOLS_OF_RECORDS, {"district": district_id})
-    return {(source_id, key): school for source_id, key, school in rows}
 
 
 def people(asked: OrderedPlan, query: str, about: Mapping[str, Any]) -> Iterator[UserView]:
@@ -156,17 +151,10 @@ _NAMED = select(Conflict.candidates).where(
 
 # --- Set-wise statements ---
 # A list of users is filled from the query of an act, and numbered in the order of their ids, to be
-# read in batches. The schools of all records are read at once.
+# read in batches.
 
 
 def _list_users(query: str) -> TextClause:
     """Fill the list of users with those whose ids *query* selects as ``target_id``."""
     numbered = "SELECT ROW_NUMBER() OVER (ORDER BY target_id), target_id"
     return text(f"INSERT INTO todo_users {numbered} FROM ({query}) AS p")
-
-
-_SCHOOLS_OF_RECORDS = text(
-    "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
-    " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
-    " WHERE r.kind = 'school' AND s.district_id = :district"
-)

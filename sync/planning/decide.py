@@ -167,7 +167,7 @@ def decide_user(
     if speaking:
         before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
-            steps.append(_step(user, "update", "changed_in_source", before=before, after=after))
+            steps.append(step_for(user, "update", "changed_in_source", before=before, after=after))
             if not decision.caused_by_us:  # those have a limit of their own (L8)
                 decision.suspected = _suspected(user, before, after, context)
     waiting: list[RecordView] = []
@@ -185,7 +185,7 @@ def decide_user(
             decision.settles = [r.id for r in user.records]
         return decision
     if not steps:
-        steps.append(_step(user, "link", "returned"))
+        steps.append(step_for(user, "link", "returned"))
     basis = _basis(user, waiting, settles=not unproven)
     decision.steps = [steps[0]._replace(basis=basis), *steps[1:]]
     decision.taken = _takings(user, situation, speaking, ended, steps)
@@ -196,7 +196,8 @@ def decide_user(
     return decision
 
 
-def _step(user: UserView, action: str, reason: str, **more: Any) -> Step:
+def step_for(user: UserView, action: str, reason: str, **more: Any) -> Step:
+    """Return one step of somebody, from the revision they have, under their role and school."""
     role, school = _about(user.memberships)
     return Step(_USER, action, user.id, user.revision, reason, role=role, school=school, **more)
 
@@ -207,7 +208,7 @@ def _links(user: UserView, link_reason: str) -> Iterator[Step]:
     for record in user.records:
         if record.held is None:
             before, after = _moved(record, user.id)
-            yield _step(
+            yield step_for(
                 user, "adopt" if by_hand and before is None else "link",
                 record.join_reason or link_reason, before=before, after=after,
                 record_id=record.id, record_version=record.version,
@@ -222,7 +223,7 @@ def _status_change(user: UserView, situation: Situation, facts: PersonFacts) -> 
         status = _ACTIVE if facts.enabled else _SUSPENDED
     else:
         return
-    yield _step(
+    yield step_for(
         user, situation.action, situation.reason,
         before={"status": user.status}, after={"status": status},
     )  # fmt: skip
@@ -232,7 +233,7 @@ def _unlinks(user: UserView, ended: Sequence[RecordView]) -> Iterator[Step]:
     """Yield a step for each hold that has ended."""
     for record in ended:
         reason = "absent" if not record.present else "leaves_scope"
-        yield _step(user, "unlink", reason, record_id=record.id, record_version=record.version)
+        yield step_for(user, "unlink", reason, record_id=record.id, record_version=record.version)
 
 
 def _basis(

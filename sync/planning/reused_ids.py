@@ -19,14 +19,13 @@ from core.models import Kind, UserStatus
 from core.storage.schema import Change, Conflict, Link, Record
 from core.storage.stored import from_json, utc_text
 from sync.ledger.domain_moves import read_aliases
-from sync.ledger.draft import Step
 from sync.people import conflicts
 from sync.people.conflicts import NEW, REUSED
 from sync.people.identity import evidence_of
 from sync.people.person import UserView, decode_user
 from sync.people.strangers import full_name, strangers_of, vars_of
 from sync.people.traits import read_known, traits_of
-from sync.planning.decide import Decision, decide_user
+from sync.planning.decide import Decision, decide_user, step_for
 from sync.planning.overrides import named_in_conflicts
 from sync.planning.workspace import Workspace
 from sync.rules.situations import PersonFacts, situation_of
@@ -227,14 +226,14 @@ def without(
         decision = Decision(situation_of(facts))
         if decision.situation.action == "archive":
             decision.steps = [
-                _step(
-                    user, "archive",
+                step_for(
+                    user, "archive", REUSED,
                     before={"status": user.status}, after={"status": UserStatus.ARCHIVED.value},
                 )
             ]  # fmt: skip
     decision.steps = decision.steps + [
-        _step(
-            user, "unlink", record_id=record.id, record_version=record.version,
+        step_for(
+            user, "unlink", REUSED, record_id=record.id, record_version=record.version,
             before={"target": user.id}, after={"target": gone[record.id]},
         )
         for record in given
@@ -243,14 +242,6 @@ def without(
     first = decision.steps[0]
     decision.steps[0] = first._replace(basis=[*(first.basis or ()), *held])
     return decision
-
-
-def _step(user: UserView, action: str, **more: Any) -> Step:
-    best = next((m for m in user.memberships if m[2]), None) or next(iter(user.memberships), None)
-    return Step(
-        Kind.USER, action, user.id, user.revision, REUSED,
-        role=best[0] if best else None, school=(best[1] or None) if best else None, **more,
-    )  # fmt: skip
 
 
 _LINKED = (

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from core.models import Kind
 from core.storage.database import Database
-from core.storage.schema import Conflict, School, Source
+from core.storage.schema import Conflict, Link, Record, School, Source
 from core.storage.stored import to_json
 from sync.ledger.draft import Draft, Step
 from sync.people.conflicts import leave_to_a_person
@@ -48,6 +48,20 @@ class MissingSchool:
     external_id: str
     name: str
     people: int
+
+
+def linked_schools(connection: Connection, district_id: int) -> dict[tuple[int, str], str]:
+    """Return (source id, the source's id of the school) → our id, as the directory has them now."""
+    rows = connection.execute(_LINKED, {"district": district_id})
+    return {(row.source_id, row.external_id): row.target_id for row in rows}
+
+
+_LINKED = (
+    select(Record.source_id, Record.external_id, Link.target_id)
+    .join_from(Record.table, Link.table, Link.record_id == Record.id)
+    .join(Source.table, Source.id == Record.source_id)
+    .where(Record.kind == "school", Source.district_id == bindparam("district"))
+)
 
 
 @dataclass(slots=True)

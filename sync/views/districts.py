@@ -7,10 +7,10 @@ memory. Nothing here writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, Executable, bindparam, func, or_, select
 
 from core.storage.schema import District, Fetch, Link, Plan, Record, Run, Source, User
 from sync.run.display import PLAN, RUN, shown_id, shown_time
@@ -95,16 +95,30 @@ def _source_status(row: Any) -> str:
 
 def runs(connection: Connection, district: Any, *, limit: int | None = None) -> Iterator[Json]:
     """Yield the runs of a district, the newest first."""
-    before = BEYOND
-    left = BEYOND if limit is None else limit
+    for page in newest(connection, _RUNS, district.id, limit, _PAGE):
+        yield from _run_page(connection, district.slug, page)
+
+
+def newest(
+    connection: Connection,
+    query: Executable,
+    district_id: int,
+    limit: int | None,
+    size: int,
+) -> Iterator[Sequence[Any]]:
+    """Yield the rows of a district page by page, the newest first, at most *limit* of them.
+
+    *query* binds ``district``, ``before``, the id of the row before, and ``size``.
+    """
+    before, left = BEYOND, BEYOND if limit is None else limit
     while left > 0:
-        about = {"district": district.id, "before": before, "size": min(left, _PAGE)}
-        page = connection.execute(_RUNS, about).all()
+        about = {"district": district_id, "before": before, "size": min(left, size)}
+        page = connection.execute(query, about).all()
         if not page:
             return
+        yield page
         before = page[-1].id
         left -= len(page)
-        yield from _run_page(connection, district.slug, page)
 
 
 def _run_page(connection: Connection, slug: str, page: Any) -> Iterator[Json]:

@@ -18,7 +18,7 @@ from core.storage.schema import Change, District, Plan, Record, Run, School, Sou
 from sync.ledger.cursor import newest_serial, shown_cursor
 from sync.run.display import PLAN, RUN, parse_id, shown_id, shown_time
 from sync.run.find import Json
-from sync.views.districts import BEYOND
+from sync.views.districts import BEYOND, newest
 
 COUNTS: tuple[str, ...] = (
     "create", "update", "archive", "restore", "suspend", "unsuspend", "link", "unlink", "adopt",
@@ -111,15 +111,7 @@ def plan_by_id(connection: Connection, number: int) -> Json:
 
 def plans(connection: Connection, district: Any, *, limit: int | None = None) -> Iterator[Json]:
     """Yield the plans of a district, the newest first."""
-    before = BEYOND
-    left = BEYOND if limit is None else limit
-    while left > 0:
-        about = {"district": district.id, "before": before, "size": min(left, _PLANS_PAGE)}
-        page = connection.execute(_PLANS, about).all()
-        if not page:
-            return
-        before = page[-1].id
-        left -= len(page)
+    for page in newest(connection, _PLANS, district.id, limit, _PLANS_PAGE):
         for row in page:
             yield plan_json(connection, row)
 

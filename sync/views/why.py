@@ -24,6 +24,7 @@ from sync.people import entries
 from sync.people.person import RecordView, UserView, read_user
 from sync.people.wish import Sources, in_precedence, wish_of
 from sync.planning.decide import Context, decide_user
+from sync.planning.schools import linked_schools
 from sync.rules.reasons import means
 from sync.run import find
 from sync.run.clock import Clock, utc_now
@@ -111,12 +112,11 @@ def _context(connection: Connection, district: Any, at: datetime) -> Context:
     """Return the context by which a run would decide now."""
     settings = DistrictSettings.model_validate(district.settings)
     sources = connection.execute(_SOURCES_WITH_LAST_READING, {"district": district.id}).all()
-    schools = connection.execute(_SCHOOLS_OF_RECORDS, {"district": district.id})
     return Context(
         sources=Sources(
             {row.id: rank for rank, row in enumerate(sources)},
             {row.id: row.name for row in sources},
-            {(source_id, key): school for source_id, key, school in schools},
+            linked_schools(connection, district.id),
         ),
         origins={},
         grace=settings.grace,
@@ -446,11 +446,6 @@ _SOURCES_WITH_LAST_READING = text(
     "SELECT s.id, s.name, (SELECT f.complete FROM fetches f WHERE f.source_id = s.id"
     " ORDER BY f.id DESC LIMIT 1) AS complete FROM sources s WHERE s.district_id = :district"
     " ORDER BY s.precedence, s.id"
-)
-_SCHOOLS_OF_RECORDS = text(
-    "SELECT r.source_id, r.external_id, l.target_id FROM records r JOIN links l"
-    " ON l.record_id = r.id JOIN sources s ON s.id = r.source_id"
-    " WHERE r.kind = 'school' AND s.district_id = :district"
 )
 _LINKED_SINCE = text(
     "SELECT c.record_id, MAX(p.applied_at) AS applied_at FROM changes c JOIN plans p"
