@@ -79,7 +79,7 @@ class Year:
         wrong = self.town.archived - self.gone
         assert not wrong, f"{self.town.now}: archived wrongly: {sorted(wrong)[:3]}"
 
-    def hear(self, _: Any, title: str, body: str) -> bool:
+    def hear(self, _: Any, title: str, body: str, _severity: object) -> bool:
         words = title.partition(": ")[2]
         if words.startswith("P"):
             words = f"a plan {words.partition(' ')[2]} ({body.splitlines()[0]})"
