@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from core.errors import RosterSyncError
+from core.errors import RosterSyncError, RunEnded
 
 SERIOUS_FIRST = (1, 2, 14, 15, 12, 11, 10, 13, 0)
 """All exit codes, the most serious first; of several, the most serious wins."""
@@ -54,6 +54,6 @@ class Outcome:
         codes = [*self.codes]
         if self.error is not None:
             codes.append(self.error.exit_code)
-        if self.error is None or self.status != "failed":  # the error says how bad that is
+        if not isinstance(self.error, RunEnded):  # its code says how it was ended
             codes.append(CODES.get(self.status, 0))
         return worst(codes)
