@@ -229,7 +229,7 @@ def head_of(
         str | None, typer.Argument(metavar="[DISTRICT]", help="One district; default: all.")
     ] = None,
 ) -> None:
-    """Print how far the history has come, signed, to keep apart from the database.
+    """Print a signed head of the history, to keep in another place.
 
     The document is JSON. db verify --head FILE shows later that the history still holds all of it.
     """
