@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -116,13 +117,14 @@ def answer(
         world = new_world(database, tmp_path)
         world.sis.students(3).teachers(1)
         assert world.sync().exit_code == 0
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
 
     def call(arguments: list[str]) -> list[tuple[int, str]]:
         found = []
-        for database in both:
+        for number, database in enumerate(both):
+            here = tmp_path / f"here{number}"  # a file that one call writes is not in another's way
+            shutil.rmtree(here, ignore_errors=True)
+            here.mkdir()
+            monkeypatch.chdir(here)
             url = database.url.render_as_string(hide_password=False)
             monkeypatch.setenv("ROSTERSYNC_DATABASE_URL", url)
             capsys.readouterr()
