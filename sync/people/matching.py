@@ -95,7 +95,9 @@ def match(
             shared_keys.note(database, sets.keys, newcomers, terms.aliases)
         shared_keys.ready(database, sets.keys)
     with transaction():
-        sources = shared_keys.find(database, sets.keys, sets.found, terms.district_id, terms.own)
+        sources = shared_keys.find(
+            database, sets.keys, sets.found, tables.given_away, terms.district_id, terms.own
+        )
     for source_id in sorted(sources, key=lambda source: terms.rank.get(source, 1 << 30)):
         # source by source: a later record may be the person of an earlier one
         last = ""

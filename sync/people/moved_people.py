@@ -89,13 +89,14 @@ def find(tables: PlanTables) -> int:
     """Compare joiners with leavers; return how many moved. The rest of ``pairs`` resembles.
 
     A match that could be two people does not count: both sides must be unique, and no id may
-    contradict.
+    contradict. Nor does one with a joiner of whom a person said that it is somebody new.
     """
     connection = tables.pairs.connection
     for table in (tables.leavers, tables.joiners):
         table.index()
         connection.exec_driver_sql(f"ANALYZE {table.name}")
     connection.execute(_PAIR_LEAVERS_WITH_JOINERS)
+    connection.execute(_DROP_SAID_TO_BE_NEW)
     connection.execute(_DROP_LIKENESS_TO_STAYING)
     tables.pairs.index()
     for query in (_UNMOVE_CONTRADICTED, _UNMOVE_NOT_UNIQUE, _DROP_LIKENESS_TO_MOVED):
@@ -121,15 +122,26 @@ _SLUGS = {
 
 
 # --- Set-wise statements ---
-# They pair a whole district in a few joins, on scratch tables that exist only in a run. The word
-# and value of a key are indexed on both sides before ``find`` runs the first six, in this order:
-# each looks at those whom the ones before it have left in ``pairs``.
+# They pair a whole district in a few joins, on scratch tables that exist only in a run; conflicts
+# are found by the index of their records. The word and value of a key are indexed on both sides
+# before ``find`` runs the first seven, in this order: each looks at those whom the ones before it
+# have left in ``pairs``.
 _PAIR_LEAVERS_WITH_JOINERS = text(  # equal names at a new domain are one person who moved
     "INSERT INTO pairs SELECT j.person, l.person, CASE WHEN MAX(CASE l.word WHEN 'id' THEN 1"
     " ELSE 0 END) = 1 OR (MAX(CASE l.word WHEN 'both' THEN 1 ELSE 0 END) = 1"
     # at the same address, they may be two
     " AND MAX(CASE l.word WHEN 'email' THEN 1 ELSE 0 END) = 0) THEN 1 ELSE 0 END FROM leavers l"
     " JOIN joiners j ON j.value = l.value AND j.word = l.word GROUP BY j.person, l.person"
+)
+_ENTRIES_OF_PAIRS = (
+    "SELECT p.record_id FROM pairs p LEFT JOIN same_entries s ON s.base_id = p.record_id JOIN"
+)
+_DROP_SAID_TO_BE_NEW = text(  # by a person: of a record in question, or of a reused id (I13)
+    f"DELETE FROM pairs WHERE record_id IN ({_ENTRIES_OF_PAIRS} conflicts c"
+    " ON c.record_id = COALESCE(s.record_id, p.record_id)"
+    " WHERE c.kind = 'user' AND c.status = 'resolved' AND c.decision = 'new'"
+    f" UNION {_ENTRIES_OF_PAIRS} given_away g"
+    " ON g.record_id = COALESCE(s.record_id, p.record_id) WHERE g.to_id IS NULL)"
 )
 _DROP_LIKENESS_TO_STAYING = text(
     "DELETE FROM pairs WHERE moved = 0 AND target_id IN (SELECT person FROM staying)"

@@ -16,7 +16,7 @@ from core.storage.database import Database
 from sync.people.identity import NUMBERS
 from sync.people.person import RecordView
 from sync.people.traits import OwnNumbers, traits_of
-from sync.run.scratch_tables import Found, NewKeys
+from sync.run.scratch_tables import Found, GivenAway, NewKeys
 
 
 def note(
@@ -34,9 +34,18 @@ def ready(database: Database, keys: NewKeys) -> None:
 
 
 def find(
-    database: Database, keys: NewKeys, found: Found, district_id: int, own: OwnNumbers
+    database: Database,
+    keys: NewKeys,
+    found: Found,
+    given_away: GivenAway,
+    district_id: int,
+    own: OwnNumbers,
 ) -> list[int]:
-    """Fill ``found`` with all who share a key with a new person; return the sources of these."""
+    """Fill ``found`` with all who share a key with a new person; return the sources of these.
+
+    People of whom somebody said that they are new are left out: by the answer to their own
+    question, or to that of a record whose id was swapped with theirs (``given_away``, I13).
+    """
     connection = keys.connection
     about = {"district": district_id}
     for query in (*_FIND_BY_KEYS, *_find_by_own_numbers(own)):
@@ -47,6 +56,7 @@ def find(
     for query in _FIND_WITHOUT_ZEROS:
         connection.execute(query, about)
     connection.execute(_DROP_DECIDED_NEW)
+    given_away.connection.execute(_DROP_GIVEN_TO_SOMEBODY_NEW)
     found.index()
     if not database.is_sqlite:
         connection.exec_driver_sql("ANALYZE found")
@@ -103,6 +113,10 @@ _DROP_DECIDED_NEW = text(  # others may still turn out to be the same person as 
     "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN conflicts c"
     " ON c.record_id = k.record_id WHERE c.kind = 'user' AND c.status = 'resolved'"
     " AND c.decision = 'new')"
+)
+_DROP_GIVEN_TO_SOMEBODY_NEW = text(
+    "DELETE FROM found WHERE person IN (SELECT k.person FROM new_keys k JOIN given_away g"
+    " ON g.record_id = k.record_id WHERE g.to_id IS NULL)"
 )
 _KNOWN_BY = (  # the order of the tables is the order of reading: each key is looked up once
     "INSERT INTO found SELECT k.person, k.source_id, u.id, CAST(NULL AS TEXT), {found} FROM"

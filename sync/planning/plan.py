@@ -270,6 +270,7 @@ class _PlanMaker:
         about = {"district": work.district_id}
         self.standing = set(connection.execute(_STANDING_TARGETS, about).scalars())
         self.in_conflict = overrides.list_named_in_conflicts(work, connection)
+        self.reused.wait_for(self.in_conflict)
         return users
 
     # -- the people in the directory

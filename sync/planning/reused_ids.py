@@ -51,6 +51,8 @@ class ReusedIds:
         """User → their records that go to others → the user who gets it; None: somebody new."""
         self.comes_from: dict[int, str] = {}
         """Record → the user who has had it."""
+        self.taken_from: list[Sequence[str]] = []
+        """The users of each answer that takes a record from somebody and gives none back."""
         self.givers: list[tuple[UserView, bool]] = []
         """Users with records that go to others, and whether an open conflict names them."""
 
@@ -96,6 +98,8 @@ class ReusedIds:
             self.waiting |= set(users)
             self.answered |= {record for record, _, _ in questions}
             return
+        if not swapped:
+            self.taken_from.append(users)
         for number, (record, user, _) in enumerate(questions):
             if number and decision != NEW and not swapped:
                 continue  # what was answered is about the first one: of the other it is asked anew
@@ -104,6 +108,12 @@ class ReusedIds:
             self.comes_from[record] = user
 
     # -- user by user
+
+    def wait_for(self, named: Collection[str]) -> None:
+        """Let answers wait for questions that this run has opened itself: ``named`` in them."""
+        for users in self.taken_from:
+            if any(user in named for user in users):
+                self.waiting |= set(users)
 
     def look_at(self, work: Workspace, user: UserView, *, in_conflict: bool) -> bool:
         """Say whether nothing else is decided about a user now, because of a reused id."""

@@ -288,7 +288,12 @@ class SameEntries(
     name="same_entries",
     columns="record_id BIGINT PRIMARY KEY, base_id BIGINT, person TEXT",
     filled_by=("people/entries.py",),
-    read_by=("people/entries.py", "people/matching.py", "people/person.py"),
+    read_by=(
+        "people/entries.py",
+        "people/matching.py",
+        "people/moved_people.py",
+        "people/person.py",
+    ),
 ):
     """New records of one source that are entries of one person; ``base_id`` is the first one."""
 
@@ -339,7 +344,12 @@ class GivenAway(
     name="given_away",
     columns="record_id BIGINT, from_id TEXT, to_id TEXT",
     filled_by=("planning/reused_ids.py",),
-    read_by=("planning/reused_ids.py", "planning/worklists.py"),
+    read_by=(
+        "people/moved_people.py",
+        "people/shared_keys.py",
+        "planning/reused_ids.py",
+        "planning/worklists.py",
+    ),
 ):
     """Records that a person gave to another user; ``to_id`` is null until a new one has an id."""
 

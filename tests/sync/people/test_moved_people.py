@@ -215,3 +215,25 @@ def test_l7_two_who_may_be_the_one_who_stays_wait_for_a_person(
     assert world.id_of("one") == user
     assert world.id_of("two") not in (None, user)
     assert (world.count(), world.conflicts(), world.standing()) == (22, [], None)
+
+
+@pytest.mark.parametrize("settings", [{}, IN_GRACE], ids=["leaves", "in grace"])
+def test_l7_of_whom_a_person_said_that_they_are_new_is_not_somebody_who_leaves(
+    make_world: NewWorld, settings: dict[str, Any]
+) -> None:
+    world = make_world()
+    world.sis.students(20).student("old", sis_id="77", given_name="Ana")
+    world.sync(code=0)
+    world.settle(**settings)
+    user = world.id_of("old")
+    world.sis.student("new", sis_id="77", given_name="Kim", family_name="Else")
+    world.sync()
+    ((conflict, key, _, _),) = world.conflicts()
+    assert key == "new"
+    world.resolve(conflict, new=True)
+    world.sis.without("old")
+    world.sync(code=0)
+    assert world.id_of("new") not in (None, user)
+    assert (world.id_of("old"), world.user("old")["given_name"]) == (user, "Ana")
+    assert world.count("archived") == (0 if settings else 1)
+    assert world.conflicts() == []

@@ -8,7 +8,9 @@ One file, because every story here is about the same question and its answers.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,12 @@ ZOE = {
 def child(number: int, **more: Any) -> P:
     """Return one of the students, with a login of their own whatever their id."""
     return town_child(number, **({"login": f"user{number}"} | more))
+
+
+def other(number: int) -> P:
+    """Return somebody new who has the address and the number of one of the students."""
+    return child(500 + number, key=f"n{number}", ident=f"I{number}",
+                 email=f"g{number}.f{number}@a.example")  # fmt: skip
 
 
 @pytest.fixture
@@ -356,7 +364,132 @@ def test_who_is_asked_about_elsewhere_keeps_their_id_until_that_is_answered(town
         assert (statuses[user] == "active") == bool(held), "no account stays that nothing holds"
 
 
+def test_of_two_swapped_ids_both_may_be_somebody_new(town: Town) -> None:
+    old = {town.user("k3").id, town.user("k4").id}
+    town.write(roster(child(4, key="k3"), child(3, key="k4")))
+    town.sync()
+    decide(town, new=True)
+    town.sync(expect="applied")
+    assert {user.id for user in town.users("archived")} == old
+    assert (town.user("k3").given_name, town.user("k4").given_name) == ("Given4", "Given3")
+    assert (len(town.users("active")), town.conflicts()) == (12, [])
+    assert town.sync().status == "nothing_to_do"
+
+
+@pytest.mark.parametrize("more", ["", "grace = { days = 7 }"], ids=["leaves", "in grace"])
+def test_who_is_said_to_be_new_is_not_somebody_who_leaves(
+    database: Database, tmp_path: Path, more: str
+) -> None:
+    town = Town(database, tmp_path, more=more)
+    town.write(roster())
+    town.sync(expect="applied")
+    three, seven = town.user("k3").id, town.user("k7").id
+    town.write(roster(child(7, key="k3")))
+    town.sync()
+    decide(town, new=True)
+    town.write(roster(child(7, key="k3"), without=("k7",)))
+    town.sync(expect="applied")
+    statuses = {user.id: user.status for user in town.users()}
+    assert town.user("k3").id not in (three, seven)
+    assert (statuses[three], statuses[seven]) == ("archived", "active" if more else "archived")
+
+
+def test_an_answer_waits_for_a_question_of_the_run_that_would_carry_it_out(town: Town) -> None:
+    old = town.user("k3").id
+    town.write(roster(child(3, **ZOE)))
+    town.sync()
+    decide(town, new=True)
+    town.write(roster(child(3, **ZOE), other(3)))
+    town.sync(expect="nothing_to_do")
+    assert asked(town) == [("n3", "keys_contradict")]
+    assert (town.user("k3").id, town.user("k3").status) == (old, "active")
+    decide(town, new=True)
+    town.sync(expect="applied")
+    assert {user.id: user.status for user in town.users()}[old] == "archived"
+    assert (town.user("k3").given_name, town.user("n3").given_name) == ("Zoe", "Given503")
+
+
 # -- whatever is reused
+
+
+_REUSES = st.sampled_from(["stranger", "swap", "ring", "next", "same"])
+_LATER = st.sampled_from(["nothing", "the next one leaves", "somebody has the same keys"])
+
+
+@settings(max_examples=8)
+@example(  # as it was found
+    ways=[("stranger", "nothing")] * 3 + [("swap", "nothing")], answers=["new"], grace=False
+)
+@example(ways=[("next", "the next one leaves")], answers=["new"], grace=True)
+@example(ways=[("swap", "somebody has the same keys")], answers=["new"], grace=False)
+@given(
+    ways=st.lists(st.tuples(_REUSES, _LATER), min_size=1, max_size=4),
+    answers=st.lists(st.sampled_from(["new", "holder", "swapped"]), min_size=1, max_size=8),
+    grace=st.booleans(),
+)
+def test_once_all_is_answered_each_record_has_one_user_and_each_active_user_a_record(
+    database: Database,
+    tmp_path_factory: pytest.TempPathFactory,
+    ways: list[tuple[str, str]],
+    answers: list[str],
+    grace: bool,
+) -> None:
+    more = "grace = { days = 7 }" if grace else ""
+    town = Town(database, tmp_path_factory.mktemp("answered"), more=more)
+    town.write(roster(many=20))
+    town.sync(expect="applied")
+    rows = {row.key: row for row in roster(many=20)}
+    for number, (way, _) in enumerate(ways):
+        keys = [f"k{3 * number + step}" for step in range(3)]
+        those = [child(3 * number + step) for step in range(3)]
+        now = {
+            "stranger": [child(100 + number)], "swap": [those[1], those[0]],
+            "ring": [*those[1:], those[0]], "next": [those[1]], "same": [],
+        }[way]  # fmt: skip
+        rows |= {key: row._replace(key=key) for key, row in zip(keys, now, strict=False)}
+    town.write(rows.values())
+    town.sync()
+    said = itertools.cycle(answers)
+    answer_all(town, said)
+    for number, (_, later) in enumerate(ways):
+        if later == "the next one leaves":
+            del rows[f"k{3 * number + 1}"]
+        elif later == "somebody has the same keys":
+            rows[f"n{3 * number}"] = other(3 * number)
+    town.write(rows.values())
+    for _ in range(6):
+        if town.sync().status == "held":
+            town.approve()
+        if not answer_all(town, said):
+            break
+    assert town.conflicts() == [], "people are asked for ever"
+    town.tick(days=10)  # grace is over
+    if town.sync().status == "held":
+        town.approve()
+    assert town.sync().status == "nothing_to_do"
+    held = town.ask(
+        "SELECT r.external_id, l.target_id FROM links l JOIN records r ON r.id = l.record_id"
+        " JOIN sources s ON s.id = r.source_id"
+        " WHERE s.district_id = :d AND r.kind = 'user' AND r.present AND l.held"
+    )
+    assert sorted(row.external_id for row in held) == sorted(rows), "a record has one user"
+    assert len({row.target_id for row in held}) == len(rows), "two people share one account"
+    assert {row.target_id for row in held} == {user.id for user in town.users("active")}
+
+
+def answer_all(town: Town, answers: Iterator[str]) -> bool:
+    """Answer every open question; say whether there was one."""
+    conflicts = town.conflicts()
+    for conflict in conflicts:
+        found = conflict.candidates
+        first = (json.loads(found) if isinstance(found, str) else found)[0]
+        swapped_with = first.get("swapped_with", first)["id"]
+        link = {"new": None, "holder": first["id"], "swapped": swapped_with}[next(answers)]
+        if conflict.reason != "reused_id":  # nobody is two people
+            link = None
+        resolve(town.database, conflict.id, link=link, new=link is None, actor="x", now=town.clock)
+    return bool(conflicts)
+
 
 _WAYS = st.sampled_from(["stranger", "swap", "ring", "rename", "same", "gone"])
 
