@@ -66,6 +66,7 @@ def test_a_sync_that_is_interrupted_says_so_once_and_closes_its_run(
     with subprocess.Popen(
         [*PROGRAM, "sync", SLUG, "--json"], env=environment(store), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # tests may run under nohup
     ) as program:  # fmt: skip
         under_way(store, slow)
         program.send_signal(number)

@@ -150,9 +150,8 @@ def test_a_connection_that_is_lost_is_a_sentence_and_the_next_run_goes_on(
         read(run, *more, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(sync.engine, "read_sources", cut)
-    # the connection that held the lock of the run is among them, and its loss is found first
     err = said("sync", SLUG, "--database", postgresql_url, code=13)
-    assert "held the lock" in err
+    assert "held the lock" in err, "that connection is among them, and its loss is found first"
     monkeypatch.setattr(sync.engine, "read_sources", read)
     world = World(open_database(postgresql_url), world.rosters)
     assert world.sync().exit_code == 0
