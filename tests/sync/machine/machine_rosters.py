@@ -333,8 +333,8 @@ class Rosters(RuleBasedStateMachine):
         with crash_after(self.database, statements, since):
             self.world.sync()
         self.failed = set()
-        self.learn("sis", way)
-        self.learn("second", "whole")
+        self.learn("sis", way, crashed=True)
+        self.learn("second", "whole", crashed=True)
         self.dirty = True
 
     @rule(edits=edits)
@@ -449,7 +449,7 @@ class Rosters(RuleBasedStateMachine):
 
     # -- what a reading proves, by our own lights
 
-    def learn(self, name: str, way: str) -> None:
+    def learn(self, name: str, way: str, *, crashed: bool = False) -> None:
         """Note who was met in a reading, and who was proven to be gone."""
         if name not in self.rostered:
             return
@@ -462,6 +462,8 @@ class Rosters(RuleBasedStateMachine):
         if not newest or newest[0].id <= self.fetched.get(name, 0):
             return  # it crashed before it was kept
         self.fetched[name] = newest[0].id
+        if crashed and way == "whole" and not newest[0].complete:
+            return  # it crashed while it was read: a failure of its source, and nothing is kept
         if way == "cut":
             rows = dict(list(rows.items())[: len(rows) // 2])
         elif way == "left_out":
