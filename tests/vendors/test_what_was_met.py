@@ -26,7 +26,7 @@ def test_a_field_that_nothing_reads_is_named_and_its_value_is_not() -> None:
             sourcedId="1", role="student", givenName="R", orgs=[], nickname="Robin", agents=[],
             password="x",
         ),
-        None,
+        (),
     )  # fmt: skip
     assert record.extra == ("nickname",)
     assert "Robin" not in repr(record.extra)
