@@ -55,7 +55,10 @@ def test_any_clever_record_is_read_or_skipped(record: dict[str, Any]) -> None:
 @given(records(ONEROSTER))
 def test_any_oneroster_record_is_read_or_skipped(record: dict[str, Any]) -> None:
     raw = json.dumps(record).encode()
-    for parse in (lambda r: oneroster_records.parse_user(r, ("Fed",)), oneroster_records.parse_school):
+    for parse in (
+        lambda r: oneroster_records.parse_user(r, ("Fed",)),
+        oneroster_records.parse_school,
+    ):
         assert isinstance(said(parse, raw), Record | SkipRecord)
 
 
