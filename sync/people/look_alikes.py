@@ -16,6 +16,9 @@ from sync.people.traits import read_known
 
 _PAGE = 500
 
+MANY = 100
+"""A name that more people have says nothing about any two of them, and they are not compared."""
+
 
 def look_alikes(connection: Connection, district_id: int) -> Iterator[tuple[str, str, list[str]]]:
     """Yield (user, user, reasons) of each pair, in the order of their ids.
@@ -92,16 +95,20 @@ _OF_DISTRICT = (
     "users u WHERE u.district_id = :district AND u.merged_into IS NULL"
     " AND COALESCE(u.given_name, u.family_name) IS NOT NULL"
 )
-_NAMESAKES = text(  # ``near``: at one school and in one grade
+_NAMESAKES = text(  # ``near``: at one school and in one grade; ``written``: the address up to its @
     f"WITH often AS (SELECT {_NAME} AS name FROM {_OF_DISTRICT} GROUP BY {_NAME}"
-    f" HAVING COUNT(*) > 1), alike AS MATERIALIZED (SELECT u.id, {_NAME} AS name,"
+    f" HAVING COUNT(*) BETWEEN 2 AND {MANY}), alike AS MATERIALIZED (SELECT u.id, {_NAME} AS name,"
     " CASE WHEN u.status <> 'archived' THEN COALESCE(u.grade, '') END AS grade,"
-    f" SUBSTR(u.email_folded, 1, 1) AS initial FROM {_OF_DISTRICT}"
-    f" AND {_NAME} IN (SELECT name FROM often)), two AS (SELECT a.id AS one, b.id AS other,"
-    " a.initial = b.initial AS written, a.grade = b.grade AND EXISTS (SELECT 1 FROM memberships m"
-    "  JOIN memberships n ON n.user_id = b.id AND n.school_id = m.school_id"
-    "  AND (n.role = 'student') = (m.role = 'student')"
-    "  WHERE m.user_id = a.id AND m.school_id <> '') AS near"
-    " FROM alike a JOIN alike b ON b.name = a.name AND a.id < b.id)"
-    " SELECT one, other, near FROM two WHERE written OR near"
+    f" {_NAME} || RTRIM(u.email_folded, REPLACE(u.email_folded, '@', '')) AS written"
+    f" FROM {_OF_DISTRICT} AND {_NAME} IN (SELECT name FROM often)),"
+    " placed AS MATERIALIZED (SELECT DISTINCT a.id, a.name, a.grade, m.school_id AS school,"
+    "  CASE WHEN m.role = 'student' THEN 1 ELSE 0 END AS pupil"
+    "  FROM alike a JOIN memberships m ON m.user_id = a.id"
+    "  WHERE m.school_id <> '' AND a.grade IS NOT NULL),"
+    " twice AS MATERIALIZED (SELECT id, written FROM alike WHERE written IN"
+    "  (SELECT written FROM alike GROUP BY written HAVING COUNT(*) > 1))"
+    " SELECT a.id, b.id, 0 AS near FROM twice a JOIN twice b"
+    "  ON b.written = a.written AND a.id < b.id"
+    " UNION SELECT a.id, b.id, 1 FROM placed a JOIN placed b ON b.name = a.name"
+    "  AND b.grade = a.grade AND b.school = a.school AND b.pupil = a.pupil AND a.id < b.id"
 )
