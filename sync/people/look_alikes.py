@@ -25,8 +25,8 @@ def look_alikes(connection: Connection, district_id: int) -> Iterator[tuple[str,
 
     They share a strong key of one role class; or the local part of an address, and names that
     agree; or both names, a school and the grade, whatever their addresses are. Different numbers
-    speak against the last two. Pairs that a person told apart are left out, and so are merged
-    users.
+    speak against the last two, and a name that more than ``MANY`` people have is no hint at all.
+    Pairs that a person told apart are left out, and so are merged users.
     """
     aliases = read_aliases(connection, district_id)
     about = {"district": district_id}

@@ -15,6 +15,7 @@ from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
 from sync.engine import plan_district, sync_district
 from sync.ledger.chain import verify
+from sync.people.look_alikes import MANY
 from sync.run import find
 from sync.views.overview import overview
 from tests.kit.town import Town, child
@@ -121,6 +122,15 @@ def test_i10_somebody_with_one_name_looks_like_their_like(town: Town) -> None:
     town.write([*(child(n) for n in range(6)), one, child(82, **{**PAIR, "given": ""})])
     town.sync()
     assert counted(town) == (2, 2, 2)
+
+
+@pytest.mark.parametrize(("many", "alike"), [(3, 1 + 3), (MANY + 1, 1)])
+def test_i10_a_name_of_very_many_people_is_no_hint(town: Town, many: int, alike: int) -> None:
+    """Comparing every two of them would take hours in a large district."""
+    same = [child(n, given="Jo", family="Pair", ident="") for n in range(200, 200 + many)]
+    town.write([*(child(n) for n in range(6)), *same])
+    town.sync()
+    assert counted(town) == (alike,) * 3
 
 
 def test_c22_people_told_apart_are_listed_no_more(town: Town) -> None:
