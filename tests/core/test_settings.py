@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from core.district_file import read_district_file
 from core.errors import ConfigError
@@ -160,6 +161,55 @@ def test_an_error_names_the_key_and_its_line(tmp_path: Path, line: str, said: st
         assert "not valid TOML" in message
     else:
         assert said in message
+
+
+SOURCE = '[[district.source]]\nname = "s"\nconnector = "c"\n'
+LIMITS = "school_role", "district_role", "district", "additions", "blanked", "renamed", "moved"
+BOUNDS = {  # the text with the number in its last line, and the least and the most it may be
+    "grace = { days = {} }": (0, 36_500),
+    "grace = { fetches = {} }": (1, 10**9),
+    "freshness_hours = {}": (1, 876_000),
+    "run_minutes = {}": (1, 10_080),
+    "retention_days = {}": (0, 36_500),
+    "limits.window_days = {}": (1, 366),
+    **{f"limits.{name} = {{ percent = {{}}, least = 1 }}": (0, 100) for name in LIMITS},
+    **{f"limits.{name} = {{ percent = 1, least = {{}} }}": (0, 10**9) for name in LIMITS},
+    "[[district.limits.override]]\nleast = 1\npercent = {}": (0, 100),
+    "[[district.limits.override]]\npercent = 1\nleast = {}": (0, 10**9),
+    SOURCE + "precedence = {}": (1, 10**9),
+}
+
+
+@pytest.mark.parametrize("text", BOUNDS)
+def test_a_number_at_its_bound_is_read_and_one_beyond_it_is_refused_with_a_sentence(
+    tmp_path: Path, text: str
+) -> None:
+    least, most = BOUNDS[text]
+    for number in (least, most):
+        read_district_file(write(tmp_path, LEAST + text.replace("{}", str(number)) + "\n"))
+    for number, said in (
+        (least - 1, f"should be greater than or equal to {least}."),
+        (most + 1, f"should be less than or equal to {most}."),
+    ):
+        message = refusal(tmp_path, LEAST + text.replace("{}", str(number)) + "\n")
+        assert message.startswith(f"districts.toml, line {4 + len(text.splitlines())}: district.")
+        assert message.endswith(said)
+
+
+def test_every_number_of_a_district_file_is_among_those_with_bounds() -> None:
+    assert len(_numbers(DistrictSettings)) == len(BOUNDS)
+
+
+def _numbers(model: type[BaseModel]) -> list[str]:
+    """Return the names of all fields of a model, and of the models in it, that are numbers."""
+    found = []
+    for name, field in model.model_fields.items():
+        if field.annotation is int:
+            found.append(name)
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                found += [f"{name}.{below}" for below in _numbers(inner)]
+    return found
 
 
 def test_a_district_without_a_name_is_refused_at_its_own_line(tmp_path: Path) -> None:
