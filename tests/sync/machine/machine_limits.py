@@ -1,4 +1,4 @@
-"""What a source may take or add by itself, counted a second time (L1 to L9).
+"""What a source may take or add by itself, counted a second time (L1 to L10).
 
 ``Limited`` is the fourth part of the state machine. It counts from the ledger and from its own
 census, and never asks ``sync/rules/limits.py`` or ``sync/planning/approval_needed.py``.
@@ -7,6 +7,7 @@ census, and never asks ``sync/rules/limits.py`` or ``sync/planning/approval_need
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,16 @@ from tests.sync.machine.machine_truths import WINDOW, Truths
 
 class Limited(Truths):
     """The limits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd: dict[int, set[tuple[str, str, str]]] = {}
+        """Plan → (source, what is odd, whom) of its updates of people whom the source held."""
+
+    def it_was_applied(self, plan: Any, before: str | None) -> None:
+        if plan.kind == "sync" and not plan.approved:
+            self.odd[plan.id] = set(self.odd_changes_of(plan.id))
+        super().it_was_applied(plan, before)
 
     def a_run_applied(self, plan: Any) -> None:
         super().a_run_applied(plan)
@@ -168,11 +179,7 @@ class Limited(Truths):
             assert len(users) <= most, f"P{plan.id}: our mapping changed {len(users)} of {name}"
 
     def odd_changes_were_few(self, plan: Any) -> None:
-        """L10: what a vendor does to many of its people in a window waits for a person.
-
-        People of several sources are left out, who may owe a change to either, and so are user
-        names, which our own mapping gives and takes.
-        """
+        """L10: what a vendor does to many of its people in a window waits for a person."""
         if self.ending:
             return
         start = datetime.fromisoformat(plan.applied_at) - WINDOW
@@ -183,22 +190,30 @@ class Limited(Truths):
             plan=plan.id,
         )
         found: dict[tuple[str, str], set[str]] = defaultdict(set)
-        now: dict[tuple[str, str], set[str]] = defaultdict(set)
         for (number,) in plans:
-            for change in self.changes_of(number):
-                sources = {source for source, _ in self.keys_of(change.target_id)}
-                if change.action != "update" or len(sources) != 1:
-                    continue
-                for kind in odd(decoded(change.before), decoded(change.after), self.domains()):
-                    about = (*sources, kind)
-                    found[about].add(change.target_id)
-                    if number == plan.id:
-                        now[about].add(change.target_id)
+            for name, kind, user in self.odd[number]:
+                found[name, kind].add(user)
         ids = dict(self.world.rows("SELECT name, id FROM sources"))
-        for (name, kind), people in found.items():
-            if now[name, kind]:
-                n, allowed = self.allowed_in((ids[name], "district", "", ""), start)
-                assert len(people) <= allowed, f"P{plan.id}: {kind} of {len(people)} of {n}"
+        for name, kind in {(name, kind) for name, kind, _ in self.odd[plan.id]}:
+            people = found[name, kind]
+            n, allowed = self.allowed_in((ids[name], "district", "", ""), start)
+            assert len(people) <= allowed, f"P{plan.id}: {kind} of {len(people)} of {n}"
+
+    def odd_changes_of(self, plan: int) -> Iterator[tuple[str, str, str]]:
+        """Yield the source, what is odd, and whom, of the updates of a plan (L10).
+
+        People of several sources are left out, who may owe a change to either, and so are user
+        names, which our own mapping gives and takes. Who comes back to a source says what they say
+        as if for the first time: only people whom it held at the last look count.
+        """
+        for change in self.changes_of(plan):
+            keys = self.keys_of(change.target_id)
+            sources = {source for source, _ in keys}
+            if change.action != "update" or len(sources) != 1:
+                continue
+            if any(self.held_before(*about) for about in keys):
+                for kind in odd(decoded(change.before), decoded(change.after), self.domains()):
+                    yield (*sources, kind, change.target_id)
 
     def domains(self) -> set[str]:
         """Return the email domains that the district lists."""

@@ -306,3 +306,18 @@ def test_a_second_source_that_joins_the_same_people_is_not_suspected(make_world:
     world.settle(email_domains=[DOMAIN])
     world.sync()
     assert world.limits() == set()
+
+
+@pytest.mark.parametrize("kind", ["another school", "grade is emptied"])
+def test_those_who_come_back_to_a_source_say_what_they_say_as_if_for_the_first_time(
+    many: World, kind: str
+) -> None:
+    """L10 counts people whom the source held before; coming back has a limit of its own (L6)."""
+    many.sis.without(*map(key_of, range(ALLOWED + 2)))
+    many.sync()
+    assert many.approve().status == "applied"
+    many.later(days=1)
+    as_on_a_good_day(many)
+    spoil(many, kind, range(ALLOWED + 2))
+    assert many.sync().status == "applied"
+    assert spoilt(many, kind) == set(range(ALLOWED + 2))
