@@ -32,7 +32,7 @@ from core.storage.sql_words import SqlWords
 
 log = log_of(__name__)
 
-SCHEMA_REVISION = "0010"
+SCHEMA_REVISION = "0011"
 """The newest migration. A test holds it against ``core/migrations/versions``."""
 
 WAIT_SECONDS = 30

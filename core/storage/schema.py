@@ -634,13 +634,14 @@ class Applying(Row, name="applying"):
 
 
 class OutsideEdit(Row, name="outside_edits"):
-    """A person whose row or memberships were written past the ledger; a trigger notes them.
+    """A person or school whose row, memberships or links were written past the ledger.
 
-    They stay here until a repair has put them back (``core/storage/watch.py``).
+    A trigger notes them, and they stay here until a repair has put them back
+    (``core/storage/watch.py``).
     """
 
     district_id = required(BigId, primary_key=True)
-    user_id = required(String(32), primary_key=True)
+    target_id = required(String(32), primary_key=True)
     """Empty: the whole table was emptied at once."""
 
 

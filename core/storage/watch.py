@@ -1,8 +1,8 @@
-"""The watch over users and memberships: triggers note whose rows somebody writes past the ledger.
+"""The watch over the directory: triggers note whose rows somebody writes past the ledger.
 
-A transaction that applies a plan says so, and the triggers let it pass; the migration ``0009``
-makes them. Anything else that writes these tables, such as a database tool or another program,
-leaves the ids in ``outside_edits``. Asking whether there is any costs a look at an empty
+A transaction that applies a plan says so, and the triggers let it pass; the migrations ``0009`` and
+``0011`` make them. Anything else that writes these tables, such as a database tool or another
+program, leaves the ids in ``outside_edits``. Asking whether there is any costs a look at an empty
 table, however many people there are.
 """
 
@@ -21,7 +21,7 @@ from core.storage.schema import Applying, OutsideEdit
 def applying(
     database: Database, connection: Connection, plan_id: int, *, size: int = 0
 ) -> Iterator[None]:
-    """Let the caller's transaction write users and memberships as a plan of this size says.
+    """Let the caller's transaction write the directory as a plan of this size says.
 
     If the block fails, the transaction must be rolled back, which ends this as well.
     """
@@ -53,18 +53,18 @@ def _unwatched(connection: Connection) -> Iterator[None]:
 
 
 def count_outside_edits(connection: Connection, district_id: int) -> int:
-    """Return how many people of a district were edited past the ledger."""
+    """Return how many people and schools of a district were edited past the ledger."""
     return int(connection.execute(_COUNT, {"district": district_id}).scalar_one())
 
 
 def outside_edits(connection: Connection, district_id: int) -> list[str]:
-    """Return the ids of the people of a district who were edited past the ledger."""
+    """Return the ids of the people and schools of a district that were edited past the ledger."""
     return list(connection.execute(_IDS, {"district": district_id}).scalars())
 
 
-def forget_outside_edits(connection: Connection, district_id: int, people: Iterable[str]) -> None:
-    """Forget that these people were edited: they are as the ledger says."""
-    rows = [{"district": district_id, "user": user_id} for user_id in people]
+def forget_outside_edits(connection: Connection, district_id: int, targets: Iterable[str]) -> None:
+    """Forget that these people and schools were edited: they are as the ledger says."""
+    rows = [{"district": district_id, "target": target_id} for target_id in targets]
     if rows:
         connection.execute(_FORGET, rows)
 
@@ -78,12 +78,12 @@ _COUNT = (
     .where(OutsideEdit.district_id == bindparam("district"))
 )
 _IDS = (
-    select(OutsideEdit.user_id)
+    select(OutsideEdit.target_id)
     .where(OutsideEdit.district_id == bindparam("district"))
-    .order_by(OutsideEdit.user_id)
+    .order_by(OutsideEdit.target_id)
 )
 _FORGET = delete(OutsideEdit.table).where(
-    OutsideEdit.district_id == bindparam("district"), OutsideEdit.user_id == bindparam("user")
+    OutsideEdit.district_id == bindparam("district"), OutsideEdit.target_id == bindparam("target")
 )
 _TRIGGERS = text(
     "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'outside%'"

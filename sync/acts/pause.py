@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, select
 
+from core.failpoints import failpoint
 from core.storage.database import Database
 from core.storage.schema import District
 from sync.planning.return_check import forget_pupils
@@ -91,8 +92,10 @@ def _keep(
     changed = state != found.state
     if changed:
         keep_state(connection, found.district_id, state)
+        failpoint("season.kept")
         run_id = open_run(connection, found.district_id, act, actor, at)
         close_run_in(connection, run_id, "applied", at)
+        failpoint("season.told")
     after = Calendar(found.district_id, found.settings, state)
     vendors = vendor_states(connection, found.district_id)
     return {**season_json(after, at, vendors), "changed": changed}

@@ -19,7 +19,7 @@ from core.storage.schema import Change, District, Plan
 from core.storage.stored import from_json
 from sync.ledger import erasure
 from sync.ledger.apply import chain_of
-from sync.ledger.directory import people_apart
+from sync.ledger.directory import people_apart, schools_apart
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
 from sync.ledger.head import Head, is_held, lost, missing_districts
 from sync.ledger.seal import with_effects
@@ -37,11 +37,13 @@ class DistrictReport:
     problems: list[str] = field(default_factory=list)
     people: list[dict[str, Any]] | None = None
     """In whom the ledger and the tables differ; None: not asked."""
+    schools: list[dict[str, Any]] | None = None
+    """In which schools they differ; None: not asked."""
 
     @property
     def intact(self) -> bool:
         """Nothing was found."""
-        return not self.problems and not self.people
+        return not self.problems and not self.people and not self.schools
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as the command line prints it."""
@@ -50,6 +52,7 @@ class DistrictReport:
             "changes": self.changes, "erased": self.erased, "serial": self.serial,
             "problems": self.problems,
             **({} if self.people is None else {"people": self.people}),
+            **({} if self.schools is None else {"schools": self.schools}),
         }  # fmt: skip
 
 
@@ -62,8 +65,8 @@ def verify(
 ) -> dict[str, Any]:
     """Verify the chains of one district or of all: ``{"intact", "districts": [report…]}``.
 
-    ``directory``: also rebuild the people from the ledger and name those who differ. ``heads``:
-    what the chains must still hold.
+    ``directory``: also rebuild people, schools and links from the ledger and name what differs.
+    ``heads``: what the chains must still hold.
     """
     heads = heads or {}
     with database.read() as connection:
@@ -77,6 +80,7 @@ def verify(
                 report.problems.append(lost(heads[row.slug]))
             if directory:
                 report.people = [one.as_json() for one in people_apart(connection, row.id)]
+                report.schools = [one.as_json() for one in schools_apart(connection, row.id)]
             reports.append(report)
         if slug is None:
             reports += [

@@ -65,11 +65,11 @@ def take_effect(
 
 
 def settle_outside_edits(connection: Connection, district_id: int) -> None:
-    """Forget that people were edited past the ledger, if they are now as the ledger says."""
+    """Forget who was edited past the ledger, if they are now as the ledger says."""
     noted = outside_edits(connection, district_id)
     for first in range(0, len(noted), 500):
         some = noted[first : first + 500]
-        apart = {one.user_id for one in apart_among(connection, district_id, some)}
+        apart = {one.target for one in apart_among(connection, district_id, some)}
         forget_outside_edits(connection, district_id, set(some) - apart)
 
 

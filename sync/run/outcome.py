@@ -46,7 +46,7 @@ class Outcome:
     left: list[str] = field(default_factory=list)
     """For an undo: the ids of users and schools that were changed since and are left alone."""
     outside_edits: int = 0
-    """For a sync or plan: how many people somebody has edited in the database past the ledger."""
+    """For a sync or plan: how many people and schools somebody has edited past the ledger."""
 
     @property
     def exit_code(self) -> int:

@@ -39,11 +39,12 @@ def write(world: World, *statements: str, **about: Any) -> None:
 
 
 def named(world: World) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return what ``db verify --directory`` says: user → what, fields."""
+    """Return what ``db verify --directory`` says: user or school → what, fields."""
     report = chain.verify(world.database, directory=True)
-    people = report["districts"][0]["people"]
-    assert report["intact"] == (not people and not report["districts"][0]["problems"])
-    return {one["user"]: (one["what"], tuple(one["fields"])) for one in people}
+    (one,) = report["districts"]
+    apart = [*one["people"], *one["schools"]]
+    assert report["intact"] == (not apart and not one["problems"])
+    return {one.get("user") or one["school"]: (one["what"], tuple(one["fields"])) for one in apart}
 
 
 def noticed(world: World) -> int:
@@ -86,22 +87,85 @@ EDITS: dict[str, tuple[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "nobody": ("DELETE FROM users WHERE id = :id", ("missing", ())),
     "everybody": ("DELETE FROM users WHERE id <> ''", ("missing", ())),
+    "no link": ("DELETE FROM links WHERE target_id = :id", ("changed", ("links",))),
+    "somebody else's link": (
+        "UPDATE links SET target_id = :id WHERE target_id = :other", ("changed", ("links",))
+    ),
+    "a link given away": (
+        "UPDATE links SET target_id = :other WHERE target_id = :id", ("changed", ("links",))
+    ),
+    "a link to a school": (
+        "UPDATE links SET target_id = :school WHERE target_id = :id", ("changed", ("links",))
+    ),
+    "a hold": (
+        "UPDATE links SET held = FALSE WHERE target_id = :id", ("changed", ("links",))
+    ),
+}  # fmt: skip
+EDITS_OF_SCHOOLS: dict[str, tuple[str, tuple[str, tuple[str, ...]]]] = {
+    "a name": ("UPDATE schools SET name = 'x' WHERE id = :id", ("changed", ("name",))),
+    "a number": ("UPDATE schools SET nces_id = '9' WHERE id = :id", ("changed", ("nces_id",))),
+    "a status": (
+        "UPDATE schools SET status = 'archived' WHERE id = :id", ("changed", ("status",))
+    ),
+    "a revision": (
+        "UPDATE schools SET revision = 77 WHERE id = :id", ("changed", ("revision",))
+    ),
+    "no school": ("DELETE FROM schools WHERE id = :id", ("missing", ())),
+    "no link": ("DELETE FROM links WHERE target_id = :id", ("changed", ("links",))),
+    "a hold": ("UPDATE links SET held = FALSE WHERE target_id = :id", ("changed", ("links",))),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", EDITS)
 def test_an_edit_past_the_ledger_is_noticed_named_and_put_back(world: World, what: str) -> None:
-    before = world.dump()["users"], world.dump()["memberships"]
+    is_edited_noticed_and_put_back(world, world.id_of("st0001") or "", *EDITS[what])
+
+
+@pytest.mark.parametrize("what", EDITS_OF_SCHOOLS)
+def test_an_edit_of_a_school_is_noticed_named_and_put_back(world: World, what: str) -> None:
+    school = world.value("SELECT id FROM schools WHERE name = 'Grant Middle'")
+    is_edited_noticed_and_put_back(world, school, *EDITS_OF_SCHOOLS[what])
+
+
+def test_a_school_that_no_plan_has_made_is_named_and_left_to_a_person(world: World) -> None:
+    write(
+        world,
+        "INSERT INTO schools (id, district_id, status, revision, name)"
+        " SELECT 'sforged', id, 'active', 1, 'x' FROM districts",
+    )
+    assert named(world) == {"sforged": ("unknown", ())}
+    assert noticed(world) == 1
+    outcome = repair(world.database, "springfield", actor="x", now=world.clock)
+    assert (outcome.status, outcome.left) == ("nothing_to_do", ["sforged"])
+    assert noticed(world) == 1
+
+
+def is_edited_noticed_and_put_back(
+    world: World, target: str, statement: str, expected: tuple[str, tuple[str, ...]]
+) -> None:
+    """Edit a person or a school, and see that it is found and undone."""
+    before = world.dump()
     assert (named(world), noticed(world)) == ({}, 0)
-    person = world.id_of("st0001") or ""
-    statement, expected = EDITS[what]
-    write(world, statement, **({"id": person} if ":id" in statement else {}))
-    assert named(world)[person] == expected
+    others = {
+        "id": target, "other": world.id_of("st0002"),
+        "school": world.value("SELECT id FROM schools WHERE name = 'Lincoln High'"),
+    }  # fmt: skip
+    write(
+        world, statement, **{name: one for name, one in others.items() if f":{name}" in statement}
+    )
+    assert named(world)[target] == expected
     assert noticed(world) == len(named(world)) > 0
     put_back(world)
-    after = world.dump()["users"], world.dump()["memberships"]
-    assert len(after[0]) == len(before[0])
-    assert sorted(map(str, after[1])) == sorted(map(str, before[1]))
+    after = world.dump()
+    assert len(after["users"]) == len(before["users"])
+    for table in ("memberships", "links"):
+        assert after[table] == before[table]
+    assert without_revision(after["schools"]) == without_revision(before["schools"])
+
+
+def without_revision(schools: list[Any]) -> list[Any]:
+    """Return schools without the count of plans that changed them."""
+    return [(*row[:3], *row[4:]) for row in schools]
 
 
 def test_somebody_whom_no_plan_has_made_is_removed_by_a_plan(world: World) -> None:

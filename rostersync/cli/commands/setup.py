@@ -210,7 +210,9 @@ def verify(
     ] = None,
     directory: Annotated[
         bool,
-        typer.Option("--directory", help="Name the people who are not as the history says."),
+        typer.Option(
+            "--directory", help="Name the people and schools that are not as the history says."
+        ),
     ] = False,
     head: Annotated[
         Path | None,
@@ -249,12 +251,12 @@ def repair(
     apply_: ApplyOption = False,
     actor: ActorOption = None,
 ) -> int:
-    """Make a plan that puts people back to what the history says."""
+    """Make a plan that puts everything back to what the history says."""
     from sync.acts.repair import repair as plan_repair
 
     who = actor or login_name()
     outcome = plan_repair(door.database, district, actor=who, reason=reason)
-    say_left(door, outcome, "Not put back, because only a person can tell who they are")
+    say_left(door, outcome, "Not put back, because a person has to look at them")
     return finish(door, outcome, apply=apply_, actor=who)
 
 

@@ -97,7 +97,7 @@ def todo(one: dict[str, Any]) -> list[str]:
             0, f"{things(len(one['failed_uploads']), 'file')} could not be read: files {slug}"
         )
     if one["outside_edits"]:
-        edited = things(one["outside_edits"], "person was", "people were")
+        edited = things(one["outside_edits"], "person or school was", "people or schools were")
         said.insert(0, f"{edited} edited past the history: db verify {slug} --directory")
     if "drifted" in one["needs"]:
         said.append(f"the last run drifted: sync {slug}")

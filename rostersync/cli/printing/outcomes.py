@@ -75,7 +75,7 @@ def outcome_json(connection: Connection, outcome: Outcome) -> dict[str, Any]:
 
     ``left`` is there when an undo leaves people as they are: their ids. ``waiting`` names the
     people who wait for a rollover, if the run has found any. ``outside_edits`` counts the people
-    whom somebody has edited past the ledger, if there are any.
+    and schools that somebody has edited past the ledger, if there are any.
     """
     from sync.run.display import RUN, shown_id
     from sync.views import plans
@@ -186,14 +186,14 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
 
 
 def _say_outside_edits(door: Door, outcome: Outcome) -> None:
-    """Say that somebody has edited people past the ledger, and what to do."""
-    from rostersync.cli.printing.words import people
+    """Say that somebody has edited the directory past the ledger, and what to do."""
+    from rostersync.cli.printing.words import things
 
     number, slug = outcome.outside_edits, outcome.district
     if number:
-        was = "was" if number == 1 else "were"
+        edited = things(number, "person or school was", "people or schools were")
         door.say()
-        door.say(f"{people(number)} {was} edited in the database past the history.", style="red")
+        door.say(f"{edited} edited in the database past the history.", style="red")
         door.say(
             f"rostersync db verify {slug} --directory names them, and rostersync db repair {slug}"
             " makes a plan that puts them back."

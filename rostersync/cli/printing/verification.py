@@ -48,29 +48,33 @@ def verify(
             for problem in one["problems"]:
                 door.say(f"    {problem}", style="red")
             if "people" in one:
-                _say_people(door, one["district"], one["people"])
+                _say_apart(door, one["district"], [*one["people"], *one["schools"]])
         if not report["districts"]:
             door.say("No district yet: nothing to verify.")
     return 0 if report["intact"] else NOT_INTACT
 
 
-def _say_people(door: Door, district: str, people: list[dict[str, Any]]) -> None:
-    """Name by their ids the people in whom the ledger and the tables differ."""
-    if not people:
-        door.say("    Everybody is as the history says.")
+def _say_apart(door: Door, district: str, apart: list[dict[str, Any]]) -> None:
+    """Name by their ids the people and schools in which the ledger and the tables differ."""
+    if not apart:
+        door.say("    Everybody and every school is as the history says.")
         return
-    differs = "differs" if len(people) == 1 else "differ"
-    door.say(
-        f"    {things(len(people), 'person', 'people')} {differs} from what the history says:",
-        style="red",
-    )
-    for one in people[:NAMED]:
+    schools = sum("school" in one for one in apart)
+    people = len(apart) - schools
+    nouns = [
+        things(number, *words)
+        for number, words in ((people, ("person", "people")), (schools, ("school",)))
+        if number
+    ]
+    differs = "differs" if len(apart) == 1 else "differ"
+    door.say(f"    {' and '.join(nouns)} {differs} from what the history says:", style="red")
+    for one in apart[:NAMED]:
         what = {
             "changed": ", ".join(one["fields"]),
             "missing": "is missing",
             "unknown": "is in no applied plan",
         }[one["what"]]
-        door.say(f"      {one['user']}: {what}")
-    if len(people) > NAMED:
-        door.say(f"      and {len(people) - NAMED} more: --json names all")
+        door.say(f"      {one.get('user') or one['school']}: {what}")
+    if len(apart) > NAMED:
+        door.say(f"      and {len(apart) - NAMED} more: --json names all")
     door.say(f"    Put them back by a plan: rostersync db repair {district}")

@@ -14,18 +14,27 @@ import os
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from core.failpoints import at_failpoints
 from core.storage.database import Database
+from core.storage.tables import Source
 from sync.acts.merge import merge_users
+from sync.acts.pause import pause_district, resume_district
 from sync.acts.purge import purge
 from sync.acts.rename_domain import rename_domain
+from sync.acts.repair import repair
+from sync.acts.retire import retire_source
 from sync.acts.undo import undo_run
+from sync.acts.upload import read_waiting, upload_file
+from sync.acts.vendor_switch import switch_source
 from sync.run.outcome import Outcome
+from tests.kit import user_files
 from tests.kit.world import SLUG, World, new_world
 from tests.sync.ledger.test_kill import (
     Act,
@@ -71,6 +80,36 @@ def renames(world: World) -> object:
     return ordered(world, rename_domain(world.database, SLUG, *about, actor="x", now=world.clock))
 
 
+def repairs(world: World) -> object:
+    return ordered(world, repair(world.database, SLUG, actor="x", now=world.clock))
+
+
+def retires(world: World) -> object:
+    asked = retire_source(world.database, SLUG, "sis", actor="x", now=world.clock)
+    return ordered(world, asked)
+
+
+def switches(world: World) -> object:
+    return ordered(world, switch_source(world.database, SLUG, "sis", "second", actor="x",
+                                        now=world.clock))  # fmt: skip
+
+
+def uploads(world: World) -> object:
+    path = world.sis.path.with_name("people.csv")
+    path.write_text(user_files.people(range(4)))
+    return upload_file(world.database, SLUG, path, source="file", actor="x", now=world.clock)
+
+
+def pauses(world: World) -> object:
+    pause_district(world.database, SLUG, actor="x", now=world.clock)
+    return world.sync()
+
+
+def resumes(world: World) -> object:
+    resume_district(world.database, SLUG, actor="x", now=world.clock)
+    return world.sync()
+
+
 TABLE: dict[str, Act] = {
     "sync": lambda world: world.sync(),
     "sync --full": lambda world: world.sync(full=True),
@@ -84,8 +123,45 @@ TABLE: dict[str, Act] = {
     "merge": merges,
     "rename-domain": renames,
     "purge": lambda world: ordered(world, purge(world.database, SLUG, actor="x", now=world.clock)),
+    "db repair": repairs,
+    "source retire": retires,
+    "switch": switches,
+    "upload": uploads,
+    "pause": pauses,
+    "resume": resumes,
 }
 """Command → what is done."""
+
+
+def joins(world: World, name: str, connector: str, config: dict[str, object]) -> None:
+    """Give the district one more source."""
+    with Session(world.database.engine) as session:
+        about = {"name": name, "connector": connector, "precedence": 9, "config": config}
+        session.add(Source(district_id=int(world.value("SELECT id FROM districts")), **about))
+        session.commit()
+
+
+def damages(world: World) -> None:
+    """Write past the ledger."""
+    with world.database.write() as connection:
+        for statement in (
+            "UPDATE users SET grade = '12' WHERE family_name = 'Of st0011'",
+            "DELETE FROM memberships WHERE user_id IN"
+            " (SELECT id FROM users WHERE family_name = 'Of st0012')",
+            "UPDATE schools SET name = 'x' WHERE name = 'Lincoln High'",
+            "UPDATE links SET target_id = (SELECT id FROM users WHERE family_name = 'Of st0013')"
+            " WHERE target_id = (SELECT id FROM users WHERE family_name = 'Of st0014')",
+        ):
+            connection.exec_driver_sql(statement)
+
+
+BEFORE: dict[str, Callable[[World], object]] = {
+    "db repair": damages,
+    "switch": lambda world: joins(world, "second", "board", {"path": str(world.sis.path)}),
+    "upload": lambda world: joins(world, "file", "user_csv", {}),
+    "resume": lambda world: pause_district(world.database, SLUG, actor="x", now=world.clock),
+}
+"""Command → what must be so before it is called, if anything."""
 
 
 @pytest.fixture
@@ -102,6 +178,8 @@ def district(
     world.sync(code=0)
     world.later(days=40)
     today(world)
+    for number, school in enumerate(world.sis.schools.values()):
+        school["nces_id"] = f"{number:012}"  # another vendor's schools are known by it
     world.sync(code=10)
     world.sis.students(2, start=200).student("st0008", grade="11")
     world.save()
@@ -112,11 +190,25 @@ def district(
     return lambda act: Theatre(copy, world.rosters, act, world.now)
 
 
+def before(made: Callable[[World], object] | None, theatre: Theatre) -> Theatre:
+    """Return the theatre with something done in each copy of its district."""
+    if made is None:
+        return theatre
+
+    def copy() -> Database:
+        database = theatre.copy()
+        made(World(database, theatre.rosters, theatre.now))
+        return database
+
+    return replace(theatre, copy=copy)
+
+
 def passed(theatre: Theatre) -> list[str]:
     """Return the failpoints that an undisturbed act passes, in order, as often as it does."""
     names: list[str] = []
+    world = theatre.world()
     with at_failpoints(names.append):
-        theatre.act(theatre.world())
+        theatre.act(world)
     return names
 
 
@@ -150,7 +242,9 @@ class Table:
     """The table of one database, with what an undisturbed command comes to."""
 
     def __init__(self, district: Callable[[Act], Theatre]) -> None:
-        self.theatres = {name: district(act) for name, act in TABLE.items()}
+        self.theatres = {
+            name: before(BEFORE.get(name), district(act)) for name, act in TABLE.items()
+        }
         self._columns: dict[str, list[str]] = {}
         self._ends: dict[str, object] = {}
 
@@ -173,7 +267,11 @@ class Table:
             pass
         # a few statements after its last failpoint a command may have ended
         assert codes[-1] == 137 or (statements and codes[-1] == 0), f"nobody died: {where}"
-        died_well(theatre, world, self._ends[name], where)
+        died_well(theatre, world, self._ends[name], where, damaged=BEFORE.get(name) is damages)
+        read_waiting(world.database, SLUG, now=world.clock)  # as the next scheduled run does
+        statuses = [row.status for row in world.rows("SELECT status FROM uploads ORDER BY id")]
+        assert statuses[-1:] in ([], ["PROCESSED"]), where
+        assert set(statuses) <= {"PROCESSED", "FAILED"}, where  # the same file came once more
         world.database.engine.dispose()
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import invariant
 
 from core.storage.watch import count_outside_edits
 from sync.ledger import chain
-from sync.ledger.directory import people_apart
+from sync.ledger.directory import people_apart, schools_apart
 from tests.kit.world import decoded
 from tests.sync.machine import ledger_model
 from tests.sync.machine.machine_decisions import Decisions
@@ -88,7 +88,10 @@ class Truths(Decisions):
                 assert not apart, apart
                 kept = ledger_model.kept_census(connection)
                 assert counted == kept, (counted - kept, kept - counted)
-                beside = [one.as_json() for one in people_apart(connection, 1)]
+                beside = [
+                    one.as_json()
+                    for one in (*people_apart(connection, 1), *schools_apart(connection, 1))
+                ]
                 assert not beside, beside
                 assert count_outside_edits(connection, 1) == 0
         if self.verified:
