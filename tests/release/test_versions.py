@@ -50,6 +50,15 @@ def test_the_lowest_versions_are_those_of_the_dependencies() -> None:
     assert len(found) == len(tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"])
 
 
+def test_each_change_is_checked_on_the_locked_and_on_the_lowest_versions() -> None:
+    workflow = (PROJECT / ".github" / "workflows" / "tests.yml").read_text()
+    runs = re.findall(r"^ +- run: (?:make ([\w-]+)|(\.ci/run))$", workflow, re.MULTILINE)
+    assert sorted(runs) == [("", ".ci/run"), ("test-lowest", "")]
+    targets = re.findall(r"^([\w-]+):.*## ", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert "test-lowest" in targets
+    assert "\nmake test\n" in (PROJECT / ".ci" / "run").read_text()
+
+
 @pytest.mark.parametrize("line", ["rich", "rich<14", "rich>=13,>=13.2"])
 def test_a_dependency_without_one_lowest_version_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{line}"]\n')
