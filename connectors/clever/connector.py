@@ -19,7 +19,7 @@ import msgspec
 from pydantic import Field, SecretStr, model_validator
 
 from connectors.clever import events as clever_events
-from connectors.clever.records import ROLES, gist, parse_school, parse_user
+from connectors.clever.records import ROLES, gist, parse_school, parse_user, trace
 from connectors.contract.ahead import ahead
 from connectors.contract.connector import (
     Capabilities,
@@ -29,6 +29,7 @@ from connectors.contract.connector import (
     FetchRequest,
     Page,
     Record,
+    Trace,
     VendorDistrict,
 )
 from connectors.contract.json_records import (
@@ -246,6 +247,10 @@ class Clever(HttpConnector):
     def gist(self, stream: str, raw: bytes) -> bytes | None:
         """Return what is read of a record: not when it was touched."""
         return gist(stream, raw)
+
+    def trace(self, stream: str, raw: bytes) -> Trace | None:
+        """Return the names of a user whose record cannot be used."""
+        return trace(raw) if stream == "users" else None
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the record without demographics, for mapping rules."""

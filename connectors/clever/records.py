@@ -13,8 +13,9 @@ from functools import lru_cache
 import msgspec
 from pydantic import ValidationError
 
-from connectors.contract.connector import Record
+from connectors.contract.connector import Record, Trace
 from connectors.contract.json_records import (
+    UNREADABLE,
     Reader,
     Word,
     address_of,
@@ -57,6 +58,12 @@ class Name(msgspec.Struct):
     first: Word = None
     middle: Word = None
     last: Word = None
+
+
+class Named(msgspec.Struct):
+    """The names of a person, to be read where the rest of their record cannot be."""
+
+    name: Name | None = None
 
 
 class Credentials(msgspec.Struct):
@@ -106,12 +113,22 @@ https://dev.clever.com/docs/api-v30-data-model
 
 _school = Reader(SchoolRecord)
 _user = Reader(UserRecord)
+_named = msgspec.json.Decoder(Named)
 _NOTHING, _NO_NAME, _NO_CREDENTIALS = RoleRecord(), Name(), Credentials()
 
 
 def gist(stream: str, raw: bytes) -> bytes | None:
     """Return what is read of a school or user."""
     return gist_of(_school, raw) if stream == "schools" else gist_of(_user, raw)
+
+
+def trace(raw: bytes) -> Trace | None:
+    """Return the names of a user whose record cannot be used."""
+    try:
+        name = _named.decode(raw).name or _NO_NAME
+        return Trace(None, text(name.first) or "", text(name.last) or "")
+    except (*UNREADABLE, ValueError):  # or a number of more digits than anybody writes
+        return None
 
 
 def parse_school(raw: bytes) -> Record:

@@ -27,6 +27,7 @@ from connectors.contract.connector import (
     FetchRequest,
     Page,
     Record,
+    Trace,
 )
 from connectors.contract.json_records import key_of, read_time, without
 from connectors.contract.urls import segment, with_query
@@ -43,6 +44,7 @@ from connectors.oneroster_standard.records import (
     single_of,
     split_rows,
     touched,
+    trace,
 )
 from connectors.oneroster_standard.vocabulary import PersonIdTypes
 from core.errors import (
@@ -224,6 +226,10 @@ class OneRosterReader(HttpConnector):
     def gist(self, stream: str, raw: bytes) -> bytes | None:
         """Return what is read of a record: not when it was touched."""
         return gist(stream, raw)
+
+    def trace(self, stream: str, raw: bytes) -> Trace | None:
+        """Return the names of a user whose record cannot be used."""
+        return trace(raw) if stream == "users" else None
 
     def fields(self, stream: str, raw: bytes) -> Mapping[str, Any]:
         """Return the record without passwords and profiles, for mapping rules."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from pydantic import ValidationError
 
-from connectors.contract.connector import Record
+from connectors.contract.connector import Record, Trace
 from connectors.contract.json_records import (
     UNREADABLE,
     Reader,
@@ -106,6 +106,13 @@ class OrgRecord(msgspec.Struct):
     identifier: Word = None
 
 
+class Named(msgspec.Struct):
+    """The names of a person, to be read where the rest of their record cannot be."""
+
+    givenName: Word = None
+    familyName: Word = None
+
+
 class Dated(msgspec.Struct):
     """When a record was last touched."""
 
@@ -115,6 +122,7 @@ class Dated(msgspec.Struct):
 _user = Reader(UserRecord)
 _org = Reader(OrgRecord)
 _dated = msgspec.json.Decoder(Dated)
+_named = msgspec.json.Decoder(Named)
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -191,6 +199,15 @@ def is_whole(raw: bytes) -> bool:
     except UNREADABLE:
         return False
     return bool(text(user.role) or user.roles)
+
+
+def trace(raw: bytes) -> Trace | None:
+    """Return the names of a user whose record cannot be used."""
+    try:
+        user = _named.decode(raw)
+        return Trace(None, text(user.givenName) or "", text(user.familyName) or "")
+    except (*UNREADABLE, ValueError):  # or a number of more digits than anybody writes
+        return None
 
 
 def gist(stream: str, raw: bytes) -> bytes | None:
