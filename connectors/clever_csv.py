@@ -143,7 +143,7 @@ class CleverCsv(FileConnector):
     """Reads the CSV files of a Clever "Basic Roster"."""
 
     name = "clever_csv"
-    version = "3"
+    version = "4"
     title = 'Clever CSV ("Basic Roster"), as a zip or a folder'
     docs = "https://support.clever.com/hc/en-us/articles/203114867"
     config_model = CleverCsvConfig
@@ -400,7 +400,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
         )
     owner = f"{_ROLES[stream].value}:{row[1] or key}"
     profile, unknown = _PROFILES[stream](row)
-    unread = ["grade"] if any(word.startswith("grade=") for word in unknown) else []
+    unread = [word.partition("=")[0] for word in unknown]
     doubts: tuple[SkipRecord, ...] = ()
     if profile["email"] and not is_address(profile["email"]):
         doubts = (no_address(key, COLUMNS[stream]["email"]),)

@@ -184,7 +184,7 @@ class Clever(HttpConnector):
     """Reads one district of Clever."""
 
     name: ClassVar[str] = "clever"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     title: ClassVar[str] = "Clever Secure Sync (API v3.0 and v3.1)"
     vendor: ClassVar[str] = "Clever"
     docs: ClassVar[str] = "https://dev.clever.com/docs/api-overview"

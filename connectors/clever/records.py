@@ -193,6 +193,11 @@ def parse_user(raw: bytes) -> Record:
     email = address_of(key, wire.email, doubts) or address_of(key, student.email, doubts)
     if doubts and email is None:
         unread.append("email")
+    year_word = text(student.graduation_year)
+    year = _year(year_word)
+    if year_word and year is None:
+        unknown.append(unknown_word("graduation_year", year_word))
+        unread.append("graduation_year")
     preferred = student.preferred_name or _NO_NAME
     username = sis_id = state_id = None
     for record in roles.values():  # of each number the first role that has one
@@ -218,7 +223,7 @@ def parse_user(raw: bytes) -> Record:
             "username": username,
             "memberships": memberships,
             "grade": grade,
-            "graduation_year": _year(text(student.graduation_year)),
+            "graduation_year": year,
             "sis_id": sis_id,
             "student_number": text(student.student_number),
             "state_id": state_id,

@@ -126,8 +126,9 @@ class AsFiles(Form):
         students = [p for p in self.people if p["role"] == "student"]
         self._write(
             "students.csv",
-            "School_id,Student_id,Last_name,First_name,Grade,Student_email",
-            [[p["school"], p["id"], p["family"], p["given"], p.get("grade") or "", p["email"]]
+            "School_id,Student_id,Last_name,First_name,Grade,Student_email,Graduation_year",
+            [[p["school"], p["id"], p["family"], p["given"], p.get("grade") or "", p["email"],
+              p.get("year", "")]
              for p in students],
         )  # fmt: skip
         self._write(

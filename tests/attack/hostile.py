@@ -263,6 +263,8 @@ class Hostile:
             inner: dict[str, Any] = {"school": person["school"], "schools": [person["school"]]}
             if person.get("grade") is not None:
                 inner["grade"] = person["grade"]
+            if "year" in person:
+                inner["graduation_year"] = person["year"]
             return {
                 "id": person["id"],
                 "name": {"first": person["given"], "last": person["family"]},

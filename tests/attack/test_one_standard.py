@@ -229,6 +229,23 @@ def test_a_grade_that_is_not_understood_clears_none(make: Make, form: str) -> No
     assert roster.sync().exit_code in (0, 10), "absent is said, and may clear: that is judged"
 
 
+@pytest.mark.parametrize("form", ["clever", "clever_csv"])
+def test_a_graduation_year_that_is_not_understood_clears_none(make: Make, form: str) -> None:
+    roster = make(form, 12)
+    for person in roster.people:
+        person["year"] = "2031"
+    roster.sync(code=0)
+    for person in roster.people:
+        person["year"] = "Class"
+    outcome = roster.sync(code=0)
+    assert {user["graduation_year"] for user in roster.world.users().values()} == {2031}
+    assert outcome.certificates["sis"]["unknown"] == {"graduation_year=?": 12}
+    for person in roster.people:
+        person["year"] = "2032"
+    roster.sync(code=0)
+    assert {user["graduation_year"] for user in roster.world.users().values()} == {2032}
+
+
 @pytest.mark.parametrize("form", ["clever", "oneroster12", "oneroster_csv11", "oneroster_csv12"])
 def test_a_role_that_is_not_understood_ends_none(make: Make, form: str) -> None:
     roster = make(form, 3)

@@ -20,18 +20,19 @@ from tests.kit.sizes import examples
 PEOPLE = 24
 Fault = Callable[[dict[str, Any]], Any]
 Attack = Callable[..., Attacked]
+_OF_CLEVER = {"given": "first", "family": "last"}
+_OF_ONEROSTER = {"given": "givenName", "family": "familyName"}
 
 
 def saying(**values: Any) -> Fault:
     """Say something else in fields of a record, whatever they are called there."""
 
     def alter(record: dict[str, Any]) -> Any:
-        names = {"given": "givenName", "family": "familyName"}
         for name, value in values.items():
-            if "name" in record and name in names:
-                record["name"] = {**record["name"], {"given": "first", "family": "last"}[name]: value}
+            if "name" in record and name in _OF_CLEVER:
+                record["name"] = {**record["name"], _OF_CLEVER[name]: value}
             else:
-                record[names.get(name, name)] = value
+                record[_OF_ONEROSTER.get(name, name)] = value
         return record
 
     return alter
