@@ -130,6 +130,17 @@ def _school_of(record: RecordView, school: str, sources: Sources) -> str:
     return sources.schools.get((record.source_id, school), "")
 
 
+def unknown_schools(records: Sequence[RecordView], sources: Sources) -> list[tuple[int, str]]:
+    """Return (source id, the source's id) of the schools that records name and we do not have."""
+    named = {
+        (record.source_id, member.school)
+        for record in records
+        for member in record.data.memberships
+        if member.school is not None
+    }
+    return sorted(named - sources.schools.keys())
+
+
 def in_precedence(records: Sequence[RecordView], sources: Sources) -> list[RecordView]:
     """Sort records by their source's precedence, then by id: the first one wins."""
     if len(records) < 2:

@@ -19,7 +19,7 @@ from core.settings import Grace
 from sync.ledger.domain_moves import at_newest
 from sync.ledger.draft import Step
 from sync.people.person import Membership, RecordView, UserView, stored_profile
-from sync.people.wish import Sources, in_precedence, may_sign_in, wish_of
+from sync.people.wish import Sources, in_precedence, may_sign_in, unknown_schools, wish_of
 from sync.rules.situations import PersonFacts, Situation, situation_of
 from sync.rules.suspicions import Suspicion, suspicions_of
 
@@ -79,6 +79,8 @@ class Decision:
     """Missing from a role that shrank by more than half (F6)."""
     suspected: list[tuple[int, Suspicion]] = field(default_factory=list)
     """What the update does that is odd once it happens to many, each with the source (L10)."""
+    unknown_schools: list[tuple[int, str]] = field(default_factory=list)
+    """Schools that they name now and that nobody lists, by source: they are without them (F13)."""
 
 
 _ACTIVE, _SUSPENDED = UserStatus.ACTIVE.value, UserStatus.SUSPENDED.value
@@ -134,6 +136,7 @@ def decide_newcomer(
         steps,
         added_by=first.source_id,
         caused_by_us="settings" in [r.cause for r in records],
+        unknown_schools=unknown_schools(speaking, context.sources),
     )
 
 
@@ -168,6 +171,8 @@ def decide_user(
         before, after, decision.kept_by_lock, unproven = _difference(user, speaking, context)
         if after:
             steps.append(step_for(user, "update", "changed_in_source", before=before, after=after))
+            if "memberships" in after:
+                decision.unknown_schools = unknown_schools(speaking, context.sources)
             if not decision.caused_by_us:  # those have a limit of their own (L8)
                 decision.suspected = _suspected(user, before, after, context)
     waiting: list[RecordView] = []

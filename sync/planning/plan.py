@@ -363,6 +363,10 @@ class _PlanMaker:
         self, work: Workspace, connection: Connection, school_names: Mapping[str, str]
     ) -> Plans:
         request, plans, draft = self.request, self.plans, work.draft
+        plans.missing_schools += [
+            MissingSchool(source_id, school, "", len(people))
+            for (source_id, school), people in sorted(work.unknown_schools.items())
+        ]
         failpoint("plan.drafted")
         if request.switch is not None:
             plans.plan_id = request.switch.seal(work.tables, draft)

@@ -42,7 +42,10 @@ class Schools:
 
 @dataclass(frozen=True, slots=True)
 class MissingSchool:
-    """A school whose own row is gone from a source while people there name it."""
+    """A school that people of a source name and that the source does not list.
+
+    ``name``: of a school that it listed once, and that stays; empty: one that nobody has seen.
+    """
 
     source_id: int
     external_id: str
@@ -159,7 +162,8 @@ class _SchoolPlanner:
                 self.found.ids[record.source_id, record.external_id] = record.target
         self._keep_those_in_use(records)
         for school_id in sorted(known):
-            if any(record.open for record in known[school_id]):
+            archived = self.schools[school_id].status == "archived"
+            if any(record.open or (archived and record.kept) for record in known[school_id]):
                 self._known(self.schools[school_id], known[school_id])
         for record in records:
             if record.target is None and record.present:
@@ -169,11 +173,14 @@ class _SchoolPlanner:
         return self.found
 
     def _keep_those_in_use(self, records: Sequence[_Record]) -> None:
-        """Keep schools that present people name, or that may have come back under another id."""
+        """Keep schools that present people name, or that may have come back under another id.
+
+        One that has gone comes back, once somebody names it again.
+        """
         gone = [
             record for record in records
-            if record.target is not None and record.held and not record.present
-            and self.schools[record.target].status == "active"
+            if record.target is not None and not record.present
+            and (record.held or self.schools[record.target].status == "archived")
         ]  # fmt: skip
         if not gone:
             return
@@ -184,7 +191,8 @@ class _SchoolPlanner:
             needle = f'"school":{to_json(record.external_id)}'
             about = {"school": target, "source": record.source_id, "needle": needle}
             people = int(self.connection.execute(_PEOPLE_WHO_NAME_SCHOOL, about).scalar_one())
-            record.kept = people > 0 or target in again
+            stood = self.schools[target].status == "active"
+            record.kept = people > 0 or (stood and target in again)
             if people:
                 name = str(self.schools[target].values["name"])
                 self.found.missing.append(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -54,6 +54,10 @@ class Workspace:
     """How many may be the same people as somebody new (L7)."""
     counts: Counter[str] = field(default_factory=Counter)
     """How many people had something kept unchanged: ``locked``, ``protected``."""
+    unknown_schools: dict[tuple[int, str], set[str]] = field(
+        default_factory=lambda: defaultdict(set)
+    )
+    """(source id, the source's id of a school that we do not have) → people who are without it."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Open a short write transaction."""
@@ -62,6 +66,8 @@ class Workspace:
     def write(self, target: str, decision: Decision) -> None:
         """Record what is done about one person, and everything that a limit may count."""
         self.draft.add(decision.steps)
+        for school in decision.unknown_schools:
+            self.unknown_schools[school].add(target)
         for taken in () if self.switching else decision.taken:
             self.draft.take(target, taken.source_id, taken.groups, taken.what)
         for suspect, suspicion in decision.suspected:

@@ -118,6 +118,8 @@ STANDINGS: Mapping[str, str] = {
     "open": "Their data changed since the last applied plan: the next run will look at them.",
     "held": "A change of this person waits for approval.",
     "rejected": "A change for them was rejected; it is left out until their data change.",
+    "unknown_school": "Their source names a school that it does not list: they are without it"
+    " until it is listed.",
     "incomplete": "The last reading of a source was not complete: nobody leaves because of it.",
     "in_conflict": "A person must first decide who this record is.",
     "not_shared": "No source shares this record now.",

@@ -22,7 +22,7 @@ from core.storage.stored import from_json
 from sync.ledger.domain_moves import read_aliases
 from sync.people import entries
 from sync.people.person import RecordView, UserView, read_user
-from sync.people.wish import Sources, in_precedence, wish_of
+from sync.people.wish import Sources, in_precedence, unknown_schools, wish_of
 from sync.planning.decide import Context, decide_user
 from sync.planning.schools import linked_schools
 from sync.rules.reasons import means
@@ -83,6 +83,7 @@ def _page_of_user(connection: Connection, district: Any, user: UserView, at: dat
     codes += ["held"] if held else []
     codes += ["rejected"] if _rejected(connection, district.id, user.id) else []
     codes += ["incomplete"] if context.failed & {r.source_id for r in user.records} else []
+    codes += ["unknown_school"] if unknown_schools(speaking, context.sources) else []
     protected = [c for c in history if "protected" in c["fields"]]
     return {
         "district": district.slug,

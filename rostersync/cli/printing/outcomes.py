@@ -152,8 +152,12 @@ def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
         met = met_sentence(certificate)
         if met:
             door.say(f"  {met}")
-        for school in certificate.get("missing_schools") or ():
+        schools = certificate.get("missing_schools") or ()
+        for school in schools[:SCHOOLS_NAMED]:
             door.say(f"  {missing_school_sentence(school, name)}")
+        if len(schools) > SCHOOLS_NAMED:
+            more = len(schools) - SCHOOLS_NAMED
+            door.say(f"  {more} more such schools of {name} are listed by --json.")
     told: set[str] = set()
     with door.reading() as connection:
         for number in _held_first(connection, outcome.plan_ids):
@@ -256,16 +260,24 @@ def suspected_sentence(number: int) -> str:
 
 
 def missing_school_sentence(school: dict[str, Any], source: str) -> str:
-    """Tell of a school whose own row is gone while people name it."""
+    """Tell of a school that people name and that their source does not list."""
     from rostersync.cli.printing.words import people
 
     number = school["people"]
+    if not school["name"]:
+        return (
+            f"{people(number)} {'joins or moves' if number == 1 else 'join or move'} to the school"
+            f" {school['external_id']}, which {source} does not list: until it does, they are"
+            " without it."
+        )
     return (
         f"{people(number)} {'names' if number == 1 else 'name'} the school {school['name']}"
         f" ({school['external_id']}), which {source} does not list any more: it stays."
     )
 
 
+SCHOOLS_NAMED = 10
+"""How many schools get a line each."""
 FIELDS_NAMED = 5
 """How many fields a sentence names."""
 
