@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
 from typing import TypeVar
 
 from core.errors import ConfigError
@@ -74,8 +76,27 @@ def _cause(error: BaseException) -> str:
 def registered(group: str = CONNECTORS) -> tuple[Registered, ...]:
     """Return every name of the group, in order of name, without importing anything.
 
-    A name that two distributions claim appears once, with its ``clash``.
+    A name that two distributions claim appears once, with its ``clash``. Looking through all that
+    is installed takes a good part of a small sync, so it is done again only after something was
+    installed or removed.
     """
+    return _registered_at(group, tuple(_state(Path(place)) for place in sys.path))
+
+
+def _state(place: Path) -> tuple[str, int, int, int]:
+    """Return what is different once something is installed in a place of ``sys.path``, or gone."""
+    try:
+        found = place.stat()
+    except OSError:
+        return str(place), 0, 0, 0
+    return str(place), found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=8)
+def _registered_at(
+    group: str,
+    state: tuple[tuple[str, int, int, int], ...],  # what the cache goes by
+) -> tuple[Registered, ...]:
     found: dict[str, list[Registered]] = {}
     named: dict[int, tuple[str, str]] = {}  # a distribution's metadata is parsed once, not per name
     for entry in entry_points(group=group):

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -40,9 +40,37 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "d
 _numbers = itertools.count(1)
 
 
+class _Compiled(dict[Any, Any]):
+    """Compiled statements by the kind of engine, where SQLAlchemy keeps them by the engine.
+
+    Each test, and each command that it calls, has an engine of its own, and would compile the
+    same hundreds of statements anew.
+    """
+
+    @staticmethod
+    def _of_kind(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        dialect, *statement = key
+        return type(dialect), dialect.statement_compiler.__qualname__, *statement
+
+    def get(self, key: tuple[Any, ...], default: Any = None) -> Any:
+        return super().get(self._of_kind(key), default)
+
+    def __setitem__(self, key: tuple[Any, ...], compiled: Any) -> None:
+        if len(self) >= 5_000:  # some statements are made for one test and never come again
+            self.clear()
+        super().__setitem__(self._of_kind(key), compiled)
+
+
+_compiled = _Compiled()
+
+
 @event.listens_for(Engine, "engine_connect")
-def _no_power_cut(connection: Connection) -> None:
-    """Spare SQLite its waits for the disk: the data live as long as the tests."""
+def _spare_the_tests(connection: Connection) -> None:
+    """Compile each statement once, and spare SQLite its waits for the disk.
+
+    The data live as long as the tests.
+    """
+    connection.execution_options(compiled_cache=_compiled)
     if connection.dialect.name == "sqlite":
         connection.connection.cursor().execute("PRAGMA synchronous=OFF").close()
 

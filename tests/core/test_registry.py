@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from connectors.contract.connector import Connector
 from connectors.installed import installed, load, problem
+from core import registry
 from core.errors import ConfigError
 from core.registry import Registered, find, registered
 
@@ -105,6 +107,28 @@ def test_listing_connectors_pulls_in_no_heavy_library() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_what_is_installed_or_removed_while_a_program_runs_is_noticed(
+    install: Install, tmp_path: Path
+) -> None:
+    install("rostersync-fruit", {"fruit": "fruit_plugin:Fruit"}, GOOD)
+    assert _entry("fruit").version == "1.0"
+    info = tmp_path / "rostersync-fruit" / "rostersync_fruit-1.0.dist-info"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rostersync-fruit\nVersion: 1.1\n")
+    info.rename(info.with_name("rostersync_fruit-1.1.dist-info"))  # as pip leaves an upgrade
+    assert _entry("fruit").version == "1.1"
+    shutil.rmtree(info.with_name("rostersync_fruit-1.1.dist-info"))
+    assert "fruit" not in [entry.name for entry in installed()]
+
+
+def test_looking_twice_reads_no_metadata_again(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("rostersync-fruit", {"fruit": "fruit_plugin:Fruit"}, GOOD)
+    first = registered()
+    monkeypatch.setattr(registry, "entry_points", None)
+    assert registered() == first
 
 
 def test_connectors_are_listed_in_order_of_name(install: Install) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from core import registry
 from core.storage.database import Database, open_database
 from tests.sync.machine.machine_seasons import Seasons
 from tests.sync.machine.mutants_seasons import FOCUSES, MUTANTS, Focus
@@ -23,10 +21,7 @@ OnSqlite = Callable[[type[Seasons]], type[Seasons]]
 
 
 @pytest.fixture
-def on_sqlite(_migrated_sqlite: Path, key: None, monkeypatch: pytest.MonkeyPatch) -> OnSqlite:
-    # what is installed does not change in a test: looking it up is a third of a small run
-    monkeypatch.setattr(registry, "registered", functools.cache(registry.registered))
-
+def on_sqlite(_migrated_sqlite: Path, key: None) -> OnSqlite:
     def open_new(folder: Path) -> Database:
         path = folder / "rostersync.db"
         shutil.copyfile(_migrated_sqlite, path)

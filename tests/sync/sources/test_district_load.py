@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -83,14 +83,8 @@ def _connectors(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
     monkeypatch.setattr(core.registry, "entry_points", lambda group: entries)
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    database.upgrade()
-    yield database
-    database.engine.dispose()
+    asked_each_time = core.registry._registered_at.__wrapped__
+    monkeypatch.setattr(core.registry, "_registered_at", asked_each_time)
 
 
 def write(folder: Path, body: str = "", *, slug: str = "a") -> Path:

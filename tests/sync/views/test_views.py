@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,9 +19,7 @@ AT = given.AT
 
 
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
-    database.upgrade()
+def database(database: Database) -> Database:
     given.store(
         database,
         [
@@ -92,8 +89,7 @@ def database(database_url: str) -> Iterator[Database]:
             given.conflict(2, 3, status="resolved"),
         ],
     )  # fmt: skip
-    yield database
-    database.engine.dispose()
+    return database
 
 
 def ids(database: Database, **conditions: Any) -> list[str]:
