@@ -6,10 +6,12 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import typer
+import typer.main
 
 from core.errors import UsageError
 from rostersync.cli.commands import (
@@ -93,12 +95,18 @@ def _program(
     context.obj = Before(database, verbose, log)
 
 
+@lru_cache(maxsize=1)
+def _command() -> Callable[..., object]:
+    """Return the command with all its options; a program that calls it often makes it once."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code. No exception escapes."""
     as_json = "--json" in arguments or _asks_json_format(arguments)
     try:
         _check_text(arguments)
-        returned = app(args=list(arguments), prog_name="rostersync", standalone_mode=False)
+        returned = _command()(args=list(arguments), prog_name="rostersync", standalone_mode=False)
     except KeyboardInterrupt:  # while the command was still being read
         return report_error(_document("interrupted", "Interrupted."), 130, as_json=as_json)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
