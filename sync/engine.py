@@ -254,7 +254,7 @@ def _close(run: DistrictRun, status: str, plans: Plans) -> Outcome:
     with run.database.write() as connection:
         outcome.outside_edits = count_outside_edits(connection, run.district.id)
         close_run_in(connection, run.run_id, outcome.status, run.now, outcome.error)
-        count_look_alikes(connection, run.district.id)
+        count_look_alikes(connection, run.district.id, run.now)
         outcome.left_open = left_open(connection, run.district.slug, run.now)
         _note_left_open(connection, run, outcome.left_open)
     return outcome

@@ -51,7 +51,9 @@ class District(Row, name="districts"):
     told: Stored[dict[str, Any] | None] = optional(Json(), default=dict)
     """What was last told of each topic, so that each change of state is told just once."""
     look_alikes = optional(Integer())
-    """How many pairs of users look like one person; None: to be counted, for somebody changed."""
+    """How many pairs of users look like one person, when they were last counted; None: never."""
+    look_alikes_counted: Stored[dict[str, Any] | None] = optional(Json())
+    """Of that count: its time, the ``serial`` then, and the serial from which it is taken anew."""
 
 
 class Source(Row, name="sources", extras=lambda: [UniqueConstraint("district_id", "name")]):

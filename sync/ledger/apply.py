@@ -165,7 +165,7 @@ _APPLIED = (
 _ADVANCED = (
     update(District.table)
     .where(District.id == bindparam("district"))
-    .values(serial=District.serial + bindparam("size"), look_alikes=None)
+    .values(serial=District.serial + bindparam("size"))
 )
 _TOUCHED_BY_HAND = update(User.table).where(
     User.id.in_(

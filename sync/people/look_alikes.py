@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
-from core.storage.schema import District, NotSame
+from core.storage.schema import District, NotSame, User
+from core.storage.stored import utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.people.identity import NUMBERS, Traits, evidence_of
 from sync.people.traits import read_known
@@ -18,6 +20,9 @@ _PAGE = 500
 
 MANY = 100
 """A name that more people have says nothing about any two of them, and they are not compared."""
+
+OLD = timedelta(hours=20)
+"""A count of this age is taken again at the next sync after a change: once a day."""
 
 
 def look_alikes(connection: Connection, district_id: int) -> Iterator[tuple[str, str, list[str]]]:
@@ -63,16 +68,37 @@ def _alike(reasons: Sequence[str], one: Traits, other: Traits) -> bool:
     return "same_school_and_grade" in reasons or bool(locals_[0] & locals_[1])
 
 
-def count_look_alikes(connection: Connection, district_id: int) -> int:
-    """Return how many pairs there are, and remember it until somebody in the directory changes."""
+def count_look_alikes(connection: Connection, district_id: int, now: datetime) -> int:
+    """Return how many pairs there are, by the last count where that is still good.
+
+    ``now`` is UTC. Counting looks at everybody, and a sync of ten changes must not. So the pairs
+    are counted anew once a hundredth of the district has changed, once a person told a pair apart,
+    and after any change when the last count is ``OLD``.
+    """
     of_district = District.id == district_id
-    known: int | None = connection.execute(
-        select(District.look_alikes).where(of_district)
-    ).scalar_one()
-    if known is None:
-        known = sum(1 for _ in look_alikes(connection, district_id))
-        connection.execute(update(District.table).where(of_district).values(look_alikes=known))
-    return known
+    known, last, serial = connection.execute(
+        select(District.look_alikes, District.look_alikes_counted, District.serial).where(
+            of_district
+        )
+    ).one()
+    if known is not None and last is not None:
+        aged = serial != last["serial"] and now - datetime.fromisoformat(last["at"]) >= OLD
+        if serial < last["due"] and not aged:
+            return int(known)
+    found = sum(1 for _ in look_alikes(connection, district_id))
+    people = connection.execute(_PEOPLE, {"district": district_id}).scalar_one()
+    counted = {"at": utc_text(now), "serial": serial, "due": serial + max(people // 100, 1)}
+    connection.execute(
+        update(District.table)
+        .where(of_district)
+        .values(look_alikes=found, look_alikes_counted=counted)
+    )
+    return found
+
+
+_PEOPLE = (
+    select(func.count()).select_from(User.table).where(User.district_id == bindparam("district"))
+)
 
 
 # --- Set-wise statements ---

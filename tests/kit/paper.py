@@ -199,6 +199,9 @@ class Town:
     rows anew as well.
     """
 
+    between = timedelta(days=1)
+    """How much later each sync is."""
+
     def __init__(self, database: Database, *, forgetful: bool, over: bool = False) -> None:
         self.database = database
         self.forgetful = forgetful
@@ -217,7 +220,7 @@ class Town:
                     forget = f"UPDATE {table} SET raw_print = NULL, gist_print = NULL"
                     connection.execute(text(forget))
         self.runs += 1
-        now = directory.AT + timedelta(days=self.runs)
+        now = directory.AT + self.runs * self.between
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("sync.reading.read_sources.open_connector", lambda _: kind(day, **flags))
             patch.setattr("sync.engine.origins_of", lambda _: {1: "sync"})

@@ -15,7 +15,7 @@ from sync.acts.merge import merge_users
 from sync.acts.undo import undo_run
 from sync.engine import plan_district, sync_district
 from sync.ledger.chain import verify
-from sync.people.look_alikes import MANY
+from sync.people.look_alikes import MANY, OLD
 from sync.run import find
 from sync.views.overview import overview
 from tests.kit.town import Town, child
@@ -131,6 +131,31 @@ def test_i10_a_name_of_very_many_people_is_no_hint(town: Town, many: int, alike:
     town.write([*(child(n) for n in range(6)), *same])
     town.sync()
     assert counted(town) == (alike,) * 3
+
+
+def test_i10_look_alikes_are_counted_once_a_hundredth_changed_or_a_day_went_by(town: Town) -> None:
+    """Counting looks at everybody, so a sync of a few changes leaves it to a later one."""
+    sub = child(50, given="Sub", family="Stitute", email="sub.s@a.example", role="teacher")
+    some = [sub, *(child(n) for n in range(300) if n != 50)]
+    town.write(some)
+    town.sync(expect="held")
+    town.approve()
+    town.sync()
+    alike = [child(700 + n, given="Jo", family="Pair", ident="") for n in range(2)]
+    town.write([*some, *alike])
+    town.sync()
+    assert counted(town) == (1, 1, 1)  # two of three hundred changed, and not a day ago
+    assert len(pairs(town)) == 2
+    more = [child(800 + n) for n in range(2)]
+    town.write([*some, *alike, *more])
+    town.sync()
+    assert counted(town) == (2, 2, 2)
+    fewer = [child(700, given="Jo", family="Pair", ident=""), child(701), *more]
+    town.write([*some, *fewer])
+    town.sync()
+    assert counted(town) == (2, 2, 2)
+    town.now += OLD
+    assert counted(town)[1:] == (1, 1)
 
 
 def test_c22_people_told_apart_are_listed_no_more(town: Town) -> None:
