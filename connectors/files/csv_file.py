@@ -31,6 +31,7 @@ from connectors.files.unseen import Unseen
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 
 PAGE_BYTES = 2 << 20
+_HEADER_BYTES = 1 << 16
 MAX_FILE_BYTES = 4 << 30
 _NOTHING = b', \t\n"\xef\xbb\xbf'
 
@@ -52,12 +53,14 @@ def _looks_like_a_workbook(start: bytes) -> bool:
     return start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
 
 
-def _stretches(file: str, stream: IO[bytes], unseen: Unseen) -> Iterator[bytes]:
+def _stretches(
+    file: str, stream: IO[bytes], unseen: Unseen, size: int = PAGE_BYTES
+) -> Iterator[bytes]:
     """Read a stream as blocks of UTF-8 with LF line ends. Raises ``FileRefused``.
 
-    Invisible characters are removed, and counted in ``unseen`` (F16).
+    ``size``: how many bytes are read at a time. Invisible characters are removed, and counted in ``unseen`` (F16).
     """
-    start = stream.read(PAGE_BYTES)
+    start = stream.read(size)
     if _looks_like_a_workbook(start):
         raise FileRefused(
             f"{file} is not CSV but a workbook or an archive.", hint="Save it as CSV UTF-8."
@@ -68,7 +71,7 @@ def _stretches(file: str, stream: IO[bytes], unseen: Unseen) -> Iterator[bytes]:
     pending = False  # the decoder keeps the first bytes of an unfinished character
     held = False  # the end of the last stretch waits for the marks that may follow it
     while True:
-        more = stream.read(PAGE_BYTES)
+        more = stream.read(size)
         total += len(chunk)
         if total > MAX_FILE_BYTES:
             raise FileRefused(f"{file} is larger than 4 GiB.")
@@ -138,7 +141,7 @@ class CsvFile:
         Raises ``IncompleteFetch`` for an empty file, ``FileRefused`` for one that is not CSV.
         """
         with self._open() as stream:
-            header, _, _ = self._first(_stretches(self.name, stream, Unseen()))
+            header, _, _ = self._first(_stretches(self.name, stream, Unseen(), _HEADER_BYTES))
             return header
 
     def _first(self, stretches: Iterator[bytes]) -> tuple[Header, bytes, int]:

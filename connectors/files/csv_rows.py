@@ -98,6 +98,8 @@ def split_rows(body: bytes) -> list[bytes]:
 def row_lines(body: bytes, first_line: int) -> list[int]:
     """Return the line on which each row of ``split_rows(body)`` begins."""
     lines = _lines_of(body)
+    if b'"' not in body or not _ragged(lines):
+        return [line for line, row in enumerate(lines, first_line) if row.strip(_BLANK)]
     return [
         first_line + start
         for start, end, _ in _walk(lines)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from connectors.contract.connector import FetchRequest
 from connectors.files.inspection import Inspection, inspect
+from connectors.files.unseen import Unseen
 from connectors.user_csv import UserCsv, UserCsvConfig
+from core.models import INVISIBLE
 from core.storage.database import Database
 from sync.engine import sync_district
 from tests.kit.user_files import HEADER, active, district, people, row
@@ -53,6 +55,14 @@ def roster(count: int = 14) -> list[list[str]]:
 
 def text_of(cells: list[list[str]]) -> str:
     return "".join(",".join(line) + "\n" for line in cells)
+
+
+def test_every_invisible_character_is_found() -> None:
+    """The reader looks for the first bytes of such characters before it looks for them."""
+    every = [chr(number) for number in range(0xE0100) if INVISIBLE.match(chr(number))]
+    assert len(every) > 100
+    for character in (*every, "\u00a0", "\u2007", "\u202f"):
+        assert Unseen().cleaned(f"Zoë{character}\n", last=True) == "Zoë\n", repr(character)
 
 
 ZERO_WIDTH = "\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\u00ad"
