@@ -213,7 +213,7 @@ class RepeatedIds:
             return unreadable
         wrong = contradiction(said, "name" if kind == Kind.SCHOOL else None)
         if wrong is not None:
-            self._list(rows, wrong)
+            self._list(rows, wrong, met=met)
             return unreadable
         whole = united(said)
         if kind == Kind.SCHOOL:
@@ -239,30 +239,48 @@ class RepeatedIds:
         if "external_id" in said[0][0]:
             wrong = contradiction([one for one, _ in said])
             if wrong is not None:
-                self._list(rows, wrong)
+                self._list(rows, wrong, met=met)
                 return (*about, None, State.UNREADABLE, None, None, None)
             whole = united([one for one, _ in said])
         else:  # a row of roles: which of them it is must not depend on their order
             whole, owner = min(said, key=lambda one: (canonical(one[0]), one[1] or ""))
             other = [r for r in rows if r.data is not None and msgspec.json.decode(r.data) != whole]
+            kept = met and stored is not None and msgspec.json.decode(stored.data) != whole
             self._find(
                 other, "repeated-id", "",
                 "The row's id stands in another row, which says something else and is used.",
                 "Give each row an id of its own, or remove the repeated row.",
+                about if kept else None,
             )  # fmt: skip
         return (*about, owner, State.DATA, None, None, msgspec.json.encode(whole).decode())
 
-    def _list(self, rows: Sequence[_Row], wrong: str) -> None:
+    def _list(self, rows: Sequence[_Row], wrong: str, *, met: bool) -> None:
         self._find(
             rows, CONTRADICTING, wrong,
             f"Several rows have this id and contradict each other in {wrong}:"
             " their person stays as they are.",
             "Give each person an id of their own, or correct the rows.",
+            (rows[0].stream, rows[0].key) if met else None,
         )  # fmt: skip
 
-    def _find(self, rows: Sequence[_Row], rule: str, column: str, message: str, hint: str) -> None:
+    def _find(
+        self,
+        rows: Sequence[_Row],
+        rule: str,
+        column: str,
+        message: str,
+        hint: str,
+        unchanged: tuple[str, str] | None,
+    ) -> None:
+        """List the rows, and ``unchanged``: stream and key of one that was met in the snapshot.
+
+        Where that one stands is known from the next reading on, which looks at all of them.
+        """
         said = (column, rule, message, hint, False, False)
         findings = [(r.stream, r.file, r.line, r.key, *said) for r in rows]
+        if unchanged is not None:
+            stream, key = unchanged
+            findings.append((stream, None, None, key, *said))
         self.stage.findings.add(self.stage.database, findings)
 
 
