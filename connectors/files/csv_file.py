@@ -58,7 +58,9 @@ def _stretches(
 ) -> Iterator[bytes]:
     """Read a stream as blocks of UTF-8 with LF line ends. Raises ``FileRefused``.
 
-    ``size``: how many bytes are read at a time. Invisible characters are removed, and counted in ``unseen`` (F16).
+    ``size``: how many bytes are read at a time.
+
+    Invisible characters are removed, and counted in ``unseen`` (F16).
     """
     start = stream.read(size)
     if _looks_like_a_workbook(start):
