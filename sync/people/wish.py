@@ -61,17 +61,13 @@ def wish_of(records: Sequence[RecordView], sources: Sources) -> Wish:
         memberships_of(records, sources),
         may_sign_in(records, otherwise=True),
         _unread(records),
-        frozenset(
-            _school_of(record, school, sources) if school else ""
-            for record in records
-            for school in record.data.unread_at
-        ),
+        _unread_at(records, sources),
     )
 
 
 def _unread(records: Sequence[RecordView]) -> frozenset[str]:
     """Return the fields of which the first source to say anything says what is not understood."""
-    if not any(record.data.unread for record in records):  # almost everybody
+    if not _any_unread(records):
         return frozenset()
     said: set[str] = set()
     unread: set[str] = set()
@@ -81,11 +77,31 @@ def _unread(records: Sequence[RecordView]) -> frozenset[str]:
     return frozenset(unread)
 
 
+def _unread_at(records: Sequence[RecordView], sources: Sources) -> frozenset[str]:
+    """Return our ids of the schools (empty: none) at which a role is not understood."""
+    return frozenset(
+        [
+            _school_of(record, school, sources) if school else ""
+            for record in records
+            for school in record.data.unread_at
+        ]
+    )
+
+
+def _any_unread(records: Sequence[RecordView]) -> bool:
+    """Say whether a record holds a word that is not understood: almost nobody's does."""
+    if len(records) == 1:
+        return bool(records[0].data.unread)
+    return any(record.data.unread for record in records)
+
+
 def may_sign_in(records: Sequence[RecordView], *, otherwise: bool) -> bool:
     """Say whether the first source lets a person sign in: one of its records does.
 
     ``otherwise`` is the answer where none says so in a word that is understood.
     """
+    if len(records) == 1 and not records[0].data.unread:  # almost everybody
+        return records[0].data.enabled
     first = records[0].source_id
     own = [record.data for record in records if record.source_id == first]
     clear = [data.enabled for data in own if "enabled" not in data.unread]
@@ -132,13 +148,13 @@ def _school_of(record: RecordView, school: str, sources: Sources) -> str:
 
 def unknown_schools(records: Sequence[RecordView], sources: Sources) -> list[tuple[int, str]]:
     """Return (source id, the source's id) of the schools that records name and we do not have."""
-    named = {
+    missing = [
         (record.source_id, member.school)
         for record in records
         for member in record.data.memberships
-        if member.school is not None
-    }
-    return sorted(named - sources.schools.keys())
+        if member.school is not None and (record.source_id, member.school) not in sources.schools
+    ]
+    return sorted(set(missing)) if missing else missing
 
 
 def in_precedence(records: Sequence[RecordView], sources: Sources) -> list[RecordView]:
