@@ -82,7 +82,7 @@ def test_whatever_a_plugin_does_it_is_its_sources_failure(
     attacked = beside_a_crook(database, tmp_path, monkeypatch)
 
     @given(way=st.sampled_from(WAYS))
-    @settings(max_examples=examples(25, long=len(WAYS) * 2))
+    @settings(max_examples=examples(12, long=len(WAYS) * 2))
     def prove(way: tuple[str, str]) -> None:
         prove_that_it_stays_its_own(attacked, way)
 
@@ -137,7 +137,7 @@ def test_check_names_what_failed_and_looks_at_the_other_sources(
     attacked = beside_a_crook(store, tmp_path, monkeypatch)
 
     @given(place=st.sampled_from(["open", "vendor_district"]), what=st.sampled_from([*RAISED]))
-    @settings(max_examples=examples(8, long=60))
+    @settings(max_examples=examples(4, long=60))
     def prove(place: str, what: str) -> None:
         Crook.way = (place, what)
         checked = {one.source: one for one in check_district(store, SLUG)}

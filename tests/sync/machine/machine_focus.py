@@ -207,6 +207,30 @@ class Spoilt(Focus):
             row["fields"]["email"] = f"p{number}@springfield.example"
 
 
+class Emptied(Spoilt):
+    """It empties a field of everybody, or of one half and the other."""
+
+    spoilers = st.just("blanked")
+
+
+class Renamed(Spoilt):
+    """It gives everybody other names, or one half and the other."""
+
+    spoilers = st.just("renamed")
+
+
+class Elsewhere(Spoilt):
+    """It gives everybody an address elsewhere, or one half and the other."""
+
+    spoilers = st.just("outside_domains")
+
+
+class AtOtherSchools(Spoilt):
+    """It has everybody at another school, or one half and the other."""
+
+    spoilers = st.just("moved")
+
+
 class Reused(Focus):
     """The vendor names everybody anew, or one half, and people say whose the ids are (I13)."""
 

@@ -362,27 +362,27 @@ def _own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(approval_needed, "own_changes_allowed", lambda _: 10**6)
 
 
-@without("emptied fields", machine_focus.Spoilt, spoiling("grade is emptied"))
+@without("emptied fields", machine_focus.Emptied, spoiling("grade is emptied"))
 def _blanked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(suspicions, "_is_blanked", lambda *_: False)
 
 
-@without("other domains", machine_focus.Spoilt, spoiling("a vendor's domain"))
+@without("other domains", machine_focus.Elsewhere, spoiling("a vendor's domain"))
 def _outside(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(suspicions, "_outside_domain", lambda *_: None)
 
 
-@without("other names", machine_focus.Spoilt, spoiling("everybody has one name"))
+@without("other names", machine_focus.Renamed, spoiling("everybody has one name"))
 def _renamed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(suspicions, "_is_renamed", lambda *_: False)
 
 
-@without("other schools", machine_focus.Spoilt, spoiling("another school"))
+@without("other schools", machine_focus.AtOtherSchools, spoiling("another school"))
 def _other_schools(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(suspicions, "_moves", lambda *_: [])
 
 
-@without("odd changes of the days before count", machine_focus.Spoilt)
+@without("odd changes of the days before count", machine_focus.Emptied)
 def _odd_window(patch: pytest.MonkeyPatch) -> None:
     alone = approval_needed._SUSPECTED_IN_WINDOW.text.replace(
         "p.applied_at > :start", ":start = ''"
