@@ -40,6 +40,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if IN_CI else "d
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave tests that are not about storage to SQLite, but for the long run."""
+    for item in items:
+        stores = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "postgresql" in stores and item.get_closest_marker("any_store"):
+            item.add_marker(pytest.mark.long)
+
+
 class _Compiled(dict[Any, Any]):
     """Compiled statements by the kind of engine, where SQLAlchemy keeps them by the engine.
 

@@ -173,7 +173,7 @@ def test_empty_is_absent_of_every_field(make: Make, form: str) -> None:
     fields = OF_CLEVER if form == "clever" else OPTIONAL
 
     @given(field=st.sampled_from(fields), empty=st.sampled_from(EMPTY))
-    @settings(max_examples=examples(25, long=len(fields) * len(EMPTY)))
+    @settings(max_examples=examples(12, long=len(fields) * len(EMPTY)))
     def prove(field: str, empty: Any) -> None:
         *way, last = field.split(".")
 

@@ -23,6 +23,8 @@ from core.storage.database import Database
 from tests.connectors.files.test_drop_folder import finished, left, put, sync
 from tests.kit.user_files import HEADER, active, district, people, row
 
+pytestmark = pytest.mark.any_store
+
 LAUGHS = "".join(
     f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' if n else '<!ENTITY l0 "ha">' for n in range(9)
 )

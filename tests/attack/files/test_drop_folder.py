@@ -18,6 +18,8 @@ from tests.connectors.files.sftpd import PASSWORD, Server, in_process
 from tests.connectors.files.test_drop_folder import put, sync
 from tests.kit.user_files import active, district, people
 
+pytestmark = pytest.mark.any_store
+
 TREASURE = b"the database, which nobody may write over\n"
 STAMP = "20260101T000000Z-00000000"
 

@@ -26,6 +26,8 @@ from sync.engine import plan_district, sync_district
 from sync.run.outcome import Outcome
 from tests.kit.user_files import HEADER, active, district, people, row
 
+pytestmark = pytest.mark.any_store
+
 
 @pytest.fixture
 def drop(tmp_path: Path) -> Path:

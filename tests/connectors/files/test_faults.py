@@ -23,6 +23,8 @@ from sync.views.skipped import skipped
 from tests.connectors.files.test_drop_folder import finished
 from tests.kit.user_files import HEADER, active, district, people, row
 
+pytestmark = pytest.mark.any_store
+
 LONG = "x" * 2000
 CLEVER = {
     "schools.csv": f"School_id,School_name,School_number\n1,Lincoln,7\n2,,{LONG}\n",

@@ -22,6 +22,8 @@ from sync.engine import sync_district
 from sync.sources.check import check_district
 from tests.kit.user_files import HEADER, active, district, people, row
 
+pytestmark = pytest.mark.any_store
+
 MANIFEST = "propertyName,value\noneroster.version,1.2\nfile.orgs,bulk\nfile.users,bulk\n"
 ONE_TWO = {
     "manifest.csv": MANIFEST + "file.roles,bulk\n",

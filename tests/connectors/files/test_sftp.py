@@ -19,6 +19,8 @@ from tests.connectors.files.test_drop_folder import finished, left, put, sync
 from tests.kit.databases import cannot_run
 from tests.kit.user_files import active, district, people
 
+pytestmark = pytest.mark.any_store
+
 
 @pytest.fixture
 def drop(tmp_path: Path) -> Path:

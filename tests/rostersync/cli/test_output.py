@@ -29,6 +29,8 @@ from tests.kit import tables
 from tests.kit.command_line import Cli
 from tests.kit.sizes import examples
 
+pytestmark = pytest.mark.any_store
+
 
 def test_json_of_iterators_is_written_piece_by_piece_and_reads_as_lists() -> None:
     asked: list[int] = []

@@ -11,6 +11,8 @@ from core.storage.tables import FlexDelivery, Upload
 from tests.kit import tables as given
 from tests.kit.command_line import Cli
 
+pytestmark = pytest.mark.any_store
+
 LATE = datetime(2026, 9, 2, 2, 30, tzinfo=UTC)
 """In Chicago still the evening of the day before."""
 LOCAL = "2026-09-01 21:30 CDT"

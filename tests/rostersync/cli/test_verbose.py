@@ -20,6 +20,8 @@ from rostersync.emulator import District, Emulator
 from tests.kit.command_line import Called, Cli
 from tests.kit.oneroster_folder import Folder, Person
 
+pytestmark = pytest.mark.any_store
+
 D, FIRM, CLOUD = "springfield", "hillvalley", "summerton"
 GIVEN = ("Philippa", "Bartholomew", "Žofie", "Oluwaseun")
 FAMILIES = [f"Quillfeather{letter}" for letter in "abcdefghijklmnop"]
