@@ -191,7 +191,7 @@ _CELLS = st.lists(_WORDS, max_size=4).map(" ".join)
 
 
 @vary(data=st.data(), columns=st.integers(1, 7), width=st.sampled_from([40, 60, 80, 120]))
-@settings(max_examples=examples(25, long=400))
+@settings(max_examples=examples(12, long=400))
 def test_no_table_splits_a_word_however_narrow_the_window(
     data: st.DataObject, columns: int, width: int
 ) -> None:

@@ -387,12 +387,16 @@ class Seasons(machine.Engine):
         """As in ``Engine``; of whom a vendor in trouble leaves out nobody is asked: all stay."""
         return not (way == "left_out" and self.in_trouble(name)) and super().is_no_proof(name, way)
 
-    def learn(self, name: str, way: str) -> None:
+    def believed(self, name: str, way: str) -> str:
+        """Of a vendor in trouble nothing is proven (S3)."""
+        if self.in_trouble(name) and way in ("whole", "left_out"):
+            return "says_so"
+        return way
+
+    def learn(self, name: str, way: str, *, crashed: bool = False) -> None:
         """Count the readings and days of people who are gone, besides what ``Engine`` learns."""
         before, newest = set(self.gone[name]), self.fetched.get(name)
-        if self.in_trouble(name) and way in ("whole", "left_out"):
-            way = "says_so"  # its vendor is in trouble: that proves nothing (S3)
-        super().learn(name, way)
+        super().learn(name, way, crashed=crashed)
         for key in list(self.absent):
             if key[0] == name and key[1] not in self.gone[name]:
                 del self.absent[key]
