@@ -76,6 +76,7 @@ def prove_that_it_stays_its_own(attacked: Attacked, way: tuple[str, str]) -> Non
     assert attacked.world.count() == len(crook.KEYS) + attacked.newcomers
 
 
+@pytest.mark.any_store
 def test_whatever_a_plugin_does_it_is_its_sources_failure(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

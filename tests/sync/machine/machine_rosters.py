@@ -488,7 +488,7 @@ class Rosters(RuleBasedStateMachine):
             self.gone[name].setdefault(key, Absence(self.world.now.date()))
 
     def believed(self, name: str, way: str) -> str:
-        """Return the way of a reading by what it may prove."""
+        """Return how a reading went, as far as it may prove anything."""
         return way
 
     def note(self, name: str, key: str, row: Mapping[str, Any]) -> None:
