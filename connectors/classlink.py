@@ -139,7 +139,7 @@ class ClassLink(OneRosterReader):
     """Reads one district of ClassLink."""
 
     name: ClassVar[str] = "classlink"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     title: ClassVar[str] = "ClassLink Roster Server (OneRoster 1.1)"
     vendor: ClassVar[str] = "ClassLink"
     docs: ClassVar[str] = "https://developer.classlink.com/reference"

@@ -25,6 +25,7 @@ from connectors.contract.file_exchange import (
     GivenFiles,
     LeftOut,
 )
+from connectors.contract.meant import leave_out_the_lost, lost
 from connectors.contract.words import is_address, no_address, unknown_word
 from connectors.files.csv_table import Shape, Table, all_invalid, blank
 from connectors.files.csv_write import cells_of
@@ -99,6 +100,10 @@ class StaffRow(NamedTuple):
     Username: str
 
 
+_NAMES = (
+    "First_name", "Middle_name", "Last_name",
+    "Preferred_first_name", "Preferred_middle_name", "Preferred_last_name",
+)  # fmt: skip
 _SHAPES: dict[str, Shape[Any]] = {
     "schools": Shape(
         SchoolRow,
@@ -106,6 +111,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "School_name"),
         ("School_id",),
         {"Nces_school_id": "NCES_id"},
+        as_written=("School_name",),
     ),
     "students": Shape(
         StudentRow,
@@ -114,6 +120,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Student_id", "Student_number", "State_id"),
         {"Email": "Student_email"},
         "Student_email",
+        _NAMES,
     ),
     "teachers": Shape(
         TeacherRow,
@@ -122,6 +129,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Teacher_id", "Teacher_number", "State_teacher_id"),
         {"State_id": "State_teacher_id", "Email": "Teacher_email"},
         "Teacher_email",
+        _NAMES,
     ),
     "staff": Shape(
         StaffRow,
@@ -130,6 +138,7 @@ _SHAPES: dict[str, Shape[Any]] = {
         ("School_id", "Staff_id"),
         {"Email": "Staff_email"},
         "Staff_email",
+        _NAMES,
     ),
 }
 _ROLES = {"students": Role.STUDENT, "teachers": Role.TEACHER, "staff": Role.STAFF}
@@ -195,6 +204,8 @@ class CleverCsv(FileConnector):
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the school's id, or ``student:ID@SCHOOL`` for a person's row at a school."""
+        if note := self.tables[stream].note_key(raw):
+            return note
         row = self.tables[stream].ids(raw)
         if stream == "schools":
             return _filled(row.School_id, "School_id")
@@ -376,6 +387,8 @@ _EXAMPLES = {
 def _filled(value: str, column: str) -> str:
     if not value:
         raise blank(column)
+    if problem := lost(value, column):
+        raise problem
     return value
 
 
@@ -401,11 +414,18 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
     owner = f"{_ROLES[stream].value}:{row[1] or key}"
     profile, unknown = _PROFILES[stream](row)
     unread = [word.partition("=")[0] for word in unknown]
-    doubts: tuple[SkipRecord, ...] = ()
+    doubts: list[SkipRecord] = []
+    if problem := lost(row.School_id, "School_id", key):
+        faults.append(problem)
     if profile["email"] and not is_address(profile["email"]):
-        doubts = (no_address(key, COLUMNS[stream]["email"]),)
+        doubts.append(no_address(key, COLUMNS[stream]["email"]))
         unread.append("email")
         profile["email"] = None
+    profile |= {
+        "given_name": row.First_name, "middle_name": row.Middle_name, "family_name": row.Last_name,
+        "username": row.Username,
+    }  # fmt: skip
+    unread += leave_out_the_lost(profile, key, COLUMNS[stream], doubts)
     try:
         school = Membership(role=_ROLES[stream], school=row.School_id or None).school
     except ValidationError as problem:
@@ -414,10 +434,6 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
     try:
         user = NormalizedUser(
             external_id=owner,
-            given_name=row.First_name,
-            middle_name=row.Middle_name,
-            family_name=row.Last_name,
-            username=row.Username,
             sis_id=row[1],
             unread=tuple(unread) or None,
             **profile,
@@ -427,7 +443,7 @@ def _said(stream: str, key: str, row: Any, faults: list[SkipRecord]) -> Record |
     if faults:
         return None
     data = {"school": school, **user.model_dump(mode="json", exclude_defaults=True)}
-    return Part(owner, key, data, unknown=tuple(unknown), doubts=doubts)
+    return Part(owner, key, data, unknown=tuple(unknown), doubts=tuple(doubts))
 
 
 def _school(key: str, row: SchoolRow, faults: list[SkipRecord]) -> Record | None:

@@ -37,6 +37,8 @@ from connectors.contract.file_exchange import (
     LeftOut,
 )
 from connectors.contract.masking import mask
+from connectors.contract.meant import lost
+from connectors.contract.words import is_address
 from connectors.files.csv_file import CsvFile
 from connectors.files.csv_rows import fields_of
 from connectors.files.csv_table import Shape, Table, all_invalid, blank
@@ -106,7 +108,13 @@ class FlexRow(NamedTuple):
     email: str
 
 
-_SHAPE = Shape(FlexRow, key="crd_id", required=FlexRow._fields, address="email")
+_SHAPE = Shape(
+    FlexRow,
+    key="crd_id",
+    required=FlexRow._fields,
+    address="email",
+    as_written=("first_name", "last_name"),
+)
 _ALSO_CALLED = words_for(
     {"given": "first_name", "family": "last_name", "email": "email", "number": "crd_id"}
 )
@@ -114,7 +122,6 @@ EXAMPLE = FlexRow("1234567", "Sam", "Example", "sam@firm.example")
 """The row that the template comes with."""
 _TEMPLATE = "UploadUsersTemplate.csv"
 _CRD = re.compile(r"[0-9]{1,10}")
-_EMAIL = re.compile(r"[^@\s,;<>\"\u2018\u2019\u201c\u201d]+@[^@\s,;<>\"\u2018\u2019\u201c\u201d]+")
 _FROM = {
     "external_id": "crd_id", "crd_id": "crd_id", "given_name": "first_name",
     "family_name": "last_name", "email": "email",
@@ -197,7 +204,7 @@ class FinraFlex(FileConnector):
     """Reads the FINRA FLEX upload."""
 
     name = "finra_flex"
-    version = "1"
+    version = "2"
     title = "FINRA FLEX: a firm's people for the learning platform, by one upload"
     docs = "https://www.finra.org/events-training/flex"
     config_model = FinraFlexConfig
@@ -226,7 +233,7 @@ class FinraFlex(FileConnector):
 
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Check every row and every account first, then serve the rows."""
-        refuse_other_formats(files)
+        refuse_other_formats(files, single="finra_flex")
         file = the_one_file(files)
         header = file.header()
         refuse_strangers(header, FlexRow._fields, _ALSO_CALLED)
@@ -388,6 +395,8 @@ def _formula(column: str, key: str | None = None) -> SkipRecord:
 def _crd_fault(crd_id: str) -> SkipRecord | None:
     if _CRD.fullmatch(crd_id):
         return None
+    if problem := lost(crd_id, "crd_id"):
+        return problem
     if crd_id.startswith("="):
         return _formula("crd_id")
     return SkipRecord(
@@ -403,9 +412,11 @@ def _user(key: str, row: FlexRow, faults: list[SkipRecord]) -> NormalizedUser | 
     for column, value in zip(row._fields[1:], row[1:], strict=True):
         if value.startswith("="):
             faults.append(_formula(column, key))
+        elif problem := lost(value, column, key):
+            faults.append(problem)
         elif not value:
             faults.append(blank(column, key))
-        elif column == "email" and not _EMAIL.fullmatch(value):
+        elif column == "email" and not is_address(value):
             faults.append(
                 SkipRecord(
                     "email is not an email address.", rule="email-format", column="email", key=key,

@@ -153,7 +153,7 @@ class Gg4l(OneRosterReader):
     """Reads one district of GG4L."""
 
     name: ClassVar[str] = "gg4l"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     title: ClassVar[str] = "GG4L School Passport (OneRoster 1.1)"
     vendor: ClassVar[str] = "GG4L"
     docs: ClassVar[str] = "https://dev.gg4l.com/docs"

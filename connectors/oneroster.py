@@ -81,7 +81,7 @@ class OneRoster(OneRosterReader):
     """Reads one provider's OneRoster service."""
 
     name: ClassVar[str] = "oneroster"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     title: ClassVar[str] = "OneRoster REST 1.1 and 1.2"
     vendor: ClassVar[str] = "The OneRoster server"
     docs: ClassVar[str] = "https://www.imsglobal.org/spec/oneroster/v1p2"

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from connectors.contract.connector import Capabilities, Certificate, Page, Part, Record, Trace
 from connectors.contract.file_exchange import ExampleFile, ExportFile, ExportRequest, GivenFiles
+from connectors.contract.meant import leave_out_the_lost, lost
 from connectors.contract.words import is_address, no_address, unknown_word
 from connectors.files.csv_file import CsvFile
 from connectors.files.csv_table import Shape, Table, all_invalid, blank
@@ -109,8 +110,14 @@ _USER_ALIASES = {
     "prefferedFamilyName": "preferredFamilyName",
     "prefferedLastName": "preferredFamilyName",
 }
+_AS_WRITTEN = (
+    "role", "givenName", "middleName", "familyName",
+    "preferredGivenName", "preferredMiddleName", "preferredFamilyName",
+)  # fmt: skip
 _SHAPES: dict[tuple[str, str], Shape[Any]] = {
-    ("1.1", "orgs"): Shape(OrgRow, "sourcedId", ("sourcedId", "name", "type"), _IDS, _ID_ALIASES),
+    ("1.1", "orgs"): Shape(
+        OrgRow, "sourcedId", ("sourcedId", "name", "type"), _IDS, _ID_ALIASES, as_written=("name",)
+    ),
     ("1.1", "users"): Shape(
         UserRow,
         "sourcedId",
@@ -121,6 +128,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
         _IDS,
         _USER_ALIASES,
         "email",
+        _AS_WRITTEN,
     ),
     ("1.2", "users"): Shape(
         UserRow,
@@ -129,6 +137,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
         _IDS,
         _USER_ALIASES,
         "email",
+        _AS_WRITTEN,
     ),
     ("1.2", "roles"): Shape(
         RoleRow,
@@ -136,6 +145,7 @@ _SHAPES: dict[tuple[str, str], Shape[Any]] = {
         ("sourcedId", "userSourcedId", "roleType", "role", "orgSourcedId"),
         _IDS,
         _ID_ALIASES,
+        as_written=("role",),
     ),
 }  # fmt: skip
 _SHAPES["1.2", "orgs"] = _SHAPES["1.1", "orgs"]
@@ -172,7 +182,7 @@ class OneRosterCsv(FileConnector):
     """Reads a OneRoster 1.1 or 1.2 CSV set. ``capabilities.joined`` is settled by its version."""
 
     name = "oneroster_csv"
-    version = "3"
+    version = "4"
     title = "OneRoster CSV 1.1 and 1.2, as a zip or a folder"
     docs = "https://www.imsglobal.org/spec/oneroster/v1p2/bind/csv"
     config_model = OneRosterCsvConfig
@@ -235,9 +245,13 @@ class OneRosterCsv(FileConnector):
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return the row's sourcedId."""
+        if note := self.tables[stream].note_key(raw):
+            return note
         key: str = self.tables[stream].ids(raw).sourcedId
         if not key:
             raise blank("sourcedId")
+        if problem := lost(key, "sourcedId"):
+            raise problem
         return key
 
     def parse(self, stream: str, raw: bytes) -> Record | Part:
@@ -290,7 +304,9 @@ class OneRosterCsv(FileConnector):
         schools = [org for org in _list(row.orgSourcedIds) if org not in self._not_schools]
         orgs: list[str | None] = [*schools] or [None]
         primary = row.primaryOrgSourcedId if row.primaryOrgSourcedId in orgs else orgs[0]
-        student, staff = words.numbers(row.identifier, roles)
+        student, staff = words.numbers(_unless_lost(row.identifier), roles)
+        if problem := lost(row.orgSourcedIds, "orgSourcedIds", key):
+            faults.append(problem)
         doubts: list[SkipRecord] = []
         profile = self._profile(key, row, unknown, faults, doubts)
         if Role.STUDENT not in roles:
@@ -318,7 +334,7 @@ class OneRosterCsv(FileConnector):
         profile = self._profile(key, row, unknown, faults, doubts)
         try:
             # Whether identifier is a student's or an adult's number only the roles can say.
-            user = NormalizedUser(**profile, staff_number=row.identifier)
+            user = NormalizedUser(**profile, staff_number=_unless_lost(row.identifier))
         except ValidationError as problem:
             faults += all_invalid(problem, key, COLUMNS)
         if faults:
@@ -361,7 +377,13 @@ class OneRosterCsv(FileConnector):
             unread.append("email")
             email = ""
         ids = words.split_user_ids(row.userIds) if row.userIds else ()
-        profile = {
+        person = words.person_key(row.userMasterIdentifier, ids, self.config.person_id_type)
+        if person and (problem := lost(person.rpartition(":")[2], "userMasterIdentifier", key)):
+            faults.append(problem)  # numbers that were rounded alike would join strangers
+        if problem := lost(row.identifier, "identifier", key):
+            doubts.append(problem)
+            unread += ["student_number", "staff_number"]
+        profile: dict[str, Any] = {
             "external_id": key,
             "given_name": row.givenName,
             "middle_name": row.middleName,
@@ -374,11 +396,10 @@ class OneRosterCsv(FileConnector):
             "grade": grade,
             "state_id": words.state_id(ids),
             "enabled": enabled is not False,
-            "person_key": words.person_key(
-                row.userMasterIdentifier, ids, self.config.person_id_type
-            ),
-            "unread": tuple(unread) or None,
+            "person_key": person,
         }
+        unread += leave_out_the_lost(profile, key, COLUMNS, doubts)
+        profile["unread"] = tuple(unread) or None
         # The model need not look at what is blank: this is half of its work.
         return {name: value for name, value in profile.items() if value or value is False}
 
@@ -447,7 +468,7 @@ def _not_schools(file: CsvFile, table: Table[OrgRow]) -> frozenset[str]:
     for _, raw in file.rows():
         with suppress(SkipRecord):
             row = table.read(raw)
-            if not words.is_school(row.type):
+            if words.is_gone(row.status) or words.is_no_school(row.type):
                 ids.add(row.sourcedId)
     return frozenset(ids)
 
@@ -469,6 +490,10 @@ def _without_grade(profile: dict[str, Any]) -> dict[str, Any]:
     return left | {"unread": unread or None}
 
 
+def _unless_lost(number: str) -> str:
+    return "" if lost(number, "") else number
+
+
 def _list(value: str) -> list[str]:
     """Return the items of a list field, each once, trimmed."""
     if "," not in value:
@@ -479,11 +504,11 @@ def _list(value: str) -> list[str]:
 def _school(key: str, row: OrgRow, faults: list[SkipRecord]) -> Record | None:
     """Return the school of an org; any other org, such as a district, comes as ``deleted``."""
     deleted, unknown = _status(row.status)
-    is_school = words.is_school(row.type)
-    if not is_school and row.type.casefold() not in words.OTHER_KINDS:
-        unknown.append(unknown_word("type", row.type))
-    if deleted or not is_school:
+    if deleted or words.is_no_school(row.type):
         return Record(Kind.SCHOOL, key, deleted=True, unknown=tuple(unknown))
+    if not words.is_school(row.type):
+        faults.append(words.no_type(key) if row.type else blank("type", key))
+        return None
     nces_id, number = words.school_numbers(row.identifier)
     try:
         school = NormalizedSchool(external_id=key, name=row.name, nces_id=nces_id, number=number)
@@ -499,6 +524,10 @@ def _role(
     if not row.userSourcedId:
         faults.append(blank("userSourcedId", key))
         return None
+    for column, value in (("userSourcedId", row.userSourcedId), ("orgSourcedId", row.orgSourcedId)):
+        if problem := lost(value, column, key):
+            faults.append(problem)
+            return None
     deleted, unknown = _status(row.status)
     if deleted:
         return Part(row.userSourcedId, key, {}, deleted=True, unknown=tuple(unknown))

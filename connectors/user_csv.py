@@ -22,6 +22,8 @@ from connectors.contract.file_exchange import (
     GivenFiles,
     HeldPerson,
 )
+from connectors.contract.meant import lost
+from connectors.contract.words import is_address
 from connectors.files import user_file
 from connectors.files.csv_table import Shape, Table, all_invalid
 from connectors.files.csv_write import unguarded
@@ -68,7 +70,13 @@ class UserRow(NamedTuple):
     idnumber: str
 
 
-_SHAPE = Shape(UserRow, key="email", required=("firstname", "lastname", "email"), address="email")
+_SHAPE = Shape(
+    UserRow,
+    key="email",
+    required=("firstname", "lastname", "email"),
+    address="email",
+    as_written=("firstname", "lastname", "role", "gradyear", "status"),
+)
 _ROLES = {
     "": Role.STUDENT,
     "student": Role.STUDENT,
@@ -77,10 +85,7 @@ _ROLES = {
     "admin": Role.ADMIN,
 }
 _ACTIVE = {"", "active", "1"}
-_EMAIL = re.compile(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+")
 _SCIENTIFIC = re.compile(r"\d([.,]\d+)?[eE]\+?\d+")
-_TOTAL = re.compile(r"(grand )?(total|sum|count)s?\b", re.IGNORECASE)
-_QUOTES = set("\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb")
 _YEAR = re.compile(r"(?:19|20|21)\d\d")
 _FROM = {
     "external_id": "idnumber",
@@ -99,7 +104,7 @@ class UserCsv(FileConnector):
     """Reads the user file."""
 
     name = "user_csv"
-    version = "2"
+    version = "3"
     title = "User file: one CSV with everybody who should be active"
     config_model = UserCsvConfig
     capabilities = Capabilities(
@@ -115,7 +120,7 @@ class UserCsv(FileConnector):
 
     def read_set(self, files: FileSet) -> Generator[Page, None, Certificate]:
         """Serve the rows of the file. Raises ``FileRefused`` for unknown or missing columns."""
-        refuse_other_formats(files)
+        refuse_other_formats(files, single="user_csv")
         file = the_one_file(files)
         header = file.header()
         refuse_strangers(header, UserRow._fields, _ALSO_CALLED)
@@ -130,7 +135,7 @@ class UserCsv(FileConnector):
 
     def identify(self, stream: str, raw: bytes) -> str:
         """Return ``id:IDNUMBER`` where there is one, else ``email:ADDRESS``, both folded."""
-        return _key(self._read(stream, raw))
+        return self.tables[stream].note_key(raw) or _key(self._read(stream, raw))
 
     def _read(self, stream: str, raw: bytes) -> UserRow:
         row: UserRow = self.tables[stream].read(raw)
@@ -164,11 +169,6 @@ class UserCsv(FileConnector):
     def traced(self, stream: str, row: UserRow) -> Trace:
         """Return the names of a row that cannot be used."""
         return Trace(None, unguarded(row.firstname), unguarded(row.lastname))
-
-    def faults(self, stream: str, raw: bytes) -> list[SkipRecord]:
-        """Return everything that is wrong with a row; a total line is nothing but that."""
-        found = super().faults(stream, raw)
-        return [one for one in found if one.rule == "total-line"] or found
 
     def row_faults(self, stream: str, key: str, row: UserRow) -> list[SkipRecord]:
         """Return what is wrong with the values of a row."""
@@ -223,6 +223,10 @@ def _faults(row: UserRow, key: str | None) -> Iterator[SkipRecord]:
             key=key,
             hint="Copy the column and paste it as values, then save again.",
         )
+    for column, value in zip(row._fields, row, strict=True):
+        if column != "idnumber" and (problem := lost(value, column, key)):
+            formulas.append(column)
+            yield problem
     if not (row.firstname or row.lastname):
         yield SkipRecord(
             "firstname and lastname are blank.",
@@ -286,6 +290,8 @@ def _refuse_a_lost_number(number: str) -> None:
             column="idnumber",
             hint="Format the column as text before the numbers are pasted, and export again.",
         )
+    if problem := lost(number, "idnumber"):
+        raise problem
     if number.startswith("="):
         raise SkipRecord(
             "idnumber is a formula, not a value.",
@@ -295,18 +301,8 @@ def _refuse_a_lost_number(number: str) -> None:
         )
 
 
-def _total_line(row: UserRow) -> bool:
-    first = next((value for value in row if value), "")
-    return not row.email and bool(_TOTAL.match(first))
-
-
 def _key(row: UserRow) -> str:
     _refuse_a_lost_number(row.idnumber)
-    if _total_line(row):
-        raise SkipRecord(
-            "The line is a total, not a person.", rule="total-line", column="email",
-            hint="Delete this line.",
-        )  # fmt: skip
     if row.idnumber:
         return f"id:{unguarded(row.idnumber).casefold()}"
     return f"email:{fold_email(_email(row, None))}"
@@ -321,7 +317,7 @@ def _email(row: UserRow, key: str | None) -> str:
             key=key,
             hint="Every row needs an email address.",
         )
-    if not _EMAIL.fullmatch(row.email) or _QUOTES.intersection(row.email):
+    if not is_address(row.email):
         raise SkipRecord(
             "email is not an email address.",
             rule="email-format",

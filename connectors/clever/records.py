@@ -25,8 +25,10 @@ from connectors.contract.json_records import (
     gist_of,
     no_name,
     text,
+    told,
     unusable,
 )
+from connectors.contract.meant import leave_out_the_lost
 from connectors.contract.words import unknown_word
 from core.errors import SkipRecord
 from core.models import Kind, Membership, NormalizedSchool, NormalizedUser, Role, ceds_grade
@@ -143,9 +145,9 @@ def parse_school(raw: bytes) -> Record:
         {
             "external_id": key,
             "name": text(wire.name),
-            "nces_id": text(wire.nces_id),
-            "state_id": text(wire.state_id),
-            "number": text(wire.school_number),
+            "nces_id": told(wire.nces_id),
+            "state_id": told(wire.state_id),
+            "number": told(wire.school_number),
         },
     )
     extra = extra_fields(raw, SchoolRecord, LEFT_OUT)
@@ -180,7 +182,7 @@ def parse_user(raw: bytes) -> Record:
     student = roles.get(Role.STUDENT, _NOTHING)
     teacher = roles.get(Role.TEACHER, _NOTHING)
     staff = roles.get(Role.STAFF, _NOTHING)
-    grade_word = text(student.grade)
+    grade_word = told(student.grade)
     grade = ceds_grade(grade_word) if grade_word else None
     unread: list[str] = []
     if grade_word and grade is None:
@@ -193,7 +195,7 @@ def parse_user(raw: bytes) -> Record:
     email = address_of(key, wire.email, doubts) or address_of(key, student.email, doubts)
     if doubts and email is None:
         unread.append("email")
-    year_word = text(student.graduation_year)
+    year_word = told(student.graduation_year)
     year = _year(year_word)
     if year_word and year is None:
         unknown.append(unknown_word("graduation_year", year_word))
@@ -201,44 +203,43 @@ def parse_user(raw: bytes) -> Record:
     preferred = student.preferred_name or _NO_NAME
     username = sis_id = state_id = None
     for record in roles.values():  # of each number the first role that has one
-        username = username or text((record.credentials or _NO_CREDENTIALS).district_username)
-        sis_id = sis_id or text(record.sis_id)
-        state_id = state_id or text(record.state_id)
+        username = username or told((record.credentials or _NO_CREDENTIALS).district_username)
+        sis_id = sis_id or told(record.sis_id)
+        state_id = state_id or told(record.state_id)
     try:
         memberships = _memberships(roles)
     except ValidationError as error:
         raise unusable(error, key) from None
-    user = build(
-        NormalizedUser,
-        key,
-        {
-            "external_id": key,
-            "given_name": text(name.first),
-            "middle_name": text(name.middle),
-            "family_name": text(name.last),
-            "preferred_given_name": text(preferred.first),
-            "preferred_middle_name": text(preferred.middle),
-            "preferred_family_name": text(preferred.last),
-            "email": email,
-            "username": username,
-            "memberships": memberships,
-            "grade": grade,
-            "graduation_year": year,
-            "sis_id": sis_id,
-            "student_number": text(student.student_number),
-            "state_id": state_id,
-            "staff_number": text(teacher.teacher_number) or text(staff.staff_id),
-            "unread": tuple(unread) or None,
-            "unread_at": tuple(dict.fromkeys(strange_at)) or None,
-        },
-    )
+    doubts = doubts[:1]
+    said = {
+        "external_id": key,
+        "given_name": text(name.first),
+        "middle_name": text(name.middle),
+        "family_name": text(name.last),
+        "preferred_given_name": text(preferred.first),
+        "preferred_middle_name": text(preferred.middle),
+        "preferred_family_name": text(preferred.last),
+        "email": email,
+        "username": username,
+        "memberships": memberships,
+        "grade": grade,
+        "graduation_year": year,
+        "sis_id": sis_id,
+        "student_number": told(student.student_number),
+        "state_id": state_id,
+        "staff_number": told(teacher.teacher_number) or told(staff.staff_id),
+        "unread_at": tuple(dict.fromkeys(strange_at)) or None,
+    }
+    unread += leave_out_the_lost(said, key, {}, doubts)
+    said["unread"] = tuple(unread) or None
+    user = build(NormalizedUser, key, said)
     return Record(
         Kind.USER,
         key,
         user=user,
         unknown=tuple(unknown),
         extra=extra_fields(raw, UserRecord, LEFT_OUT),
-        doubts=tuple(doubts[:1]),
+        doubts=tuple(doubts),
     )
 
 

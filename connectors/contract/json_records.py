@@ -17,6 +17,7 @@ import msgspec.structs
 from pydantic import BaseModel, ValidationError
 
 from connectors.contract.lenient import fitted
+from connectors.contract.meant import meant
 from connectors.contract.words import is_address, no_address
 from core.errors import RetryableError, SkipRecord
 
@@ -76,7 +77,18 @@ def text(value: Word) -> str | None:
         return value.strip() or None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
     return str(value)
+
+
+_EXACT = 2**53
+
+
+def told(value: Word) -> str | None:
+    """Return what a field that is no name means, as ``connectors.contract.meant`` has it."""
+    found = text(value)
+    return (meant(found) or None) if found is not None else None
 
 
 def key_of(raw: bytes, column: str) -> str:
@@ -202,7 +214,7 @@ def read_time(word: Word) -> datetime | None:
 
 def address_of(key: str, word: Word, doubts: list[SkipRecord]) -> str | None:
     """Return an email address, or None; a malformed address adds a doubt."""
-    found = text(word)
+    found = told(word)
     if found is None or is_address(found):
         return found
     doubts.append(no_address(key))

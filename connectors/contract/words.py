@@ -18,7 +18,8 @@ _WORD = re.compile(
     r"|(?i:grade|year|class|level|form|pre|post|kindergarten)[ _-][A-Za-z]{1,12}"  # Grade Eleven
     r"|(?=[^\d]{0,20}\d)[A-Za-z0-9 .:/+_-]{1,20}"  # Grade 10, 7th, K-3: no name has a digit
 )
-_ADDRESS = re.compile(r"[^@\s,;<>()\"]+@[^@\s,;<>()\"]+")
+_SIGN = r"[^@\s,;:<>()\[\]\\\"\u2018\u2019\u201c-\u201e\u00ab\u00bb{0}]"
+_ADDRESS = re.compile(f"{_SIGN.format('')}+@{_SIGN.format('.')}+(?:[.]{_SIGN.format('.')}+)*")
 
 
 def unknown_word(field: str, word: str) -> str:
@@ -31,6 +32,9 @@ def unknown_word(field: str, word: str) -> str:
 
 def is_address(text: str) -> bool:
     """Say whether a text may be an email address: one ``@``, something on both sides, no blank.
+
+    What people and programs put around one is no part of it: ``mailto:``, brackets, quotes, a full
+    stop at the end.
 
     One that is too long for the model is left to it: it says so.
     """

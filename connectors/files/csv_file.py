@@ -8,6 +8,7 @@ All rows come out as UTF-8 with LF, so that a file saved in another encoding hol
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ PAGE_BYTES = 2 << 20
 _HEADER_BYTES = 1 << 16
 MAX_FILE_BYTES = 4 << 30
 _NOTHING = b', \t\n"\xef\xbb\xbf'
+_SEPARATOR_LINE = re.compile(rb'"?sep=.?"?[,;\t ]*', re.IGNORECASE)
+"""What some programs write above the header, to tell Excel how the file is separated."""
 
 
 def _decoder(file: str, start: bytes) -> tuple[int, str]:
@@ -49,8 +52,20 @@ def _decoder(file: str, start: bytes) -> tuple[int, str]:
     return 0, "utf-8"
 
 
-def _looks_like_a_workbook(start: bytes) -> bool:
-    return start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0"))
+def _something_else(start: bytes) -> str:
+    """Return what a file is by its first bytes, if it is none of rows and columns."""
+    text = start[:512].removeprefix(codecs.BOM_UTF8).lstrip()
+    if start.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        return "a workbook or an archive"
+    if text.startswith(b"%PDF"):
+        return "a PDF"
+    if text.startswith(b"{\\rtf"):
+        return "a text document"
+    if text.startswith((b"{", b"[{")):
+        return "JSON"
+    if re.match(rb"<[!?a-zA-Z]", text):
+        return "a web page" if b"<html" in text.lower() or b"<table" in text.lower() else "XML"
+    return ""
 
 
 def _stretches(
@@ -63,10 +78,8 @@ def _stretches(
     Invisible characters are removed, and counted in ``unseen`` (F16).
     """
     start = stream.read(size)
-    if _looks_like_a_workbook(start):
-        raise FileRefused(
-            f"{file} is not CSV but a workbook or an archive.", hint="Save it as CSV UTF-8."
-        )
+    if other := _something_else(start):
+        raise FileRefused(f"{file} is not CSV but {other}.", hint="Save it as CSV UTF-8.")
     skip, encoding = _decoder(file, start)
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     chunk, carry, line, total = start[skip:], b"", 1, 0
@@ -153,7 +166,7 @@ class CsvFile:
             blank = 0
             lines = buffer.split(b"\n")[:-1]
             for row, end in first_rows(lines):
-                if row.strip(_NOTHING):
+                if row.strip(_NOTHING) and not _SEPARATOR_LINE.fullmatch(row):
                     header = header_of(self.name, row, line, ended=ended)
                     rest = sum(len(line) + 1 for line in lines[:end])
                     return header, buffer[rest:], line + end - blank

@@ -3,7 +3,8 @@
 Used by every file connector. Rows stay bytes until one is parsed, so that an unchanged file is
 never decoded field by field. Bytes are UTF-8 with lone LF as line end, as
 ``connectors.files.csv_file`` serves them. The grammar is RFC 4180, read tolerantly: a quote counts
-only at the start of a field, and a line break inside a quoted field belongs to the field.
+only at the start of a field, before which blanks may stand, and a line break inside a quoted field
+belongs to the field.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def _stays_open(line: bytes, inside: bool) -> bool:
         at = line.find(b",", at) + 1
         if at == 0:
             return False
+        while line[at : at + 1] == b" ":
+            at += 1
 
 
 def _ragged(lines: Sequence[bytes]) -> bool:
@@ -140,7 +143,7 @@ def fields_of(row: bytes) -> list[str]:
         return [value.strip() for value in text.split(",")]
     try:
         # A wrong quote on one line harms only that line; a row of several lines must be certain.
-        values = next(csv.reader([text], strict="\n" in text))
+        values = next(csv.reader([text], strict="\n" in text, skipinitialspace=True))
     except csv.Error:
         raise SkipRecord(
             "The row is not CSV.",
@@ -180,7 +183,7 @@ def header_of(file: str, row: bytes, line: int, *, ended: bool) -> Header:
     if row.count(b",") >= MAX_COLUMNS:
         raise FileRefused(f"{file} has more than {MAX_COLUMNS:,} columns.")
     try:
-        names = tuple(name.strip("\ufeff \t") for name in fields_of(row))
+        names = tuple(" ".join(name.strip("\ufeff \t").splitlines()) for name in fields_of(row))
     except SkipRecord as problem:
         raise FileRefused(
             f"{file}: its first line is not a CSV header. {problem.message}", hint=problem.hint

@@ -6,20 +6,35 @@ Used by every file connector. A row is parsed only when one of its values is ask
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from operator import itemgetter
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
 from pydantic import ValidationError
 
+from connectors.contract.meant import SUSPECTED, meant, meant_text
 from connectors.files.csv_rows import Header, fields_of, near
 from connectors.files.csv_write import unguarded
 from core.errors import FileRefused, IncompleteFetch, SkipRecord
 from core.models import LONGEST
 
 _packed = msgspec.msgpack.Encoder().encode
+_NOTE = re.compile(
+    rb"[\s,\"(*=-]*(?:(?:grand |sub ?)?(?:total|sum|count)s?\b"
+    rb"|(?:record|row|student|user|line)s?(?: count| total)?\s*:"
+    rb"|\d[\d,]* (?:rows?|records?|students?|users?|people|lines?)\b"
+    rb"|(?:end of|page \d|generated|printed|exported|created|report|copyright|confidential)\b)",
+    re.IGNORECASE,
+)
+"""How a total or a note begins that a program wrote below, above or between the records."""
+_NO_NUMBER = re.compile(r"[^\d.,\s%]")
+_LEAST_WIDTH = 4
+"""A list of people or schools is wider; a file of two columns may well hold such words."""
 
 R = TypeVar("R", bound=tuple[Any, ...])
 
@@ -42,6 +57,9 @@ class Shape(Generic[R]):
     """Names found in real files → the column that they mean."""
     address: str = ""
     """The column of an email address: in a row whose fields have slipped it holds none."""
+    as_written: tuple[str, ...] = ()
+    """Columns in which every word counts: what people and schools are called, and roles. In the
+    others a word such as NULL is nothing, and 1001.0 is 1001 (F16)."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -84,6 +102,8 @@ class Table(Generic[R]):
             *(positions.get(column.casefold(), self._width) for column in shape.columns)
         )
         self._make = shape.row._make  # type: ignore[attr-defined]
+        written = {column.casefold() for column in shape.as_written}
+        self._meant_at = {at for at in self._read if header.folded[at] not in written}
         self._last: tuple[bytes, R] | None = None
 
     def _refuse(self, missing: list[str], positions: Mapping[str, int]) -> NoReturn:
@@ -94,6 +114,11 @@ class Table(Generic[R]):
         if not known.intersection(positions):
             # Quote nothing, because without a header the first line is a person's row.
             first = header.names[0] if len(header.names) == 1 else ""
+            if "," in first:
+                raise FileRefused(
+                    f"{header.file} has each line between quotes as a whole: it is one column.",
+                    hint="Export it again as CSV, with quotes only around single fields.",
+                )
             for character, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
                 if character in first:
                     raise FileRefused(
@@ -127,6 +152,8 @@ class Table(Generic[R]):
         if self._last is not None and self._last[0] is raw:
             return self._last[1]
         values = self._cells(raw)
+        if SUSPECTED.search(raw):
+            values = self._as_meant(values)
         if self._guarded and b"'" in raw:
             values = [unguarded(value) for value in values]
         values.append("")
@@ -134,8 +161,33 @@ class Table(Generic[R]):
         self._last = (raw, row)
         return row
 
+    def _as_meant(self, values: Sequence[str]) -> list[str]:
+        meant_at = self._meant_at
+        return [meant(v) if at in meant_at else meant_text(v) for at, v in enumerate(values)]
+
+    def note_key(self, raw: bytes) -> str | None:
+        """Return a key for a row that is no record, but a total or a note below the list.
+
+        It is about nobody, so nobody stays because of it. None: it is a record.
+        """
+        if _NOTE.match(raw) is None or self._width < _LEAST_WIDTH:
+            return None
+        with suppress(SkipRecord):
+            filled = [value for value in fields_of(raw) if value]
+            if len(filled) < 3 or not any(map(_NO_NUMBER.search, filled[1:])):
+                return f"note:{blake2b(raw, digest_size=8).hexdigest()}"
+        return None
+
     def _cells(self, raw: bytes) -> list[str]:
         """Return exactly as many fields as the header has, or raise ``SkipRecord``."""
+        if key := self.note_key(raw):
+            raise SkipRecord(
+                "The line is a total or a note, not a record.",
+                rule="total-line",
+                column=self.shape.address or self.shape.key,
+                key=key,
+                hint="Delete this line.",
+            )
         values = fields_of(raw)
         if b"\n" in raw:
             self._refuse_a_swallowed_row(values)
@@ -217,7 +269,7 @@ class Table(Generic[R]):
 
     def mapping(self, raw: bytes, *, hide: Iterable[str] = ()) -> dict[str, str]:
         """Return the row as column → value, as written, without the columns in ``hide``."""
-        values = self._cells(raw)
+        values = self._as_meant(self._cells(raw))
         hidden = {name.casefold() for name in hide}
         return {
             name: unguarded(value) if self._guarded else value
@@ -237,7 +289,7 @@ def _comma_inside(raw: bytes) -> int | None:
     except (csv.Error, UnicodeDecodeError):
         return None
     filled = [at for at, value in enumerate(values) if value.strip()]
-    spaced = [at for at in filled if values[at][:1] == " "]
+    spaced = [at for at in filled if values[at][:1] == " " and values[at].lstrip()[:1] != '"']
     return spaced[0] if spaced and len(spaced) < len(filled) else None
 
 

@@ -190,10 +190,12 @@ class _Inspector:
             values: Mapping[str, object] = {}
             with suppress(SkipRecord):  # malformed row; parse reports it
                 values = self.connector.fields(page.stream, raw)
-            faults, unknown = self._row(page.stream, raw, line, values)
-            for one in faults:
+            faults, doubts, unknown = self._row(page.stream, raw, line, values)
+            for one in (*faults, *doubts):
                 about = RowFinding(page.file, line, one.column, one.rule, one.message, one.hint)
-                self._add("error", about, _value(values, one.column))
+                severity: Severity = "error" if faults else "warning"
+                self._add(severity, about, _value(values, one.column))
+            told = {one.column for one in (*faults, *doubts)}
             if faults:
                 self.result.bad_rows += 1
             elif about_people:
@@ -201,13 +203,13 @@ class _Inspector:
             for token in unknown:
                 self._unknown(page, line, token, values)
             for column, value in values.items():
-                if isinstance(value, str) and value:
+                if isinstance(value, str) and value and column not in told:
                     self._look(page, line, column, value)
 
     def _row(
         self, stream: str, raw: bytes, line: int | None, values: Mapping[str, object]
-    ) -> tuple[list[SkipRecord], tuple[str, ...]]:
-        """Return everything that is wrong with a row, and its unknown words."""
+    ) -> tuple[list[SkipRecord], Sequence[SkipRecord], Sequence[str]]:
+        """Return what is wrong with a row, what is left out of a usable one, and unknown words."""
         faults: list[SkipRecord] = []
         key: str | None = None
         parsed: Record | Part | None = None
@@ -225,7 +227,9 @@ class _Inspector:
                 faults += self._email(unguarded(email), line, remember=not faults)
             if user is not None and not faults:
                 self.result.roles.update({member.role.value for member in user.memberships})
-        return faults, parsed.unknown if parsed is not None and not faults else ()
+        if parsed is None or faults:
+            return faults, (), ()
+        return faults, parsed.doubts, parsed.unknown
 
     def _repeated(
         self, stream: str, key: str, line: int | None, parsed: Record | Part | None

@@ -95,12 +95,74 @@ OTHERS = (
     ),
     OtherFormat(
         "a user list of Moodle",
-        _columns("username,firstname,lastname,email,course1", "username,password,firstname,email"),
+        _columns(
+            "username,firstname,lastname,email,course1",
+            "username,firstname,lastname,email,cohort1",
+            "username,password,firstname,email",
+        ),
+    ),
+    OtherFormat(
+        "an export of PowerSchool",
+        _columns(
+            "student_number,last_name,first_name,grade_level",
+            "students.student_number,students.last_name",
+            "students.dcid,students.last_name",
+            "teachers.teachernumber,teachers.last_name",
+        ),
+    ),
+    OtherFormat(
+        "an ad hoc export of Infinite Campus",
+        _columns(
+            "student.studentnumber,student.lastname", "individual.lastname,individual.firstname"
+        ),
+    ),
+    OtherFormat("an export of Aeries", _columns("stu.id,stu.ln", "stu.id,stu.fn", "tch.tn,tch.te")),
+    OtherFormat(
+        "an export of Synergy", _columns("sis number,last name", "sis_number,last_name,first_name")
+    ),
+    OtherFormat(
+        "an export of Skyward",
+        _columns("other id,student last name", "other id,last name"),
+    ),
+    OtherFormat("a user import of Schoology", _columns("uniq user id,first name,last name")),
+    OtherFormat(
+        "a user list of Active Directory",
+        _columns("samaccountname,givenname", "samaccountname,name", "dn,objectclass"),
+    ),
+    OtherFormat("a user list of Okta", _columns("login,firstname,lastname,email")),
+    OtherFormat("data of Ed-Fi", _columns("studentuniqueid,lastsurname")),
+    OtherFormat(
+        "a list of contacts of Google or Outlook",
+        _columns("e-mail 1 - value", "e-mail address,e-mail display name"),
     ),
 )
 """Docs: canvas.instructure.com/doc/api/file.sis_csv.html, learn.microsoft.com/schooldatasync,
-support.google.com/a/answer/40057, support.apple.com/guide/apple-school-manager and
-docs.moodle.org/en/Upload_users."""
+support.google.com/a/answer/40057, support.apple.com/guide/apple-school-manager,
+docs.moodle.org/en/Upload_users, and for student information systems the names of their tables and
+fields, as their own export screens write them into a header."""
+_OF_A_SET = (
+    OtherFormat(
+        "one file of a set of OneRoster (connector oneroster_csv) or of Microsoft SDS",
+        _columns("sourcedid,username", "sourcedid,givenname", "sourcedid,name,type"),
+    ),
+    OtherFormat(
+        "one file of a Clever set (connector clever_csv)",
+        _columns(
+            "school_id,student_id,last_name,first_name",
+            "school_id,teacher_id,last_name,first_name",
+            "school_id,staff_id,last_name,first_name",
+        ),
+    ),
+    OtherFormat(
+        "the UploadUsersTemplate of FINRA FLEX (connector finra_flex)",
+        _columns("crd_id,first_name,last_name,email"),
+    ),
+    OtherFormat(
+        "the user file (connector user_csv)",
+        _columns("firstname,lastname,email,role,idnumber"),
+    ),
+)
+"""Formats that are read here, by another connector; for the connectors that take a single file."""
 _OF_ONEROSTER = {"sourcedid", "sourceid", "roletype"}
 
 
@@ -119,14 +181,30 @@ def other_format(given: Mapping[str, Sequence[str]]) -> str:
     return ""
 
 
-def refuse_other_formats(files: FileSet) -> None:
-    """Raise ``FileRefused`` naming the format, if the set has a foreign one."""
+def refuse_other_formats(files: FileSet, *, single: str = "") -> None:
+    """Raise ``FileRefused`` naming the format, if the set has a foreign one.
+
+    ``single`` is the name of a connector that takes one file: the formats of our other connectors
+    are foreign to it.
+    """
+    if single and (name := _of_another_connector(files, single)):
+        raise FileRefused(
+            f"{files.label} is {name}, and not what this source reads.",
+            hint="Give it to a source of that connector, or fill in the file that"
+            f" rostersync template {single} writes.",
+        )
     if name := other_format(_Given(files.files())):
         raise FileRefused(
             f"{files.label} is {name}, which is not read here.",
             hint="Export OneRoster CSV (orgs.csv, users.csv …) or Clever CSV instead, or fill in"
             " the file that rostersync template user_csv writes.",
         )
+
+
+def _of_another_connector(files: FileSet, single: str) -> str:
+    header = columns_of_the_one_file(_Given(files.files()))
+    found = (one.name for one in _OF_A_SET for marks in one.marks if marks <= header)
+    return next((name for name in found if f"(connector {single})" not in name), "")
 
 
 def refuse_named_others(path: Path) -> None:

@@ -25,8 +25,10 @@ from connectors.contract.json_records import (
     gist_of,
     no_name,
     text,
+    told,
     unusable,
 )
+from connectors.contract.meant import leave_out_the_lost, lost
 from connectors.contract.words import unknown_word
 from connectors.oneroster_standard import vocabulary as words
 from core.errors import RetryableError, SkipRecord
@@ -39,6 +41,20 @@ LEFT_OUT = DROPPED | {
     "dateLastModified", "metadata", "agents", "pronouns", "resources", "parent", "children",
 }  # fmt: skip
 """Fields that the standard knows and that say nothing about our users and schools."""
+
+
+COLUMNS = {
+    "given_name": "givenName",
+    "middle_name": "middleName",
+    "family_name": "familyName",
+    "preferred_given_name": "preferredFirstName",
+    "preferred_middle_name": "preferredMiddleName",
+    "preferred_family_name": "preferredLastName",
+    "state_id": "userIds",
+    "student_number": "identifier",
+    "staff_number": "identifier",
+}
+"""Our field → the field it is read from, where they are called otherwise."""
 
 
 class Ref(msgspec.Struct):
@@ -220,10 +236,12 @@ def parse_school(raw: bytes) -> Record:
     wire = decode(_org, raw, "sourcedId")
     key = text(wire.sourcedId) or ""
     unknown = _status_words(wire.status)
-    kind = text(wire.type)
-    if words.is_gone(text(wire.status)) or (kind is not None and not words.is_school(kind)):
+    kind = told(wire.type)
+    if words.is_gone(text(wire.status)) or (kind is not None and words.is_no_school(kind)):
         return Record(Kind.SCHOOL, key, deleted=True, unknown=unknown)
-    nces_id, number = words.school_numbers(text(wire.identifier))
+    if kind is not None and not words.is_school(kind):
+        raise words.no_type(key)
+    nces_id, number = words.school_numbers(told(wire.identifier))
     values = {"external_id": key, "name": text(wire.name), "nces_id": nces_id, "number": number}
     school = build(NormalizedSchool, key, values)
     extra = extra_fields(raw, OrgRecord, LEFT_OUT)
@@ -259,12 +277,15 @@ def parse_user(raw: bytes, id_types: Sequence[str], *, nameless: bool = False) -
     email = address_of(key, wire.email, doubts)
     if doubts:
         unread.append("email")
-    enabled = words.truth(wire.enabledUser, default=True)
+    enabled = words.truth(told(wire.enabledUser), default=True)
     if enabled is None:
         unknown.append(unknown_word("enabledUser", text(wire.enabledUser) or ""))
         unread.append("enabled")
-    ids = [(text(one.type) or "", text(one.identifier) or "") for one in wire.userIds or ()]
-    student_number, staff_number = words.numbers(text(wire.identifier), roles)
+    ids = [(text(one.type) or "", told(one.identifier) or "") for one in wire.userIds or ()]
+    student_number, staff_number = words.numbers(told(wire.identifier), roles)
+    person = words.person_key(told(wire.userMasterIdentifier), ids, id_types)
+    if person and (problem := lost(person.rpartition(":")[2], "userMasterIdentifier", key)):
+        raise problem  # numbers that were rounded alike would join strangers
     grade = None
     if Role.STUDENT in roles:  # an adult has none
         grade, strange = _grade(wire, metadata)
@@ -275,30 +296,28 @@ def parse_user(raw: bytes, id_types: Sequence[str], *, nameless: bool = False) -
         memberships = words.memberships(pairs, primary)
     except ValidationError as error:
         raise unusable(error, key) from None
-    user = build(
-        NormalizedUser,
-        key,
-        {
-            "external_id": key,
-            "given_name": text(wire.givenName),
-            "middle_name": text(wire.middleName),
-            "family_name": text(wire.familyName),
-            "preferred_given_name": text(wire.preferredFirstName) or text(wire.preferredGivenName),
-            "preferred_middle_name": text(wire.preferredMiddleName),
-            "preferred_family_name": text(wire.preferredLastName) or text(wire.preferredFamilyName),
-            "email": email,
-            "username": text(wire.username),
-            "memberships": memberships,
-            "grade": grade,
-            "state_id": words.state_id(ids),
-            "student_number": student_number,
-            "staff_number": staff_number,
-            "enabled": enabled is not False,
-            "person_key": words.person_key(text(wire.userMasterIdentifier), ids, id_types),
-            "unread": tuple(unread) or None,
-            "unread_at": tuple(dict.fromkeys(strange_at)) or None,
-        },
-    )
+    said = {
+        "external_id": key,
+        "given_name": text(wire.givenName),
+        "middle_name": text(wire.middleName),
+        "family_name": text(wire.familyName),
+        "preferred_given_name": text(wire.preferredFirstName) or text(wire.preferredGivenName),
+        "preferred_middle_name": text(wire.preferredMiddleName),
+        "preferred_family_name": text(wire.preferredLastName) or text(wire.preferredFamilyName),
+        "email": email,
+        "username": told(wire.username),
+        "memberships": memberships,
+        "grade": grade,
+        "state_id": words.state_id(ids),
+        "student_number": student_number,
+        "staff_number": staff_number,
+        "enabled": enabled is not False,
+        "person_key": person,
+        "unread_at": tuple(dict.fromkeys(strange_at)) or None,
+    }
+    unread += leave_out_the_lost(said, key, COLUMNS, doubts)
+    said["unread"] = tuple(unread) or None
+    user = build(NormalizedUser, key, said)
     return Record(
         Kind.USER,
         key,
@@ -354,7 +373,7 @@ def _role(value: Word, unknown: list[str]) -> Role | None:
 def _grade(wire: UserRecord, metadata: Metadata) -> tuple[str | None, str | None]:
     """Return the grade, and the first word that is not a grade."""
     found: list[Word] = list(wire.grades) if isinstance(wire.grades, list) else [wire.grades]
-    given: Iterable[str] = filter(None, map(text, [metadata.primary_grade, *found]))
+    given: Iterable[str] = filter(None, map(told, [metadata.primary_grade, *found]))
     return words.first_grade(given)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from core.errors import SkipRecord
 from core.models import Membership, Role, ceds_grade
 
 ROLES: dict[str, Role] = {
@@ -79,6 +80,26 @@ def is_gone(status: str | None) -> bool:
 def is_school(org_type: str | None) -> bool:
     """Tell whether an org type is a school."""
     return org_type is not None and org_type.strip().lower() == SCHOOL_KIND
+
+
+def is_no_school(org_type: str) -> bool:
+    """Tell whether an org type is known not to be a school; ``ext:`` words are a vendor's own.
+
+    Of any other word nobody can tell what the org is: it stays as it is (F15).
+    """
+    word = org_type.strip().lower()
+    return word in OTHER_KINDS or word.startswith("ext:")
+
+
+def no_type(key: str) -> SkipRecord:
+    """Return the refusal of an org whose type is none of the standard's."""
+    return SkipRecord(
+        "type is no word of the standard, so nobody can tell whether this is a school.",
+        rule="unknown-type",
+        column="type",
+        key=key,
+        hint="Write school, or district, department, local, state or national.",
+    )
 
 
 def truth(value: object, *, default: bool) -> bool | None:

@@ -100,9 +100,12 @@ class AsFiles(Form):
         self._write("orgs.csv", "sourcedId,name,type", [["o1", "Lincoln", "school"]])
         people = [[p["id"], p.get("enabled", "true"), p["id"], p["given"], p["family"],
                    p["email"], p.get("grade") or "",
-                   ",".join(f"{{{kind}:{number}}}" for kind, number in p.get("ids", ()))]
+                   ",".join(f"{{{kind}:{number}}}" for kind, number in p.get("ids", ())),
+                   p.get("number", "")]
                   for p in self.people]  # fmt: skip
-        header = "sourcedId,enabledUser,username,givenName,familyName,email,grades,userIds"
+        header = (
+            "sourcedId,enabledUser,username,givenName,familyName,email,grades,userIds,identifier"
+        )
         if two:
             self._write("users.csv", header, people)
             self._write(
@@ -126,10 +129,10 @@ class AsFiles(Form):
         students = [p for p in self.people if p["role"] == "student"]
         self._write(
             "students.csv",
-            "School_id,Student_id,Last_name,First_name,Grade,Student_email,Graduation_year",
+            "School_id,Student_id,Last_name,First_name,Grade,Student_email,Student_number,"
+            "Graduation_year",
             [[p["school"], p["id"], p["family"], p["given"], p.get("grade") or "", p["email"],
-              p.get("year", "")]
-             for p in students],
+              p.get("number", ""), p.get("year", "")] for p in students],
         )  # fmt: skip
         self._write(
             "teachers.csv",
@@ -142,7 +145,7 @@ class AsFiles(Form):
         self._write(
             "users.csv",
             "firstname,lastname,email,role,gradyear,status,idnumber",
-            [[p["given"], p["family"], p["email"], p["role"], "", "", p["id"]]
+            [[p["given"], p["family"], p["email"], p["role"], "", "", p.get("number", p["id"])]
              for p in self.people],
         )  # fmt: skip
 

@@ -265,6 +265,8 @@ class Hostile:
                 inner["grade"] = person["grade"]
             if "year" in person:
                 inner["graduation_year"] = person["year"]
+            if "number" in person:
+                inner["student_number"] = person["number"]
             return {
                 "id": person["id"],
                 "name": {"first": person["given"], "last": person["family"]},
@@ -282,6 +284,8 @@ class Hostile:
         }
         if person.get("grade") is not None:
             record["grades"] = [person["grade"]]
+        if "number" in person:
+            record["identifier"] = person["number"]
         if "ids" in person:
             record["userIds"] = [{"type": kind, "identifier": i} for kind, i in person["ids"]]
         org = {"sourcedId": person["school"], "type": "org"}

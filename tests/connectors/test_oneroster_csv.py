@@ -620,12 +620,11 @@ def test_8_4_missing_optional_columns_are_noted(tmp_path: Path) -> None:
     )
 
 
-def test_other_org_types_are_no_schools_and_unknown_ones_are_counted(tmp_path: Path) -> None:
-    reading = read_edited(
-        tmp_path, ONE, {"orgs.csv": more("x1,,,Annex,department,,d1", "x2,,,College,college,,d1")}
-    )
+def test_other_org_types_are_no_schools_and_unknown_ones_are_refused(tmp_path: Path) -> None:
+    annexes = more("x1,,,Annex,department,,d1", "x2,,,East,ext:region,,d1", "x3,,,Col,college,,d1")
+    reading = read_edited(tmp_path, ONE, {"orgs.csv": annexes})
     assert sorted(reading.schools) == ["s1", "s2"]
-    assert reading.unknown == ["type=college"]
+    assert [rule for _, rule in reading.faults] == ["unknown-type"]
 
 
 def test_a_parent_that_is_not_there_is_tolerated(tmp_path: Path) -> None:

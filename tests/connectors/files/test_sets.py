@@ -132,6 +132,15 @@ OTHERS = {
         "users.csv": "First Name [Required],Last Name [Required],Email Address [Required],"
         "Password [Required]\nAna,Lima,ana@b.example,****\n",
     },
+    "PowerSchool": {"students.csv": "Student_Number,Last_Name,First_Name,Grade_Level,SchoolID\n"},
+    "Infinite Campus": {"export.csv": "student.studentNumber,student.lastName,student.grade\n"},
+    "Aeries": {"STU.csv": "STU.ID,STU.LN,STU.FN,STU.GR\n"},
+    "Synergy": {"export.csv": "SIS Number,Last Name,First Name,Grade\n"},
+    "Skyward": {"export.csv": "Other ID,Student Last Name,Student First Name\n"},
+    "Schoology": {"users.csv": "Uniq User Id,First Name,Last Name,Email,Role\n"},
+    "Active Directory": {"export.csv": "SamAccountName,GivenName,Surname,Mail\n"},
+    "Google or Outlook": {"contacts.csv": "Given Name,Family Name,E-mail 1 - Value\n"},
+    "Moodle": {"users.csv": "username,firstname,lastname,email,cohort1\n"},
     "Apple School Manager": {
         "students.csv": "person_id,person_number,first_name,middle_name,last_name,grade_level\n",
     },
@@ -149,6 +158,44 @@ def test_a_format_of_somebody_elses_is_named_and_refused(
     report = inspect(opened, FetchRequest(file=str(folder)))
     assert isinstance(report.error, FileRefused)
     assert name in report.error.message
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [
+        ("sourcedId,status,enabledUser,orgSourcedIds,role,username,givenName", "oneroster_csv"),
+        ("sourcedId,username,givenName,familyName,email", "Microsoft SDS"),
+        ("School_id,Student_id,Last_name,First_name,Grade", "clever_csv"),
+        ("School_id,Teacher_id,Last_name,First_name", "clever_csv"),
+        ("crd_id,first_name,last_name,email", "finra_flex"),
+    ],
+)
+def test_one_file_of_another_connector_is_named(tmp_path: Path, header: str, named: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"{header}\n1,2,3,4,5\n")
+    opened = UserCsv(UserCsv.config_model())
+    report = inspect(opened, FetchRequest(file=str(path)))
+    assert isinstance(report.error, FileRefused)
+    assert named in report.error.message
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"%PDF-1.7\n", "a PDF"),
+        (b'{"users": []}', "JSON"),
+        (b"\xef\xbb\xbf<!DOCTYPE html><html>", "a web page"),
+        (b'<?xml version="1.0"?><Workbook>', "XML"),
+        (b"{\\rtf1", "a text document"),
+    ],
+)
+def test_what_is_no_table_at_all_is_named(tmp_path: Path, content: bytes, named: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes(content)
+    opened = UserCsv(UserCsv.config_model())
+    report = inspect(opened, FetchRequest(file=str(path)))
+    assert isinstance(report.error, FileRefused)
+    assert f"is not CSV but {named}." in report.error.message
 
 
 def test_an_upload_of_a_format_of_somebody_elses_names_it(

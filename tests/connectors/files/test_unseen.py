@@ -67,7 +67,12 @@ def test_every_invisible_character_is_found() -> None:
 
 ZERO_WIDTH = "\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff\u00ad"
 HABITS = ("end mark", "nfd", "zero width", "no-break", "trailing comma", "left out", "nameless",
-          "crlf", "cr", "mixed", "bom", "joined", "blank lines")  # fmt: skip
+          "crlf", "cr", "mixed", "bom", "joined", "blank lines", "separator line",
+          "blank before quotes", "text formulas", "text marks", "with a point")  # fmt: skip
+
+
+WRITTEN = {"text formulas": '="{}"', "text marks": "'{}", "with a point": "{}.0"}
+"""How programs write a number that is an id."""
 
 
 def spoilt(draw: st.DataObject, habits: set[str]) -> bytes:
@@ -84,6 +89,14 @@ def spoilt(draw: st.DataObject, habits: set[str]) -> bytes:
     if "no-break" in habits:
         for line in cells[1:]:
             line[1] = f"\u00a0{line[1]}\u202f"
+    for habit, way in WRITTEN.items():
+        if habit in habits:
+            for line in cells[1:]:
+                if len(line) > 6 and line[6].isdigit():
+                    line[6] = way.format(line[6])
+    if "blank before quotes" in habits:
+        for line in cells:
+            line[1] = ' "{}"'.format(line[1].replace('"', '""'))
     if "trailing comma" in habits:
         for line in cells[1:]:
             line += [""] * draw.draw(st.integers(0, 2))
@@ -94,6 +107,8 @@ def spoilt(draw: st.DataObject, habits: set[str]) -> bytes:
         lines = [one for line in lines for one in (line, ",,,")]
     if "joined" in habits:
         lines.insert(len(lines) // 2, "\ufeff" + lines[0])
+    if "separator line" in habits:
+        lines.insert(0, draw.draw(st.sampled_from(["sep=,", '"sep=,"', "SEP=,", "sep=,,,,"])))
     ends = {"crlf": ["\r\n"], "cr": ["\r"], "mixed": ["\n", "\r\n", "\r"]}
     end = next((ends[name] for name in ends if name in habits), ["\n"])
     text = "".join(line + end[number % len(end)] for number, line in enumerate(lines))
@@ -123,6 +138,44 @@ def test_f16_what_nobody_sees_changes_nobody(
     assert report.error is None
     assert [one for one in report.found if one.severity == "error"] == []
     assert said(hurt) == said(whole)
+
+
+def test_f16_a_line_break_in_a_column_name_is_told_on_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text(people(range(2)).replace("firstname", '"first\nname"', 1))
+    report = look(path)
+    assert report.error is not None
+    assert "the column first name is not known. Did you mean firstname?" in report.error.message
+
+
+def test_every_line_between_quotes_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("".join(f'"{line}"\n' for line in people(range(2)).splitlines()))
+    report = look(path)
+    assert report.error is not None
+    assert "has each line between quotes as a whole" in report.error.message
+    assert report.error.exit_code == 15
+
+
+NOTES = ("(12 rows affected)", "Total: 12", "Total Students,12,,,,,", ",,,,,Grand total,12",
+         "End of report", "Generated on 2026-10-01, 14:05", "Record Count: 12", "Page 2")  # fmt: skip
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_a_note_below_the_list_is_told_and_keeps_nobody_in(
+    database: Database, tmp_path: Path, note: str
+) -> None:
+    slug = district(database, tmp_path, 'path = "people.csv"')
+    path = tmp_path / "people.csv"
+    path.write_text(f"{people(range(12))}{note}\n")
+    sync_district(database, slug, actor="x")
+    path.write_text(f"{people(range(11))}{note}\n")
+    outcome = sync_district(database, slug, actor="x")
+    assert (outcome.exit_code, active(database)) == (0, 11)
+    assert outcome.certificates["people"]["skipped"] == 1
+    (one,) = look(path).found
+    assert (one.line, one.rule) == (13, "total-line")
+    assert one.hint == "Delete this line."
 
 
 def test_f16_what_was_left_out_is_counted_and_told(tmp_path: Path) -> None:
