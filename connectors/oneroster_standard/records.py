@@ -214,7 +214,7 @@ def is_whole(raw: bytes) -> bool:
         user = _user.decode(raw)
     except UNREADABLE:
         return False
-    return bool(text(user.role) or user.roles)
+    return bool(text(user.role) or any(text(entry.role) for entry in user.roles or ()))
 
 
 def trace(raw: bytes) -> Trace | None:
@@ -339,15 +339,16 @@ def _pairs(
     """
     pairs: list[tuple[Role, str | None]] = []
     main: str | None = None
-    for entry in wire.roles or ():
+    held = [entry for entry in wire.roles or () if text(entry.role)]  # an empty one is none
+    for entry in held:
         role, org = _role(entry.role, unknown), _id(entry.org)
         if role is None:
-            strange_at += [org or ""] if text(entry.role) else []
+            strange_at.append(org or "")
             continue
         pairs.append((role, org))
         if main is None and (text(entry.roleType) or "").lower() == "primary":
             main = org
-    if not wire.roles and (role := _role(wire.role, unknown)) is not None:
+    if not held and (role := _role(wire.role, unknown)) is not None:
         orgs = [org for org in map(_id, wire.orgs or ()) if org is not None]
         pairs += [(role, org) for org in orgs] or [(role, None)]
         main = orgs[0] if orgs else None

@@ -157,8 +157,10 @@ def test_every_line_between_quotes_is_told_as_that(tmp_path: Path) -> None:
     assert report.error.exit_code == 15
 
 
-NOTES = ("(12 rows affected)", "Total: 12", "Total Students,12,,,,,", ",,,,,Grand total,12",
-         "End of report", "Generated on 2026-10-01, 14:05", "Record Count: 12", "Page 2")  # fmt: skip
+NOTES = (
+    "(12 rows affected)", "Total: 12", "Total Students,12,,,,,", ",,,,,Grand total,12",
+    "End of report", "Generated on 2026-10-01, 14:05", "Record Count: 12", "Page 2",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("note", NOTES)
