@@ -179,7 +179,7 @@ def _completeness(
         if connector.capabilities.origin == "sync" and (short := short_of(reading)):
             return AbsenceProof(False, _short_sentence(short, reading))
         with stage.transaction() as connection:
-            if not _ever_served_a_person(connection, source):
+            if not _serves_people(reading, connector) and not _served_people(connection, source):
                 return AbsenceProof(False, "This source has never served a person yet.")
         return AbsenceProof(True)
     with stage.transaction() as connection:
@@ -224,6 +224,11 @@ _ANY_PART = (
     .where(Part.source_id == bindparam("source"), Part.stream == bindparam("stream"))
     .limit(1)
 )
+_ANYBODY = (
+    select(Record.id)
+    .where(Record.source_id == bindparam("source"), Record.kind == Kind.USER.value)
+    .limit(1)
+)
 _ANY_RECORD = (
     select(Record.id)
     .where(
@@ -235,8 +240,17 @@ _ANY_RECORD = (
 )
 
 
-def _ever_served_a_person(connection: Connection, source: Source) -> bool:
-    """Say whether this reading or one before it brought anybody (F19)."""
+def _serves_people(reading: FetchResult, connector: Connector) -> bool:
+    """Say whether this reading brought a usable row about people, changed or not (F19)."""
+    return any(
+        reading.counted.get(stream, 0) > reading.unusable.get(stream, 0)
+        for stream, kind in connector.streams.items()
+        if kind is Kind.USER
+    )
+
+
+def _served_people(connection: Connection, source: Source) -> bool:
+    """Say whether a reading before this one brought anybody (F19)."""
     return connection.execute(_ANYBODY, {"source": source.id}).first() is not None
 
 
@@ -427,11 +441,6 @@ _DELETED = text(  # the few that were called deleted lead, not the many that are
     "SELECT COUNT(*) FROM stage_entries s CROSS JOIN records r WHERE s.kind = 'user'"
     f" AND s.state = {State.DELETED:d} AND r.source_id = :source AND r.kind = s.kind"
     " AND r.external_id = s.key AND r.present"
-)
-_ANYBODY = text(
-    "SELECT 1 FROM records WHERE source_id = :source AND kind = 'user'"
-    " UNION ALL SELECT 1 FROM stage_entries WHERE kind = 'user'"
-    " UNION ALL SELECT 1 FROM stage_parts LIMIT 1"
 )
 _SOMEBODY_THERE = text(
     "SELECT r.external_id FROM records r WHERE r.source_id = :source AND r.kind = 'user'"

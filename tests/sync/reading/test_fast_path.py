@@ -289,6 +289,13 @@ def test_an_unchanged_row_that_is_contradicted_later_is_listed_too(
                 assert {one[3] for one in found} == lines
 
 
+def test_an_unchanged_row_shows_that_a_source_serves_people(template: Path) -> None:
+    """A delta after a reading that left nothing in evidence: nobody's role is one of ours (F19)."""
+    contact = {"id": "a", "n": "Ash", "s": None, "r": "contact", "e": None, "x": None}
+    day = Day([], [contact], page_size=1)
+    assert_the_same(template, [day, replace(day, delta=True)], Paper, rows=1)
+
+
 @pytest.mark.parametrize("page_size", [1, 3])
 def test_whoever_is_still_there_under_a_former_key_keeps_it(template: Path, page_size: int) -> None:
     ash = {"id": "a", "n": "Ash", "s": None, "r": "student", "e": None, "x": None}
