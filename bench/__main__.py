@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from bench.rig import stores
 from bench.rig.program import Program
 from bench.rig.run import Bench
 from bench.rig.table import head, save
+from core.output import told
 
 MEASUREMENTS = {
     "commands": commands.measure,
@@ -72,4 +74,4 @@ def _circumstances(asked: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

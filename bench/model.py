@@ -13,6 +13,7 @@ limit of requests that the vendor documents.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from bench.rig.stores import Store
 from bench.rig.table import save, whole
 from bench.rosters.days import CHANGED_LITTLE
 from bench.rosters.rosters import Asked, Files, Roster, Vendor
+from core.output import told
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +178,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

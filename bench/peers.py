@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
 import venv
 from pathlib import Path
@@ -23,6 +24,7 @@ from bench.rig.program import SAME, Program
 from bench.rig.table import save, whole
 from bench.rosters.days import CHANGED
 from bench.rosters.rosters import Files
+from core.output import told
 
 HOME = ROOT / ".bench-peers"
 DLT = "dlt[duckdb]==1.31.0"
@@ -103,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))

@@ -7,6 +7,7 @@ wrong with its own config. No error quotes a value, so a secret given in clear i
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -82,7 +83,11 @@ def read_district_file(path: FilePath) -> DistrictDocument:
 def toml_of(text: str, name: str) -> dict[str, Any]:
     """Return what TOML text says. Raises ``ConfigError`` with the line; no value is repeated."""
     try:
-        return tomllib.loads(text)
+        if _LONG_KEY.search(text):  # it would take the square of its length in time
+            raise RecursionError
+        values = tomllib.loads(text)
+        if not _is_flat(values):
+            raise RecursionError
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(
             f"{name} is not valid TOML: {error}.",
@@ -93,6 +98,28 @@ def toml_of(text: str, name: str) -> dict[str, Any]:
             f"{name} is nested too deeply, or holds a number that is too long.",
             hint="A district file needs neither; correct it.",
         ) from None
+    return values
+
+
+MOST_NESTED = 32
+"""Tables and lists inside one another; a district file has five."""
+_NAME = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(
+    rf"(?:^|[\[{{,])[ \t]*(?:{_NAME}[ \t]*\.[ \t]*){{{MOST_NESTED}}}", re.MULTILINE
+)
+
+
+def _is_flat(values: Any) -> bool:
+    """Say whether no value lies deeper than a district file has it."""
+    level = [values]
+    for _ in range(MOST_NESTED):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return not level
 
 
 def problems_of(

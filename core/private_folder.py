@@ -1,8 +1,9 @@
 """A private folder for data that must not stay readable: a roster while it is read.
 
-What is not large lies in memory, where the death of the program ends it; the folder then holds only
-a link to it. The rest lies on the disk, and a program that is killed cannot tidy up. So each folder
-holds a lock while its program lives, and creating one removes those whose programs have ended.
+On Linux the folder holds only links to files without a name: what is not large lies in memory, the
+rest on the disk, and the death of the program ends both. On other systems the files lie in the
+folder itself, and a program that is killed cannot tidy up. So each folder holds a lock while its
+program lives, and creating one removes those whose programs have ended.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ _LOCK = ".in-use"
 _OURS = re.compile(rf"{PREFIX}[0-9a-f]{{16}}|\.{PREFIX}\w{{8}}")
 """The names of finished folders, and of those that are being made: nobody else's are touched."""
 IN_MEMORY = 64 << 20
-"""Bytes. A larger file lies on the disk."""
+"""Bytes of all files of a folder together. What is beyond lies on the disk."""
+MOST_OPEN = 200
+"""Files of a folder that are open at once; a set of more files is nobody's roster."""
 _BEING_MADE_FOR = 3600.0
 """Seconds. A folder that is just being made has its lock, but does not hold it yet."""
 
@@ -43,24 +46,39 @@ class PrivateFolder:
         self._handle = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.path = made.rename(made.with_name(f"{PREFIX}{secrets.token_hex(8)}"))
-        self._memory: list[int] = []
+        self._nameless: dict[Path, int] = {}
+        self._room = IN_MEMORY
 
     def reserve(self, path: Path, size: int) -> Path:
         """Return ``path``, a name in this folder, for a file of about so many bytes to be written.
 
-        If it is not too large and the system can (Linux), the file lies in memory.
+        If the system can (Linux), no file with that name is made, only a link to one without.
         """
-        if size <= IN_MEMORY and hasattr(os, "memfd_create") and _OWN_FILES.is_dir():
-            handle = os.memfd_create("rostersync", os.MFD_CLOEXEC)
-            self._memory.append(handle)
+        if _OWN_FILES.is_dir() and len(self._nameless) < MOST_OPEN:
+            handle = self._nameless[path] = self._open(size)
+            _RESERVED.add(path)
             path.symlink_to(_OWN_FILES / str(handle))
         return path
+
+    def _open(self, size: int) -> int:
+        """Open a file without a name: in memory while there is room, else on the disk."""
+        if size <= self._room and hasattr(os, "memfd_create"):
+            self._room -= size
+            return os.memfd_create("rostersync", os.MFD_CLOEXEC)
+        with suppress(OSError, AttributeError):  # not every file system can
+            return os.open(self.path, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        beside = self.path / f".{secrets.token_hex(8)}"
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        beside.unlink()
+        return handle
 
     def close(self) -> None:
         """Remove the folder and what is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
-        while self._memory:
-            os.close(self._memory.pop())
+        while self._nameless:
+            path, handle = self._nameless.popitem()
+            _RESERVED.discard(path)
+            os.close(handle)
         with suppress(OSError):
             os.close(self._handle)
 
@@ -74,6 +92,14 @@ class PrivateFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+_RESERVED: set[Path] = set()
+
+
+def is_reserved(path: Path) -> bool:
+    """Say whether a link is one that a private folder of this program has made."""
+    return path in _RESERVED
 
 
 def sweep() -> int:

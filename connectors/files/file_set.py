@@ -21,6 +21,7 @@ from typing import IO
 from connectors.files.csv_file import MAX_FILE_BYTES, CsvFile
 from connectors.files.workbook import as_csv, is_workbook
 from core.errors import FileRefused, IncompleteFetch
+from core.private_folder import is_reserved
 
 MAX_RATIO = 200
 """Rosters compress to a twentieth; something that compresses further than this was made to fill a
@@ -150,7 +151,7 @@ def _csv_in(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()):
         if _ignored(path.name) or path.suffix.lower() != ".csv" or not path.is_file():
             continue
-        if inside not in path.resolve().parents:
+        if inside not in path.resolve().parents and not is_reserved(path):
             raise FileRefused(f"{path.name} is a link that leads out of its folder.")
         files.append(path)
     return files

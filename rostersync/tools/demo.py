@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from core.output import told
 from rostersync.cli.app import run
 from rostersync.emulator import District, Emulator
 from rostersync.emulator.district.days import Changes, Day, Joins, Leaves, Returns
@@ -245,4 +246,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from connectors.contract.connector import ConnectorConfig
 from connectors.installed import accept, installed
 from core import errors
+from core.output import told
 from core.settings import (
     DistrictSettings,
     Grace,
@@ -504,4 +505,4 @@ def main(docs: Path | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(told(main))

@@ -137,6 +137,10 @@ DOORS = {
     "an error": [*PROGRAM, "users", "nowhere", "--json"],
     "reasons": [sys.executable, "-m", "sync.rules.reasons"],
     "run_one": RUN_ONE,
+    "bench": [sys.executable, "-m", "bench", "--help"],
+    "bench.model": [sys.executable, "-m", "bench.model", "--help"],
+    "bench.peers": [sys.executable, "-m", "bench.peers", "--help"],
+    "demo": [sys.executable, "-m", "rostersync.tools.demo"],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from core.private_folder import PrivateFolder, sweep
 from core.storage.database import Database
 from rostersync.service.run_one import run_due
 from sync.acts.upload import Uploaded, read_waiting, upload_file
+from sync.engine import sync_district
 from sync.run.find import district_row
 from sync.sources import received_files
 from sync.sources.received_files import uploads
@@ -252,11 +254,63 @@ def test_an_upload_is_never_written_in_clear(
     assert found == []
 
 
-def test_what_is_too_large_for_memory_lies_on_the_disk_until_it_is_read(
-    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux keeps files in memory")
+@pytest.mark.parametrize("in_memory", [64 << 20, 10])
+def test_the_loose_files_of_a_set_are_never_written_in_clear(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    config = 'inbound = "drop"\nsettle_seconds = 0'
+    shutil.copytree("fixtures/oneroster_csv/one_one", tmp_path / "drop")
+    district(store, tmp_path, config, connector="oneroster_csv")
+    monkeypatch.setattr("core.private_folder.IN_MEMORY", in_memory)
+    found = written_in_clear(monkeypatch, tmp_path / "temporary")
+    outcome = sync_district(store, S, actor="nightly")
+    assert outcome.status == "applied", outcome.error
+    assert active(store) > 0
+    assert found == []
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux keeps files in memory")
+def test_a_set_of_very_many_files_takes_no_more_open_files_than_it_may(
+    store: Database, tmp_path: Path
+) -> None:
+    config = 'inbound = "drop"\nsettle_seconds = 0'
+    shutil.copytree("fixtures/oneroster_csv/one_one", tmp_path / "drop")
+    for number in range(1_500):
+        (tmp_path / "drop" / f"a{number}.csv").write_text("a\n")
+    district(store, tmp_path, config, connector="oneroster_csv")
+    outcome = sync_district(store, S, actor="nightly")
+    assert (outcome.status, active(store) > 0) == ("applied", True), outcome.error
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+@pytest.mark.parametrize("can", [True, False])
+def test_what_is_too_large_for_memory_has_no_name_on_the_disk(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can: bool
 ) -> None:
     district(store, tmp_path)
     monkeypatch.setattr("core.private_folder.IN_MEMORY", 10)
+    if not can:  # as on a file system that has no such files
+        real = os.open
+
+        def refuse(path: Any, flags: int, *mode: Any, **more: Any) -> int:
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(95, "not supported")
+            return real(path, flags, *mode, **more)
+
+        monkeypatch.setattr(os, "open", refuse)
+    found = written_in_clear(monkeypatch, tmp_path / "temporary")
+    assert give(store, tmp_path, people(range(4))).status == received_files.PROCESSED
+    assert found == []
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_where_every_file_has_a_name_it_lies_in_the_folder_that_is_swept(
+    store: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    district(store, tmp_path)
+    monkeypatch.setattr("core.private_folder._OWN_FILES", tmp_path / "not Linux")
     found = written_in_clear(monkeypatch, tmp_path / "temporary")
     assert give(store, tmp_path, people(range(4))).status == received_files.PROCESSED
     assert found == ["people.csv"]

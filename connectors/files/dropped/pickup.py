@@ -123,9 +123,8 @@ def _copied(inbox: Inbox, line: list[Sent], rules: Rules, marker: str | None) ->
         for number, files in enumerate(line):
             place = folder.path / str(number)
             place.mkdir()
-            if not files.loose:  # a file of its own; what lies in a set must be no link
-                (alone,) = files.entries
-                folder.reserve(place / alone.name, alone.size)
+            for entry in files.entries:
+                folder.reserve(place / entry.name, entry.size)
             digest = _copy(inbox, files, place)
             if len(line) == 1 or _is_whole(place, files, rules):
                 break
