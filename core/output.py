@@ -10,7 +10,15 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+
+UNSEEN: dict[int, str] = dict.fromkeys(
+    (
+        *range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F),
+        *range(0x2066, 0x206A), *range(0xFFF9, 0xFFFC), *range(0xE0000, 0xE0080),
+    ),
+    "\ufffd",
+)  # fmt: skip
+"""Control characters, line breaks of every kind, and what changes the writing direction."""
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
 
@@ -31,7 +39,7 @@ def told(main: Callable[[], int | None]) -> int:
     Ctrl-C.
     """
     if sys.stdout is None:
-        return _said("The output could not be written: it is closed. Give another place.", 2)
+        return said("The output could not be written: it is closed. Give another place.", 2)
     try:
         try:
             code = main()
@@ -43,13 +51,13 @@ def told(main: Callable[[], int | None]) -> int:
         return 0
     except KeyboardInterrupt:
         _silence()
-        return _said("Interrupted.", 130)
+        return said("Interrupted.", 130)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
         _silence()
         reason = os.strerror(error.errno)
-        return _said(f"The output could not be written: {reason}. Give another place.", 2)
+        return said(f"The output could not be written: {reason}. Give another place.", 2)
     return code or 0
 
 
@@ -57,8 +65,11 @@ def _silence() -> None:
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - the interpreter flushes it
 
 
-def _said(sentence: str, code: int) -> int:
-    with suppress(OSError, AttributeError):
-        sys.stderr.write(f"{sentence}\n")
+def said(sentence: str, code: int) -> int:
+    """Say a sentence on stderr, if anybody listens, and return the exit code as it is."""
+    try:
+        sys.stderr.write(f"{sentence.translate(UNSEEN)}\n")
         sys.stderr.flush()
+    except (OSError, AttributeError):  # nobody does; the interpreter would try once more
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
     return code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from core.output import UNSEEN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,11 +27,13 @@ def console_of(*, stderr: bool) -> Console:
     return Honest(stderr=stderr, highlight=False, emoji=False, width=width)
 
 
-_UNSEEN = dict.fromkeys(
-    (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)), "\ufffd"
-)
-"""Control characters, line breaks of every kind, and what changes the writing direction."""
-_UNSEEN[ord("\n")] = "\n"
+_UNSEEN = UNSEEN | {ord("\n"): "\n"}
+_ESCAPED = {
+    code: f"\\u{code:04x}" if code <= 0xFFFF else json.dumps(chr(code))[1:-1]
+    for code in UNSEEN
+    if code > 0x20
+}
+"""What JSON need not escape, but a terminal may obey."""
 
 
 def harmless(text: str) -> str:
@@ -69,4 +74,5 @@ def json_pieces(value: Any) -> Iterator[str]:
             yield from json_pieces(item)
         yield "]"
     else:
-        yield msgspec.json.encode(value).decode()
+        text = msgspec.json.encode(value).decode()
+        yield text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from core.errors import Busy, RosterSyncError
 from core.failpoints import failpoint
 from core.log_lines import asked_for, shown
 from core.machine import machine_failure
+from core.output import said
 from core.storage.database import Database, open_database
 from rostersync.service.due import handled, is_handled
 from rostersync.service.notify import Send, tell
@@ -93,9 +93,9 @@ def main(arguments: Sequence[str]) -> int:
         slug, word = arguments
         due = datetime.fromisoformat(word)
     except ValueError:
-        return _said("Call it as: python -m rostersync.service.run_one DISTRICT TIME", 2)
+        return said("Call it as: python -m rostersync.service.run_one DISTRICT TIME", 2)
     if URL_VARIABLE not in os.environ:
-        return _said(f"{URL_VARIABLE} is not set.", 2)
+        return said(f"{URL_VARIABLE} is not set.", 2)
     signal.signal(signal.SIGTERM, _end_as_interrupted)
     if WATCHED in os.environ:
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -103,16 +103,9 @@ def main(arguments: Sequence[str]) -> int:
         with shown(asked_for()):
             return _run(slug, due)
     except RosterSyncError as error:
-        return _said(error.message, error.exit_code)
+        return said(error.message, error.exit_code)
     except KeyboardInterrupt:
-        return _said(f"{slug}: interrupted, and the run closed.", ENDED)
-
-
-def _said(sentence: str, code: int) -> int:
-    with suppress(OSError, AttributeError):  # a full log, or none, keeps no run from its exit code
-        sys.stderr.write(f"{sentence}\n")
-        sys.stderr.flush()
-    return code
+        return said(f"{slug}: interrupted, and the run closed.", ENDED)
 
 
 def _end_as_interrupted(number: int, _frame: object) -> None:
@@ -137,8 +130,8 @@ def _run(slug: str, due: datetime) -> int:
         return error.exit_code
     except Exception as error:  # noqa: BLE001 - a traceback may quote values it met
         known = machine_failure(error)
-        said = type(error).__name__ if known is None else known.message
-        return _said(f"{slug}: {said}", 1)  # 1: it is still due, and tried once more
+        sentence = type(error).__name__ if known is None else known.message
+        return said(f"{slug}: {sentence}", 1)  # 1: it is still due, and tried once more
     finally:
         database.engine.dispose()
 

@@ -15,18 +15,19 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, bindparam, select, text, update
+from sqlalchemy import Connection, String, TextClause, bindparam, select, text, type_coerce, update
 
 from core.errors import Drift
 from core.failpoints import failpoint
 from core.models import PROFILE_FIELDS
 from core.steps import log_of, step
 from core.storage.database import Database
-from core.storage.schema import Change, District, Plan, Source, User
+from core.storage.schema import Change, District, Plan, Run, Source, User
 from core.storage.stored import utc_text
 from core.storage.watch import applying
 from sync.ledger import headcount
 from sync.ledger.directory import REPAIR, UNPLANNED
+from sync.ledger.draft import canonical
 from sync.ledger.effects import SOURCE_KINDS, settle_outside_edits, take_effect
 from sync.ledger.new_memberships import keep_places
 from sync.run.display import PLAN, RUN, shown_id
@@ -123,7 +124,10 @@ def _apply_in(
     for source_id in plan.establishes:
         connection.execute(_ESTABLISHED, {"source": source_id})
     district = connection.execute(_DISTRICT, {"district": plan.district_id}).one()
-    chain = chain_of(district.chain, plan_id, plan.digest)
+    approved = bool(approved or plan.approved)
+    actor = connection.execute(_ACTOR, {"run": run_id}).scalar()
+    told = circumstances(plan.kind, about["now"], actor, plan.decided_by, plan.decided, approved)
+    chain = chain_of(district.chain, plan_id, plan.digest, told)
     connection.execute(
         _APPLIED,
         {
@@ -132,7 +136,7 @@ def _apply_in(
             "applied_run_id": run_id,
             "first_serial": district.serial + 1,
             "chain": chain,
-            "approved": approved or plan.approved,
+            "approved": approved,
         },
     )
     failpoint("apply.plan")
@@ -143,9 +147,24 @@ def _apply_in(
     return int(district.serial) + 1
 
 
-def chain_of(previous: bytes, plan_id: int, digest: bytes) -> bytes:
-    """Return the hash that chains a plan to the one applied before it."""
-    return blake2b(previous + plan_id.to_bytes(8, "big") + digest, digest_size=32).digest()
+def circumstances(
+    kind: str,
+    applied_at: str,
+    actor: str | None,
+    decided_by: str | None,
+    decided_at: str | None,
+    approved: bool,
+) -> bytes:
+    """Return who applied and approved a plan and when, as the chain holds it; times as stored."""
+    return canonical([kind, applied_at, actor, decided_by, decided_at, approved])
+
+
+def chain_of(previous: bytes, plan_id: int, digest: bytes, told: bytes = b"") -> bytes:
+    """Return the hash that chains a plan to the one applied before it.
+
+    ``told``: its circumstances; a plan that an earlier version has applied is chained without them.
+    """
+    return blake2b(previous + plan_id.to_bytes(8, "big") + digest + told, digest_size=32).digest()
 
 
 _PLAN = select(
@@ -156,7 +175,10 @@ _PLAN = select(
     Plan.establishes,
     Plan.effects,
     Plan.approved,
+    Plan.decided_by,
+    type_coerce(Plan.decided_at, String).label("decided"),
 ).where(Plan.id == bindparam("plan"))
+_ACTOR = select(Run.actor).where(Run.id == bindparam("run"))
 _DISTRICT = select(District.serial, District.chain).where(District.id == bindparam("district"))
 _ESTABLISHED = update(Source.table).where(Source.id == bindparam("source")).values(established=True)
 _APPLIED = (

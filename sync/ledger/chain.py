@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import Connection, Text, bindparam, literal_column, select, type_coerce
+from sqlalchemy import Connection, String, Text, bindparam, literal_column, select, type_coerce
 
 from core.models import Kind
 from core.storage.database import Database
-from core.storage.schema import Change, District, Plan
+from core.storage.schema import Change, District, Plan, Run
 from core.storage.stored import from_json
 from sync.ledger import erasure
-from sync.ledger.apply import chain_of
+from sync.ledger.apply import chain_of, circumstances
 from sync.ledger.directory import people_apart, schools_apart
 from sync.ledger.draft import DIGEST_SIZE, Step, canonical, content_of
 from sync.ledger.head import Head, is_held, lost, missing_districts
@@ -109,8 +109,14 @@ def _verify_district(connection: Connection, district: Any) -> DistrictReport:
             report.problems.append(f"P{plan.id}: its changes are not the ones that were sealed")
         if plan.first_serial != serial + 1:
             report.problems.append(f"P{plan.id}: its serials do not follow the plan before")
-        chain = chain_of(chain, plan.id, plan.digest)
-        if chain != (plan.chain or b""):
+        told = circumstances(
+            plan.kind, plan.applied, plan.actor, plan.decided_by, plan.decided, bool(plan.approved)
+        )
+        stored, before = plan.chain or b"", chain
+        chain = chain_of(before, plan.id, plan.digest, told)
+        if chain != stored and chain_of(before, plan.id, plan.digest) == stored:
+            chain = stored  # applied by a version whose chain did not hold who and when
+        if chain != stored:
             report.problems.append(f"P{plan.id}: the chain is broken here")
             chain = plan.chain or b""
         serial = plan.first_serial + plan.size - 1
@@ -171,7 +177,20 @@ _DISTRICTS = select(District.id, District.slug, District.serial, District.chain)
     District.slug
 )
 _PLANS = (
-    select(Plan.id, Plan.digest, Plan.size, Plan.first_serial, Plan.chain)
+    select(
+        Plan.id,
+        Plan.digest,
+        Plan.size,
+        Plan.first_serial,
+        Plan.chain,
+        Plan.kind,
+        Plan.approved,
+        Plan.decided_by,
+        type_coerce(Plan.applied_at, String).label("applied"),
+        type_coerce(Plan.decided_at, String).label("decided"),
+        Run.actor,
+    )
+    .join_from(Plan.table, Run.table, Run.id == Plan.applied_run_id, isouter=True)
     .where(Plan.district_id == bindparam("district"), Plan.status == "applied")
     .order_by(Plan.first_serial)
 )

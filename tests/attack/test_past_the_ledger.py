@@ -14,6 +14,7 @@ from core.storage.database import Database
 from sync.acts.purge import purge
 from sync.acts.repair import repair
 from sync.ledger import chain
+from sync.ledger.apply import chain_of
 from sync.ledger.head import heads_of, read_heads
 from sync.views.overview import overview
 from tests.kit.world import World, new_world
@@ -248,6 +249,56 @@ def test_what_is_left_of_an_erased_change_cannot_be_altered(
         value=value, plan=erased[0].plan_id, seq=erased[0].seq,
     )  # fmt: skip
     assert not chain.verify(world.database)["intact"]
+
+
+WHO_AND_WHEN = {
+    "who applied it": "UPDATE runs SET actor = 'mallory' WHERE id = :run",
+    "no run": "DELETE FROM runs WHERE id = :run",
+    "another run": "UPDATE plans SET applied_run_id = 1 WHERE id = :plan",
+    "when": "UPDATE plans SET applied_at = '2020-01-01T00:00:00.000000+00:00' WHERE id = :plan",
+    "who approved it": "UPDATE plans SET decided_by = 'mallory' WHERE id = :plan",
+    "when it was approved": "UPDATE plans SET decided_at = NULL WHERE id = :plan",
+    "that it was approved": "UPDATE plans SET approved = FALSE WHERE id = :plan",
+    "what kind it is": "UPDATE plans SET kind = 'hand' WHERE id = :plan",
+    "what it did besides": "UPDATE plans SET effects = '{\"retire\": [1]}' WHERE id = :plan",
+    "that it was applied": "UPDATE plans SET status = 'rejected' WHERE id = :plan",
+    "its place": "UPDATE plans SET first_serial = first_serial + 1 WHERE id = :plan",
+    "the order of its changes": "UPDATE changes SET seq = 900 - seq WHERE plan_id = :plan",
+    "a change less": "DELETE FROM changes WHERE plan_id = :plan AND seq = 0",
+    "the salt of another": (
+        "UPDATE changes SET salt = (SELECT o.salt FROM changes o WHERE o.plan_id = :plan"
+        " AND o.seq = 1 - changes.seq) WHERE plan_id = :plan AND seq < 2"
+    ),
+    "a change in another plan": "UPDATE changes SET plan_id = 900 WHERE plan_id = :plan",
+}
+
+
+@pytest.mark.parametrize("what", WHO_AND_WHEN)
+def test_who_applied_and_approved_a_plan_and_when_is_part_of_the_chain(
+    world: World, what: str
+) -> None:
+    world.sis.without("st0001", "st0002", "st0003", "st0004", "st0005")
+    world.later(days=1)
+    world.sync(code=10)
+    outcome = world.approve()
+    assert chain.verify(world.database)["intact"]
+    about = {"plan": outcome.plan_ids[0], "run": outcome.run_id}
+    statement = WHO_AND_WHEN[what]
+    write(world, statement, **{key: one for key, one in about.items() if f":{key}" in statement})
+    assert not chain.verify(world.database)["intact"]
+
+
+def test_a_plan_of_an_earlier_version_is_chained_without_who_and_when(world: World) -> None:
+    before = b""
+    for plan in applied(world):
+        before = chain_of(before, plan.id, bytes(plan.digest))
+        write(world, "UPDATE plans SET chain = :chain WHERE id = :id", chain=before, id=plan.id)
+    write(world, "UPDATE districts SET chain = :chain", chain=before)
+    assert chain.verify(world.database)["intact"]
+    world.sis.student("st0100")
+    world.later(days=1)
+    world.sync(code=0)
+    assert chain.verify(world.database)["intact"]
 
 
 # -- the end of the chain

@@ -96,7 +96,10 @@ EVIL = st.text(
     | st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
     min_size=1, max_size=30,
 )  # fmt: skip
-ACTS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+ACTS = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 @settings(max_examples=examples(5, long=300))
@@ -142,6 +145,12 @@ def test_no_name_forges_a_line_acts_on_a_terminal_or_is_a_formula(
         with redirect_stdout(out):
             assert run(["show", "P1", "--format", "csv", "--database", url]) == 0
         assert not ACTS.search(out.getvalue())
+        document = io.StringIO()
+        with redirect_stdout(document):
+            assert run(["users", "springfield", "--json", "--database", url]) == 0
+        assert not ACTS.search(document.getvalue())
+        (user,) = json.loads(document.getvalue())
+        assert [user["given_name"], user["family_name"]] == [*names[:2]]
         rows = list(csv.reader(io.StringIO(out.getvalue())))
         assert len(rows) == 2
         assert not any(re.match(r"\s*[=+\-@\uff0b\uff0d\uff1d\uff20]", cell) for cell in rows[1])
