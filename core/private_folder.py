@@ -23,6 +23,8 @@ from typing import Self
 
 PREFIX = "rostersync-"
 _LOCK = ".in-use"
+_GIVEN = "given"
+"""Where files with names that others chose lie, so that none of them meets our own."""
 _OURS = re.compile(rf"{PREFIX}[0-9a-f]{{16}}|\.{PREFIX}\w{{8}}")
 """The names of finished folders, and of those that are being made: nobody else's are touched."""
 IN_MEMORY = 64 << 20
@@ -48,6 +50,13 @@ class PrivateFolder:
         self.path = made.rename(made.with_name(f"{PREFIX}{secrets.token_hex(8)}"))
         self._nameless: dict[Path, int] = {}
         self._room = IN_MEMORY
+
+    def place(self, name: str, size: int) -> Path:
+        """Return the path of a file that somebody else has named; see ``reserve``."""
+        inner = self.path / _GIVEN
+        inner.mkdir(exist_ok=True)
+        no_name = name in ("", ".", "..") or "/" in name or "\0" in name
+        return self.reserve(inner / ("file" if no_name else name), size)
 
     def reserve(self, path: Path, size: int) -> Path:
         """Return ``path``, a name in this folder, for a file of about so many bytes to be written.

@@ -45,7 +45,7 @@ from connectors.contract.pacing import Pacer
 from connectors.contract.urls import VendorUrl, query_of, segment, with_query
 from connectors.http.client import Answer, PageTooLarge, StatusError, VendorHttp
 from connectors.http.http_connector import HttpConfig, HttpConnector, early_end, failed_check
-from connectors.http.oauth import Basic, Bearer
+from connectors.http.oauth import Basic, Bearer, token_of_vendor
 from core.errors import (
     ConfigError,
     CredentialsRefused,
@@ -364,7 +364,7 @@ class Clever(HttpConnector):
                 hint="Its data is kept. Ask the district whether it still shares with the app.",
             )
         newest = max(found, key=lambda token: token.created)
-        return SecretStr(newest.access_token)
+        return token_of_vendor(newest.access_token)
 
     def _token_list(self, district: str | None = None) -> list[TokenRecord]:
         config = self.config
@@ -481,11 +481,11 @@ class Clever(HttpConnector):
 
 
 def _describe(connector: type[Clever], config: CleverConfig, token: TokenRecord) -> VendorDistrict:
-    one = connector(
-        config.model_copy(
-            update={"token": SecretStr(token.access_token), "district_id": token.owner.id}
-        )
-    )
+    try:
+        own = token_of_vendor(token.access_token)
+    except VendorFailure:
+        return VendorDistrict(token.owner.id, token.owner.id, "unknown")
+    one = connector(config.model_copy(update={"token": own, "district_id": token.owner.id}))
     try:
         district = one._district()
     except (VendorFailure, CredentialsRefused, WrongDistrict):

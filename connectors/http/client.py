@@ -41,6 +41,8 @@ T = TypeVar("T")
 CONNECT_SECONDS = 15.0
 MAX_BODY = 256 * 1024 * 1024
 """Bytes of one answer after decompression. A page of 10,000 users is about 6 MB."""
+MAX_TOKEN_BODY = 1 << 20
+"""Bytes of an answer to a form: a token."""
 MAX_REDIRECTS = 3
 _CHUNK = 1 << 20
 REQUEST_SECONDS = 600.0
@@ -321,12 +323,12 @@ class VendorHttp:
     def _body(self, response: requests.Response, what: str) -> bytes:
         parts: list[bytes] = []
         size = 0
+        most = MAX_TOKEN_BODY if response.request.method == "POST" else self._max_body
         while part := response.raw.read(_CHUNK, decode_content=True):
             size += len(part)
-            if size > self._max_body:
+            if size > most:
                 raise StatusError(
-                    f"{self.vendor} sent more than {self._max_body >> 20} MB in one answer "
-                    f"for {what}.",
+                    f"{self.vendor} sent more than {most >> 20} MB in one answer for {what}.",
                     http_status=response.status_code,
                     hint="Set a smaller page_size for this source.",
                 )

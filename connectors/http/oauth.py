@@ -21,8 +21,10 @@ from pydantic import SecretStr
 from connectors.contract.json_records import UNREADABLE
 from connectors.contract.pacing import Clock
 from connectors.http.client import Answer, Authorizer, StatusError, VendorHttp, http_date
-from core.errors import CredentialsRefused, RetryableError
+from core.errors import CredentialsRefused, RetryableError, VendorFailure
 
+_LONGEST_TEXT = 16_384
+"""Characters of a token; servers refuse longer headers."""
 SignatureMethod = Literal["HMAC-SHA256", "HMAC-SHA1"]
 logging.getLogger("oauthlib").setLevel(logging.WARNING)  # it logs what it signs
 
@@ -238,7 +240,7 @@ class ClientCredentials(Authorizer):
                 raise
             (self._client_id, self._client_secret), self._http = found, None
             answer = self._ask()
-        self._token = SecretStr(answer.access_token)
+        self._token = token_of_vendor(answer.access_token)
         self._until = None
         try:
             seconds = float(answer.expires_in) if answer.expires_in is not None else None
@@ -266,6 +268,16 @@ class ClientCredentials(Authorizer):
                     error.message, hint="Check id, secret and scope."
                 ) from None
             raise
+
+
+def token_of_vendor(token: str) -> SecretStr:
+    """Return a token that a vendor has given out. Raises ``VendorFailure`` if none can be sent."""
+    if not (token and token.isascii() and token.isprintable() and len(token) <= _LONGEST_TEXT):
+        raise VendorFailure(
+            "The token endpoint gave a token that cannot be sent.",
+            hint="Report this to the vendor; it may be over soon.",
+        )
+    return SecretStr(token)
 
 
 def _read_token(answer: Answer) -> TokenAnswer:

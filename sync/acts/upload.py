@@ -172,7 +172,7 @@ def _read_one(
     try:
         with PrivateFolder() as folder:
             original = received_files.unlock(database, row.original or b"")
-            copy = folder.reserve(folder.path / Path(row.title).name, len(original))
+            copy = folder.place(Path(row.title).name, len(original))
             copy.write_bytes(original)
             return reading.read(copy, dry=row.dry, during_pause=False)
     except Busy:
@@ -233,7 +233,7 @@ def _taken_in(path: Path, folder: PrivateFolder) -> Path:
             if file.is_file() and not file.is_symlink() and file.suffix.lower() == ".csv"
         ]  # fmt: skip
         size = sum(file.stat().st_size for file in files)
-        copy = folder.reserve(folder.path / f"{path.resolve().name}.zip", size)
+        copy = folder.place(f"{path.resolve().name}.zip", size)
         with zipfile.ZipFile(copy, "w", zipfile.ZIP_DEFLATED) as archive:
             for file in files:
                 archive.write(file, file.name)
@@ -241,7 +241,7 @@ def _taken_in(path: Path, folder: PrivateFolder) -> Path:
     if not path.is_file():
         raise UsageError(f"There is no file {path.name}.", hint="Check the path.")
     try:
-        copy = folder.reserve(folder.path / path.name, path.stat().st_size)
+        copy = folder.place(path.name, path.stat().st_size)
         return Path(shutil.copyfile(path, copy))
     except OSError as problem:
         raise FileRefused(

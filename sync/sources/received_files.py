@@ -299,7 +299,7 @@ def unlock(database: Database, token: bytes) -> bytes:
 
     try:
         return _fernet(database).decrypt(bytes(token))  # type: ignore[no-any-return, unused-ignore]
-    except InvalidToken:
+    except (InvalidToken, TypeError):  # SQLite keeps a text in a column of bytes, too
         raise ConfigError(
             "A waiting upload cannot be decrypted: the key of the installation has changed.",
             hint="Set ROSTERSYNC_KEY to the former key, or upload the file again.",

@@ -6,6 +6,7 @@ leaves, nothing is told of what stood in its errors, and once it has come to its
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -194,6 +195,47 @@ def test_a_server_that_makes_no_sense_at_all_is_its_sources_failure(
     attacked.sync(code=0)
     for spoil in some(EVERYWHERE, dialect).values():
         prove(attacked, spoil, codes={12})
+
+
+def token(**more: Any) -> Spoil:
+    """Give out another token."""
+    answer = {"access_token": "t0ken", "token_type": "bearer", "expires_in": 3600, **more}
+    return at_the_token(Answer(body=json.dumps(answer).encode()))
+
+
+def at_the_token(given: Answer) -> Spoil:
+    return lambda asked, answer: given if asked.what == "token" else answer
+
+
+TOKENS = {
+    "forges_a_header": token(access_token="a\r\nX-Forged: 1"),
+    "is_not_ascii": token(access_token="\u043a\u043b\u044e\u0447"),
+    "is_empty": token(access_token=""),
+    "is_a_number": token(access_token=5),
+    "is_very_long": token(access_token="x" * 100_000),
+    "holds_for_5000_digits": at_the_token(
+        Answer(200, b'{"access_token": "t0ken", "expires_in": ' + b"9" * 5_000 + b"}")
+    ),
+    "holds_for_less_than_nothing": token(expires_in=-5),
+    "is_nested_deep": at_the_token(Answer(200, DEEP)),
+    "is_not_utf8": at_the_token(Answer(200, b'{"access_token": "\xff"}')),
+    "unpacks_into_much": at_the_token(
+        Answer(200, gzip.compress(b" " * 5_000_000)).add("Content-Encoding", "gzip")
+    ),
+    "is_an_error_with_a_name": at_the_token(
+        Answer(400, json.dumps({"error": NAME, "error_description": NAME}).encode())
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", ["gg4l", "oneroster12"])
+def test_what_a_token_endpoint_serves_is_its_sources_failure_at_most(
+    attack: Attack, dialect: str
+) -> None:
+    attacked = attack(dialect)
+    attacked.sync(code=0)
+    for name, spoil in TOKENS.items():
+        prove(attacked, spoil, codes={14} if name == "is_an_error_with_a_name" else {0, 12})
 
 
 @pytest.mark.parametrize("dialect", ["classlink", "oneroster", "oneroster12"])

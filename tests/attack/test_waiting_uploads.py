@@ -198,6 +198,36 @@ def test_programs_that_start_at_once_sweep_nothing_of_one_another(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "title = '..'", "title = ''", "title = '/'", "title = 'a/../../b.csv'", "title = '.in-use'",
+        "original = 'x'", "scope = 'x'", "source_id = 99", "source_id = NULL", "type = 'nope'",
+        "size = -1", "status = 'PROCESSING'",
+    ],
+)  # fmt: skip
+def test_no_row_of_the_list_of_files_stops_the_scheduled_sync(
+    store: Database, tmp_path: Path, spoilt: str
+) -> None:
+    district(store, tmp_path, more=PAUSE)
+    give(store, tmp_path, people(range(4)), now=summer)
+    with store.write() as connection:
+        connection.execute(text(f"UPDATE uploads SET {spoilt}"))
+    read_waiting(store, S, now=autumn)
+    (one,) = listed(store).values()
+    assert one["status"] in (received_files.PROCESSED, received_files.FAILED)
+
+
+@pytest.mark.parametrize("name", [".in-use", "given", "b\u202e.csv", "a\nb.csv", "\u00fc" * 120])
+def test_no_name_of_an_upload_meets_a_file_of_ours(
+    store: Database, tmp_path: Path, name: str
+) -> None:
+    district(store, tmp_path)
+    path = tmp_path / name
+    path.write_text(people(range(4)))
+    assert upload_file(store, S, path, actor="secretary").status == received_files.PROCESSED
+
+
 # -- copies in clear
 
 
