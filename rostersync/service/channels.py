@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -37,18 +40,35 @@ def severity_of(topic: str, state: Any) -> Severity:
     return Severity.WARNING if kind in _WARNINGS else Severity.INFO
 
 
+SECONDS = 60.0
+"""How long all channels of a message together may take. One that answers a byte at a time never
+ends by itself."""
+
+
 def by_apprise(addresses: Sequence[str], title: str, body: str, severity: Severity) -> bool:
-    """Send by https://github.com/caronc/apprise: mail, Slack, Teams, a webhook (``json://``)."""
+    """Send by https://github.com/caronc/apprise: mail, Slack, Teams, a webhook (``json://``).
+
+    Return whether one of the channels took the message in time; none holds up another.
+    """
+    reached: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # its plugins' own affair
         import apprise  # imported late: it costs half a second
 
         logging.getLogger("apprise").setLevel(logging.CRITICAL)  # an address is a secret
-        reached = False
-        for address in addresses:
-            channel = apprise.Apprise()
-            if channel.add(address) and channel.notify(
-                body=body, title=title, notify_type=apprise.NotifyType(severity.value)
-            ):
-                reached = True
-    return reached
+
+        def send(address: str) -> None:
+            with suppress(Exception):  # whatever a channel does, the sync goes on
+                channel = apprise.Apprise()
+                if channel.add(address) and channel.notify(
+                    body=body, title=title, notify_type=apprise.NotifyType(severity.value)
+                ):
+                    reached.append(address)
+
+        senders = [threading.Thread(target=send, args=(one,), daemon=True) for one in addresses]
+        for sender in senders:
+            sender.start()
+        until = time.monotonic() + SECONDS
+        for sender in senders:
+            sender.join(max(0.0, until - time.monotonic()))
+        return bool(reached)

@@ -165,3 +165,15 @@ def test_a_forged_note_of_a_set_moves_nothing(
     assert sync(database, slug).exit_code == 0
     assert treasure.read_bytes() == TREASURE
     assert Entry("treasure", 1, 1.0) not in LocalInbox(drop).listing()
+
+
+def test_a_link_in_place_of_a_lock_is_not_written_through(
+    store: Database, tmp_path: Path, drop: Path, treasure: Path
+) -> None:
+    slug = district(store, tmp_path, 'inbound = "drop"\nsettle_seconds = 0')
+    for word in ("lock", "due"):
+        Path(f"{store.url.database}.{word}-1").symlink_to(treasure)
+    put(drop, "people.csv", people(range(3)))
+    with pytest.raises(OSError, match="symbolic links"):
+        sync(store, slug)
+    assert treasure.read_bytes() == TREASURE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ import pytest
 
 from core.errors import CredentialsRefused, VendorFailure
 from core.failpoints import at_failpoints
-from rostersync.service import notify
+from rostersync.service import channels, notify
 from rostersync.service.channels import Severity
 from sync.acts import pause
 from sync.sources.health import resume_source
@@ -209,10 +210,16 @@ def test_a_person_who_returns_ends_the_held_plan_without_a_message(town: Town) -
 @pytest.fixture
 def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     heard: list[dict[str, Any]] = []
+    over = threading.Event()
 
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            if self.path.endswith("/drip"):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                while not over.wait(0.2):
+                    self.wfile.write(b"X-More: 1\r\n")
+                return
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -224,9 +231,21 @@ def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"json://127.0.0.1:{server.server_port}/hook", heard
+    over.set()
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_a_webhook_that_drips_holds_up_neither_the_sync_nor_the_others(
+    webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, heard = webhook
+    monkeypatch.setattr(channels, "SECONDS", 4.0)
+    began = time.monotonic()
+    assert channels.by_apprise([f"{url}/drip", url], "a title", "so", channels.Severity.INFO)
+    assert time.monotonic() - began < 20
+    assert len(heard) == 2
 
 
 def test_the_districts_and_the_operators_webhook_hear_of_a_held_plan(
