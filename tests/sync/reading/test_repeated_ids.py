@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from core.storage.database import Database
 from sync.reading.repeated_ids import contradiction
+from tests.kit.sizes import examples
 from tests.kit.town import P, Town, child
 
 
@@ -127,7 +128,7 @@ _ROW = st.builds(
 )
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(10, long=300))
 @given(
     days=st.lists(st.lists(_ROW, min_size=1, max_size=5), min_size=1, max_size=2),
     seed=st.integers(0, 99),
