@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def fitted(
     from rich.cells import cell_len
 
     columns = [[head, *column] for head, *column in zip(heads, *cells, strict=True)]
-    least = [max(cell_len(w) for c in column for w in c.split() or [""]) for column in columns]
+    least = [max(cell_len(w) for c in column for w in _words(c)) for column in columns]
     wanted = [max(cell_len(w) for c in column for w in c.split("\n")) for column in columns]
     left = list(range(len(heads)))
     while len(left) > 1 and sum(least[one] + _GAP for one in left) - _GAP > room:
@@ -88,6 +89,13 @@ def fitted(
         spare -= more
     return widths
 
+
+def _words(cell: str) -> list[str]:
+    """Return the words of a cell as rich folds it: spaces at its start belong to the first."""
+    return _WORD.findall(cell) or [""]
+
+
+_WORD = re.compile(r"^\s*\S+|\S+")
 
 LONG_TABLE = 100
 """Rows past which a table is laid out by us, if it fits: rich takes a second for a thousand."""

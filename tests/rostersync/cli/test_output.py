@@ -226,6 +226,16 @@ def test_no_table_splits_a_word_however_narrow_the_window(
         assert max(cell_len(line.rstrip()) for line in table_lines) <= width
 
 
+def test_a_cell_that_begins_with_a_space_is_not_split() -> None:
+    out = io.StringIO()
+    one = door.Door()
+    one.__dict__["out"] = Console(file=out, width=12, highlight=False, emoji=False)
+    room.table(one, ["a", "b"], [("1234567", " 89")], empty="")
+    assert not {"8", "9"} & set(out.getvalue().split()), (
+        "the column is left out, not its cell split"
+    )
+
+
 @pytest.mark.usefixtures("_hostile")
 def test_an_id_is_whole_on_a_terminal_of_eighty_columns(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
