@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from core.storage.database import Database
 from sync.views.why import why
 from tests.kit.fixtures import NewWorld
+from tests.kit.sizes import examples
 from tests.kit.town import P, Town, child
 from tests.kit.world import World
 
@@ -212,7 +213,7 @@ def _groups(entries: list[P]) -> set[frozenset[str]]:
     return found
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(entries=st.lists(_ENTRY, min_size=2, max_size=6), seed=st.integers(0, 9))
 def test_who_is_one_person_on_the_first_day_depends_on_what_entries_say_alone(
     database: Database, tmp_path_factory: pytest.TempPathFactory, entries: list[P], seed: int
@@ -238,7 +239,7 @@ def test_who_is_one_person_on_the_first_day_depends_on_what_entries_say_alone(
     assert told[0] == told[1], "what becomes of somebody depends on the order of the rows"
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(entries=st.lists(_ENTRY, min_size=2, max_size=4))
 @example(entries=[  # the last is the second one again, who is asked about because of the first
     P("", "Jane", "Doe", ident="2", role="teacher"),

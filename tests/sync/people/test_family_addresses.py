@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from core.storage.database import Database
 from sync.run.find import district_row
 from sync.views import plans
+from tests.kit.sizes import examples
 from tests.kit.town import P, Town, child
 
 FAMILY = "the.smiths@a.example"
@@ -121,7 +122,7 @@ def test_the_names_of_one_who_shares_an_address_are_asked_about(
     assert [row.reason for row in town.conflicts()] == ["email_of_another"]
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(
     days=st.lists(
         st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=3),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.models import without_zeros
 from core.storage.database import Database
+from tests.kit.sizes import examples
 from tests.kit.town import Town, child
 
 
@@ -62,7 +63,7 @@ def test_two_who_have_the_number_but_for_its_zeros_are_asked_about(town: Town) -
     assert town.user("x", "second") is None
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(numbers=st.lists(st.integers(1, 40), min_size=1, max_size=5, unique=True),
        width=st.integers(2, 6), addresses=st.booleans())  # fmt: skip
 def test_whose_very_ids_lost_their_zeros_stay_who_they_are(
@@ -87,7 +88,7 @@ def test_whose_very_ids_lost_their_zeros_stay_who_they_are(
         assert len(town.users("active")) == len(numbers) + 1
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @given(
     numbers=st.lists(st.integers(1, 40), min_size=1, max_size=5, unique=True),
     width=st.integers(2, 6),

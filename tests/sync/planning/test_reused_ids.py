@@ -22,6 +22,7 @@ from core.storage.database import Database
 from sync.acts.approval import approve_plan
 from sync.acts.undo import undo_run
 from sync.people.conflicts import resolve
+from tests.kit.sizes import examples
 from tests.kit.town import P, Town
 from tests.kit.town import child as town_child
 
@@ -416,7 +417,7 @@ _REUSES = st.sampled_from(["stranger", "swap", "ring", "next", "same"])
 _LATER = st.sampled_from(["nothing", "the next one leaves", "somebody has the same keys"])
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @example(  # as it was found
     ways=[("stranger", "nothing")] * 3 + [("swap", "nothing")], answers=["new"], grace=False
 )
@@ -494,7 +495,7 @@ def answer_all(town: Town, answers: Iterator[str]) -> bool:
 _WAYS = st.sampled_from(["stranger", "swap", "ring", "rename", "same", "gone"])
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(5, long=100))
 @example(ways=["ring"], answers=["open", *["new"] * 7], archived=False)
 @given(
     ways=st.lists(_WAYS, min_size=1, max_size=4),
