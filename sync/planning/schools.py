@@ -161,7 +161,8 @@ class _SchoolPlanner:
                 known.setdefault(record.target, []).append(record)
                 self.found.ids[record.source_id, record.external_id] = record.target
         self._keep_those_in_use(records)
-        for school_id in sorted(known):
+        # one whose row was deleted past the ledger is put back by a repair, and left until then
+        for school_id in sorted(known.keys() & self.schools.keys()):
             archived = self.schools[school_id].status == "archived"
             if any(record.open or (archived and record.kept) for record in known[school_id]):
                 self._known(self.schools[school_id], known[school_id])
@@ -179,7 +180,7 @@ class _SchoolPlanner:
         """
         gone = [
             record for record in records
-            if record.target is not None and not record.present
+            if record.target in self.schools and not record.present
             and (record.held or self.schools[record.target].status == "archived")
         ]  # fmt: skip
         if not gone:

@@ -1,4 +1,7 @@
-"""What a machine or a file can cause is a sentence that says what to do, never a bug."""
+"""What a machine or a file can cause is a sentence that says what to do, never a bug.
+
+One file, because each of its tests is one more thing that a machine or a file can do.
+"""
 
 from __future__ import annotations
 
