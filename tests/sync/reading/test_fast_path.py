@@ -290,7 +290,7 @@ def test_an_unchanged_row_that_is_contradicted_later_is_listed_too(
 
 
 def test_an_unchanged_row_shows_that_a_source_serves_people(template: Path) -> None:
-    """A delta after a reading that left nothing in evidence: nobody has a role that is known (F19)."""
+    """A delta after a reading that left nothing in evidence: nobody has a known role (F19)."""
     contact = {"id": "a", "n": "Ash", "s": None, "r": "contact", "e": None, "x": None}
     day = Day([], [contact], page_size=1)
     assert_the_same(template, [day, replace(day, delta=True)], Paper, rows=1)
