@@ -33,10 +33,8 @@ def left_open(connection: Connection, slug: str, now: datetime) -> Json:
         source.name: skipped(connection, source.id)
         for source in sources_in_force(connection, district.id)
     }
-    grace = calendar.settings.grace
-    in_grace = 0
-    if grace.days or grace.fetches > 1:
-        in_grace = sum(1 for _ in leaving(connection, calendar, now))
+    # also without a grace of days: who is deleted in a file of changes waits for a whole one
+    in_grace = sum(1 for _ in leaving(connection, calendar, now))
     told: Json = {
         "unusable_rows": {name: one.of for name, one in found.items() if one.of},
         "left_out_values": {name: one.left_out for name, one in found.items() if one.left_out},

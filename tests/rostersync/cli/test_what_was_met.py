@@ -44,3 +44,25 @@ def test_the_notes_of_a_reading_are_told_and_people_have_the_ids_of_their_source
         (record,) = user["external_ids"]
         assert record["source"] == "sis"
         assert user["email"] == f"{record['external_id']}@springfield.example"
+
+
+def test_a_reading_of_changes_tells_how_many_were_called_deleted(cli: Cli, tmp_path: Path) -> None:
+    """They stay until a whole reading proves it, and the run says that they are about to leave."""
+    folder = Folder(tmp_path)
+    everybody = students(*range(8))
+    folder.write(everybody)
+    cli("load", str(folder.file))
+    assert cli("sync", D).code == 0
+    folder.write(everybody[:3])
+    manifest, file = folder.roster / "manifest.csv", folder.roster / "users.csv"
+    manifest.write_text(manifest.read_text().replace("file.users,bulk", "file.users,delta"))
+    header, *rows, _ = file.read_text().split("\n")
+    gone = [row.replace(",,,", ",tobedeleted,,", 1) for row in rows[:2]]
+    file.write_text("\n".join([header, *gone, rows[2], ""]))
+    called = cli("sync", D)
+    assert called.code == 0
+    assert f"2 people leave when their grace ends: rostersync users {D} --leaving" in called.out
+    assert len(cli("users", D, "--leaving", "--json").document) == 2
+    assert cli("sync", D, "--json").document["left_open"] == {"leaving_people": 2}
+    assert len(cli("users", D, "--status", "active", "--json").document) == 8
+    assert cli("sync", D, "--json").document["certificates"]["sis"]["incremental"]
