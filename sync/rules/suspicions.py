@@ -77,7 +77,7 @@ def _is_renamed(profile: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     names = [profile.get(name) for name in ("given_name", "family_name")]
     wanted = [after.get(name, profile.get(name)) for name in ("given_name", "family_name")]
     old, new = words_of(names), words_of(wanted)
-    return bool(old) and bool(new) and not old & new
+    return bool(old) and any(wanted) and not old & new  # new names may be signs: ***
 
 
 def words_of(names: Sequence[str | None]) -> set[str]:

@@ -57,6 +57,7 @@ SPOILT: dict[str, tuple[str, Callable[[int], Values]]] = {
         "renamed", lambda number: {"given_name": f"G{number}", "family_name": f"F{number}"}
     ),
     "another school": ("moved", lambda number: {"school": "grant"}),
+    "masked names": ("renamed", lambda number: {"given_name": "***", "family_name": "***"}),
     "no school": ("moved", lambda number: {"school": None}),
     "a vendor's domain": (
         "outside_domains", lambda number: {"email": f"s{number}@vendor.example"}

@@ -52,6 +52,14 @@ def test_case_accents_and_signs_are_no_other_name() -> None:
     assert kinds(before, {"given_name": "X", "family_name": "WRONG"}) == {"renamed"}
 
 
+def test_names_of_signs_only_are_other_names_and_real_ones_after_them_are_not() -> None:
+    masked = {"given_name": "***", "family_name": "\u2022\u2022\u2022"}
+    named = {"given_name": "Ana", "family_name": "Lima"}
+    assert kinds(named, masked) == {"renamed"}
+    assert kinds(masked, named) == set()
+    assert kinds(named, {"given_name": None, "family_name": None}) == {"blanked"}
+
+
 def test_a_person_of_one_name_is_renamed_too() -> None:
     alone = {"profile": {"given_name": None, "family_name": "Sukarno"}}
     assert kinds({"family_name": "Sukarno"}, {"family_name": "WRONG"}, **alone) == {"renamed"}
