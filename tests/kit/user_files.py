@@ -35,17 +35,18 @@ def district(
     *,
     connector: str = "user_csv",
     more: str = "",
+    slug: str = "springfield",
 ) -> str:
     """Load a district with one file source; return its slug."""
     file = folder / "district.toml"
     file.write_text(
-        '[[district]]\nslug = "springfield"\nname = "Springfield USD"\n'
+        f'[[district]]\nslug = "{slug}"\nname = "Springfield USD"\n'
         'timezone = "America/Chicago"\nemail_domains = ["springfield.example"]\n'
         f'{more}\n[[district.source]]\nname = "people"\nconnector = "{connector}"\n'
         f"[district.source.config]\n{config}\n"
     )
     load_district_file(database, file)
-    return "springfield"
+    return slug
 
 
 def active(database: Database) -> int:

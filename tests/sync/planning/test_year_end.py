@@ -6,18 +6,24 @@ After any other pause the guarded run judges once, and then the limits do: nobod
 from __future__ import annotations
 
 import itertools
-from datetime import date, timedelta
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from core.storage.database import Database
 from sync.acts.pause import pause_district, resume_district
+from sync.engine import sync_district
+from sync.run.outcome import Outcome
 from tests.kit.fixtures import NewTown
 from tests.kit.school_year import Town, classes, filled, staff
 from tests.kit.sizes import examples
+from tests.kit.user_files import HEADER, district, row
 
 DAY = timedelta(days=1)
 LEAVERS = {f"s1-g06-{n:04}" for n in range(2)}
@@ -156,3 +162,42 @@ def test_they_wait_just_when_the_pause_covers_the_end_of_the_year_or_the_day_aft
     assert town.archived == set()
     if not turns:
         assert town.held() == {"archive": LEAVERS}
+
+
+@settings(max_examples=examples(2, long=60), phases=[Phase.explicit, Phase.generate])
+@given(years=st.lists(st.integers(2024, 2030), min_size=14, max_size=24), gone=st.data())
+@example(years=[2026] * 20 + [2028] * 20, gone=None)
+def test_s8_only_who_has_graduated_leaves_unasked_in_the_first_sync_after_the_summer(
+    database: Database, tmp_path: Path, years: list[int], gone: Any
+) -> None:
+    folder = tmp_path / f"s8-{next(_numbers)}"
+    folder.mkdir()
+    slug = district(
+        database, folder, 'path = "people.csv"', slug=folder.name,
+        more='pause = [{ start = "06-15", end = "08-10" }]',
+    )  # fmt: skip
+    absent = set(  # half of a role may go from a file, and not more (F6)
+        range(20) if gone is None
+        else gone.draw(st.sets(st.integers(0, len(years) - 1), max_size=len(years) // 2))
+    )  # fmt: skip
+
+    def sync(day: str, people: Iterable[int]) -> Outcome:
+        lines = [
+            row(n, "student", firstname=f"Ana{n}", lastname="Lima", gradyear=str(years[n]))
+            for n in people
+        ]
+        (folder / "people.csv").write_text("\n".join([HEADER, *lines, ""]))
+        at = datetime.fromisoformat(f"{day}T12:00:00+00:00")
+        return sync_district(database, slug, actor="x", now=lambda: at)
+
+    assert sync("2026-06-12", range(len(years))).status == "applied"
+    outcome = sync("2026-08-11", (n for n in range(len(years)) if n not in absent))
+    graduates = {n for n in absent if years[n] <= 2026}
+    with database.read() as connection:
+        query = text(
+            "SELECT u.given_name FROM users u JOIN districts d ON d.id = u.district_id"
+            " WHERE d.slug = :slug AND u.status = 'archived'"
+        )
+        archived = set(connection.execute(query, {"slug": slug}).scalars())
+    assert archived == {f"Ana{n}" for n in graduates}
+    assert outcome.exit_code == (10 if absent - graduates else 0), outcome
