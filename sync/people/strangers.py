@@ -32,23 +32,30 @@ def strangers_of(user: UserView, aliases: Mapping[str, str]) -> list[RecordView]
         if record.held is not None
         and record.speaks
         and record.cause != "settings"
-        and is_stranger(record.data, user.profile, aliases)
+        and is_stranger(record.data, user.profile, aliases, record.external_id)
     ]
 
 
-def is_stranger(data: UserData, profile: Mapping[str, Any], aliases: Mapping[str, str]) -> bool:
+def is_stranger(
+    data: UserData, profile: Mapping[str, Any], aliases: Mapping[str, str], key: str
+) -> bool:
     """Say whether a record has nothing in common with a profile, though both have a name.
 
     No word of the one's names is among the other's, and no address, username or number is the same.
+    A number or username that is the id itself (``key``) says nothing: whose the id is, is the
+    question.
     """
     if data.family_name and data.family_name == profile["family_name"]:  # almost everybody
         return False
     names, known = _words(vars_of(data)), _words(profile)
     if not names or not known or names & known:
         return False
+    own = {key.casefold(), key.rpartition(":")[2].casefold()}  # some put a word before the id
+    numbers = _numbers(vars_of(data)) & _numbers(profile)
+    usernames = _folded(data.username) & _folded(profile["username"])
     return not (
-        _numbers(vars_of(data)) & _numbers(profile)
-        or _folded(data.username) & _folded(profile["username"])
+        numbers - {without_zeros(one) for one in own}
+        or usernames - own
         or _addresses(data.email, aliases) & _addresses(profile["email"], aliases)
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, text, update
 
 from core.models import Kind, UserStatus
-from core.storage.schema import Change, Conflict, Link, Record
+from core.storage.schema import Change, Conflict, Link, Record, User
 from core.storage.stored import from_json, utc_text
 from sync.ledger.domain_moves import read_aliases
 from sync.people import conflicts
@@ -167,6 +167,7 @@ class ReusedIds:
             over = {**about, "source": source, "now": utc_text(work.now)}
             connection.execute(_CLOSE_OVER, over)
         asked: set[int] = set()
+        leavers = _leavers_by_name(connection, sources) if rows else {}
         for row in rows:
             if row.record_id in asked:
                 continue
@@ -175,9 +176,12 @@ class ReusedIds:
                 asked.add(row.other_record)
                 with_it = {**about, "record": row.other_record, "decided_at": work.now}
                 connection.execute(_ASKED_WITH, with_it)
-            self._ask(work, connection, row)
+            self._ask(work, connection, row, leavers.get(row.is_now, ()))
 
-    def _ask(self, work: Workspace, connection: Connection, row: Any) -> None:
+    def _ask(
+        self, work: Workspace, connection: Connection, row: Any, leavers: Sequence[str]
+    ) -> None:
+        """Ask whose a record is. Who would leave and has its names may be the person: they stay."""
         users, asked = [row.target_id], {"names": row.is_now}
         if row.other_record is not None:
             users.append(row.other_target)
@@ -186,6 +190,8 @@ class ReusedIds:
             }  # fmt: skip
         elif row.namesake is not None:
             users.append(row.namesake)
+        users += [user for user in leavers if user not in users]
+        work.tables.conflict_people.add(work.database, [(user,) for user in leavers])
         data = connection.execute(_LINKED, {"record": row.record_id}).one().data
         own = work.own.get(row.source_id, frozenset())
         new = traits_of([decode_user(data)], self.aliases, row.source_id, own)
@@ -217,6 +223,15 @@ class ReusedIds:
         """Hold both sides of a record that goes over, if one is held."""
         while self.comes_from and tables.holds.connection.execute(_HOLD_BOTH).rowcount:
             pass
+
+
+def _leavers_by_name(connection: Connection, sources: Sequence[int]) -> dict[str, list[str]]:
+    """Return full name → the active users who have it and whose own record is gone."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(_LEAVERS, {"sources": list(sources)}):
+        names = {"given_name": row.given_name, "family_name": row.family_name}
+        found[full_name(names)].append(row.id)
+    return found
 
 
 def without(
@@ -269,6 +284,20 @@ _ASKED_WITH = (  # two that were swapped are one question
         Conflict.record_id == bindparam("record"),
     )
     .values(status="gone")
+)
+_LEAVERS = (
+    select(User.id, User.given_name, User.family_name)
+    .distinct()
+    .join_from(Record.table, Link.table, Link.record_id == Record.id)
+    .join(User.table, User.id == Link.target_id)
+    .where(
+        Record.source_id.in_(bindparam("sources", expanding=True)),
+        Record.kind == "user",
+        ~Record.present,
+        Link.held,
+        User.status == "active",
+    )
+    .order_by(User.id)
 )
 _ACTIONS = (
     select(Change.action)

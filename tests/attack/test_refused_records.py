@@ -1,6 +1,7 @@
-"""A record of a server that cannot be used never archives its person (F5, F12).
+"""A record that cannot be used, or has the id of another, archives nobody (F5, F12, I13).
 
 Whatever is wrong with the record of somebody whom a server still serves: they stay, as they were.
+Under the id of somebody else, in whatever form, no account changes its owner.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from hypothesis import strategies as st
 
 from core.storage.database import Database
 from tests.attack.conftest import Attacked
+from tests.attack.forms import NAMED_FORMS
 from tests.attack.hostile import DIALECTS, people
+from tests.attack.test_one_standard import Make, make
 from tests.kit.sizes import examples
+
+__all__ = ["make"]
 
 PEOPLE = 24
 Fault = Callable[[dict[str, Any]], Any]
@@ -127,3 +132,54 @@ def test_f12_whoever_is_served_stays_whatever_is_wrong_with_their_record(
         assert outcome.exit_code == (12 if keyless else 0), outcome
 
     prove()
+
+
+# --- the id of another ----------------------------------------------------------------------------
+
+
+def named(make: Make, form: str) -> Any:
+    """Return a district in which everybody has names of their own."""
+    roster = make(form, PEOPLE)
+    for number, person in enumerate(roster.people):
+        person |= {"given": f"Ana{number}", "family": f"Lima{number}"}
+    roster.sync(code=0)
+    return roster
+
+
+def unchanged(roster: Any, before: dict[str, Any]) -> bool:
+    return bool(roster.world.users() == before)
+
+
+@pytest.mark.parametrize("form", NAMED_FORMS)
+def test_i13_three_ids_that_go_round_are_asked_about(make: Make, form: str) -> None:
+    """A number or a username that is the id itself says nothing of whose the id is."""
+    roster = named(make, form)
+    before = roster.world.users()
+    one, two, three = roster.people[3:6]
+    one["id"], two["id"], three["id"] = two["id"], three["id"], one["id"]
+    for _ in range(2):
+        roster.sync(code=0)
+        assert unchanged(roster, before)
+        assert [reason for _, _, reason, _ in roster.world.conflicts()] == ["reused_id"] * 3
+
+
+@pytest.mark.parametrize("form", NAMED_FORMS)
+def test_i13_whoever_has_the_id_of_somebody_who_left_stays_until_a_person_has_answered(
+    make: Make, form: str
+) -> None:
+    roster = named(make, form)
+    before = roster.world.users()
+    third = roster.world.id_of(
+        {"clever_csv": "student:", "user_csv": "id:"}.get(form, "") + "p00003"
+    )
+    del roster.people[4]
+    roster.people[3]["id"] = "p00004"
+    for _ in range(2):
+        roster.sync(code=0)
+        assert unchanged(roster, before)
+    ((conflict, _, reason, candidates),) = roster.world.conflicts()
+    assert reason == "reused_id"
+    assert third in candidates
+    roster.world.resolve(conflict, link=third)
+    roster.sync()
+    assert roster.world.users()[third]["status"] == "active"
