@@ -368,8 +368,8 @@ class Connector(ABC):
     def trace(self, stream: str, raw: bytes) -> Trace | None:
         """Return what a row that cannot be used says of its person, or None. Raises nothing.
 
-        Asked only for rows of people under a key that the source did not have: their person has no
-        row under the former key, and must not leave because of that.
+        Their key may be new, or another person's: then their person has no row under the former
+        key, and must not leave because of that.
         """
         return None
 

@@ -1,8 +1,9 @@
-"""Rows refused under a key that the source does not have: their people stay (F12).
+"""Rows refused that may have another key than their person's: their people stay (F12).
 
 A row with an address in a wrong domain, or a faulty row at another school, does not have the key
-under which its person was known. Used by ``sync/reading/absence.py`` before anybody counts as
-missing; works on the stage only.
+under which its person was known. A row with the key of somebody else is refused together
+with theirs, because the two contradict each other. Used by ``sync/reading/absence.py`` before
+anybody counts as missing; works on the stage only.
 """
 
 from __future__ import annotations

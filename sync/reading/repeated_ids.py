@@ -210,10 +210,12 @@ class RepeatedIds:
             return bare
         unreadable = (kind, stream, key, State.UNREADABLE, *(None,) * 8)
         if any(row.state == State.UNREADABLE for row in rows):
+            self._speak(rows[0], said)
             return unreadable
         wrong = contradiction(said, "name" if kind == Kind.SCHOOL else None)
         if wrong is not None:
             self._list(rows, wrong, met=met)
+            self._speak(rows[0], said)
             return unreadable
         whole = united(said)
         if kind == Kind.SCHOOL:
@@ -240,6 +242,7 @@ class RepeatedIds:
             wrong = contradiction([one for one, _ in said])
             if wrong is not None:
                 self._list(rows, wrong, met=met)
+                self._speak(rows[0], [one for one, _ in said])
                 return (*about, None, State.UNREADABLE, None, None, None)
             whole = united([one for one, _ in said])
         else:  # a row of roles: which of them it is must not depend on their order
@@ -253,6 +256,14 @@ class RepeatedIds:
                 about if kept else None,
             )  # fmt: skip
         return (*about, owner, State.DATA, None, None, msgspec.json.encode(whole).decode())
+
+    def _speak(self, row: _Row, said: Sequence[Mapping[str, Any]]) -> None:
+        """Note whose names rows have that are not used: one may have the id of another (F12)."""
+        if self.connector.streams[row.stream] is not Kind.USER:
+            return
+        names = {(one.get("given_name") or "", one.get("family_name") or "") for one in said}
+        facts = [(row.stream, None, *one, False, row.file, row.line) for one in sorted(names)]
+        self.stage.refused.add(self.stage.database, facts)
 
     def _list(self, rows: Sequence[_Row], wrong: str, *, met: bool) -> None:
         self._find(

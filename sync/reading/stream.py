@@ -345,7 +345,7 @@ class Stream:
             expected = {key for key in passed if once[key] == 1} - early - self.left.touched
         met: set[str] = set()
         unusable: list[tuple[int, str, SkipRecord]] = []
-        refused: list[tuple[int, SkipRecord]] = []
+        refused: list[tuple[int, bool]] = []
         doubted: list[tuple[int, str, SkipRecord]] = []
         table = self.stage.parts if self.joined else self.stage.entries
         with table.adding(self.stage.database) as put:
@@ -361,8 +361,9 @@ class Stream:
                 except SkipRecord as error:
                     unusable.append((row, key, error))
                     rows.prints[row] = VOID
-                    if key not in known and not self.known.empty:
-                        refused.append((row, error))
+                    if not self.known.empty:
+                        doubtful = key not in known and isinstance(error, DoubtfulKey)
+                        refused.append((row, doubtful))
                     facts = self._bare(key, State.UNREADABLE)
                 self.under_way.seq += 1
                 if key in expected and facts[STATE] is State.SEEN:
@@ -451,14 +452,16 @@ class Stream:
             return (self.name, key, None, state, None, None, None)
         return (self.kind.value, self.name, key, state, *NOTHING)
 
-    def _refused(self, rows: PageRows, refused: Sequence[tuple[int, SkipRecord]]) -> None:
-        """Stage what rows of an unknown key that were refused still say of their person (F12)."""
+    def _refused(self, rows: PageRows, refused: Sequence[tuple[int, bool]]) -> None:
+        """Stage what rows that were refused still say of their person (F12).
+
+        Their key is new, or they may have the key of somebody else.
+        """
         if self.kind is not Kind.USER:
             return
         facts: list[tuple[Any, ...]] = []
-        for row, error in refused:
+        for row, doubtful in refused:
             trace = self.connector.trace(self.name, rows.raw[row])
-            doubtful = isinstance(error, DoubtfulKey)
             if trace is not None or doubtful:
                 said = trace or Trace()
                 place = (rows.page.file, rows.line(row))

@@ -128,10 +128,10 @@ class StagedRefused(
     name="stage_refused",
     columns="stream TEXT, owner TEXT, given TEXT, family TEXT, doubtful BOOLEAN, file TEXT,"
     " line INTEGER",
-    filled_by=("reading/stream.py",),
+    filled_by=("reading/stream.py", "reading/repeated_ids.py"),
     read_by=("reading/refused.py",),
 ):
-    """Rows that were refused under a key that the source does not have, and of whom they speak."""
+    """Rows that were refused, and of whom they speak: their key may be wrong, or another's."""
 
 
 class StagedChunks(

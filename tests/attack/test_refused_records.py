@@ -1,4 +1,4 @@
-"""A record that cannot be used, or has the id of another, archives nobody (F5, F12, I13).
+"""A record that cannot be used, or has the id of another, archives nobody (F5, F12, F14, I13).
 
 Whatever is wrong with the record of somebody whom a server still serves: they stay, as they were.
 Under the id of somebody else, in whatever form, no account changes its owner.
@@ -148,6 +148,22 @@ def named(make: Make, form: str) -> Any:
 
 def unchanged(roster: Any, before: dict[str, Any]) -> bool:
     return bool(roster.world.users() == before)
+
+
+@pytest.mark.parametrize("form", NAMED_FORMS)
+def test_f12_whoever_has_the_id_of_another_stays_and_so_does_the_other(
+    make: Make, form: str
+) -> None:
+    roster = named(make, form)
+    before = roster.world.users()
+    roster.people[3]["id"] = "p00004"
+    for _ in range(2):
+        roster.sync()
+        assert unchanged(roster, before)
+        assert {rule for _, _, rule in roster.world.findings()} == {"contradicting-rows"}
+    roster.people[3]["id"] = "p00003"
+    roster.sync(code=0)
+    assert unchanged(roster, before)
 
 
 @pytest.mark.parametrize("form", NAMED_FORMS)
