@@ -247,7 +247,7 @@ class RepeatedIds:
             whole = united([one for one, _ in said])
         else:  # a row of roles: which of them it is must not depend on their order
             whole, owner = min(said, key=lambda one: (canonical(one[0]), one[1] or ""))
-            other = [r for r in rows if r.data is not None and msgspec.json.decode(r.data) != whole]
+            other = [row for row in rows if _data(row, stored) not in (None, whole)]
             kept = met and stored is not None and msgspec.json.decode(stored.data) != whole
             self._find(
                 other, "repeated-id", "",
@@ -293,6 +293,15 @@ class RepeatedIds:
             stream, key = unchanged
             findings.append((stream, None, None, key, *said))
         self.stage.findings.add(self.stage.database, findings)
+
+
+def _data(row: _Row, stored: _Stored | None) -> Any:
+    """Return what one row of a part says; one that was not parsed says what evidence has."""
+    if row.data is not None:
+        return msgspec.json.decode(row.data)
+    if stored is None or row.state != State.SEEN:
+        return None
+    return msgspec.json.decode(stored.data)
 
 
 def _said(

@@ -240,10 +240,25 @@ def assert_as_if_read_anew(template: Path, days: list[Day], rows: int, **flags: 
             states = [town.state() for town in (fast, slow)]
             faults = [Counter(map(without_place, state.pop("findings"))) for state in states]
             assert faults[0] == faults[1], f"findings after day {number}"
+            leave_out_forgotten_prints(*states)
             assert states[0] == states[1], f"day {number}"
             if currently_in_test_context():
                 found = sum("unknown-role" in fault for fault in faults[0])
                 event(f"faults of joined rows: {found}")
+
+
+def leave_out_forgotten_prints(fast: dict[str, Any], slow: dict[str, Any]) -> None:
+    """Leave out the prints of records whose print is forgotten until their row is read again.
+
+    Another version of the connector forgets it, and the rows of a stream that is absent that day
+    may be known again by the version before.
+    """
+    forgotten = {record[:2] for record in fast["records"] if record[2] == b""}
+    for state in (fast, slow):
+        state["records"] = [
+            (*record[:2], None, *record[3:]) if record[:2] in forgotten else record
+            for record in state["records"]
+        ]
 
 
 def where_it_was_looked_at(finding: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -294,6 +309,19 @@ def test_an_unchanged_row_shows_that_a_source_serves_people(template: Path) -> N
     contact = {"id": "a", "n": "Ash", "s": None, "r": "contact", "e": None, "x": None}
     day = Day([], [contact], page_size=1)
     assert_the_same(template, [day, replace(day, delta=True)], Paper, rows=1)
+
+
+@pytest.mark.parametrize("page_size", [1, 12])
+def test_each_role_whose_id_stands_twice_is_listed_read_anew_or_not(
+    template: Path, page_size: int
+) -> None:
+    ash = {"id": "a", "n": "Ash", "s": None, "r": "student", "e": None, "x": None}
+    own = {"o": "g", "x": None, "s": "s2", "r": "teacher", "id": "r2"}
+    other = {"o": "m", "x": None, "s": "s1", "r": "teacher", "id": "r2"}
+    first = Day([], [ash], roles=[own], page_size=page_size)
+    days = [first, replace(first, roles=[own | {"t": 2}, own | {"t": 2}, other])]
+    assert_as_if_read_anew(template, [*days, days[1]], rows=1)
+    assert_the_same(template, [*days, days[1]], JoinedPaper, rows=1, joined=True)
 
 
 @pytest.mark.parametrize("page_size", [1, 3])
