@@ -97,17 +97,15 @@ def test_3_4_the_same_file_name_may_be_used_each_time(database: Database, tmp_pa
 
 
 def test_3_6_every_field_may_be_edited_by_a_new_file(database: Database, tmp_path: Path) -> None:
+    """All of them in one file would be somebody else under a reused id, and is asked (I13)."""
     give(database, tmp_path, *many(), row(1))
-    give(
-        database, tmp_path, *many(),
-        row(
-            1, firstname="Kim", lastname="Newname", gradyear="2031",
-            email="kim@springfield.example",
-        ),
-    )  # fmt: skip
+    before = person(database, "p001")
+    edited = {"firstname": "Kim", "lastname": "Newname", "gradyear": "2031"}
+    give(database, tmp_path, *many(), row(1, **edited))
+    give(database, tmp_path, *many(), row(1, **edited, email="kim@springfield.example"))
     kim = person(database, "kim")
-    assert (kim["given_name"], kim["family_name"], kim["graduation_year"]) == (
-        "Kim", "Newname", 2031,
+    assert (kim["id"], kim["given_name"], kim["family_name"], kim["graduation_year"]) == (
+        before["id"], "Kim", "Newname", 2031,
     )  # fmt: skip
 
 
