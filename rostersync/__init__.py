@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from connectors.contract import json_records as json_records
     from connectors.contract import masking as masking
+    from connectors.contract import meant as meant
     from connectors.contract import words as words
     from connectors.contract.ahead import ahead as ahead
     from connectors.contract.connector import Capabilities as Capabilities
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from connectors.http.oauth import ClientCredentials as ClientCredentials
     from connectors.http.oauth import OAuth1 as OAuth1
     from connectors.http.oauth import SignatureMethod as SignatureMethod
+    from connectors.http.oauth import token_of_vendor as token_of_vendor
     from connectors.oneroster_standard.reader import ONEROSTER_SCOPES as ONEROSTER_SCOPES
     from connectors.oneroster_standard.reader import OneRosterFields as OneRosterFields
     from connectors.oneroster_standard.reader import OneRosterReader as OneRosterReader
@@ -132,7 +134,7 @@ if TYPE_CHECKING:
     from sync.views.people import UserFilter as UserFilter
 
 _HOMES = {
-    "connectors.contract": "json_records masking words",
+    "connectors.contract": "json_records masking meant words",
     "connectors.contract.ahead": "ahead",
     "connectors.contract.connector": (
         "Capabilities Certificate Check Connector ConnectorConfig FetchRequest Page Part "
@@ -158,7 +160,9 @@ _HOMES = {
         "Action Answer Anonymous Authorizer Forbidden PageTooLarge StatusError VendorHttp"
     ),
     "connectors.http.http_connector": "HttpConfig HttpConnector early_end failed_check",
-    "connectors.http.oauth": "ApiKey Basic Bearer ClientCredentials OAuth1 SignatureMethod",
+    "connectors.http.oauth": (
+        "ApiKey Basic Bearer ClientCredentials OAuth1 SignatureMethod token_of_vendor"
+    ),
     "connectors.oneroster_standard.reader": "ONEROSTER_SCOPES OneRosterFields OneRosterReader",
     "connectors.oneroster_standard.records": "is_whole",
     "core.storage.database": "Database open_database",
