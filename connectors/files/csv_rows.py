@@ -14,6 +14,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from operator import methodcaller
 from typing import NamedTuple
 
 from core.errors import FileRefused, SkipRecord
@@ -49,9 +50,14 @@ def _stays_open(line: bytes, inside: bool) -> bool:
             at += 1
 
 
+_QUOTES = methodcaller("count", b'"')
+_ODD = (1).__and__
+"""Every line of every file passes here, so its quotes are counted without a step of Python."""
+
+
 def _ragged(lines: Sequence[bytes]) -> bool:
     """Whether a line contains half of a quoted field: then lines are not yet rows."""
-    return any(line.count(b'"') & 1 for line in lines)
+    return 1 in map(_ODD, map(_QUOTES, lines))
 
 
 def _walk(lines: Iterable[bytes]) -> Iterator[tuple[int, int, bool]]:

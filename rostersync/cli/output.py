@@ -38,7 +38,7 @@ _ESCAPED = {
 
 def harmless(text: str) -> str:
     """Return text without any effect on a terminal: a name in a roster may hold anything."""
-    return text.translate(_UNSEEN)
+    return text if text.isprintable() else text.translate(_UNSEEN)
 
 
 def one_line(text: str) -> str:
@@ -75,4 +75,4 @@ def json_pieces(value: Any) -> Iterator[str]:
         yield "]"
     else:
         text = msgspec.json.encode(value).decode()
-        yield text if text.isascii() and "\x7f" not in text else text.translate(_ESCAPED)
+        yield text if text.isprintable() else text.translate(_ESCAPED)

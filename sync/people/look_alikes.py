@@ -72,7 +72,7 @@ def count_look_alikes(connection: Connection, district_id: int, now: datetime) -
     """Return how many pairs there are, by the last count where that is still good.
 
     ``now`` is UTC. Counting looks at everybody, and a sync of ten changes must not. So the pairs
-    are counted anew once a hundredth of the district has changed, once a person told a pair apart,
+    are counted anew once a twentieth of the district has changed, once a person told a pair apart,
     and after any change when the last count is ``OLD``.
     """
     of_district = District.id == district_id
@@ -87,7 +87,7 @@ def count_look_alikes(connection: Connection, district_id: int, now: datetime) -
             return int(known)
     found = sum(1 for _ in look_alikes(connection, district_id))
     people = connection.execute(_PEOPLE, {"district": district_id}).scalar_one()
-    counted = {"at": utc_text(now), "serial": serial, "due": serial + max(people // 100, 1)}
+    counted = {"at": utc_text(now), "serial": serial, "due": serial + max(people // 20, 1)}
     connection.execute(
         update(District.table)
         .where(of_district)
