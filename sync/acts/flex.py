@@ -18,7 +18,7 @@ from core.errors import FileRefused, UsageError
 from core.models import checked_actor
 from core.storage.database import Database
 from core.storage.schema import District, FlexDelivery, FlexRequest, Plan, Source, Upload, User
-from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
+from sync.acts.hand_edit import CHANGES_TO, UserEdit, add_user, archive_user, edit_user
 from sync.run.clock import Clock, utc_now
 from sync.run.display import PLAN, shown_id, shown_time
 from sync.run.find import district_row
@@ -26,8 +26,6 @@ from sync.run.outcome import Outcome
 from sync.sources.received_files import PENDING, PROCESSED, PROCESSING, QUEUED
 
 PROVISIONING, AVAILABLE = "Provisioning", "Available"
-CHANGES_TO = "flex@finra.org"
-"""Where a firm asks for changes after its one upload."""
 WITHOUT_REPORT = "without_report"
 """Among the counts of an upload: it was asked for although no account could be checked."""
 REQUEST = "F"

@@ -45,6 +45,8 @@ from sync.run.outcome import Outcome
 from sync.run.run_rows import close_run_in, open_run
 
 REASON = "by_hand"
+CHANGES_TO = "flex@finra.org"
+"""Where a firm asks FINRA for changes after its one upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def _refuse_unasked(hand: _Hand, change: str, *, asked: bool) -> None:
     if hand.settings.kind == "firm" and not asked:
         raise UsageError(
             "FINRA keeps the users of a firm: a change is asked of it first, and not made here.",
-            hint=f"rostersync flex request {change} DISTRICT CRD …; confirm it when FINRA has.",
+            hint=f"Changes go to {CHANGES_TO}: rostersync flex request {change} DISTRICT CRD …;"
+            " confirm it when FINRA has.",
         )
 
 

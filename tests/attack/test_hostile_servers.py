@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
+from sync.sources.check import check_district
 from tests.attack.conftest import Attack, Attacked
 from tests.attack.hostile import DIALECTS, Answer, Asked, quickly
 from tests.kit.sizes import LONG
+from tests.kit.world import SLUG
 
 Spoil = Callable[[Asked, Answer], Answer | None]
 NAME = "Liam Carter"
@@ -292,3 +294,10 @@ def test_an_error_is_told_in_codes_and_the_scope_that_is_missing_is_named(
     told = attacked.told() + repr(outcome) + outcome.error.message + outcome.error.hint
     assert "Liam" not in told
     assert "liam@" not in told
+    attacked.vendor.spoil = lambda asked, answer: (
+        Answer(403, json.dumps(said).encode()) if asked.what == "users" else answer
+    )
+    (checked,) = check_district(attacked.world.database, SLUG, ["sis"])
+    printed = "\n".join(line.message for line in checked.lines)
+    assert scope in printed, "check names it too"
+    assert "Liam" not in printed

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rostersync.cli.door import ActorOption, DistrictArgument, Door, command, login_name
-from rostersync.cli.printing.outcomes import run_act, show_outcome
+from rostersync.cli.printing.outcomes import run_act, say_how_to_undo, show_outcome
 from rostersync.cli.printing.tables import listing
 
 CrdArgument = Annotated[str, typer.Argument(metavar="CRD", help="The person's CRD number.")]
@@ -49,6 +49,7 @@ def status(
 ) -> None:
     """Show or set the status of the delivery to a firm."""
     from sync.acts import flex
+    from sync.acts.hand_edit import CHANGES_TO
 
     if set_ is not None:
         word = flex.AVAILABLE if set_ is DeliveryWord.AVAILABLE else flex.PROVISIONING
@@ -60,7 +61,7 @@ def status(
         return
     door.say(f"{district}: {told['status']}")
     if told["upload_accepted"]:
-        door.say(f"The upload was accepted. Changes go to {flex.CHANGES_TO}:")
+        door.say(f"The upload was accepted. Changes go to {CHANGES_TO}:")
         door.say("rostersync flex request add|remove|update.")
     elif told["status"] == flex.AVAILABLE:
         door.say(f"One upload can be made: rostersync upload {district} FILE.")
@@ -109,6 +110,7 @@ def _ask(
     door: Door, district: str, kind: str, crd: str, fields: dict[str, str], actor: str | None
 ) -> None:
     from sync.acts import flex
+    from sync.acts.hand_edit import CHANGES_TO
 
     number = flex.ask(
         door.database,
@@ -123,7 +125,7 @@ def _ask(
             door.document(next(r for r in flex.requests(connection, district) if r["id"] == number))
         return
     door.say(f"{number} is recorded. Nobody has changed yet.")
-    door.say(f"Mail to {flex.CHANGES_TO}: rostersync flex request text {district}")
+    door.say(f"Mail to {CHANGES_TO}: rostersync flex request text {district}")
 
 
 def list_(door: Door, district: DistrictArgument) -> None:
@@ -172,4 +174,7 @@ def confirm(
         district,
         lambda: flex.confirm(door.database, district, request, actor=actor or login_name()),
     )
-    return show_outcome(door, outcome)
+    code = show_outcome(door, outcome)
+    if not door.as_json:
+        say_how_to_undo(door, outcome)
+    return code

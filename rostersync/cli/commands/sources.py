@@ -122,6 +122,10 @@ def try_one(
         door.say(f"    {name} = {value}{mapped}")
 
 
+RUNS_LOOKED_AT = 100
+"""The newest runs, in which ``check`` looks for what a source's last reading noted."""
+
+
 def check(
     door: Door,
     district: DistrictArgument,
@@ -129,10 +133,21 @@ def check(
         list[str] | None, typer.Option("--source", help="Only this source; may be repeated.")
     ] = None,
 ) -> int:
-    """Check each source: connectivity, credentials, permissions, shared roles, vendor pauses."""
+    """Check each source: connectivity, credentials, permissions, shared roles, vendor pauses.
+
+    What its last reading noted, and the words it did not understand, are printed too.
+    """
+    from rostersync.cli.printing.outcomes import noted_lines
+    from sync.run import find
     from sync.run.outcome import worst
     from sync.sources.check import check_district
+    from sync.views import districts
 
+    noted: dict[str, list[str]] = {}
+    if not door.as_json:
+        with door.reading() as connection:
+            row = find.district_row(connection, district)
+            noted = noted_lines(districts.runs(connection, row, limit=RUNS_LOOKED_AT))
     found = []
     for one in check_district(door.database, district, source or ()):
         found.append(one)
@@ -140,6 +155,8 @@ def check(
             door.say(f"{one.source} ({one.connector})")
             for line in one.lines:
                 door.say(f"  {'ok' if line.passed else 'NO':4}{line.name:<13}{line.message}")
+            for said in noted.get(one.source, ()):
+                door.say(f"      {'noted':<13}{said}")
     if door.as_json:
         door.document({"district": district, "sources": [one.as_json() for one in found]})
     elif not found:

@@ -53,6 +53,9 @@ def status(door: Door) -> None:
         door.say()
         what = "1 district" if len(found) == 1 else f"{count(len(found))} districts"
         door.say(f"{what}, {count(waiting)} in need of a person.")
+        door.say(
+            "What the last readings noted, and words not understood: rostersync check DISTRICT"
+        )
 
 
 def _season(one: dict[str, Any]) -> str:

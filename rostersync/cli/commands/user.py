@@ -317,7 +317,8 @@ def _resolve(door: Door, district: str, word: str) -> str:
 
 def _show(door: Door, outcome: Outcome) -> int:
     """Print the result of one act by hand, with the user as they are now."""
-    from rostersync.cli.printing.outcomes import outcome_json, say_outcome
+    from rostersync.cli.printing.outcomes import outcome_json, say_how_to_undo, say_outcome
+    from sync.acts.hand_edit import CHANGES_TO
     from sync.run import find
     from sync.views import people
 
@@ -334,8 +335,10 @@ def _show(door: Door, outcome: Outcome) -> int:
     else:
         word = "it was so already" if outcome.status == "nothing_to_do" else "done"
         door.say(f"{user['id']} {person_name(user)}: {state(user)}. {word.capitalize()}.")
-        if outcome.status == "applied" and outcome.run_id is not None:
-            from sync.run.display import RUN, shown_id
-
-            door.say(f"To take it back: rostersync undo {shown_id(RUN, outcome.run_id)}")
+        say_how_to_undo(door, outcome)
+        if outcome.status == "applied" and row.settings.get("kind") == "firm":
+            door.say(
+                f"FINRA does not hear of it from here. Changes go to {CHANGES_TO}: record them with"
+                " rostersync flex request."
+            )
     return int(outcome.exit_code)

@@ -6,7 +6,7 @@ An act that fails after its district or plan was found still prints its own shap
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from rostersync.cli.door import Door, say_on
@@ -139,6 +139,14 @@ def show_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> int:
     else:
         say_outcome(door, outcome, whole=whole)
     return int(outcome.exit_code)
+
+
+def say_how_to_undo(door: Door, outcome: Outcome) -> None:
+    """Print how an act that was applied is taken back, with the id of its run."""
+    from sync.run.display import RUN, shown_id
+
+    if outcome.status == "applied" and outcome.run_id is not None:
+        door.say(f"To take it back: rostersync undo {shown_id(RUN, outcome.run_id)}")
 
 
 def say_outcome(door: Door, outcome: Outcome, *, whole: bool = False) -> None:
@@ -274,6 +282,27 @@ def missing_school_sentence(school: dict[str, Any], source: str) -> str:
         f"{people(number)} {'names' if number == 1 else 'name'} the school {school['name']}"
         f" ({school['external_id']}), which {source} does not list any more: it stays."
     )
+
+
+def noted_lines(runs: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return source → what its last reading noted, and the words it last met and did not know.
+
+    ``runs`` come with the newest first. A reading that found its files unchanged noted nothing of
+    its own, so the one before it speaks.
+    """
+    notes: dict[str, list[str]] = {}
+    met: dict[str, str] = {}
+    for run in runs:
+        for source, certificate in run["certificates"].items():
+            if not certificate.get("unchanged"):
+                notes.setdefault(source, list(certificate.get("notes") or ()))
+            said = met_sentence(certificate)
+            if said:
+                met.setdefault(source, f"{said} That was in {run['id']}.")
+    return {
+        source: [*notes.get(source, ()), *([met[source]] if source in met else [])]
+        for source in notes.keys() | met.keys()
+    }
 
 
 SCHOOLS_NAMED = 10

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import given as vary
@@ -26,7 +27,8 @@ from rostersync.cli.door import harmless, json_pieces
 from rostersync.cli.printing import tables as room
 from rostersync.cli.printing.words import CAPABILITIES
 from tests.kit import tables
-from tests.kit.command_line import Cli
+from tests.kit.command_line import Cli, D
+from tests.kit.oneroster_folder import Folder, Person
 from tests.kit.sizes import examples
 
 pytestmark = pytest.mark.any_store
@@ -252,3 +254,43 @@ def test_an_id_is_whole_on_a_terminal_of_eighty_columns(
         assert code == 0
         said = screen.getvalue().split()
         assert {"u1", "R1", "P1"} & set(said), words
+
+
+LISTS = (
+    ("districts",), ("status",), ("connectors",), ("sources",), ("users", D), ("runs", D),
+    ("plans", D), ("files", D), ("skipped", D), ("conflicts", D), ("duplicates", D),
+    ("changes", D), ("users", D, "--leaving"), ("show", "P1"),
+)  # fmt: skip
+
+
+def test_no_list_splits_an_id_on_a_terminal_of_eighty_columns(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands between blanks at 80 columns stands so in a window where all has room."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    def screen(columns: int, words: tuple[str, ...]) -> set[str]:
+        shown = Terminal()
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", shown)
+            assert cli(*words).code == 0, words
+        plain = re.sub(r"\x1b\[[\d;]*m", "", shown.getvalue())
+        said = plain.partition("There is no room here for")[0]
+        return {word for word in said.split() if set(word) != {"─"}}
+
+    folder = Folder(tmp_path)
+    key = "f47ac10b-58cc-4372-a567-0e02b2c3d479-of-the-student-information-system-"
+    folder.write(
+        [Person(f"{key}{n}", f"Quillfeather-Featherstonehaugh-{n}", school="s1") for n in range(9)]
+        + [Person("bad", "No Such Role", role="wizard")]
+    )
+    assert cli("load", str(folder.file)).code == 0
+    cli("sync", D)
+    folder.write([Person(f"{key}{n}", "Else", school="s1") for n in range(7)])
+    cli("sync", D)
+    for words in LISTS:
+        assert screen(80, words) <= screen(1000, words), words

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator, Sequence
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import CredentialsRefused, VendorFailure
 from core.failpoints import at_failpoints
+from core.storage.database import Database
 from rostersync.service import channels, notify
 from rostersync.service.channels import Severity
 from sync.acts import pause
@@ -21,6 +23,8 @@ from sync.sources.health import resume_source
 from tests.kit.command_line import Cli
 from tests.kit.fixtures import NewTown
 from tests.kit.school_year import Person, Town, classes, staff
+from tests.kit.town import Town as FileTown
+from tests.kit.town import child
 
 
 class Box:
@@ -354,3 +358,24 @@ def test_a_webhook_gets_the_severity_as_its_type(
     (message,) = heard
     assert message["type"] == "failure"
     assert "cut in the middle of line 17" in message["message"]
+
+
+def test_a_webhook_of_a_broken_file_says_that_it_is_an_error_and_why(
+    database: Database,
+    tmp_path: Path,
+    webhook: tuple[str, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url, heard = webhook
+    monkeypatch.setenv(notify.OPERATOR_VARIABLE, url)
+    town = FileTown(database, tmp_path)
+    town.write(child(number) for number in range(9))
+    town.sync(expect="applied")
+    users = town.folder / "sis" / "users.csv"
+    users.write_text(users.read_text()[:-20])
+    town.sync(expect="incomplete")
+    notify.tell(database, town.slug, town.clock())
+    (message,) = heard
+    assert message["type"] == "failure"
+    assert "users.csv" in message["message"]
+    assert "the reason: incomplete" not in message["message"]

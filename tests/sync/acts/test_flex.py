@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +21,7 @@ from sync.acts.approval import apply_plan
 from sync.acts.hand_edit import UserEdit, add_user, archive_user, edit_user
 from sync.acts.upload import Uploaded, upload_file
 from sync.engine import sync_district
+from tests.kit.command_line import Cli
 from tests.kit.firm import available, make_firm, staff
 from tests.kit.user_files import active, district
 
@@ -356,7 +358,30 @@ def test_i8_by_hand_nobody_bypasses_the_request_that_a_firm_must_send(
         with pytest.raises(UsageError, match="asked of it first") as refused:
             act()
         assert "flex request" in refused.value.hint
+        assert "flex@finra.org" in refused.value.hint
     assert active(database) == 2
     flex.ask(database, "springfield", "remove", "1", {}, actor="x")
     assert flex.confirm(database, "springfield", "F1", actor="x").status == "applied"
+    assert active(database) == 1
+
+
+@pytest.mark.usefixtures("firm")
+def test_acts_by_hand_in_a_firm_tell_their_run_and_where_changes_go(
+    database: Database, tmp_path: Path, cli: Cli
+) -> None:
+    available(database)
+    give(database, tmp_path, staff(1, 2))
+    refused = cli("user", "archive", "springfield", "p1@springfield.example")
+    assert refused.code == 2
+    assert "Changes go to flex@finra.org: rostersync flex request remove" in refused.err
+    cli("flex", "request", "remove", "springfield", "1")
+    confirmed = cli("flex", "request", "confirm", "springfield", "F1")
+    restored = cli("user", "restore", "springfield", "p1@springfield.example")
+    assert "Changes go to flex@finra.org" in restored.out
+    for called in (confirmed, restored):
+        assert called.code == 0
+        (run_id,) = re.findall(r"To take it back: rostersync undo (R\d+)\n", called.out)
+        assert run_id in {one["id"] for one in cli("runs", "springfield", "--json").document}
+    assert active(database) == 2
+    assert cli("undo", run_id, "--apply").code == 0
     assert active(database) == 1

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from core.storage.database import Database
 from tests.kit.command_line import Cli, D
+from tests.kit.user_files import district
 from tests.kit.world import World
 
 
@@ -48,3 +52,45 @@ def test_those_who_agree_are_linked_at_once_and_the_others_stay_open_and_listed(
     assert set(world.statuses().values()) == {"active"}, "nobody leaves meanwhile"
     again = cli("resolve", D, "--all-agreeing")
     assert "In no open conflict do both names and the address agree" in again.out
+
+
+def test_rows_of_a_clever_set_that_contradict_each_other_are_left_out_of_what_is_decided_at_once(
+    database: Database, tmp_path: Path, cli: Cli
+) -> None:
+    """All others have new ids; the two rows of one disagree about who that is."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "schools.csv").write_text("School_id,School_name\n1,Lincoln\n2,Grant\n")
+    (folder / "teachers.csv").write_text(
+        "School_id,Teacher_id,Last_name,First_name\n1,t1,Park,Dee\n"
+    )
+    district(database, tmp_path, 'path = "set"', connector="clever_csv")
+
+    def write(*rows: str) -> None:
+        header = "School_id,Student_id,Last_name,First_name,Student_email\n"
+        (folder / "students.csv").write_text(header + "".join(f"{row}\n" for row in rows))
+
+    def student(key: str, name: str, family: str | None = None, school: int = 1) -> str:
+        return f"{school},{key},{family or name},Ana,{name.lower()}@springfield.example"
+
+    names = ("Alder", "Birch", "Cedar", "Doyle")
+    write(*(student(f"old{name}", name) for name in names))
+    assert cli("sync", D).code == 0
+    before = {one["email"]: one["id"] for one in cli("users", D, "--json").document}
+    write(
+        *(student(f"new{name}", name) for name in names if name != "Birch"),
+        student("oldBirch", "Birch"), student("oldBirch", "Birch", "Quill", 2),
+    )  # fmt: skip
+    cli("sync", D)
+    skipped = cli("skipped", D).out
+    assert "oldBirch" not in {one["external_id"] for one in cli("conflicts", D, "--json").document}
+    assert "students.csv" in skipped
+    assert "In 3 of these both names and the address agree." in cli("conflicts", D).out
+    decided = cli("resolve", D, "--all-agreeing", "--json").document["decided"]
+    assert {one["user_id"] for one in decided} == {
+        before[f"{name.lower()}@springfield.example"] for name in names if name != "Birch"
+    }
+    cli("sync", D)
+    after = cli("users", D, "--json").document
+    assert {one["email"]: one["id"] for one in after} == before, "nobody is there twice"
+    assert {one["status"] for one in after} == {"active"}, "nobody left"
