@@ -45,6 +45,8 @@ def detail(change: dict[str, Any]) -> str:
     told = {name: pair for name, pair in fields.items() if name not in {"status", "archived_at"}}
     if change["kind"] == "school" and change["reason"] == "absent":
         return f"{who(change)}{record}: no source names it any more"
+    if change["action"] == "unlink" and change["reason"] == "absent":
+        return f"{who(change)}{record}: this source has that record no more"
     if (
         change["action"] in {"archive", "suspend", "unsuspend", "leaves_scope", "unlink"}
         or not told

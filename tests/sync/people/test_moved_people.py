@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.kit.command_line import Cli
 from tests.kit.fixtures import NewWorld
 from tests.kit.world import World
 
@@ -237,3 +238,22 @@ def test_l7_of_whom_a_person_said_that_they_are_new_is_not_somebody_who_leaves(
     assert (world.id_of("old"), world.user("old")["given_name"]) == (user, "Ana")
     assert world.count("archived") == (0 if settings else 1)
     assert world.conflicts() == []
+
+
+@pytest.mark.any_store
+@pytest.mark.parametrize("source", ["sis", "hr"])
+def test_nobody_who_moved_to_another_id_or_source_is_said_to_be_in_no_source(
+    make_world: NewWorld, cli: Cli, source: str
+) -> None:
+    world = make_world(sources={"sis": "board", "hr": "board"})
+    world.sis.students(20)
+    world.rosters["hr"].teacher("boss")
+    who = {"given_name": "Ana", "family_name": "Lee", "email": "al@x.example", "sis_id": "77"}
+    world.sis.teacher("one", **who)
+    world.sync(code=0)
+    world.sis.without("one")
+    world.rosters[source].teacher("two", **who)
+    told = cli("show", f"P{world.sync().plan_ids[0]}").out
+    assert "Ana Lee (sis:one): this source has that record no more" in told
+    assert "no source has them any more" not in told
+    assert world.count("archived") == 0
