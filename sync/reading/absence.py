@@ -22,7 +22,7 @@ from sync.reading.fetch_result import FetchResult
 from sync.reading.join import join_entries
 from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.order.page_order import VOID, WIDTH, Chunk
-from sync.reading.refused import keep_the_refused
+from sync.reading.refused import Names, keep_the_refused, keep_the_unjoined
 from sync.reading.repeated_ids import RepeatedIds
 from sync.reading.stage import Stage, State
 from sync.reading.stream import MOST_AT_THE_END, allowed_schools
@@ -93,9 +93,10 @@ def find_absent(
         if joined and proven:
             _gone_parts(connection, source, connector, reading)
             keep_the_refused(stage, source, connector, reading)
-    if joined:
-        _join(stage, source, connector, terms)
+    unjoined = _join(stage, source, connector, terms) if joined else set()
     with stage.transaction() as connection:
+        if proven and unjoined:
+            keep_the_unjoined(stage, source, reading, unjoined)
         if connector.capabilities.unique_email:
             _drop_shared_emails(connection, source, compared=bool(reading.ordered))
         if proven:
@@ -128,11 +129,12 @@ def find_absent(
     return verdict
 
 
-def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:
+def _join(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> set[Names]:
     with stage.transaction() as connection:
         schools = allowed_schools(connection, source, connector)
-    join_entries(stage, source, connector, terms, schools)
+    unjoined = join_entries(stage, source, connector, terms, schools)
     stage.ready()
+    return unjoined
 
 
 def _join_again(stage: Stage, source: Source, connector: Connector, terms: ReadingTerms) -> None:

@@ -19,6 +19,7 @@ from core.models import Kind
 from core.storage import schema
 from core.storage.schema import Source
 from sync.reading.order.fingerprints import ReadingTerms
+from sync.reading.refused import Names, folded_names
 from sync.reading.repeated_ids import CONTRADICTING, contradiction
 from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts, main_stream, remapped
@@ -35,8 +36,13 @@ def join_entries(
     connector: Connector,
     terms: ReadingTerms,
     schools: frozenset[str] | None,
-) -> None:
-    """Stage the entry of every owner with a new, changed or missing row."""
+) -> set[Names]:
+    """Stage the entry of every owner with a new, changed or missing row.
+
+    Return the names that entries have which could not be joined: they may be somebody's who is
+    missing under another id (F12).
+    """
+    refused: set[Names] = set()
     about = {"source": source.id}
     main = main_stream(connector)
     with stage.transaction() as connection:
@@ -69,6 +75,7 @@ def join_entries(
                         finding = told_of(error)
                         row = (main, *(place or (None, None)), owner, *finding, False, True)
                         stage.findings.add(stage.database, [row])
+                        refused |= _names(parts.get(owner, []))
                         facts = _bare(main, owner, State.UNREADABLE)
                 if facts is None:
                     gone.append((Kind.USER.value, owner, None))
@@ -76,6 +83,12 @@ def join_entries(
                     rows.append((seq, None, *facts, None, None))
             stage.entries.add(stage.database, rows)
             stage.gone.add(stage.database, gone)
+    return refused
+
+
+def _names(parts: Sequence[tuple[str, Part]]) -> set[Names]:
+    said = [part.data for _, part in parts if "external_id" in part.data]
+    return {folded_names(one.get("given_name"), one.get("family_name")) for one in said}
 
 
 def _combined(connector: Connector, owner: str, parts: Sequence[tuple[str, Part]]) -> Record | None:

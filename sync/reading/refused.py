@@ -20,6 +20,7 @@ from sync.reading.fetch_result import FetchResult
 from sync.reading.stage import Stage
 
 Names = tuple[str, str]
+"""Given and family name, as ``folded_names`` compares them."""
 
 
 def keep_the_refused(
@@ -37,13 +38,17 @@ def keep_the_refused(
     missing = connection.execute(_ANY_PART if joined else _ANY_ENTRY).first()
     if not rows or missing is None:
         return
-    wanted = {_folded(row.given, row.family) for row in rows}
+    wanted = {folded_names(row.given, row.family) for row in rows}
     wanted.discard(("", ""))
     named = _who_has(connection, source, wanted) if wanted else {}
     known = _entries(connection, source, [row.owner for row in rows if row.owner])
     kept: set[str] = set()
     for row in rows:
-        found = {row.owner} if row.owner in known else named.get(_folded(row.given, row.family), ())
+        found = (
+            {row.owner}
+            if row.owner in known
+            else named.get(folded_names(row.given, row.family), ())
+        )
         if len(found) == 1:
             kept.update(found)
         elif row.doubtful:
@@ -54,7 +59,24 @@ def keep_the_refused(
         connection.execute(_KEEP_PARTS if joined else _KEEP_ENTRIES, about)
 
 
-def _folded(given: str | None, family: str | None) -> Names:
+def keep_the_unjoined(
+    stage: Stage, source: Source, reading: FetchResult, names: set[Names]
+) -> None:
+    """Remove from the missing everybody who alone has the names of an entry that was not joined.
+
+    Joining has found the missing by then, so their rows are kept along with them.
+    """
+    connection = stage.connection
+    named = _who_has(connection, source, names - {("", "")})
+    kept = sorted({next(iter(keys)) for keys in named.values() if len(keys) == 1})
+    for start in range(0, len(kept), _AT_ONCE):
+        about = {"source": source.id, "kept": kept[start : start + _AT_ONCE]}
+        connection.execute(_KEEP_PARTS_OF_GONE, about)
+        reading.kept += connection.execute(_KEEP_ENTRIES, about).rowcount
+
+
+def folded_names(given: str | None, family: str | None) -> Names:
+    """Return names as they are compared here: no case, no accents, letters and digits only."""
     return _plain(given or ""), _plain(family or "")
 
 
@@ -68,7 +90,7 @@ def _who_has(connection: Connection, source: Source, wanted: set[Names]) -> dict
     found: dict[Names, set[str]] = defaultdict(set)
     for key, data in connection.execute(_PRESENT, {"source": source.id}):
         said = msgspec.json.decode(data, type=_Named)
-        names = _folded(said.given_name, said.family_name)
+        names = folded_names(said.given_name, said.family_name)
         if names in wanted:
             found[names].add(key)
     return found
@@ -110,8 +132,14 @@ _ANY_PART = text("SELECT 1 FROM stage_gone_parts LIMIT 1")
 _KEEP_ENTRIES = text("DELETE FROM stage_gone WHERE kind = 'user' AND key IN :kept").bindparams(
     bindparam("kept", expanding=True)
 )
-_KEEP_PARTS = text(
+_OF_KEPT = (
     "DELETE FROM stage_gone_parts WHERE EXISTS (SELECT 1 FROM parts p"
     " WHERE p.source_id = :source AND p.stream = stage_gone_parts.stream"
-    " AND p.key = stage_gone_parts.key AND p.owner IN :kept)"
+    " AND p.key = stage_gone_parts.key AND p.owner IN :kept{more})"
+)
+_KEEP_PARTS = text(_OF_KEPT.format(more="")).bindparams(bindparam("kept", expanding=True))
+_KEEP_PARTS_OF_GONE = text(
+    _OF_KEPT.format(
+        more=" AND EXISTS (SELECT 1 FROM stage_gone g WHERE g.kind = 'user' AND g.key = p.owner)"
+    )
 ).bindparams(bindparam("kept", expanding=True))

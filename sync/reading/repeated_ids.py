@@ -33,6 +33,7 @@ from sync.reading.order.fingerprints import ReadingTerms
 from sync.reading.stage import Stage, State
 from sync.reading.staged_entry import entry_facts
 from sync.reading.stored_prints import StoredPrints
+from sync.sources.soundness import storable
 
 NAMES = ("given_name", "family_name")
 NUMBERS = (
@@ -261,7 +262,10 @@ class RepeatedIds:
         """Note whose names rows have that are not used: one may have the id of another (F12)."""
         if self.connector.streams[row.stream] is not Kind.USER:
             return
-        names = {(one.get("given_name") or "", one.get("family_name") or "") for one in said}
+        names = {
+            (storable(one.get("given_name") or ""), storable(one.get("family_name") or ""))
+            for one in said
+        }
         facts = [(row.stream, None, *one, False, row.file, row.line) for one in sorted(names)]
         self.stage.refused.add(self.stage.database, facts)
 

@@ -465,8 +465,9 @@ class Stream:
             if trace is not None or doubtful:
                 said = trace or Trace()
                 place = (rows.page.file, rows.line(row))
-                names = (said.given_name, said.family_name)
-                facts.append((self.name, said.owner, *names, doubtful, *place))
+                words = (said.owner, said.given_name, said.family_name)
+                told = (None if one is None else storable(one) for one in words)
+                facts.append((self.name, *told, doubtful, *place))
         self.stage.refused.add(self.stage.database, facts)
 
     def _unusable(self, rows: PageRows, row: int, key: str | None, error: SkipRecord) -> None:
