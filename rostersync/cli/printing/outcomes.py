@@ -274,9 +274,9 @@ def missing_school_sentence(school: dict[str, Any], source: str) -> str:
     number = school["people"]
     if not school["name"]:
         return (
-            f"{people(number)} {'joins or moves' if number == 1 else 'join or move'} to the school"
-            f" {school['external_id']}, which {source} does not list: until it does, they are"
-            " without it."
+            f"{people(number)} {'joins or moves' if number == 1 else 'join or move'} to"
+            f" {school['external_id']}, which {source} does not list as a school: until it does,"
+            " they are without it. If it is the district itself, nothing is wrong."
         )
     return (
         f"{people(number)} {'names' if number == 1 else 'name'} the school {school['name']}"

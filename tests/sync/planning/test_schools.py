@@ -181,7 +181,7 @@ def test_the_run_and_why_say_it_in_words(two: World, cli: Cli) -> None:
     two.sis.student("new", school="nowhere")
     two.save()
     said = plain(cli("sync", SLUG).out)
-    assert "1 person joins or moves to the school nowhere, which sis does not list" in said
+    assert "1 person joins or moves to nowhere, which sis does not list as a school" in said
     told = cli("why", SLUG, str(two.id_of("new"))).out
     assert "names a school that it does not list" in plain(told)
 
