@@ -7,6 +7,7 @@ fingerprints as well, so that every row is parsed and every fault found anew.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections import Counter
@@ -241,6 +242,8 @@ def assert_as_if_read_anew(template: Path, days: list[Day], rows: int, **flags: 
             faults = [Counter(map(without_place, state.pop("findings"))) for state in states]
             assert faults[0] == faults[1], f"findings after day {number}"
             leave_out_forgotten_prints(*states)
+            for state in states:  # two faults are one row or two by their places, see without_place
+                state["plans"] = [re.sub('"skipped": [0-9]+', "", repr(p)) for p in state["plans"]]
             assert states[0] == states[1], f"day {number}"
             if currently_in_test_context():
                 found = sum("unknown-role" in fault for fault in faults[0])
